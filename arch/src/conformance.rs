@@ -1,0 +1,1 @@
+//! Checks of the contract that run on machine and model alike.
