@@ -79,7 +79,7 @@ impl<T: ?Sized> SpinLock<T> {
 
 /// The right to use what a [`SpinLock`] protects; releases it when dropped.
 pub struct SpinGuard<'a, T: ?Sized> {
-    inner: ManuallyDrop<SpinMutexGuard<'a, T>>,
+    inner: ManuallyDrop<SpinMutexGuard<'a, T, Turn>>,
     rank: Rank,
     irq: IrqState,
 }
