@@ -1,8 +1,8 @@
 //! The kernel's half of the virtual address space (TTBR1, 48 bits). The same on machine and model.
 //!
 //! ```text
-//! 0xffff_0000_0000_0000  linear map: VA = LINEAR_BASE + PA, all RAM, never remapped     (64 TiB)
-//! 0xffff_8000_0000_0000  vmemmap: the struct page of pfn p at VMEMMAP_BASE + 64 p        (1 TiB)
+//! 0xffff_0000_0000_0000  linear map: VA = LINEAR_BASE + PA, all RAM, never remapped      (8 TiB)
+//! 0xffff_8000_0000_0000  vmemmap: the struct page of pfn p at VMEMMAP_BASE + 64 p      (128 GiB)
 //! 0xffff_9000_0000_0000  vmalloc: device registers, guarded kernel stacks                (1 TiB)
 //! 0xffff_ffff_8000_0000  kernel image: text RX, rodata R, data RW                        (1 GiB)
 //! ```
@@ -14,7 +14,7 @@ use crate::addr::{PAGE_SHIFT, Pfn, PhysAddr, VirtAddr};
 /// First address of the linear map of RAM.
 pub const LINEAR_BASE: VirtAddr = VirtAddr::new(0xffff_0000_0000_0000);
 /// Bytes that the linear map may take; physical addresses above this cannot be used.
-pub const LINEAR_BYTES: u64 = 1 << 46;
+pub const LINEAR_BYTES: u64 = 1 << 43;
 /// First address of vmemmap: the struct page of pfn 0.
 pub const VMEMMAP_BASE: VirtAddr = VirtAddr::new(0xffff_8000_0000_0000);
 /// Bytes that vmemmap takes for all of the linear map.

@@ -1,0 +1,303 @@
+//! Boot choices of memory management: enums, their words on the command line, and which pairs exclude
+//! each other.
+//!
+//! | word | values | default |
+//! |---|---|---|
+//! | `mapcount=` | `rfc-v2` | `rfc-v2` |
+//! | `tails=` | `mask` `pointer` | `mask` |
+//! | `vmemmap=` | `pmd` `pte` | `pmd` |
+//! | `hvo=` | `off` `stop-machine` | `stop-machine` |
+//! | `thp=` | `never` `always` `madvise` `reserve` | `reserve` |
+//! | `promotion_threshold=` | 1..=512 | 256 |
+//! | `hugepages=` | number of 2 MiB pages in the hugetlb pool at boot | 8 |
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+/// Declares a boot choice: an enum, its words, and `ALL`.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident, $key:literal { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// The name of the choice on the command line.
+            pub const KEY: &'static str = $key;
+            /// Every value, in the order of the documentation.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+            /// The words of every value, for error messages.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The value that this word names.
+            #[must_use]
+            pub fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some($name::$variant),)+ _ => None }
+            }
+            /// The word for this value.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $($name::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+    };
+}
+
+choice! {
+    /// How the mappings of a folio are counted.
+    Mapcount, "mapcount" {
+        /// The head counts every leaf entry, of any size, that maps a part of the folio.
+        RfcV2 = "rfc-v2",
+    }
+}
+choice! {
+    /// What a tail struct page says of its head.
+    TailEncoding, "tails" {
+        /// A mask: the tails of all folios of one order are byte-identical.
+        Mask = "mask",
+        /// The address of the head.
+        Pointer = "pointer",
+    }
+}
+choice! {
+    /// What maps vmemmap at boot.
+    VmemmapMap, "vmemmap" {
+        /// 2 MiB blocks: HVO has to split them.
+        Pmd = "pmd",
+        /// 4 KiB pages.
+        Pte = "pte",
+    }
+}
+choice! {
+    /// How HVO replaces live translations of vmemmap.
+    HvoStrategy, "hvo" {
+        /// HVO is not used.
+        Off = "off",
+        /// All other CPUs are held while entries are broken and made.
+        StopMachine = "stop-machine",
+    }
+}
+choice! {
+    /// When anonymous memory is backed by huge pages.
+    ThpMode, "thp" {
+        /// Never.
+        Never = "never",
+        /// At the first write of an aligned 2 MiB range that fits its VMA.
+        Always = "always",
+        /// As `always`, but only in VMAs that asked by MADV_HUGEPAGE.
+        Madvise = "madvise",
+        /// The first write reserves; the range is promoted in place at `promotion_threshold` pages.
+        Reserve = "reserve",
+    }
+}
+
+/// How many pages of a reservation must be populated before its range is promoted: 1..=512. 1 makes the
+/// huge page at the first fault.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PromotionThreshold(u16);
+
+impl PromotionThreshold {
+    /// The permitted range.
+    pub const RANGE: core::ops::RangeInclusive<u64> = 1..=512;
+
+    /// A threshold in pages.
+    ///
+    /// # Errors
+    /// The value, where it is out of [`Self::RANGE`].
+    pub fn new(pages: u64) -> Result<Self, u64> {
+        if Self::RANGE.contains(&pages) { Ok(Self(pages as u16)) } else { Err(pages) }
+    }
+    /// Pages.
+    #[must_use]
+    pub const fn pages(self) -> u16 {
+        self.0
+    }
+}
+
+/// All boot choices of memory management.
+#[derive(Clone, Copy, Debug)]
+pub struct MmConfig {
+    /// How mappings are counted.
+    pub mapcount: Mapcount,
+    /// What tails say.
+    pub tails: TailEncoding,
+    /// What maps vmemmap.
+    pub vmemmap: VmemmapMap,
+    /// How HVO works.
+    pub hvo: HvoStrategy,
+    /// The huge page policy at boot; the console may change it.
+    pub thp: ThpMode,
+    /// The promotion threshold at boot; the console may change it.
+    pub promotion_threshold: PromotionThreshold,
+    /// 2 MiB pages in the hugetlb pool at boot.
+    pub hugepages: u64,
+}
+
+impl Default for MmConfig {
+    fn default() -> Self {
+        MmConfig {
+            mapcount: Mapcount::RfcV2,
+            tails: TailEncoding::Mask,
+            vmemmap: VmemmapMap::Pmd,
+            hvo: HvoStrategy::StopMachine,
+            thp: ThpMode::Reserve,
+            promotion_threshold: PromotionThreshold(256),
+            hugepages: 8,
+        }
+    }
+}
+
+/// What became of one `key=value` word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Parsed {
+    /// It was one of ours, and is taken.
+    Taken,
+    /// It is not a choice of memory management.
+    NotOurs,
+}
+
+/// A word that is ours but cannot be taken; nothing changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConfigError<'a> {
+    /// The value is not one of the words of this choice.
+    Word {
+        /// The choice.
+        key: &'static str,
+        /// What was given.
+        value: &'a str,
+        /// What is permitted.
+        permitted: &'static [&'static str],
+    },
+    /// The value is not a number in range.
+    Number {
+        /// The choice.
+        key: &'static str,
+        /// What was given.
+        value: &'a str,
+        /// Lowest permitted value.
+        low: u64,
+        /// Highest permitted value.
+        high: u64,
+    },
+}
+
+impl fmt::Display for ConfigError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::Word { key, value, permitted } => {
+                write!(f, "{key}={value}: must be one of")?;
+                permitted.iter().try_for_each(|word| write!(f, " {word}"))
+            }
+            ConfigError::Number { key, value, low, high } => {
+                write!(f, "{key}={value}: must be a number from {low} to {high}")
+            }
+        }
+    }
+}
+
+/// Most 2 MiB pages that may be asked for at boot: 1 TiB.
+const MAX_HUGEPAGES: u64 = 1 << 19;
+
+impl MmConfig {
+    /// Takes one `key=value` word of the command line.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a word that is ours with a value that is not permitted; nothing changes.
+    pub fn parse<'a>(&mut self, key: &str, value: &'a str) -> Result<Parsed, ConfigError<'a>> {
+        macro_rules! take {
+            ($field:ident, $choice:ident) => {
+                self.$field = $choice::parse(value).ok_or(ConfigError::Word {
+                    key: $choice::KEY,
+                    value,
+                    permitted: $choice::WORDS,
+                })?
+            };
+        }
+        match key {
+            Mapcount::KEY => take!(mapcount, Mapcount),
+            TailEncoding::KEY => take!(tails, TailEncoding),
+            VmemmapMap::KEY => take!(vmemmap, VmemmapMap),
+            HvoStrategy::KEY => take!(hvo, HvoStrategy),
+            ThpMode::KEY => take!(thp, ThpMode),
+            "promotion_threshold" => {
+                let pages = number("promotion_threshold", value, PromotionThreshold::RANGE)?;
+                self.promotion_threshold = PromotionThreshold(pages as u16);
+            }
+            "hugepages" => self.hugepages = number("hugepages", value, 0..=MAX_HUGEPAGES)?,
+            _ => return Ok(Parsed::NotOurs),
+        }
+        Ok(Parsed::Taken)
+    }
+}
+
+fn number<'a>(
+    key: &'static str,
+    value: &'a str,
+    range: core::ops::RangeInclusive<u64>,
+) -> Result<u64, ConfigError<'a>> {
+    let (low, high) = (*range.start(), *range.end());
+    match value.parse() {
+        Ok(n) if range.contains(&n) => Ok(n),
+        _ => Err(ConfigError::Number { key, value, low, high }),
+    }
+}
+
+impl fmt::Display for MmConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "mapcount={} tails={} vmemmap={} hvo={} thp={} promotion_threshold={} hugepages={}",
+            self.mapcount,
+            self.tails,
+            self.vmemmap,
+            self.hvo,
+            self.thp,
+            self.promotion_threshold.pages(),
+            self.hugepages
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every word of every choice is taken, and printed back as it was given.
+    #[test]
+    fn words_round_trip() {
+        let mut config = MmConfig::default();
+        for &mode in ThpMode::ALL {
+            assert_eq!(config.parse("thp", mode.word()), Ok(Parsed::Taken));
+            assert_eq!(config.thp, mode);
+        }
+        for &map in VmemmapMap::ALL {
+            assert_eq!(config.parse("vmemmap", map.word()), Ok(Parsed::Taken));
+            assert!(config.to_string().contains(&format!("vmemmap={map}")));
+        }
+    }
+
+    /// A value that is not permitted is refused with what is, and changes nothing.
+    #[test]
+    fn wrong_values_change_nothing() {
+        let mut config = MmConfig::default();
+        for bad in ["0", "513", "-1", "", "x"] {
+            let error = config.parse("promotion_threshold", bad).unwrap_err();
+            assert!(error.to_string().ends_with("must be a number from 1 to 512"), "{error}");
+        }
+        let error = config.parse("tails", "both").unwrap_err();
+        assert_eq!(error.to_string(), "tails=both: must be one of mask pointer");
+        assert_eq!(config.to_string(), MmConfig::default().to_string());
+    }
+
+    /// A word of somebody else is left alone.
+    #[test]
+    fn other_words_are_not_ours() {
+        assert_eq!(MmConfig::default().parse("selftest", "hvo"), Ok(Parsed::NotOurs));
+    }
+}

@@ -1,0 +1,43 @@
+//! What memory management needs from the kernel above it: the only upward calls there are.
+#![forbid(unsafe_code)]
+
+use crate::Mm;
+use crate::steps::Step;
+
+/// No kernel thread could be started: memory is out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SpawnError;
+
+/// The kernel, seen from memory management. No spinlock is held across any of these calls, but for
+/// [`Self::now_ns`], [`Self::unpark_all`] and [`Self::trace`], which take no lock of rank below 85.
+pub trait KernelEnv: Sync {
+    /// CPUs that are up, 1..=[`arch::contract::MAX_CPUS`].
+    fn online_cpus(&self) -> usize;
+
+    /// Runs `f` on this CPU while every other one is held with its interrupts masked, touching nothing but
+    /// its own stack and the word that it waits for. As spinlocks mask interrupts, no held CPU owns one.
+    fn stop_machine(&self, f: &mut dyn FnMut());
+
+    /// Runs `f` once on every online CPU, interrupts masked, and returns when all have.
+    fn run_on_each_cpu(&self, f: &(dyn Fn() + Sync));
+
+    /// Sleeps while `still_wait` holds. It is asked under the lock that [`Self::unpark_all`] takes, so a
+    /// wake-up between question and sleep is not lost. May return early; the caller asks again.
+    fn park(&self, key: usize, still_wait: &dyn Fn() -> bool);
+
+    /// Wakes everybody who sleeps on `key`.
+    fn unpark_all(&self, key: usize);
+
+    /// Starts a kernel thread.
+    ///
+    /// # Errors
+    /// [`SpawnError`] where there is no memory for it.
+    fn spawn(&self, name: &'static str, body: fn(&Mm)) -> Result<(), SpawnError>;
+
+    /// Nanoseconds since boot.
+    fn now_ns(&self) -> u64;
+
+    /// A step of a remap has been made; see [`crate::steps`]. Must not touch struct pages: some may have no
+    /// translation at this moment.
+    fn trace(&self, step: &Step);
+}

@@ -1,0 +1,3 @@
+//! Room 9: hugetlb. stub (G)
+/// state
+pub struct Hugetlb;

@@ -1,0 +1,3 @@
+//! Room 10: hvo. stub (G)
+/// state
+pub struct Hvo;

@@ -1,0 +1,3 @@
+//! Room 11: kernel heap, fallible shared ownership. stub (D)
+mod arc;
+pub use arc::KArc;

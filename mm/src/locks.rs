@@ -1,0 +1,138 @@
+//! The order of locks, and the sleeping lock.
+//!
+//! A CPU takes locks in rising rank; `arch::sync` checks it in debug builds and in every host test.
+//!
+//! | letter | rank | lock | protects |
+//! |---|--:|---|---|
+//! | M | 10 | mmap lock (sleeping) | the VMAs of an address space |
+//! | F | 20 | hugetlb fault lock | one fault at a time per hugetlb page |
+//! | L | 25 | folio lock | a folio's identity |
+//! | R | 40 | reservation | one reservation's population map |
+//! | Q | 45 | reservation list | the promoter's queue and the tables of reservations |
+//! | T | 50 | page-table lock | the tables of one user root |
+//! | V | 55 | vmemmap tables | the kernel's own tables |
+//! | H | 60 | hugetlb pool | free huge pages and their numbers |
+//! | A | 65 | ASIDs | the generation and the map of used ASIDs |
+//! | Z | 70 | zone | free lists of the buddy allocator |
+//! | P | 80 | per-CPU lists | one CPU's cache of free pages |
+//! | - | 85 | scheduler | run queue and wait queues, in the kernel |
+//! | - | 90 | console | the UART, in the kernel |
+//!
+//! Everything that is needed is allocated before rank 40, and nobody waits for a DSB that completes a
+//! broadcast at rank 60 or above.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use arch::sync::Rank;
+
+use crate::env::KernelEnv;
+
+/// hugetlb fault lock.
+pub const HUGETLB_FAULT: Rank = Rank(20);
+/// Folio lock.
+pub const FOLIO: Rank = Rank(25);
+/// One reservation.
+pub const RESERVATION: Rank = Rank(40);
+/// Lists of reservations.
+pub const RESERVATION_LIST: Rank = Rank(45);
+/// Tables of a user root.
+pub const PAGE_TABLE: Rank = Rank(50);
+/// The kernel's own tables.
+pub const KERNEL_TABLE: Rank = Rank(55);
+/// hugetlb pool.
+pub const HUGETLB_POOL: Rank = Rank(60);
+/// ASID allocator.
+pub const ASIDS: Rank = Rank(65);
+/// Zone free lists.
+pub const ZONE: Rank = Rank(70);
+/// Per-CPU page lists.
+pub const PER_CPU: Rank = Rank(80);
+/// Scheduler (kernel).
+pub const SCHEDULER: Rank = Rank(85);
+/// Console (kernel).
+pub const CONSOLE: Rank = Rank(90);
+
+/// A sleeping lock for readers and writers. Nobody may hold a spinlock while taking it. Writers are not
+/// preferred: as with any lock whose readers come from page faults, a stream of readers can delay one.
+#[derive(Debug)]
+pub struct SleepLock {
+    /// 0: free; [`WRITER`]: written; otherwise the number of readers.
+    state: AtomicUsize,
+}
+
+const WRITER: usize = usize::MAX;
+
+impl SleepLock {
+    /// A free lock.
+    #[must_use]
+    pub const fn new() -> Self {
+        SleepLock { state: AtomicUsize::new(0) }
+    }
+
+    /// Takes the lock for reading; sleeps while it is written.
+    pub fn read<'a>(&'a self, env: &'a dyn KernelEnv) -> ReadGuard<'a> {
+        self.acquire(env, Self::try_read);
+        ReadGuard { lock: self, env }
+    }
+
+    /// Takes the lock for writing; sleeps while anybody holds it.
+    pub fn write<'a>(&'a self, env: &'a dyn KernelEnv) -> WriteGuard<'a> {
+        self.acquire(env, Self::try_write);
+        WriteGuard { lock: self, env }
+    }
+
+    fn acquire(&self, env: &dyn KernelEnv, attempt: fn(&Self) -> bool) {
+        arch::sync::assert_may_sleep("a sleeping lock");
+        let seen = || self.state.load(Ordering::Relaxed);
+        while !attempt(self) {
+            let busy = seen();
+            env.park(self.key(), &|| busy != 0 && seen() == busy);
+        }
+    }
+
+    fn try_read(&self) -> bool {
+        let enter = |n: usize| (n < WRITER - 1).then(|| n + 1);
+        self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_ok()
+    }
+
+    fn try_write(&self) -> bool {
+        self.state.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    fn key(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+}
+
+impl Default for SleepLock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The lock is held for reading.
+pub struct ReadGuard<'a> {
+    lock: &'a SleepLock,
+    env: &'a dyn KernelEnv,
+}
+
+/// The lock is held for writing.
+pub struct WriteGuard<'a> {
+    lock: &'a SleepLock,
+    env: &'a dyn KernelEnv,
+}
+
+impl Drop for ReadGuard<'_> {
+    fn drop(&mut self) {
+        self.lock.state.fetch_sub(1, Ordering::Release);
+        self.env.unpark_all(self.lock.key());
+    }
+}
+
+impl Drop for WriteGuard<'_> {
+    fn drop(&mut self) {
+        self.lock.state.store(0, Ordering::Release);
+        self.env.unpark_all(self.lock.key());
+    }
+}

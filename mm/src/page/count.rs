@@ -1,0 +1,92 @@
+//! The counts of a folio: references, mappings, pins.
+//!
+//! A reference keeps the folio from being freed. Anybody may try to take one at any time, of any pfn
+//! ([`PageRef::try_get`]): that is how code works that walks physical memory without a lock. The count is read
+//! first, and the compare-and-swap is not attempted on zero, since a compare-and-swap needs write permission
+//! even where it fails, and a tail may be mapped read-only.
+#![forbid(unsafe_code)]
+
+use core::mem::offset_of;
+use core::sync::atomic::Ordering;
+
+use super::{Page, PageRef};
+
+const REFCOUNT: usize = offset_of!(Page, refcount);
+const MAPCOUNT: usize = offset_of!(Page, mapcount);
+const PINCOUNT: usize = offset_of!(Page, pincount);
+
+/// What dropping a reference left behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "the last reference must free the folio"]
+pub enum LastRef {
+    /// The count is 0 now: the caller frees the folio.
+    Yes,
+    /// Somebody else still holds it.
+    No,
+}
+
+impl PageRef {
+    /// References to the folio. 0: free, frozen, or a tail.
+    #[must_use]
+    pub fn refcount(self) -> u32 {
+        self.load_32(REFCOUNT, Ordering::Acquire)
+    }
+    /// Sets the count. Only for a page that nobody else can hold, or that was frozen by the caller.
+    pub fn set_refcount(self, n: u32) {
+        self.store_32(REFCOUNT, n, Ordering::Release);
+    }
+    /// Takes one more reference. The caller holds one already.
+    pub fn get(self) {
+        let old = self.fetch_add_32(REFCOUNT, 1);
+        debug_assert!(old != 0, "{self:?}: a reference taken from none");
+    }
+    /// Takes a reference if the folio has any (Linux: `folio_try_get`).
+    #[must_use]
+    pub fn try_get(self) -> bool {
+        let mut count = self.refcount();
+        while count != 0 {
+            match self.compare_exchange_32(REFCOUNT, count, count + 1) {
+                Ok(_) => return true,
+                Err(now) => count = now,
+            }
+        }
+        false
+    }
+    /// Drops a reference.
+    pub fn put(self) -> LastRef {
+        let old = self.fetch_sub_32(REFCOUNT, 1);
+        debug_assert!(old != 0, "{self:?}: a reference dropped from none");
+        if old == 1 { LastRef::Yes } else { LastRef::No }
+    }
+    /// Sets the count from `expected` to 0, so that nobody can take a reference (Linux: `folio_ref_freeze`).
+    /// Fails where anybody else holds one.
+    #[must_use]
+    pub fn freeze(self, expected: u32) -> bool {
+        self.compare_exchange_32(REFCOUNT, expected, 0).is_ok()
+    }
+
+    /// Leaf entries that map the page or folio; see [`crate::mapcount`].
+    #[must_use]
+    pub fn raw_mapcount(self) -> u32 {
+        self.load_32(MAPCOUNT, Ordering::Acquire)
+    }
+    /// Adds mappings and returns how many there were.
+    pub(crate) fn add_raw_mapcount(self, n: u32) -> u32 {
+        self.fetch_add_32(MAPCOUNT, n)
+    }
+    /// Removes mappings and returns how many there were.
+    pub(crate) fn sub_raw_mapcount(self, n: u32) -> u32 {
+        let old = self.fetch_sub_32(MAPCOUNT, n);
+        debug_assert!(old >= n, "{self:?}: {n} mappings removed of {old}");
+        old
+    }
+    /// Sets the number of mappings. Only while the page-table lock of every mapping is held.
+    pub(crate) fn set_raw_mapcount(self, n: u32) {
+        self.store_32(MAPCOUNT, n, Ordering::Release);
+    }
+    /// Long-term pins.
+    #[must_use]
+    pub fn pincount(self) -> u32 {
+        self.load_32(PINCOUNT, Ordering::Acquire)
+    }
+}

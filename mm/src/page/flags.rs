@@ -1,0 +1,104 @@
+//! What a page is used for, its order, and its flag bits: one 64-bit word.
+//!
+//! ```text
+//!  63        24 23   16 15   8 7     0
+//! |  0         | order | kind | flags |
+//! ```
+#![forbid(unsafe_code)]
+
+use core::mem::offset_of;
+use core::sync::atomic::Ordering;
+
+use arch::Order;
+use bitflags::bitflags;
+
+use super::{Page, PageRef};
+
+bitflags! {
+    /// Flag bits of a head or single page.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Flags: u64 {
+        /// First struct page of a folio of order 1 or more.
+        const HEAD = 1 << 0;
+        /// The folio's vmemmap is optimised: its tails are read-only and shared.
+        const HVO = 1 << 1;
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
+        /// What a page is used for.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum PageKind { $($(#[$doc])* $variant),+ }
+
+        impl PageKind {
+            const ALL: &'static [PageKind] = &[$(PageKind::$variant),+];
+            /// The name, for people.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(PageKind::$variant => $name),+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A tail of a folio; the all-zero word.
+    Tail = "tail",
+    /// Never given to the allocator: kernel image, device tree, early tables.
+    Reserved = "reserved",
+    /// First page of a free block of the buddy allocator.
+    Buddy = "buddy",
+    /// Inside a free block, or free on a per-CPU list.
+    Free = "free",
+    /// Kernel memory: stacks, heap, and what the kernel keeps for itself.
+    Kernel = "kernel",
+    /// A page table.
+    Table = "table",
+    /// Holds struct pages.
+    Vmemmap = "vmemmap",
+    /// Anonymous memory of a process, mapped or about to be.
+    Anon = "anon",
+    /// In a reservation, not mapped.
+    ThpReserved = "thp-reserved",
+    /// A hugetlb folio.
+    Hugetlb = "hugetlb",
+}
+
+const KIND_SHIFT: u32 = 8;
+const ORDER_SHIFT: u32 = 16;
+const FLAGS: usize = offset_of!(Page, flags);
+
+impl PageRef {
+    /// Sets kind and order and clears all flags. Only for a page of which the caller is the sole user.
+    pub fn set_kind(self, kind: PageKind, order: Order) {
+        let word = u64::from(order.raw()) << ORDER_SHIFT | (kind as u64) << KIND_SHIFT;
+        self.store_64(FLAGS, word, Ordering::Release);
+    }
+    /// What the page is used for.
+    #[must_use]
+    pub fn kind(self) -> PageKind {
+        let kind = self.load_64(FLAGS, Ordering::Acquire) >> KIND_SHIFT & 0xff;
+        PageKind::ALL.get(kind as usize).copied().unwrap_or(PageKind::Reserved)
+    }
+    /// The order of the folio or free block of which this is the first page.
+    #[must_use]
+    pub fn order(self) -> Order {
+        let order = self.load_64(FLAGS, Ordering::Acquire) >> ORDER_SHIFT & 0xff;
+        Order::new((order as u8).min(Order::PUD.raw()))
+    }
+    /// The flag bits.
+    #[must_use]
+    pub fn flags(self) -> Flags {
+        Flags::from_bits_truncate(self.load_64(FLAGS, Ordering::Acquire))
+    }
+    /// Sets flag bits; kind and order stay.
+    pub fn set_flags(self, flags: Flags) {
+        self.fetch_or_64(FLAGS, flags.bits());
+    }
+    /// Clears flag bits; kind and order stay.
+    pub fn clear_flags(self, flags: Flags) {
+        self.fetch_and_64(FLAGS, !flags.bits());
+    }
+}

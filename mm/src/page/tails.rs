@@ -1,0 +1,77 @@
+//! The two encodings by which a tail struct page leads to its head. Bit 0 set tells a tail.
+//!
+//! `pointer` holds the head's address. When HVO maps the head's page at all of a folio's vmemmap, every 64th
+//! struct page shows the head's bytes: a *fake head*, which is told apart by its neighbour (Linux:
+//! `page_fixed_fake_head`).
+//!
+//! `mask` holds a mask for the tail's own address, so all tails of one order are byte-identical and one
+//! read-only page of them serves every folio. It needs vmemmap aligned to the largest folio.
+//!
+//! ```text
+//! pointer   ffff8000_01000001   head at ffff8000_01000000
+//! mask      ffffffff_ffff8001   order 9: address & ffffffff_ffff8000 is the head
+//! ```
+#![forbid(unsafe_code)]
+
+use core::mem::offset_of;
+use core::sync::atomic::Ordering;
+
+use arch::Order;
+use arch::addr::PAGE_SIZE;
+use arch::layout::STRUCT_PAGE_BYTES;
+
+use super::{Flags, Page, PageRef};
+use crate::config::TailEncoding;
+
+const INFO: usize = offset_of!(Page, compound_info);
+const TAIL: u64 = 1;
+/// Struct pages in one page of vmemmap.
+pub const PER_VMEMMAP_PAGE: u64 = PAGE_SIZE / STRUCT_PAGE_BYTES;
+
+/// The word that a tail of a folio of `order` with its head at `head` holds.
+#[must_use]
+pub fn encode(encoding: TailEncoding, head: PageRef, order: Order) -> u64 {
+    match encoding {
+        TailEncoding::Pointer => head.address().raw() | TAIL,
+        TailEncoding::Mask => !(order.pages() * STRUCT_PAGE_BYTES - 1) | TAIL,
+    }
+}
+
+impl PageRef {
+    /// Makes this struct page a pristine tail: all zero but for the encoding. Only while nobody else can reach
+    /// the folio.
+    pub fn make_tail(self, info: u64) {
+        debug_assert!(info & TAIL != 0);
+        self.clear();
+        self.store_64(INFO, info, Ordering::Release);
+    }
+
+    /// The tail's word; 0 in a page that is no tail.
+    #[must_use]
+    pub fn compound_info(self) -> u64 {
+        self.load_64(INFO, Ordering::Acquire)
+    }
+
+    /// The first struct page of the folio that this page belongs to; itself for a single page.
+    #[must_use]
+    pub fn head(self, encoding: TailEncoding) -> PageRef {
+        let info = self.compound_info();
+        match (encoding, info & TAIL != 0) {
+            (TailEncoding::Mask, true) => PageRef::from_address(self.address().raw() & info),
+            (TailEncoding::Pointer, true) => PageRef::from_address(info),
+            (TailEncoding::Mask, false) => self,
+            (TailEncoding::Pointer, false) => self.behind_fake_head(),
+        }
+    }
+
+    /// A struct page at the start of a vmemmap page may be an alias of the head. Its neighbour is then an alias
+    /// of the first tail, whose word names another head than this page.
+    fn behind_fake_head(self) -> PageRef {
+        let starts_page = self.pfn().raw().is_multiple_of(PER_VMEMMAP_PAGE);
+        if !starts_page || !self.flags().contains(Flags::HEAD) {
+            return self;
+        }
+        let next = self.nth(1).compound_info();
+        if next & TAIL == 0 { self } else { PageRef::from_address(next) }
+    }
+}

@@ -1,0 +1,140 @@
+//! The only caller of TLBI in `mm`.
+//!
+//! [`Flusher::flush`] is one whole round: DSB ISHST (the stores are visible to every walker), TLBIs, DSB ISH
+//! (no CPU uses the old translations any more), and ISB where kernel addresses were concerned (D8.14.5).
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use arch::addr::PAGE_SIZE;
+use arch::contract::{Depth, MAX_RANGE_PAGES, Tag};
+use arch::{Asid, Dsb, FlushScope, Level, Machine, Mmu, Tlbi, VirtAddr};
+
+use crate::stats::{Counter, Stats};
+
+/// More single operations than this, and everything of the tag is dropped instead (Linux: `MAX_TLBI_OPS`).
+pub const MAX_OPS: u64 = 512;
+
+/// The ASID of an address space, with the generation in which it was given. Read by a flush *after* its
+/// first DSB: a CPU that installs the space under a new ASID later than that has seen the stores.
+#[derive(Debug, Default)]
+pub struct AsidCell(AtomicU64);
+
+impl AsidCell {
+    /// No ASID yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        AsidCell(AtomicU64::new(0))
+    }
+    /// The ASID that was given last; [`Asid::NONE`] before the first.
+    #[must_use]
+    pub fn asid(&self) -> Asid {
+        Asid::new(self.raw() as u16)
+    }
+    /// Generation (upper 48 bits) and ASID (lower 16).
+    #[must_use]
+    pub fn raw(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+    /// Stores generation and ASID.
+    pub fn set_raw(&self, raw: u64) {
+        self.0.store(raw, Ordering::SeqCst);
+    }
+}
+
+/// Whose translations a tree's changes make stale.
+#[derive(Clone, Copy, Debug)]
+pub enum FlushTag<'a> {
+    /// The kernel's half: global entries.
+    Kernel,
+    /// A user root, tagged with this ASID.
+    User(&'a AsidCell),
+}
+
+impl FlushTag<'_> {
+    fn tag(self) -> Tag {
+        match self {
+            FlushTag::Kernel => Tag::AllAsids,
+            FlushTag::User(cell) => Tag::Asid(cell.asid()),
+        }
+    }
+}
+
+/// What a flush covers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlushRange {
+    /// First address; aligned to 4 KiB.
+    pub start: VirtAddr,
+    /// One past the last address.
+    pub end: VirtAddr,
+    /// The level of every leaf in the range, where that is known.
+    pub level: Option<Level>,
+    /// Whether tables left or arrived too.
+    pub depth: Depth,
+}
+
+/// Flushes on behalf of one tree.
+#[derive(Clone, Copy, Debug)]
+pub struct Flusher<'a> {
+    tag: FlushTag<'a>,
+    stats: &'a Stats,
+}
+
+impl<'a> Flusher<'a> {
+    /// For the tree with this tag.
+    #[must_use]
+    pub fn new(tag: FlushTag<'a>, stats: &'a Stats) -> Self {
+        Flusher { tag, stats }
+    }
+
+    pub(super) fn stats(&self) -> &'a Stats {
+        self.stats
+    }
+
+    /// Removes the translations of a range from every TLB, and waits until no CPU uses them.
+    pub fn flush(&self, range: FlushRange) {
+        Machine::dsb(Dsb::IshSt);
+        self.invalidate(range);
+        Machine::dsb(Dsb::Ish);
+        self.stats.inc(Counter::DsbIsh);
+        self.synchronise_context();
+    }
+
+    /// After a store that made an invalid descriptor valid: visible to walkers, and to this CPU's next
+    /// instruction (I_WZCBG).
+    pub(super) fn publish(&self) {
+        Machine::dsb(Dsb::IshSt);
+        self.synchronise_context();
+    }
+
+    /// A return to EL0 synchronises by itself, so only kernel addresses need the ISB.
+    fn synchronise_context(&self) {
+        if matches!(self.tag, FlushTag::Kernel) {
+            Machine::isb();
+        }
+    }
+
+    fn invalidate(&self, range: FlushRange) {
+        let FlushRange { start, end, level, depth } = range;
+        let tag = self.tag.tag();
+        let pages = end.offset_from(start).div_ceil(PAGE_SIZE);
+        let stride = level.map_or(PAGE_SIZE, Level::entry_bytes);
+        let operations = pages.div_ceil(stride / PAGE_SIZE);
+        let broadcast = |op| Machine::tlbi(op, FlushScope::Broadcast);
+        if operations > 1 && Machine::features().tlbi_range && pages <= MAX_RANGE_PAGES {
+            broadcast(Tlbi::Range { start, pages, tag, depth, level });
+            self.stats.inc(Counter::TlbiVa);
+        } else if operations <= MAX_OPS {
+            for n in 0..operations {
+                broadcast(Tlbi::Va { va: start.add(n * stride), tag, depth, level });
+            }
+            self.stats.add(Counter::TlbiVa, operations);
+        } else if let Tag::Asid(asid) = tag {
+            broadcast(Tlbi::Asid(asid));
+            self.stats.inc(Counter::TlbiAsid);
+        } else {
+            broadcast(Tlbi::All);
+            self.stats.inc(Counter::TlbiAll);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Room 3: page tables.
+//!
+//! A live descriptor is written in one place only: through an [`Entry`], which can be had only from the locked
+//! [`PtRoot`] of its tree. An entry is a typestate: what may be done next is what its type offers.
+//!
+//! ```text
+//!            make                  tighten, relax, repoint
+//!   invalid ------> Entry (valid) ------------------------> Entry (valid), flush owed to the Gather
+//!                     |       \ clear
+//!          break_live |        `-------> invalid, flush owed to the Gather
+//!                     v
+//!                  Broken --flush--> Clean --make--> valid
+//! ```
+//! A [`Broken`] entry has no `make`, and borrows the locked tree, so it cannot outlive the lock. What a change
+//! leaves behind in TLBs is owed to a [`Gather`], which also holds the frames that were unmapped: they reach
+//! the allocator only after its flush.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`walk`] | reading a tree: every level from the root to the leaf |
+//! | [`root`] | a locked tree, and how entries are had from it |
+//! | [`entry`] | the only writer of live entries |
+//! | [`flush`] | the only caller of TLBI |
+//! | [`gather`] | owes flushes; holds frames until they are done |
+//! | [`stock`] | tables allocated before the lock |
+//! | [`kernel`] | the kernel's own tree: built at boot, devices and stacks later |
+#![forbid(unsafe_code)]
+
+pub mod entry;
+pub mod flush;
+pub mod gather;
+pub mod kernel;
+pub mod root;
+pub mod stock;
+pub mod walk;
+
+pub use entry::{Broken, Clean, Entry};
+pub use flush::{AsidCell, FlushTag, Flusher};
+pub use gather::Gather;
+pub use root::{Missing, PtRoot};
+pub use stock::TableStock;
+pub use walk::{Walk, WalkStep, walk};

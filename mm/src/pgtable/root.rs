@@ -1,0 +1,89 @@
+//! A tree of tables under its lock, and how entries are had from it.
+#![forbid(unsafe_code)]
+
+use arch::pte::Kind;
+use arch::{Desc, Level, PhysAddr, VirtAddr};
+
+use super::entry::Entry;
+use super::flush::Flusher;
+use super::stock::TableStock;
+use super::walk::{Walk, walk};
+
+/// One tree of tables. It stands inside the spinlock that protects it, so a `&mut PtRoot` is the proof that the
+/// lock is held, and an [`Entry`], which borrows it, cannot outlive the lock.
+#[derive(Debug)]
+pub struct PtRoot {
+    root: PhysAddr,
+}
+
+/// Why there is no entry of the wished level.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Missing {
+    /// The descriptor of this level, above the wished one, is invalid.
+    Table(Level),
+    /// A leaf of this level, above the wished one, maps the address.
+    Leaf(Level, Desc),
+    /// The stock has no table left.
+    Stock,
+}
+
+impl PtRoot {
+    /// The tree whose level-0 table is at `root`.
+    #[must_use]
+    pub const fn new(root: PhysAddr) -> Self {
+        PtRoot { root }
+    }
+    /// The level-0 table.
+    #[must_use]
+    pub fn root(&self) -> PhysAddr {
+        self.root
+    }
+    /// Every level for `va`.
+    #[must_use]
+    pub fn walk(&self, va: VirtAddr) -> Walk {
+        walk(self.root, va)
+    }
+
+    /// The entry of `level` that translates `va`.
+    ///
+    /// # Errors
+    /// [`Missing::Table`] or [`Missing::Leaf`]: a level above does not lead there.
+    pub fn entry<'l>(
+        &'l mut self,
+        flusher: Flusher<'l>,
+        va: VirtAddr,
+        level: Level,
+    ) -> Result<Entry<'l>, Missing> {
+        for step in self.walk(va).steps() {
+            if step.level == level {
+                return Ok(Entry::new(step.slot, level, va, flusher));
+            }
+            match step.kind() {
+                Kind::Table => {}
+                Kind::Invalid => return Err(Missing::Table(step.level)),
+                Kind::Block | Kind::Page => return Err(Missing::Leaf(step.level, step.desc)),
+            }
+        }
+        Err(Missing::Table(level))
+    }
+
+    /// As [`Self::entry`], but puts tables from `stock` where they are missing.
+    ///
+    /// # Errors
+    /// [`Missing::Leaf`]: a leaf above maps the address. [`Missing::Stock`]: the stock is empty; tables that
+    /// were put in place stay, empty, and are freed with the tree.
+    pub fn entry_or_table<'l>(
+        &'l mut self,
+        flusher: Flusher<'l>,
+        va: VirtAddr,
+        level: Level,
+        stock: &mut TableStock,
+    ) -> Result<Entry<'l>, Missing> {
+        while let Err(missing) = self.entry(flusher, va, level) {
+            let Missing::Table(at) = missing else { return Err(missing) };
+            let table = stock.take().ok_or(Missing::Stock)?;
+            self.entry(flusher, va, at)?.make(Desc::table(table));
+        }
+        self.entry(flusher, va, level)
+    }
+}

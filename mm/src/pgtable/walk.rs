@@ -1,0 +1,78 @@
+//! Reading a tree of tables, as the hardware's walker would.
+#![forbid(unsafe_code)]
+
+use arch::pte::Kind;
+use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
+
+/// Where the descriptor of `level` for `va` stands in the table at `table`.
+#[must_use]
+pub fn slot(table: PhysAddr, level: Level, va: VirtAddr) -> PhysAddr {
+    table.add(8 * va.index(level) as u64)
+}
+
+/// One descriptor that a walk read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WalkStep {
+    /// The level of its table.
+    pub level: Level,
+    /// Where it stands.
+    pub slot: PhysAddr,
+    /// What it was.
+    pub desc: Desc,
+}
+
+impl WalkStep {
+    /// What the descriptor is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.desc.kind(self.level)
+    }
+}
+
+/// The descriptors from the root down to a leaf or an invalid one.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    steps: [WalkStep; 4],
+    len: usize,
+}
+
+impl Walk {
+    /// What was read, from the root down; one to four steps.
+    #[must_use]
+    pub fn steps(&self) -> &[WalkStep] {
+        &self.steps[..self.len]
+    }
+    /// The last step: a leaf, or the invalid descriptor where the walk ended.
+    #[must_use]
+    pub fn last(&self) -> WalkStep {
+        self.steps[self.len - 1]
+    }
+    /// The leaf, where there is one.
+    #[must_use]
+    pub fn leaf(&self) -> Option<WalkStep> {
+        let last = self.last();
+        last.desc.is_leaf(last.level).then_some(last)
+    }
+}
+
+/// Walks the tree at `root` for `va`. Takes no lock: without the tree's lock the answer may be old, and a
+/// table that is freed meanwhile may be read after its end of life; callers without the lock must have other
+/// grounds for the tables to stay.
+#[must_use]
+pub fn walk(root: PhysAddr, va: VirtAddr) -> Walk {
+    let read = |table, level| {
+        let slot = slot(table, level, va);
+        WalkStep { level, slot, desc: Machine::read_desc(slot) }
+    };
+    let mut steps = [read(root, Level::L0); 4];
+    let mut len = 1;
+    for level in [Level::L1, Level::L2, Level::L3] {
+        let above = steps[len - 1];
+        if above.kind() != Kind::Table {
+            break;
+        }
+        steps[len] = read(above.desc.output(above.level), level);
+        len += 1;
+    }
+    Walk { steps, len }
+}

@@ -1,0 +1,122 @@
+//! Counters, under the names of Linux's `/proc/vmstat` where Linux has them.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
+        /// One counter. Gauges (`nr_…`) go up and down, all others only up.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(usize)]
+        pub enum Counter { $($(#[$doc])* $variant),+ }
+
+        impl Counter {
+            /// Every counter, in the order in which they are printed.
+            pub const ALL: &'static [Counter] = &[$(Counter::$variant),+];
+            /// The name under which it is printed.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Counter::$variant => $name),+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Pages given out by the buddy allocator (4 KiB units).
+    PgAlloc = "pgalloc",
+    /// Pages given back (4 KiB units).
+    PgFree = "pgfree",
+    /// Page faults handled.
+    PgFault = "pgfault",
+    /// Page faults that found the entry already good.
+    PgFaultSpurious = "pgfault_spurious",
+    /// Page tables in use, kernel and user.
+    NrPageTable = "nr_page_table_pages",
+    /// Anonymous pages mapped (4 KiB units).
+    NrAnon = "nr_anon_pages",
+    /// Anonymous pages mapped by 2 MiB blocks (2 MiB units).
+    NrAnonThp = "nr_anon_transparent_hugepages",
+    /// Pages in reservations that no entry maps (4 KiB units).
+    NrThpReserved = "nr_thp_reserved",
+    /// Huge pages made at the first fault.
+    ThpFaultAlloc = "thp_fault_alloc",
+    /// Reservations made.
+    ThpResAlloc = "thp_res_alloc",
+    /// Reservations that could not be made for want of a 2 MiB block.
+    ThpResAllocFailed = "thp_res_alloc_failed",
+    /// Reservations given up before they were promoted.
+    ThpResReleased = "thp_res_released",
+    /// Ranges promoted in place.
+    ResPagesCollapsed = "res_pages_collapsed",
+    /// Promotions that were tried and could not be done.
+    ResCollapseFailed = "res_collapse_failed",
+    /// Pages that promotion had to zero because nobody had touched them.
+    ResPagesFilled = "res_pages_filled",
+    /// 2 MiB block mappings split into pages.
+    ThpSplitPmd = "thp_split_pmd",
+    /// hugetlb folios whose vmemmap is optimised at present.
+    NrHvoOptimized = "nr_hvo_optimized",
+    /// hugetlb folios optimised so far.
+    HvoOptimize = "hvo_optimize",
+    /// hugetlb folios restored so far.
+    HvoRestore = "hvo_restore",
+    /// Restores that could not get their pages; the folio stayed optimised.
+    HvoRestoreFailed = "hvo_restore_failed",
+    /// vmemmap pages given to the buddy allocator and not taken back (gauge).
+    NrVmemmapFreed = "nr_vmemmap_freed",
+    /// 2 MiB blocks of vmemmap split into pages.
+    HvoSplitPmd = "hvo_split_pmd",
+    /// Descriptors stored into live tables.
+    PteStore = "mmu_descriptor_store",
+    /// Live entries broken.
+    PteBreak = "mmu_entry_break",
+    /// TLBI operations by address or range.
+    TlbiVa = "mmu_tlbi_va",
+    /// TLBI operations on a whole ASID.
+    TlbiAsid = "mmu_tlbi_asid",
+    /// TLBI operations on everything.
+    TlbiAll = "mmu_tlbi_all",
+    /// DSBs that completed TLBIs.
+    DsbIsh = "mmu_dsb_ish",
+    /// Times that the ASIDs ran out and began anew.
+    AsidRollover = "asid_rollover",
+}
+
+/// All counters of one machine. Relaxed: a snapshot of several may be inconsistent by what happens
+/// meanwhile.
+#[derive(Debug)]
+pub struct Stats {
+    values: [AtomicU64; Counter::ALL.len()],
+}
+
+impl Stats {
+    /// All zero.
+    #[must_use]
+    pub const fn new() -> Self {
+        Stats { values: [const { AtomicU64::new(0) }; Counter::ALL.len()] }
+    }
+    /// Adds `n`.
+    pub fn add(&self, counter: Counter, n: u64) {
+        self.values[counter as usize].fetch_add(n, Ordering::Relaxed);
+    }
+    /// Adds 1.
+    pub fn inc(&self, counter: Counter) {
+        self.add(counter, 1);
+    }
+    /// Takes `n` from a gauge.
+    pub fn sub(&self, counter: Counter, n: u64) {
+        self.values[counter as usize].fetch_sub(n, Ordering::Relaxed);
+    }
+    /// The present value.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values[counter as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,123 @@
+//! The steps of a remap, by name: one function each, which an optimised build keeps, so that a debugger
+//! can stop at every store of a promotion or of an HVO remap and see what is still owed.
+//!
+//! A step is announced right *after* its effect, with the entry before and after it. Each is also handed
+//! to [`KernelEnv::trace`].
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use arch::{Desc, Level, PhysAddr, VirtAddr};
+
+use crate::env::KernelEnv;
+
+/// What must still happen before the step's change holds on every CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Owed {
+    /// Nothing.
+    Nothing = 0,
+    /// DSB ISHST, TLBI, DSB ISH, and then the new descriptor.
+    FlushThenMake = 1,
+    /// The new descriptor: nothing can hold the old one any more.
+    Make = 2,
+    /// DSB ISHST, TLBI, DSB ISH.
+    Flush = 3,
+}
+
+impl fmt::Display for Owed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Owed::Nothing => "nothing",
+            Owed::FlushThenMake => "DSB ISHST, TLBI, DSB ISH, then the make",
+            Owed::Make => "the make",
+            Owed::Flush => "DSB ISHST, TLBI, DSB ISH",
+        })
+    }
+}
+
+/// One step of a remap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Step {
+    /// Which.
+    pub kind: StepKind,
+    /// What is owed after it.
+    pub owed: Owed,
+    /// The level of the entry.
+    pub level: Level,
+    /// The first address that the entry translates.
+    pub va: VirtAddr,
+    /// Where the entry stands.
+    pub slot: PhysAddr,
+    /// The entry before.
+    pub old: Desc,
+    /// The entry after.
+    pub new: Desc,
+}
+
+macro_rules! steps {
+    ($($(#[$doc:meta])* $variant:ident => $function:ident),+ $(,)?) => {
+        /// The names of the steps.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum StepKind { $($(#[$doc])* $variant),+ }
+
+        impl StepKind {
+            /// The name, which is that of the function a debugger stops at.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(StepKind::$variant => stringify!($function)),+ }
+            }
+        }
+
+        $($(#[$doc])*
+        #[inline(never)]
+        pub fn $function(step: &Step) {
+            core::hint::black_box(step);
+        })+
+
+        /// Announces a step: to a debugger by the function of its name, to the kernel by its trace.
+        pub fn announce(env: &dyn KernelEnv, step: &Step) {
+            match step.kind { $(StepKind::$variant => $function(step)),+ }
+            env.trace(step);
+        }
+    };
+}
+
+steps! {
+    /// A promotion begins: the range is verified and locked, nothing is stored yet.
+    PromoteBegin => promote_begin,
+    /// The table entry of the range is invalid.
+    PromoteBreak => promote_break,
+    /// No TLB holds the table or its pages any more.
+    PromoteFlush => promote_flush,
+    /// The block is in place.
+    PromoteMake => promote_make,
+    /// An HVO remap begins: all pages are allocated, the other CPUs are held, nothing is stored yet.
+    HvoBegin => hvo_begin,
+    /// The 2 MiB block of vmemmap is invalid.
+    HvoSplitBreak => hvo_split_break,
+    /// No TLB holds the block any more.
+    HvoSplitFlush => hvo_split_flush,
+    /// The table that replaces the block is in place.
+    HvoSplitMake => hvo_split_make,
+    /// One vmemmap page is without translation.
+    HvoBreak => hvo_break,
+    /// No TLB holds the vmemmap pages that were broken.
+    HvoFlush => hvo_flush,
+    /// One vmemmap page translates to the shared page, read-only.
+    HvoMake => hvo_make,
+    /// The remap is complete; the old pages may be freed.
+    HvoEnd => hvo_end,
+    /// A restore begins: all pages are allocated and filled, nothing is stored yet.
+    RestoreBegin => restore_begin,
+    /// One vmemmap page is without translation.
+    RestoreBreak => restore_break,
+    /// No TLB holds the shared page at the addresses that were broken.
+    RestoreFlush => restore_flush,
+    /// One vmemmap page translates to a page of its own, writable.
+    RestoreMake => restore_make,
+    /// The restore is complete.
+    RestoreEnd => restore_end,
+}
