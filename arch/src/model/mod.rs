@@ -1,98 +1,64 @@
-//! stub
-use crate::addr::*;
-use crate::contract::*;
-use crate::features::*;
-use crate::pte::*;
-/// m
-#[derive(Debug)]
+//! The machine as data: RAM, tables walked as hardware walks them, and TLBs that forget nothing by
+//! themselves.
+//!
+//! A model machine lives as long as the closure given to [`with_machine`]; nothing of it is global. The host thread
+//! that runs the closure *is* virtual CPU 0, [`run_on_cpus`] and [`Handle::run_as`] bring further ones to life. All of `mm` runs
+//! here unchanged, because [`Machine`] keeps the same contract as the real machine.
+//!
+//! **Guarantee.** A translation that a vCPU has once used is used again, however stale, until a TLBI that
+//! covers it (address, ASID, level hint, depth, scope) has *completed*: the issuing vCPU's DSB of
+//! sufficient domain has executed. The architecture allows a TLB to do so, and this one always does; it
+//! never evicts for lack of room. Code that works here does not lean on a kind TLB.
+//!
+//! ```text
+//!   kernel_access, translate, user_load            write_desc, cas_desc
+//!              |                                          |
+//!     mmu: TLB of this vCPU --miss--> walker ------> ram <-- judge (bbm_need)
+//!              ^                         |                   |
+//!              |  fills leaves and tables (walk cache)       |
+//!     TLBI -> pending -- DSB --> entries leave          reads every TLB
+//! ```
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `machine` | description and state of one machine |
+//! | `bind` | which vCPU the calling thread is |
+//! | `step` | the one place where another vCPU may come between |
+//! | `ram` | physical memory; `phys` is its half of the contract |
+//! | `tlb` | what a vCPU holds, and which TLBI removes it |
+//! | `mmu` | translation, TLBI, barriers |
+//! | `walker` | the table walk, permissions, hardware updates |
+//! | `user` | accesses with EL0's rights and the fault hook |
+//! | `counters` | what was done how often |
+//!
+//! A descriptor store is seen by walkers at once; what a missing DSB costs is that the TLBI after it does
+//! not remove translations made from that descriptor. Not modelled: contiguous groups held as one
+//! entry, hierarchical table attributes, shareability domains, caches, entries that conflict but were
+//! not both used.
+
+mod bind;
+mod counters;
+mod cpu;
+mod machine;
+mod mmu;
+mod phys;
+mod ram;
+mod step;
+mod tlb;
+mod user;
+mod walker;
+
+#[cfg(test)]
+mod tests;
+
+pub use bind::{Handle, Job, handle, irqs_masked, off_cpu, run_on_cpus, with_default_machine, with_machine};
+pub use counters::{Counters, counters};
+pub use machine::MachineDesc;
+pub use mmu::try_kernel_access;
+pub use user::{
+    FaultHandler, set_fault_handler, user_execute, user_load, user_store, user_touch, with_fault_handler,
+};
+
+/// The backend: each trait of the contract acts on the vCPU that the calling thread is.
+#[derive(Clone, Copy, Debug)]
 pub struct Machine;
-impl PhysMem for Machine {
-    fn read_desc(_: PhysAddr) -> Desc {
-        todo!()
-    }
-    fn write_desc(_: PhysAddr, _: Desc) {
-        todo!()
-    }
-    fn cas_desc(_: PhysAddr, _: Desc, _: Desc) -> Result<(), Desc> {
-        todo!()
-    }
-    fn zero(_: PhysAddr, _: u64) {
-        todo!()
-    }
-    fn copy(_: PhysAddr, _: PhysAddr, _: u64) {
-        todo!()
-    }
-    fn equal(_: PhysAddr, _: PhysAddr, _: u64) -> bool {
-        todo!()
-    }
-    fn read_bytes(_: PhysAddr, _: &mut [u8]) {
-        todo!()
-    }
-    fn write_bytes(_: PhysAddr, _: &[u8]) {
-        todo!()
-    }
-}
-impl Mmu for Machine {
-    fn features() -> Features {
-        todo!()
-    }
-    fn hw_dirty() -> HwDirty {
-        todo!()
-    }
-    fn kernel_root() -> PhysAddr {
-        todo!()
-    }
-    fn set_kernel_root(_: PhysAddr) {
-        todo!()
-    }
-    fn user_root() -> Option<(PhysAddr, Asid)> {
-        todo!()
-    }
-    fn set_user_root(_: Option<(PhysAddr, Asid)>) {
-        todo!()
-    }
-    fn tlbi(_: Tlbi, _: FlushScope) {
-        todo!()
-    }
-    fn dsb(_: Dsb) {
-        todo!()
-    }
-    fn isb() {
-        todo!()
-    }
-    fn kernel_access(_: VirtAddr, _: Access) -> *mut u8 {
-        todo!()
-    }
-    fn translate(_: VirtAddr, _: Access, _: Privilege) -> Result<PhysAddr, FaultStatus> {
-        todo!()
-    }
-}
-impl Cpu for Machine {
-    fn id() -> CpuId {
-        todo!()
-    }
-    fn mask_irqs() -> IrqState {
-        todo!()
-    }
-    fn restore_irqs(_: IrqState) {
-        todo!()
-    }
-    fn relax() {
-        todo!()
-    }
-    fn interleave() {
-        todo!()
-    }
-}
-impl UserMem for Machine {
-    fn copy_from_user(_: &mut [u8], _: VirtAddr) -> Result<(), UserFault> {
-        todo!()
-    }
-    fn copy_to_user(_: VirtAddr, _: &[u8]) -> Result<(), UserFault> {
-        todo!()
-    }
-}
-/// m
-pub fn with_default_machine<R>(f: impl FnOnce() -> R) -> R {
-    f()
-}

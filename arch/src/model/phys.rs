@@ -1,0 +1,62 @@
+//! Physical memory's half of the contract.
+
+use super::Machine;
+use super::bind::current;
+use super::counters::Tally;
+use super::machine::{State, Store};
+use super::step::{Step, before};
+use crate::addr::PhysAddr;
+use crate::contract::{CpuId, PhysMem};
+use crate::pte::Desc;
+
+/// Books a descriptor store that has been made.
+fn stored(state: &State, cpu: CpuId, at: PhysAddr, old: Desc, new: Desc) {
+    Tally::add(&state.tally.desc_stores);
+    if old.is_valid() && old != new {
+        state.vcpu(cpu).unordered.push(Store { at, seen_by_self: false });
+    }
+}
+
+impl PhysMem for Machine {
+    fn read_desc(at: PhysAddr) -> Desc {
+        current(|state, _| state.ram.load(at))
+    }
+
+    fn write_desc(at: PhysAddr, new: Desc) {
+        current(|state, cpu| {
+            before(state, cpu, Step::Store);
+            let old = state.ram.swap(at, new);
+            stored(state, cpu, at, old, new);
+        });
+    }
+
+    fn cas_desc(at: PhysAddr, old: Desc, new: Desc) -> Result<(), Desc> {
+        current(|state, cpu| {
+            before(state, cpu, Step::Store);
+            state.ram.cas(at, old, new)?;
+            stored(state, cpu, at, old, new);
+            Ok(())
+        })
+    }
+
+    fn zero(at: PhysAddr, bytes: u64) {
+        assert!(at.is_aligned(64) && bytes.is_multiple_of(64), "model: zero of {bytes} bytes at {at}");
+        current(|state, _| state.ram.zero(at, bytes));
+    }
+
+    fn copy(to: PhysAddr, from: PhysAddr, bytes: u64) {
+        current(|state, _| state.ram.copy(to, from, bytes));
+    }
+
+    fn equal(a: PhysAddr, b: PhysAddr, bytes: u64) -> bool {
+        current(|state, _| state.ram.equal(a, b, bytes))
+    }
+
+    fn read_bytes(from: PhysAddr, into: &mut [u8]) {
+        current(|state, _| state.ram.read(from, into));
+    }
+
+    fn write_bytes(to: PhysAddr, from: &[u8]) {
+        current(|state, _| state.ram.write(to, from));
+    }
+}
