@@ -1,0 +1,38 @@
+"""Physical memory and system registers of the halted machine."""
+
+import struct
+
+import gdb
+
+
+def register(name):
+    """A system register by the name that QEMU gives it."""
+    value = gdb.parse_and_eval(f"${name}")
+    if value.type.code == gdb.TYPE_CODE_VOID:
+        raise gdb.GdbError(f"the machine shows no register {name}; is gdb attached to QEMU?")
+    return int(value) & ((1 << 64) - 1)
+
+
+def read_physical(address, length):
+    """Bytes of physical memory, whatever the tables say."""
+    gdb.execute("maintenance packet Qqemu.PhyMemMode:1", to_string=True)
+    try:
+        gdb.execute("maintenance flush dcache", to_string=True)
+        return bytes(gdb.selected_inferior().read_memory(address, length))
+    except gdb.MemoryError:
+        raise gdb.GdbError(f"no memory at physical address {address:#x}") from None
+    finally:
+        gdb.execute("maintenance packet Qqemu.PhyMemMode:0", to_string=True)
+        gdb.execute("maintenance flush dcache", to_string=True)
+
+
+def read_descriptor(address):
+    """One 64-bit descriptor of physical memory."""
+    return struct.unpack("<Q", read_physical(address, 8))[0]
+
+
+def number(text):
+    """An address or number that the user gave, in gdb's own notation."""
+    if not text.strip():
+        raise gdb.GdbError("an address or a number is needed")
+    return int(gdb.parse_and_eval(text)) & ((1 << 64) - 1)
