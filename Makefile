@@ -1,0 +1,114 @@
+# Quire: `make help` lists the targets. Each installs what it needs and is not there (qemu/setup.sh).
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.SILENT:
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+TARGET := aarch64-unknown-none-softfloat
+PROFILE ?= release
+HOST := qemu/toolchain.sh host
+MACHINE := qemu/toolchain.sh machine
+
+# What may be given to `make run`, `debug` and `bench`; qemu/machine.conf says what it is otherwise.
+export CPU SMP MEM EL2 APPEND QEMU QEMU_ARGS TIMEOUT GDB GDB_ARGS
+
+# ---- run ------------------------------------------------------------------------------------------------------
+
+.PHONY: help run bench debug
+help:
+	@printf '%s\n' \
+	  'make run         build, boot in QEMU: the tour, then the console (Ctrl-A x leaves QEMU)' \
+	  '                 without a terminal standard input is typed in, then the power goes off' \
+	  'make test        all tests: host crates, the machine matrix in QEMU, gdb sessions' \
+	  'make test-host   only the tests of the host crates' \
+	  'make debug       boot halted, with gdb attached and the commands of qemu/gdb loaded' \
+	  'make bench       measure in guest instructions: the same figures at each run' \
+	  'make lint        format check and clippy, warnings denied' \
+	  'make doc         the documentation of all crates, in target/doc and target/$(TARGET)/doc' \
+	  'make setup       only install what all of these need' \
+	  'make clean       remove target/' \
+	  '' \
+	  'Variables of run, debug and bench (their defaults and more are in qemu/machine.conf):' \
+	  '  CPU=max            the CPU model, for example cortex-a72' \
+	  '  SMP=2              the number of CPUs' \
+	  '  MEM=512M           the size of RAM' \
+	  '  EL2=1              enter the kernel at EL2' \
+	  '  APPEND=...         boot arguments, for example APPEND="selftest=hvo tails=pointer"' \
+	  '  QEMU=...           another QEMU' \
+	  '  QEMU_ARGS=...      more arguments for it, for example a plugin' \
+	  '  TIMEOUT=300        end the run after so many seconds' \
+	  '  PROFILE=checked    the kernel with debug assertions instead of release' \
+	  '  GDB=... GDB_ARGS=  another gdb, more arguments for it'
+
+run: kernel programs runner
+	target/debug/quire-run $(KERNEL)
+
+bench: kernel programs runner
+	target/debug/quire-run --with bench $(KERNEL)
+
+debug: kernel programs runner need-gdb
+	target/debug/quire-run --gdb $(KERNEL)
+
+# ---- build ----------------------------------------------------------------------------------------------------
+
+KERNEL = target/$(TARGET)/$(PROFILE)/kernel
+
+.PHONY: kernel kernel-checked runner programs
+kernel: need-machine
+	[ -e $(KERNEL) ] || echo 'building the kernel ($(PROFILE)); the first time takes a minute' >&2
+	$(MACHINE) cargo build -q -p kernel --target $(TARGET) --profile $(PROFILE) </dev/null
+
+kernel-checked: need-machine
+	$(MACHINE) cargo build -q -p kernel --target $(TARGET) --profile checked </dev/null
+
+runner: need-host need-qemu
+	$(HOST) cargo build -q -p qemu </dev/null
+
+# User programs: one C file each, no library, no vector registers, linked where the compiler likes it.
+export USER_CC
+USER_CFLAGS := -O2 -static -nostdlib -ffreestanding -fno-builtin -fno-stack-protector -fno-pie -no-pie \
+	-mgeneral-regs-only -mno-outline-atomics -fno-tree-loop-distribute-patterns -Wall -Wextra -Werror \
+	-Wl,-z,max-page-size=4096 -Wl,--build-id=none
+PROGRAMS := $(patsubst tests/programs/%.c,target/programs/%,$(wildcard tests/programs/*.c))
+STALE := $(filter-out $(PROGRAMS),$(wildcard target/programs/*))
+
+programs: need-c $(PROGRAMS)
+	rm -f $(STALE)
+
+target/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h) Makefile | need-c
+	mkdir -p $(@D)
+	$(or $(USER_CC),aarch64-linux-gnu-gcc) $(USER_CFLAGS) -o $@ $<
+
+# ---- prove ----------------------------------------------------------------------------------------------------
+
+HOST_CRATES := -p arch -p mm -p qemu -p tests
+
+.PHONY: test test-host lint doc
+test: kernel kernel-checked programs runner need-gdb
+	tests/run $(HOST_CRATES)
+
+test-host: need-host
+	tests/run $(HOST_CRATES) --lib --bins --doc
+
+lint: need-fmt need-clippy
+	$(HOST) cargo fmt --all --check
+	$(HOST) cargo clippy -q $(HOST_CRATES) --all-targets -- -D warnings
+	$(MACHINE) cargo clippy -q -p arch -p mm -p kernel --target $(TARGET) -- -D warnings
+
+doc: need-host need-machine
+	RUSTDOCFLAGS=-Dwarnings $(HOST) cargo doc -q --no-deps $(HOST_CRATES)
+	RUSTDOCFLAGS=-Dwarnings $(MACHINE) cargo doc -q --no-deps -p arch -p mm -p kernel --target $(TARGET)
+
+# ---- the rest -------------------------------------------------------------------------------------------------
+
+.PHONY: setup clean need-%
+setup:
+	qemu/setup.sh host machine fmt clippy c qemu gdb
+
+need-%:
+	qemu/setup.sh $* </dev/null
+
+clean:
+	rm -rf target
