@@ -1,0 +1,91 @@
+//! Runs self-tests and reports in KTAP, version 1.
+#![forbid(unsafe_code)]
+
+use mm::Mm;
+
+use super::registry::{Failure, SELFTESTS, SelfTest, Verdict};
+use crate::println;
+
+/// How a run of self-tests ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Every test that was chosen passed.
+    Passed,
+    /// At least one failed.
+    Failed,
+    /// The filter chose none.
+    NoneChosen,
+}
+
+/// Numbers of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Summary {
+    /// Tests that passed.
+    pub passed: usize,
+    /// Tests that failed.
+    pub failed: usize,
+}
+
+impl Summary {
+    /// The run in one word.
+    pub fn outcome(self) -> Outcome {
+        match (self.passed, self.failed) {
+            (0, 0) => Outcome::NoneChosen,
+            (_, 0) => Outcome::Passed,
+            _ => Outcome::Failed,
+        }
+    }
+}
+
+/// The tests whose name contains `filter`, in the order of their names.
+fn chosen(filter: &str) -> impl Iterator<Item = &'static SelfTest> {
+    let mut last = "";
+    core::iter::from_fn(move || {
+        let next = SELFTESTS
+            .iter()
+            .filter(|test| test.name > last && test.name.contains(filter))
+            .min_by_key(|test| test.name)?;
+        last = next.name;
+        Some(next)
+    })
+}
+
+/// Prints the names that `filter` chooses, one a line.
+pub fn list(filter: &str) {
+    chosen(filter).for_each(|test| println!("{}", test.name));
+}
+
+/// Runs the tests whose name contains `filter` (all, where it is empty), one after another.
+pub fn run(mm: &'static Mm, filter: &str) -> Summary {
+    println!("KTAP version 1");
+    println!("1..{}", chosen(filter).count());
+    let mut summary = Summary { passed: 0, failed: 0 };
+    for (index, test) in chosen(filter).enumerate() {
+        let number = index + 1;
+        match run_one(mm, test) {
+            Ok(()) => {
+                summary.passed += 1;
+                println!("ok {number} {}", test.name);
+            }
+            Err(failure) => {
+                summary.failed += 1;
+                println!("# {}: {failure}", test.name);
+                println!("not ok {number} {}", test.name);
+            }
+        }
+    }
+    println!("# selftest: {} passed, {} failed", summary.passed, summary.failed);
+    summary
+}
+
+/// One test, and the pages that it did not give back.
+fn run_one(mm: &'static Mm, test: &SelfTest) -> Verdict {
+    let before = crate::settle::free_pages(mm);
+    (test.run)(mm)?;
+    let after = crate::settle::free_pages(mm);
+    if before == after {
+        return Ok(());
+    }
+    let words = format_args!("{before} pages were free before the test, {after} after it");
+    Err(Failure::new(file!(), line!(), words))
+}
