@@ -5,6 +5,7 @@
 //! | letter | rank | lock | protects |
 //! |---|--:|---|---|
 //! | M | 10 | mmap lock (sleeping) | the VMAs of an address space |
+//! | - | 15 | VMA set | its memory; who may look or change is decided by M |
 //! | F | 20 | hugetlb fault lock | one fault at a time per hugetlb page |
 //! | L | 25 | folio lock | a folio's identity |
 //! | R | 40 | reservation | one reservation's population map |
@@ -28,6 +29,8 @@ use arch::sync::Rank;
 
 use crate::env::KernelEnv;
 
+/// The set of VMAs of an address space.
+pub const VMAS: Rank = Rank(15);
 /// hugetlb fault lock.
 pub const HUGETLB_FAULT: Rank = Rank(20);
 /// Folio lock.

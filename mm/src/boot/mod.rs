@@ -51,7 +51,9 @@ pub struct Mm {
     pub stats: Stats,
     /// The kernel above.
     pub env: &'static dyn KernelEnv,
-    /// ASIDs (E).
+    /// The shared page of zeros (E; boot makes it: ZeroPage::new(pfn), kind Reserved, zeroed).
+    pub zero_page: crate::fault::ZeroPage,
+    /// ASIDs (E; boot makes it: Asids::new(Machine::features().asid_bits)).
     pub asids: crate::space::Asids,
     /// thp state (F)
     pub thp: crate::thp::Thp,

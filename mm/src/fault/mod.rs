@@ -1,1 +1,92 @@
-//! Room 7: faults. stub (E)
+//! Room 7: page faults.
+//!
+//! The kernel decodes the exception and hands a [`FaultInfo`] down; the answer is a word, or an error that says in
+//! words, and with the VMA, why the access cannot be made good.
+//!
+//! ```text
+//!   handle_mm_fault --- no VMA, no right ----------------------> FaultError
+//!        |  mmap lock, for reading
+//!        +-- VmaKind::Anon -----> anon::fault ---> policy: Small | Reserve | Huge
+//!        |                           `--> entry already good: spurious
+//!        `-- VmaKind::Hugetlb --> hugetlb::fault
+//! ```
+//! **Protocol of an arm.** Look under the page-table lock, let go, allocate and fill all that is needed, take the lock
+//! again and look whether all is as it was; if not, give everything back. Nothing is allocated or zeroed under the
+//! lock, and a fault that lost a race has left no trace.
+#![forbid(unsafe_code)]
+
+pub mod anon;
+mod report;
+mod zero;
+
+pub use report::{FaultError, FaultReason, Signal};
+pub use zero::ZeroPage;
+
+use arch::contract::{FaultStatus, Privilege};
+use arch::{Access, VirtAddr};
+
+use crate::Mm;
+use crate::kalloc::KArc;
+use crate::space::{AddressSpace, Vma, VmaKind};
+use crate::stats::Counter;
+
+/// What the exception said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FaultInfo {
+    /// The address (FAR_EL1).
+    pub va: VirtAddr,
+    /// What the access wanted to do.
+    pub access: Access,
+    /// Who made it: the user, or the kernel on the user's behalf.
+    pub privilege: Privilege,
+    /// The fault status.
+    pub status: FaultStatus,
+}
+
+/// How a fault was resolved: the access is to be tried again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultDone {
+    /// An entry was made or got more rights.
+    Made,
+    /// The entry was good already: another thread was faster, or the fault was raised by a translation that is gone.
+    Spurious,
+}
+
+impl Mm {
+    /// Resolves a fault on a user address of `space`. May sleep; no spinlock is held.
+    ///
+    /// # Errors
+    /// [`FaultError`]: the access cannot be made good; nothing was mapped.
+    // Walk A.2: which VMA, which rights, which arm.
+    pub fn handle_mm_fault(
+        &self,
+        space: &KArc<AddressSpace>,
+        info: &FaultInfo,
+    ) -> Result<FaultDone, FaultError> {
+        self.stats.inc(Counter::PgFault);
+        let _mmap = space.mmap_lock.read(self.env);
+        let vma = space.vma_at(info.va);
+        let done = self.dispatch(space, info, vma.as_ref());
+        if done == Ok(FaultDone::Spurious) {
+            self.stats.inc(Counter::PgFaultSpurious);
+        }
+        done.map_err(|reason| FaultError { reason, info: *info, vma })
+    }
+
+    fn dispatch(
+        &self,
+        space: &KArc<AddressSpace>,
+        info: &FaultInfo,
+        vma: Option<&Vma>,
+    ) -> Result<FaultDone, FaultReason> {
+        report::check_status(info)?;
+        let vma = vma.ok_or(FaultReason::NoVma)?;
+        if !vma.prot.allows(info.access) {
+            return Err(FaultReason::Rights);
+        }
+        match vma.kind {
+            VmaKind::Anon => anon::fault(self, space, vma, info),
+            VmaKind::Hugetlb => crate::hugetlb::fault(self, space, vma, info.va),
+        }
+    }
+}

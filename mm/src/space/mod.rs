@@ -1,56 +1,128 @@
-//! Room 6: address spaces. stub (E)
-use crate::locks::SleepLock;
-use crate::pgtable::{AsidCell, PtRoot};
+//! Room 6: address spaces.
+//!
+//! An [`AddressSpace`] is a set of VMAs, which say what a user address *may* be, and a tree of tables, which says
+//! what it *is*. The calls of this room change the VMAs and take away or tighten what the tables say; only a
+//! page fault (room 7) and the huge page rooms put something in.
+//!
+//! ```text
+//!   mmap  munmap  mprotect  madvise  brk        page fault      promotion
+//!      \     |       |       |      /               |               |
+//!       mmap lock, for writing                 for reading          |
+//!            |                                      |               |
+//!        VmaSet: may be                    is:  tables, under the page-table lock
+//! ```
+//! **Guarantee.** A call that fails has changed nothing, but where its documentation says otherwise. All that a call
+//! needs is allocated before its first change. A frame or table that leaves the tree reaches the allocator only
+//! after every TLB has lost it ([`crate::pgtable::Gather`]).
+//!
+//! **Order.** mmap lock (M), VMA set, reservations (R, Q), page-table lock (T). A walk over a range holds the
+//! page-table lock for a bounded number of entries at a time and skips what no table covers, so its time follows
+//! what is mapped, not how wide the range is.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`vma`] [`vma_set`] | a VMA; the sorted set of them |
+//! | [`request`] | the numbers of the Linux interface as types |
+//! | [`gap`] | where a mapping goes that has no fixed address |
+//! | [`asid`] | ASIDs and their generations; switching to a space |
+//! | [`mmap`] [`munmap`] [`mprotect`] [`madvise`] [`brk`] | the calls |
+//! | [`range`] | walks over a range of a live tree: unmap, change rights |
+//! | [`access`] | reading and writing a space that need not be active |
+//! | [`life`] | birth and teardown |
+//! | [`check`] | every count against a full scan of the tables |
+//! | [`error`] | errors and their error numbers |
+#![forbid(unsafe_code)]
+
+pub mod access;
+pub mod asid;
+pub mod brk;
+pub mod check;
+pub mod error;
+pub mod gap;
+pub mod life;
+pub mod madvise;
+pub mod mmap;
+pub mod mprotect;
+pub mod munmap;
+pub mod range;
+pub mod request;
+pub mod vma;
+pub mod vma_set;
+
+use core::sync::atomic::AtomicU64;
+
 use arch::sync::SpinLock;
 use arch::{PhysAddr, VirtAddr};
-/// ASID allocator.
-pub struct Asids;
-/// What a user may do with a VMA.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Prot(pub u8);
-/// A VMA as a value: [start, end), rights, kind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Vma {
-    /// s
-    pub start: VirtAddr,
-    /// e
-    pub end: VirtAddr,
-    /// rights
-    pub prot: Prot,
-    /// what backs it
-    pub kind: VmaKind,
-    /// MADV_HUGEPAGE / NOHUGEPAGE / none
-    pub advice: HugeAdvice,
-}
-/// What backs a VMA.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum VmaKind {
-    /// anonymous private
-    Anon,
-    /// hugetlb private 2M
-    Hugetlb,
-}
-/// advice
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HugeAdvice {
-    /// none
-    None,
-    /// yes
-    Huge,
-    /// no
-    NoHuge,
-}
+
+pub use access::UserAccessError;
+pub use asid::Asids;
+pub use error::{Errno, MmapError};
+pub use range::Usage;
+pub use request::{Advice, MapFlags, MapProt, MmapRequest};
+pub use vma::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
+pub use vma_set::{MAX_VMAS, VmaSet};
+
+use crate::Mm;
+use crate::locks::SleepLock;
+use crate::pgtable::{AsidCell, FlushTag, Flusher, PtRoot};
+
 /// One address space.
 pub struct AddressSpace {
-    /// Number, never reused; stands in page.mapping of anonymous pages.
+    /// Number, never reused and never 0; stands in `mapping` of its anonymous pages.
     pub id: u64,
-    /// ASID
+    /// Its ASID, written by [`asid`].
     pub asid: AsidCell,
-    /// M
+    /// M: the VMAs, and every change of the tree that a fault must not meet half done.
     pub mmap_lock: SleepLock,
-    /// T
+    /// T: the tree.
     pub ptl: SpinLock<PtRoot>,
-    /// R/Q (F)
+    /// R, Q: its reservations of huge pages.
     pub reservations: crate::thp::SpaceReservations,
     root: PhysAddr,
+    vmas: SpinLock<VmaSet>,
+    /// The heap `[start, end)` in bytes. Written under M.
+    brk_start: AtomicU64,
+    brk_end: AtomicU64,
+}
+
+impl AddressSpace {
+    /// The level-0 table.
+    #[must_use]
+    pub fn root(&self) -> PhysAddr {
+        self.root
+    }
+    /// Whose translations a change of its tree makes stale.
+    #[must_use]
+    pub fn tag(&self) -> FlushTag<'_> {
+        FlushTag::User(&self.asid)
+    }
+    /// Flushes for its tree.
+    #[must_use]
+    pub fn flusher<'a>(&'a self, mm: &'a Mm) -> Flusher<'a> {
+        Flusher::new(self.tag(), &mm.stats)
+    }
+    /// The VMA that holds `va`. Stays true while the caller holds M.
+    #[must_use]
+    pub fn vma_at(&self, va: VirtAddr) -> Option<Vma> {
+        self.vmas.lock().at(va)
+    }
+    /// The VMA that holds `va`, or else the first one above it. Stays true while the caller holds M.
+    #[must_use]
+    pub fn find_vma(&self, va: VirtAddr) -> Option<Vma> {
+        self.vmas.lock().find(va)
+    }
+    /// How many VMAs there are.
+    #[must_use]
+    pub fn vma_count(&self) -> usize {
+        self.vmas.lock().len()
+    }
+    /// Tells `f` every VMA, lowest first. No lock is held while `f` runs; without M a VMA that is changed
+    /// meanwhile may be told as it was or as it is.
+    pub fn for_each_vma(&self, mut f: impl FnMut(&Vma)) {
+        let mut from = VirtAddr::new(0);
+        while let Some(vma) = self.find_vma(from) {
+            f(&vma);
+            from = vma.end;
+        }
+    }
 }

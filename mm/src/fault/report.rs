@@ -1,0 +1,115 @@
+//! Why a fault cannot be resolved, for people and for signals.
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use arch::Access;
+use arch::contract::{FaultStatus, Privilege};
+use arch::layout::USER_END;
+
+use super::FaultInfo;
+use crate::error::OutOfMemory;
+use crate::space::Vma;
+
+/// Why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultReason {
+    /// The address is not one of the user half.
+    NotUserAddress,
+    /// No VMA holds the address.
+    NoVma,
+    /// The VMA does not allow the access.
+    Rights,
+    /// No memory for the page or its tables.
+    OutOfMemory,
+    /// The hugetlb pool has no page left, and none was promised to this mapping.
+    HugetlbEmpty,
+    /// The machine reports a failure that memory management cannot mend.
+    Machine(FaultStatus),
+}
+
+impl fmt::Display for FaultReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FaultReason::NotUserAddress => f.write_str("not a user address"),
+            FaultReason::NoVma => f.write_str("nothing is mapped there"),
+            FaultReason::Rights => f.write_str("the mapping does not allow it"),
+            FaultReason::OutOfMemory => f.write_str("out of memory"),
+            FaultReason::HugetlbEmpty => f.write_str("the hugetlb pool is empty"),
+            FaultReason::Machine(status) => status.fmt(f),
+        }
+    }
+}
+
+impl From<OutOfMemory> for FaultReason {
+    fn from(_: OutOfMemory) -> Self {
+        FaultReason::OutOfMemory
+    }
+}
+
+/// What Linux would send for a fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// SIGSEGV, SEGV_MAPERR.
+    SegvMapErr,
+    /// SIGSEGV, SEGV_ACCERR.
+    SegvAccErr,
+    /// SIGBUS, BUS_ADRERR.
+    Bus,
+    /// SIGKILL by the out-of-memory killer.
+    OutOfMemoryKill,
+}
+
+/// A fault that cannot be resolved: what, why, and where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FaultError {
+    /// Why.
+    pub reason: FaultReason,
+    /// What the exception said.
+    pub info: FaultInfo,
+    /// The VMA that holds the address, where there is one.
+    pub vma: Option<Vma>,
+}
+
+impl FaultError {
+    /// What Linux would send.
+    #[must_use]
+    pub const fn signal(&self) -> Signal {
+        match self.reason {
+            FaultReason::NotUserAddress | FaultReason::NoVma => Signal::SegvMapErr,
+            FaultReason::Rights => Signal::SegvAccErr,
+            FaultReason::HugetlbEmpty | FaultReason::Machine(_) => Signal::Bus,
+            FaultReason::OutOfMemory => Signal::OutOfMemoryKill,
+        }
+    }
+}
+
+impl fmt::Display for FaultError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = match self.info.privilege {
+            Privilege::User => "user",
+            Privilege::Kernel => "kernel",
+        };
+        let verb = match self.info.access {
+            Access::Read => "read of",
+            Access::Write => "write to",
+            Access::Execute => "fetch from",
+        };
+        write!(f, "{who} {verb} {}: {}", self.info.va, self.reason)?;
+        match self.vma {
+            Some(vma) => write!(f, " (VMA {vma}; {})", self.info.status),
+            None => write!(f, " (no VMA; {})", self.info.status),
+        }
+    }
+}
+
+/// Whether the fault is of a kind that a table entry can mend.
+pub(super) fn check_status(info: &FaultInfo) -> Result<(), FaultReason> {
+    if !info.va.is_user() || info.va >= USER_END {
+        return Err(FaultReason::NotUserAddress);
+    }
+    match info.status {
+        FaultStatus::Translation(_) | FaultStatus::Permission(_) | FaultStatus::AccessFlag(_) => Ok(()),
+        status => Err(FaultReason::Machine(status)),
+    }
+}

@@ -1,0 +1,193 @@
+//! One VMA as a value: a range of user addresses with one set of rights and one kind of backing.
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use arch::addr::PAGE_SIZE;
+use arch::pte::PteFlags;
+use arch::{Access, PageSize, VirtAddr};
+use bitflags::bitflags;
+
+bitflags! {
+    /// What a user may do with a VMA; the bits are those of Linux's PROT_READ, PROT_WRITE and PROT_EXEC.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+    pub struct Prot: u8 {
+        /// Loads.
+        const READ = 1;
+        /// Stores. A writable VMA is readable too: AP has no write-only encoding (D8.4.1).
+        const WRITE = 2;
+        /// Instruction fetches. An executable VMA is readable too, as on Linux without FEAT_PAN3.
+        const EXEC = 4;
+    }
+}
+
+/// A leaf that no access of EL0 gets through: valid, so that it keeps its frame, but without AP\[1\].
+const USER_NONE: PteFlags = PteFlags::USER_RO.difference(PteFlags::USER);
+
+impl Prot {
+    /// Nothing at all (PROT_NONE).
+    pub const NONE: Prot = Prot::empty();
+
+    /// Whether the user may do this.
+    #[must_use]
+    pub const fn allows(self, access: Access) -> bool {
+        match access {
+            Access::Read => !self.is_empty(),
+            Access::Write => self.contains(Prot::WRITE),
+            Access::Execute => self.contains(Prot::EXEC),
+        }
+    }
+
+    /// The attribute bits of a leaf with these rights.
+    ///
+    /// `NONE` is a valid leaf without the user bit: the frame stays where it is, every scan of the tables
+    /// still sees it, and a change of rights is a change of permission bits, which needs no break. EL1 can
+    /// read such a page even under PAN, but user copies have EL0's rights and fault.
+    #[must_use]
+    pub const fn leaf_flags(self) -> PteFlags {
+        if self.is_empty() {
+            USER_NONE
+        } else if self.contains(Prot::WRITE) {
+            PteFlags::USER_RW
+        } else if self.contains(Prot::EXEC) {
+            PteFlags::USER_RX
+        } else {
+            PteFlags::USER_RO
+        }
+    }
+}
+
+impl fmt::Display for Prot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = |bit, letter| if self.contains(bit) { letter } else { "-" };
+        write!(f, "{}{}{}", letter(Prot::READ, "r"), letter(Prot::WRITE, "w"), letter(Prot::EXEC, "x"))
+    }
+}
+
+/// What backs a VMA.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VmaKind {
+    /// Private anonymous memory.
+    Anon,
+    /// Private 2 MiB pages of the hugetlb pool. Never merged with a neighbour, never cut inside a page.
+    Hugetlb,
+}
+
+impl VmaKind {
+    /// The smallest piece that can be cut off.
+    #[must_use]
+    pub const fn granule(self) -> PageSize {
+        match self {
+            VmaKind::Anon => PageSize::Size4K,
+            VmaKind::Hugetlb => PageSize::Size2M,
+        }
+    }
+}
+
+/// What the user said about huge pages (madvise).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HugeAdvice {
+    /// Nothing.
+    None,
+    /// MADV_HUGEPAGE.
+    Huge,
+    /// MADV_NOHUGEPAGE.
+    NoHuge,
+}
+
+/// Whether memory that is more than there is may be promised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Commit {
+    /// Writable pages are held against the size of RAM; hugetlb pages are reserved in the pool.
+    Account,
+    /// MAP_NORESERVE: neither.
+    NoReserve,
+}
+
+/// Where a VMA may grow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Growth {
+    /// Nowhere.
+    Fixed,
+    /// MAP_GROWSDOWN. It has its full size from the start, and [`STACK_GUARD_GAP`] bytes below it are kept
+    /// free of mappings that do not ask for a fixed address, so that an overflow faults.
+    Down,
+}
+
+/// Bytes kept free below a VMA that grows down (Linux: `stack_guard_gap`, 256 pages).
+pub const STACK_GUARD_GAP: u64 = 256 * PAGE_SIZE;
+
+/// A range of user addresses `[start, end)`, multiples of 4 KiB, `start < end`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Vma {
+    /// First address.
+    pub start: VirtAddr,
+    /// One past the last address.
+    pub end: VirtAddr,
+    /// What the user may do.
+    pub prot: Prot,
+    /// What backs it.
+    pub kind: VmaKind,
+    /// MADV_HUGEPAGE, MADV_NOHUGEPAGE or neither.
+    pub advice: HugeAdvice,
+    /// Whether its memory is accounted.
+    pub commit: Commit,
+    /// Whether it is a stack.
+    pub growth: Growth,
+}
+
+impl Vma {
+    /// Bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.end.offset_from(self.start)
+    }
+    /// Whether the address lies in it.
+    #[must_use]
+    pub fn contains(&self, va: VirtAddr) -> bool {
+        self.start <= va && va < self.end
+    }
+    /// Whether the aligned 2 MiB range around `va` lies wholly in it.
+    #[must_use]
+    pub fn fits_block(&self, va: VirtAddr) -> bool {
+        let bytes = PageSize::Size2M.bytes();
+        let start = va.align_down(bytes);
+        self.start <= start && start.checked_add(bytes).is_some_and(|end| end <= self.end)
+    }
+    /// The lowest address that an unfixed mapping must leave to it.
+    #[must_use]
+    pub fn guard_start(&self) -> VirtAddr {
+        match self.growth {
+            Growth::Fixed => self.start,
+            Growth::Down => VirtAddr::new(self.start.raw().saturating_sub(STACK_GUARD_GAP)),
+        }
+    }
+    /// Whether `next`, which begins where this one ends, is the same in all but its range.
+    #[must_use]
+    pub fn merges_with(&self, next: &Vma) -> bool {
+        let same = Vma { start: next.start, end: next.end, ..*self } == *next;
+        self.end == next.start && same && self.kind == VmaKind::Anon && self.growth == Growth::Fixed
+    }
+}
+
+impl fmt::Display for Vma {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{:x} {}p", self.start.raw(), self.end.raw(), self.prot)?;
+        match self.kind {
+            VmaKind::Anon => f.write_str(" anon")?,
+            VmaKind::Hugetlb => f.write_str(" hugetlb")?,
+        }
+        match self.advice {
+            HugeAdvice::None => {}
+            HugeAdvice::Huge => f.write_str(" hugepage")?,
+            HugeAdvice::NoHuge => f.write_str(" nohugepage")?,
+        }
+        if self.commit == Commit::NoReserve {
+            f.write_str(" noreserve")?;
+        }
+        if self.growth == Growth::Down {
+            f.write_str(" growsdown")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! The VMAs of an address space: sorted, disjoint, equal neighbours merged.
+//!
+//! ```text
+//!   [ a )   [ b )[ c )          [ d )
+//!           split b at x:  [ b1 x)[x b2 )[ c )      needs room for one more
+//! ```
+//! A change that makes more VMAs asks for room first ([`VmaSet::prepare`]); what follows cannot fail, so a
+//! caller never stops half way.
+#![forbid(unsafe_code)]
+
+use allocator_api2::vec::Vec;
+use arch::VirtAddr;
+
+use super::error::MmapError;
+use super::vma::Vma;
+
+/// Most VMAs of one address space (Linux: vm.max_map_count).
+pub const MAX_VMAS: usize = 65530;
+
+/// Sorted by address.
+#[derive(Debug, Default)]
+pub struct VmaSet {
+    vmas: Vec<Vma>,
+}
+
+impl VmaSet {
+    /// No VMAs.
+    #[must_use]
+    pub const fn new() -> Self {
+        VmaSet { vmas: Vec::new() }
+    }
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.vmas.len()
+    }
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.vmas.is_empty()
+    }
+    /// All, lowest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Vma> {
+        self.vmas.iter()
+    }
+
+    /// Index of the first VMA that ends above `va`.
+    fn index_above(&self, va: VirtAddr) -> usize {
+        self.vmas.partition_point(|vma| vma.end <= va)
+    }
+    /// The first VMA that ends above `va`: the one that holds it, or the next one (Linux: `find_vma`).
+    #[must_use]
+    pub fn find(&self, va: VirtAddr) -> Option<Vma> {
+        self.vmas.get(self.index_above(va)).copied()
+    }
+    /// The VMA that holds `va`.
+    #[must_use]
+    pub fn at(&self, va: VirtAddr) -> Option<Vma> {
+        self.find(va).filter(|vma| vma.contains(va))
+    }
+    /// The VMA before the first one that ends above `va`.
+    #[must_use]
+    pub fn before(&self, va: VirtAddr) -> Option<Vma> {
+        self.index_above(va).checked_sub(1).map(|n| self.vmas[n])
+    }
+    /// The VMAs that share an address with `[start, end)`.
+    pub fn overlapping(&self, start: VirtAddr, end: VirtAddr) -> impl Iterator<Item = &Vma> {
+        self.vmas[self.index_above(start)..].iter().take_while(move |vma| vma.start < end)
+    }
+
+    /// Makes room for `more` VMAs.
+    ///
+    /// # Errors
+    /// [`MmapError::TooManyVmas`] where there would be more than [`MAX_VMAS`], [`MmapError::OutOfMemory`].
+    pub fn prepare(&mut self, more: usize) -> Result<(), MmapError> {
+        if self.vmas.len() + more > MAX_VMAS {
+            return Err(MmapError::TooManyVmas);
+        }
+        self.vmas.try_reserve(more).map_err(|_| MmapError::OutOfMemory)
+    }
+
+    /// Cuts the VMA around `va` in two there. Room for one more has been made.
+    pub fn split_at(&mut self, va: VirtAddr) {
+        let n = self.index_above(va);
+        let Some(vma) = self.vmas.get_mut(n) else { return };
+        if vma.start < va {
+            let upper = Vma { start: va, ..*vma };
+            vma.end = va;
+            self.insert_prepared(n + 1, upper);
+        }
+    }
+
+    /// Puts a VMA into a gap, and merges it with its neighbours. Room for one has been made.
+    ///
+    /// # Panics
+    /// The gap is not free.
+    pub fn insert(&mut self, vma: Vma) {
+        let n = self.index_above(vma.start);
+        let free = self.vmas.get(n).is_none_or(|next| vma.end <= next.start);
+        assert!(free && vma.start < vma.end, "{vma}: not a free range");
+        self.insert_prepared(n, vma);
+        self.merge_around(vma.start, vma.end);
+    }
+
+    /// Takes `[start, end)` out. VMAs that reach beyond stay in part; room for one more has been made.
+    pub fn remove(&mut self, start: VirtAddr, end: VirtAddr) {
+        self.split_at(start);
+        self.split_at(end);
+        let (from, to) = (self.index_above(start), self.index_above_start(end));
+        self.vmas.drain(from..to);
+    }
+
+    /// Changes every VMA of `[start, end)`, cutting those that reach beyond, and merges what became equal. Room
+    /// for two more has been made.
+    pub fn change(&mut self, start: VirtAddr, end: VirtAddr, change: impl Fn(&mut Vma)) {
+        self.split_at(start);
+        self.split_at(end);
+        let (from, to) = (self.index_above(start), self.index_above_start(end));
+        self.vmas[from..to].iter_mut().for_each(change);
+        self.merge_around(start, end);
+    }
+
+    /// How many VMAs [`Self::change`] and [`Self::remove`] cut at the ends of `[start, end)`: 0..=2.
+    #[must_use]
+    pub fn cuts(&self, start: VirtAddr, end: VirtAddr) -> usize {
+        [start, end].iter().filter(|&&va| self.at(va).is_some_and(|vma| vma.start < va)).count()
+    }
+
+    /// Index of the first VMA that begins at or above `va`.
+    fn index_above_start(&self, va: VirtAddr) -> usize {
+        self.vmas.partition_point(|vma| vma.start < va)
+    }
+
+    /// Inserts where there is capacity, so without asking for memory.
+    fn insert_prepared(&mut self, n: usize, vma: Vma) {
+        assert!(self.vmas.len() < self.vmas.capacity(), "{vma}: no room was made for it");
+        self.vmas.insert(n, vma);
+    }
+
+    /// Merges equal neighbours that touch each other in or at the ends of `[start, end]`.
+    fn merge_around(&mut self, start: VirtAddr, end: VirtAddr) {
+        let mut n = self.index_above(start).saturating_sub(1);
+        while n + 1 < self.vmas.len() && self.vmas[n].start < end {
+            if self.vmas[n].merges_with(&self.vmas[n + 1]) {
+                self.vmas[n].end = self.vmas[n + 1].end;
+                self.vmas.remove(n + 1);
+            } else {
+                n += 1;
+            }
+        }
+    }
+}
