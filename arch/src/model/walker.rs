@@ -149,14 +149,15 @@ fn accessed(state: &State, at: PhysAddr, desc: Desc, level: Level) -> Result<Opt
 fn allows(state: &State, leaf: Desc, level: Level, req: Request) -> bool {
     let flags = leaf.flags(level);
     let user_page = flags.contains(PteFlags::USER);
-    let read_only = flags.contains(PteFlags::READ_ONLY);
+    let writable = !flags.contains(PteFlags::READ_ONLY);
+    let kernel_may = !user_page || !state.desc.features.pan;
     match (req.privilege, req.access) {
         (Privilege::User, Access::Execute) => leaf.user_exec(),
-        (Privilege::Kernel, Access::Execute) => leaf.kernel_exec() && !(user_page && !read_only),
+        (Privilege::Kernel, Access::Execute) => leaf.kernel_exec() && (!user_page || !writable),
         (Privilege::User, Access::Read) => user_page,
-        (Privilege::User, Access::Write) => user_page && !read_only,
-        (Privilege::Kernel, Access::Read) => !(user_page && state.desc.features.pan),
-        (Privilege::Kernel, Access::Write) => !(user_page && state.desc.features.pan) && !read_only,
+        (Privilege::User, Access::Write) => user_page && writable,
+        (Privilege::Kernel, Access::Read) => kernel_may,
+        (Privilege::Kernel, Access::Write) => kernel_may && writable,
     }
 }
 
