@@ -98,18 +98,20 @@ fn walk(state: &State, vcpu: &mut Vcpu, va: VirtAddr) -> Result<Held, Fault> {
             let status = FaultStatus::Other(EXTERNAL_ABORT_WALK + level as u8);
             return Err(in_memory(status, Desc::INVALID));
         }
+        // Read before the descriptor: what is held counts as at least as old as what was loaded.
+        let since = state.now();
         let desc = state.ram.load(at);
         if desc.is_valid() && desc.output(level).raw() >> state.desc.features.pa_bits != 0 {
             return Err(in_memory(FaultStatus::AddressSize(level), desc));
         }
         match (desc.kind(level), level.next()) {
             (Kind::Table, Some(next)) => {
-                vcpu.tlb.hold(va, Held::new(desc, level, at, asid, state.now()));
+                vcpu.tlb.hold(va, Held::new(desc, level, at, asid, since));
                 (table, level) = (desc.output(level), next);
             }
             (Kind::Block | Kind::Page, _) => {
                 let Some(desc) = accessed(state, at, desc, level)? else { continue };
-                let leaf = Held::new(desc, level, at, asid, state.now());
+                let leaf = Held::new(desc, level, at, asid, since);
                 if !desc.flags(level).contains(PteFlags::NT) {
                     vcpu.tlb.hold(va, leaf);
                 }
