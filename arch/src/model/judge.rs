@@ -99,7 +99,10 @@ fn smaller_leaf(state: &State, tlb: &Tlb, store: &Stored, table: &Table) -> Opti
         same_rights(store.new, level, held.desc, held.level)
             && held.desc.output(held.level) == store.new.output(level).add(within)
     };
-    let clashing = |(va, held): &(VirtAddr, Held)| !(may_resize && alike(*va, held));
+    let asid = state.tables.asid(store.at.align_down(PAGE_SIZE));
+    let clashing = |(va, held): &(VirtAddr, Held)| {
+        asid.is_none_or(|asid| held.serves(asid)) && !(may_resize && alike(*va, held))
+    };
     tlb.leaves_below(start, level).into_iter().find(clashing).map(|(_, held)| (held, Why::Size))
 }
 

@@ -11,7 +11,6 @@ use super::walker::{Fault, Request, translate};
 use crate::addr::{Asid, PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::contract::{Access, CpuId, Dsb, FaultStatus, FlushScope, Mmu, Privilege, Tlbi};
 use crate::features::Features;
-use crate::layout::LINEAR_BASE;
 use crate::pte::HwDirty;
 
 /// [`Mmu::kernel_access`] that returns the fault.
@@ -88,7 +87,7 @@ impl Mmu for Machine {
         current(|state, cpu| {
             before(state, cpu, Step::Barrier);
             check_root(state, root);
-            state.tables.install(state, root, LINEAR_BASE);
+            state.tables.install_kernel(state, root);
             let mut vcpu = state.vcpu(cpu);
             vcpu.kernel_root = Some(root);
             vcpu.tlb.clear();
@@ -104,7 +103,7 @@ impl Mmu for Machine {
             before(state, cpu, Step::Barrier);
             if let Some((table, asid)) = root {
                 check_root(state, table);
-                state.tables.install(state, table, VirtAddr::new(0));
+                state.tables.install_user(state, table, asid);
                 let bits = state.desc.features.asid_bits;
                 assert!(u64::from(asid.raw()) >> bits == 0, "model: ASID {asid} has more than {bits} bits");
             }

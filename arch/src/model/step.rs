@@ -30,7 +30,7 @@ pub(super) enum Step {
 const ODDS: u64 = 16;
 
 /// Turns of one spin loop after which a vCPU that is alone gives up.
-const LONELY_TURNS: u64 = 1 << 22;
+const LONELY_TURNS: u64 = 1 << 20;
 
 thread_local! {
     static NOISE: Cell<u64> = const { Cell::new(0) };

@@ -10,7 +10,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::machine::{State, lock};
-use crate::addr::{ENTRIES_PER_TABLE, Level, PAGE_SHIFT, PAGE_SIZE, PhysAddr, VirtAddr};
+use crate::addr::{Asid, ENTRIES_PER_TABLE, Level, PAGE_SHIFT, PAGE_SIZE, PhysAddr, VirtAddr};
+use crate::layout::LINEAR_BASE;
 use crate::pte::Kind;
 
 /// A page that is or was a table.
@@ -37,12 +38,14 @@ pub(super) struct Tables {
     /// Per page of RAM: 1 where `tables` may know it, so that other stores cost one load.
     marks: Box<[AtomicU8]>,
     tables: Mutex<HashMap<PhysAddr, Table>>,
+    /// The ASID that each user root was last installed with.
+    asids: Mutex<HashMap<PhysAddr, Asid>>,
 }
 
 impl Tables {
     pub(super) fn new(base: PhysAddr, bytes: u64) -> Self {
         let marks = (0..bytes >> PAGE_SHIFT).map(|_| AtomicU8::new(0)).collect();
-        Tables { base, marks, tables: Mutex::default() }
+        Tables { base, marks, tables: Mutex::default(), asids: Mutex::default() }
     }
 
     fn mark(&self, page: PhysAddr) -> Option<&AtomicU8> {
@@ -65,8 +68,27 @@ impl Tables {
         }
     }
 
-    /// Takes notice of a root that is about to be installed for the half that begins at `va`.
-    pub(super) fn install(&self, state: &State, root: PhysAddr, va: VirtAddr) {
+    /// Takes notice of a user root that is about to be installed.
+    pub(super) fn install_user(&self, state: &State, root: PhysAddr, asid: Asid) {
+        lock(&self.asids).insert(root, asid);
+        self.install(state, root, VirtAddr::new(0));
+    }
+
+    /// Takes notice of a kernel root that is about to be installed.
+    pub(super) fn install_kernel(&self, state: &State, root: PhysAddr) {
+        self.install(state, root, LINEAR_BASE);
+    }
+
+    /// The ASID that the translations through the table in `page` are tagged with, where they are not
+    /// global: that of its root; `None` in the kernel's half, where every ASID is meant.
+    pub(super) fn asid(&self, mut page: PhysAddr) -> Option<Asid> {
+        while let Some(parent) = lock(&self.tables).get(&page).and_then(|table| table.parent) {
+            page = parent.align_down(PAGE_SIZE);
+        }
+        lock(&self.asids).get(&page).copied()
+    }
+
+    fn install(&self, state: &State, root: PhysAddr, va: VirtAddr) {
         let known = self.of(root).is_some_and(|table| table.level == Level::L0);
         if !known {
             self.adopt(state, root, Table { level: Level::L0, va, parent: None });
@@ -112,6 +134,7 @@ impl Tables {
         for page in dead {
             self.set_mark(page, 0);
             lock(&self.tables).remove(&page);
+            lock(&self.asids).remove(&page);
         }
         false
     }

@@ -45,7 +45,7 @@ impl Held {
         self.desc.kind(self.level) == Kind::Table
     }
 
-    fn serves(&self, asid: Asid) -> bool {
+    pub(super) fn serves(&self, asid: Asid) -> bool {
         self.by == HeldBy::Global || self.by == HeldBy::Asid(asid)
     }
 }

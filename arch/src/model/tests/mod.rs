@@ -1,6 +1,9 @@
 //! What the model promises, test by test. [`Tables`] lays out page tables from fixed pages of RAM.
 
+mod cpus;
+mod judge;
 mod tlb;
+mod user;
 mod walk;
 
 use super::{MachineDesc, with_machine};
