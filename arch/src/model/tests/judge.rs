@@ -211,6 +211,50 @@ fn merge_while_pages_are_held() {
     });
 }
 
+/// At BBM 1 a block may cover pages that are still held if it has nT, and only then.
+#[test]
+fn merge_at_bbm_1_with_nt() {
+    with_tables(with_bbm(BbmLevel::Level1), |mut tables| {
+        let at = merge_with_held_pages(&mut tables, RW | PteFlags::NT);
+        flush(Tlbi::All, FlushScope::Broadcast);
+        Machine::write_desc(at, Desc::leaf(PAGE_A, Level::L2, RW));
+    });
+}
+
+/// Without nT it may not.
+#[test]
+#[should_panic(expected = "of level 3: break-before-make is needed: block, table or contiguous size changes")]
+fn merge_at_bbm_1_without_nt() {
+    with_tables(with_bbm(BbmLevel::Level1), |mut tables| {
+        merge_with_held_pages(&mut tables, RW);
+    });
+}
+
+/// Links a table of pages, uses one, takes the table out without flushing the pages, and makes a block.
+fn merge_with_held_pages(tables: &mut Tables, block: PteFlags) -> PhysAddr {
+    let at = tables.at(KVA, Level::L2);
+    let table = split_table(tables, PAGE_A, RW);
+    Machine::write_desc(at, Desc::table(table));
+    assert_eq!(read(KVA.add(PAGE_SIZE)), Ok(PAGE_A.add(PAGE_SIZE)));
+    Machine::write_desc(at, Desc::INVALID);
+    flush_all_levels(KVA);
+    Machine::write_desc(at, Desc::leaf(PAGE_A, Level::L2, block));
+    at
+}
+
+/// A global page over what any ASID still holds as its own is refused.
+#[test]
+#[should_panic(expected = "a global entry replaces a non-global one (R_WHZWS, fourth bullet)")]
+fn global_over_a_held_private_page() {
+    with_tables(DESC, |mut tables| {
+        tables.map(UVA, PAGE_A, Level::L3, PteFlags::USER_RO);
+        assert_eq!(Machine::translate(UVA, Access::Read, Privilege::User), Ok(PAGE_A));
+        tables.user = TABLES.add(0x80000);
+        Machine::set_user_root(Some((tables.user, Asid::new(2))));
+        tables.map(UVA, PAGE_A, Level::L3, PteFlags::USER_RO.difference(PteFlags::NOT_GLOBAL));
+    });
+}
+
 /// Pages that another ASID holds at the same addresses do not matter to a block.
 #[test]
 fn another_space_does_not_matter() {
@@ -272,6 +316,7 @@ fn a_retired_root_is_free() {
         assert_eq!(user_store(UVA, 5), Ok(()));
         Machine::set_user_root(None);
         flush(Tlbi::Asid(Asid::new(1)), FlushScope::Broadcast);
+        Machine::write_desc(leaf, Desc::leaf(PAGE_B, Level::L3, PteFlags::USER_RW));
         Machine::zero(leaf.align_down(PAGE_SIZE), PAGE_SIZE);
         Machine::zero(tables.user, PAGE_SIZE);
     });

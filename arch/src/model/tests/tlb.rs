@@ -76,6 +76,17 @@ fn faults_are_not_held() {
     });
 }
 
+/// A block with nT is not held.
+#[test]
+fn nt_blocks_are_not_held() {
+    with_tables(DESC, |mut tables| {
+        let at = tables.map(KVA, PAGE_A, Level::L2, PteFlags::KERNEL_RW | PteFlags::NT);
+        assert_eq!(read(KVA), Ok(PAGE_A));
+        Machine::write_desc(at, Desc::INVALID);
+        assert_eq!(read(KVA), Err(FaultStatus::Translation(Level::L2)));
+    });
+}
+
 /// Wider rights are not seen before the flush, nor are narrower ones.
 #[test]
 fn rights_are_held_too() {

@@ -130,6 +130,18 @@ fn hardware_sets_accessed_and_dirty() {
     });
 }
 
+/// A write that is refused for another reason leaves no dirty state behind.
+#[test]
+fn a_refused_write_dirties_nothing() {
+    let features = Features { hw_access_flag: true, hw_dirty: true, ..DESC.features };
+    with_tables(MachineDesc { features, hw_dirty: HwDirty::Enabled, ..DESC }, |mut tables| {
+        let at = tables.map(UVA, PAGE_A, Level::L3, PteFlags::USER_RO | PteFlags::DBM);
+        let before = Machine::read_desc(at);
+        assert_eq!(try_kernel_access(UVA, Access::Write), Err(FaultStatus::Permission(Level::L3)));
+        assert_eq!(Machine::read_desc(at), before);
+    });
+}
+
 /// DBM means nothing where hardware does not manage dirty state.
 #[test]
 fn dbm_alone_grants_nothing() {
