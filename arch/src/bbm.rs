@@ -1,9 +1,9 @@
 //! When a live descriptor must be broken before it is made (Arm ARM D8.16, R_WHZWS), written once.
 //!
-//! A TLB may hold a descriptor for as long as no TLBI removes it. If another descriptor is made over it, both may be
-//! held, and an access may see either, a mixture of the two, or a conflict abort (R_FVQCK). For some
-//! changes that does no harm; for the others software must make the descriptor invalid, flush, and
-//! only then make the new one (R_DDMVT), even where nobody is thought to use the address (I_THWDH).
+//! A TLB may hold a descriptor for as long as no TLBI removes it. If another descriptor is made over it,
+//! both may be held, and an access may see either, a mixture of the two, or a conflict abort (R_FVQCK).
+//! For some changes that does no harm; for the others software must make the descriptor invalid, flush,
+//! and only then make the new one (R_DDMVT), even where nobody is thought to use the address (I_THWDH).
 //!
 //! [`bbm_need`] looks at one store. It presumes that the flush owed by the *last* store to the same
 //! descriptor has completed.
@@ -33,8 +33,9 @@
 //! | 18 | non-global → global | break: global | R_WHZWS, 4th |
 //! | 19 | anything else: permissions in either direction, DBM, AF cleared, nT, global → non-global, read-only to an equal copy | flush after | R_GPPYH |
 //!
-//! Rows 5 to 7 read the second bullet for tables: every translation below goes through the descriptor, and what stands at its output address are descriptors. A permission that is widened needs its
-//! flush too: until then an access may still fault by the old one.
+//! Rows 5 to 7 read the second bullet for tables: every translation below goes through the descriptor,
+//! and what stands at its output address are descriptors. A permission that is widened needs its flush
+//! too: until then an access may still fault by the old one.
 
 use core::fmt;
 

@@ -1,12 +1,12 @@
 //! Checks of the contract that run on machine and model alike.
 //!
-//! What `mm` relies on is written in [`crate::contract`]; here it is asked of whichever backend runs. The kernel's
-//! self-tests run [`CHECKS`] on the machine, a host test on models of every kind. Nothing allocates, and
-//! a failure is a value.
+//! What `mm` relies on is written in [`crate::contract`]; here it is asked of whichever backend runs. The
+//! kernel's self-tests run [`CHECKS`] on the machine, a host test on models of every kind. Nothing
+//! allocates, and a failure is a value.
 //!
-//! A check works in an [`Arena`]: free pages, an unused window of kernel addresses and two unused ASIDs that the caller
-//! lends. Whatever a check does, [`Arena::run`] takes its entries out again, flushes, and puts the user root and
-//! the interrupt mask back.
+//! A check works in an [`Arena`]: free pages, an unused window of kernel addresses and two unused ASIDs
+//! that the caller lends. Whatever a check does, [`Arena::run`] takes its entries out again, flushes, and
+//! puts the user root and the interrupt mask back.
 //!
 //! Only effects that the architecture guarantees are asked for. That a stale entry *is* used cannot be asked
 //! of hardware; the model's own tests do.

@@ -14,8 +14,8 @@ const MAX_MADE: usize = 32;
 
 /// What the checks work with.
 ///
-/// The caller lends it all: while the arena lives nobody else uses the pages and the ASIDs, maps anything in the
-/// window, or changes a descriptor above it.
+/// The caller lends it all: while the arena lives nobody else uses the pages and the ASIDs, maps anything
+/// in the window, or changes a descriptor above it.
 pub struct Arena<'a> {
     window: VirtAddr,
     pages: &'a [PhysAddr],

@@ -1,9 +1,10 @@
 //! The judge: every descriptor store into a table that can be walked is held against [`bbm_need`].
 //!
-//! The descriptor that the store replaces is judged, and so is every other descriptor that a vCPU still holds for the same
-//! region: that is how a flush that was forgotten, local where it had to be broadcast, or not complete, is found
-//! at the very next `make`. Contents are compared in RAM at that moment. Writing to a table by any other
-//! way than a descriptor store is refused as long as the table can be walked.
+//! The descriptor that the store replaces is judged, and so is every other descriptor that a vCPU still
+//! holds for the same region: that is how a flush that was forgotten, local where it had to be broadcast,
+//! or not complete, is found at the very next `make`. Contents are compared in RAM at that moment.
+//! Writing to a table by any other way than a descriptor store is refused as long as the table can be
+//! walked.
 
 use super::machine::State;
 use super::tables::Table;

@@ -1,9 +1,10 @@
 //! The machine as data: RAM, tables walked as hardware walks them, and TLBs that forget nothing by
 //! themselves.
 //!
-//! A model machine lives as long as the closure given to [`with_machine`]; nothing of it is global. The host thread
-//! that runs the closure *is* virtual CPU 0, [`run_on_cpus`] and [`Handle::run_as`] bring further ones to life. All of `mm` runs
-//! here unchanged, because [`Machine`] keeps the same contract as the real machine.
+//! A model machine lives as long as the closure given to [`with_machine`]; nothing of it is global. The
+//! host thread that runs the closure *is* virtual CPU 0, [`run_on_cpus`] and [`Handle::run_as`] bring
+//! further ones to life. All of `mm` runs here unchanged, because [`Machine`] keeps the same contract as
+//! the real machine.
 //!
 //! **Guarantee.** A translation that a vCPU has once used is used again, however stale, until a TLBI that
 //! covers it (address, ASID, level hint, depth, scope) has *completed*: the issuing vCPU's DSB of

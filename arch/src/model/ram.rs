@@ -68,8 +68,8 @@ impl Ram {
 
     fn cell(&self, at: PhysAddr) -> &AtomicU64 {
         assert!(at.is_aligned(8), "model: a descriptor at {at} is not 8-byte aligned");
-        // SAFETY: `host` checked the bounds, the assertion the alignment (the memory is page aligned); the memory is
-        // initialised and lives as long as `self`.
+        // SAFETY: `host` checked the bounds, the assertion the alignment (the memory is page aligned); the
+        // memory is initialised and lives as long as `self`.
         unsafe { AtomicU64::from_ptr(self.host(at, 8).cast()) }
     }
 

@@ -37,7 +37,8 @@ thread_local! {
     static TURNS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What a vCPU panics with when it stops because another has panicked; the other's panic is the one to report.
+/// What a vCPU panics with when it stops because another has panicked; the other's panic is the one to
+/// report.
 pub(super) struct Casualty;
 
 /// Comes before each step of `cpu`.

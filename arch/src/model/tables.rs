@@ -1,9 +1,10 @@
 //! Which pages of RAM are tables that hardware may walk.
 //!
-//! A page becomes a table when its root is installed or when a table descriptor that points to it is stored into a
-//! table. It remains one for as long as a walk can get to it: from a root that a vCPU has installed, or from a
-//! descriptor that a vCPU still holds. The question is asked only when a store looks wrong, so marks may be
-//! out of date; [`Tables::can_be_walked`] is exact for what this machine's TLBs hold.
+//! A page becomes a table when its root is installed or when a table descriptor that points to it is
+//! stored into a table. It remains one for as long as a walk can get to it: from a root that a vCPU has
+//! installed, or from a descriptor that a vCPU still holds. The question is asked only when a store looks
+//! wrong, so marks may be out of date; [`Tables::can_be_walked`] is exact for what this machine's TLBs
+//! hold.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

@@ -1,9 +1,9 @@
 //! What a vCPU holds of the tables, and which TLBI removes it.
 //!
-//! Leaves and tables (the walk cache) live in one map. A leaf is tagged global or with an ASID as its nG bit says; a
-//! table is always tagged with the ASID that was current, whichever half it translates: a TLBI by ASID does
-//! not reach what another ASID cached of the kernel's tables (D8.14.5, "entries from a level of lookup above
-//! the final level").
+//! Leaves and tables (the walk cache) live in one map. A leaf is tagged global or with an ASID as its nG
+//! bit says; a table is always tagged with the ASID that was current, whichever half it translates: a
+//! TLBI by ASID does not reach what another ASID cached of the kernel's tables (D8.14.5, "entries from a
+//! level of lookup above the final level").
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

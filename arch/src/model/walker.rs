@@ -13,12 +13,12 @@ use crate::pte::{Desc, HwDirty, Kind, PteFlags};
 pub(super) struct Fault {
     pub(super) status: FaultStatus,
     pub(super) entry: Desc,
-    pub(super) from: From,
+    pub(super) from: Place,
 }
 
 /// Where a descriptor was found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum From {
+pub(super) enum Place {
     /// In the tables, just now.
     Memory,
     /// In the TLB.
@@ -28,8 +28,8 @@ pub(super) enum From {
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let place = match self.from {
-            From::Memory => "in memory",
-            From::Tlb => "held in the TLB",
+            Place::Memory => "in memory",
+            Place::Tlb => "held in the TLB",
         };
         write!(f, "{} (entry {} {place})", self.status, self.entry)
     }
@@ -54,14 +54,14 @@ pub(super) fn translate(state: &State, vcpu: &mut Vcpu, req: Request) -> Result<
     }
     loop {
         let (leaf, from) = match vcpu.tlb.leaf(req.va, vcpu.asid()) {
-            Found::Nothing => (walk(state, vcpu, req.va)?, From::Memory),
-            Found::One(leaf) => (leaf, From::Tlb),
-            Found::Sizes(oldest) if state.desc.features.bbm >= BbmLevel::Level2 => (oldest, From::Tlb),
+            Found::Nothing => (walk(state, vcpu, req.va)?, Place::Memory),
+            Found::One(leaf) => (leaf, Place::Tlb),
+            Found::Sizes(oldest) if state.desc.features.bbm >= BbmLevel::Level2 => (oldest, Place::Tlb),
             Found::Sizes(leaf) | Found::Clash(leaf) => {
-                return Err(Fault { status: FaultStatus::TlbConflict, entry: leaf.desc, from: From::Tlb });
+                return Err(Fault { status: FaultStatus::TlbConflict, entry: leaf.desc, from: Place::Tlb });
             }
         };
-        if from == From::Tlb {
+        if from == Place::Tlb {
             Tally::add(&state.tally.tlb_hits);
         }
         if allows(state, leaf.desc, leaf.level, req) {
@@ -78,7 +78,7 @@ pub(super) fn translate(state: &State, vcpu: &mut Vcpu, req: Request) -> Result<
 }
 
 fn in_memory(status: FaultStatus, entry: Desc) -> Fault {
-    Fault { status, entry, from: From::Memory }
+    Fault { status, entry, from: Place::Memory }
 }
 
 /// Walks the tables from the deepest table held, and holds what it passes.
