@@ -38,7 +38,7 @@ pub struct Features {
     pub bbm: BbmLevel,
     /// ID_AA64MMFR1_EL1.HAFDBS >= 1: hardware sets the access flag (where TCR.HA enables it).
     pub hw_access_flag: bool,
-    /// ID_AA64MMFR1_EL1.HAFDBS >= 2: hardware clears AP[2] of DBM entries (where TCR.HD enables it).
+    /// ID_AA64MMFR1_EL1.HAFDBS >= 2: hardware clears AP\[2\] of DBM entries (where TCR.HD enables it).
     pub hw_dirty: bool,
     /// FEAT_TLBIRANGE: TLBI by range.
     pub tlbi_range: bool,
