@@ -86,11 +86,12 @@ target/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h) Makefile | 
 HOST_CRATES := -p arch -p mm -p qemu -p tests
 
 .PHONY: test test-host lint doc
+test: PROFILE := release
 test: kernel kernel-checked programs runner need-gdb
-	tests/run $(HOST_CRATES)
+	tests/run all
 
 test-host: need-host
-	tests/run $(HOST_CRATES) --lib --bins --doc
+	tests/run host
 
 lint: need-fmt need-clippy
 	$(HOST) cargo fmt --all --check
