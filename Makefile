@@ -42,13 +42,13 @@ help:
 	  '  PROFILE=checked    the kernel with debug assertions instead of release' \
 	  '  GDB=... GDB_ARGS=  another gdb, more arguments for it'
 
-run: kernel programs runner
+run: need-host+machine+c+qemu kernel programs runner
 	target/debug/quire-run $(KERNEL)
 
-bench: kernel programs runner
+bench: need-host+machine+c+qemu kernel programs runner
 	target/debug/quire-run --with bench $(KERNEL)
 
-debug: kernel programs runner need-gdb
+debug: need-host+machine+c+qemu+gdb kernel programs runner
 	target/debug/quire-run --gdb $(KERNEL)
 
 # ---- build ----------------------------------------------------------------------------------------------------
@@ -86,29 +86,31 @@ target/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h) Makefile | 
 HOST_CRATES := -p arch -p mm -p qemu -p tests
 
 .PHONY: test test-host lint doc
-test: kernel kernel-checked programs runner need-gdb
-	tests/run $(HOST_CRATES)
+test: PROFILE := release
+test: need-host+machine+c+qemu+gdb kernel kernel-checked programs runner
+	tests/run all
 
 test-host: need-host
-	tests/run $(HOST_CRATES) --lib --bins --doc
+	tests/run host
 
-lint: need-fmt need-clippy
+lint: need-host+machine+fmt+clippy
 	$(HOST) cargo fmt --all --check
 	$(HOST) cargo clippy -q $(HOST_CRATES) --all-targets -- -D warnings
 	$(MACHINE) cargo clippy -q -p arch -p mm -p kernel --target $(TARGET) -- -D warnings
 
-doc: need-host need-machine
+doc: need-host+machine
 	RUSTDOCFLAGS=-Dwarnings $(HOST) cargo doc -q --no-deps $(HOST_CRATES)
 	RUSTDOCFLAGS=-Dwarnings $(MACHINE) cargo doc -q --no-deps -p arch -p mm -p kernel --target $(TARGET)
 
 # ---- the rest -------------------------------------------------------------------------------------------------
 
-.PHONY: setup clean need-%
+.PHONY: setup clean
 setup:
 	qemu/setup.sh host machine fmt clippy c qemu gdb
 
+# need-host+qemu: what of these is missing is installed, or named, all at once.
 need-%:
-	qemu/setup.sh $* </dev/null
+	qemu/setup.sh $(subst +, ,$*) </dev/null
 
 clean:
 	rm -rf target

@@ -1,1 +1,16 @@
-//! tests
+//! The host harness of Quire.
+//!
+//! `cargo test -p tests` has two parts. `tests/machine` boots the kernel in QEMU and shows each self-test that ran
+//! in there, on each machine of the matrix, as one trial; it needs a built kernel (`make test` builds it first).
+//! `tests/source` reads the source text. What the first is made of is here:
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`ktap`] | what the kernel reports, line by line |
+//! | [`matrix`] | the machines on which every self-test runs |
+//! | [`fleet`] | boots at most two machines at a time, only those that a filter leaves |
+#![forbid(unsafe_code, unstable_features)]
+
+pub mod fleet;
+pub mod ktap;
+pub mod matrix;
