@@ -11,6 +11,7 @@
 //! | [`PhysMem::read_desc`] | one 64-bit load | single-copy atomic; acquire | B2.2, D8.2.3 |
 //! | [`PhysMem::write_desc`] | one 64-bit store | single-copy atomic; release; *not* yet seen by walkers | D8.2.3 |
 //! | [`PhysMem::cas_desc`] | compare and swap | as both; loses against a hardware update of AF or dirty | D8.4.6 |
+//! | [`PhysMem::sync_icache`] | data written becomes code | complete on every CPU but for its ISB | B2.4.4 |
 //! | [`Mmu::dsb`] | waits for completion | makes earlier descriptor stores visible to walkers, completes earlier TLBIs, of this CPU | B2.3.11 |
 //! | [`Mmu::isb`] | context synchronisation | this CPU only: later instructions use what went before | B2.3.12 |
 //! | [`Mmu::tlbi`] | asks for invalidation | not complete before a [`Dsb`] by the same CPU whose domain covers the scope | D8.14 |
@@ -225,6 +226,11 @@ pub trait PhysMem {
     fn read_bytes(from: PhysAddr, into: &mut [u8]);
     /// Writes bytes.
     fn write_bytes(to: PhysAddr, from: &[u8]);
+    /// Makes what `bytes` bytes from `at` hold now the instructions that every CPU fetches there after its
+    /// next context synchronisation: clean to the point of unification (DC CVAU), DSB ISH, invalidate
+    /// (IC IVAU or IC IALLUIS), DSB ISH, ISB; less where CTR_EL0.{IDC,DIC} say so (B2.4.4). Both are
+    /// multiples of 64.
+    fn sync_icache(at: PhysAddr, bytes: u64);
 }
 
 /// Translation.

@@ -31,6 +31,9 @@ impl PhysMem for Machine {
     fn write_bytes(_: PhysAddr, _: &[u8]) {
         todo!()
     }
+    fn sync_icache(_: PhysAddr, _: u64) {
+        todo!()
+    }
 }
 impl Mmu for Machine {
     fn features() -> Features {
