@@ -66,6 +66,17 @@ impl<T: ?Sized> SpinLock<T> {
         None
     }
 
+    /// Releases a lock that was taken by a context which this CPU has left meanwhile. Interrupts stay masked.
+    ///
+    /// # Safety
+    /// 1. This CPU holds the lock.
+    /// 2. The guard that it was taken with is not dropped while the lock is free or held by another.
+    pub unsafe fn release_handed_over(&self) {
+        held::pop(self.rank);
+        // SAFETY: `force_unlock` asks that the lock is held and that no guard will unlock it again: items 1 and 2.
+        unsafe { self.inner.force_unlock() };
+    }
+
     /// Whether somebody holds the lock at this moment.
     pub fn is_locked(&self) -> bool {
         self.inner.is_locked()

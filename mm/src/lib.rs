@@ -9,6 +9,7 @@ extern crate alloc;
 
 pub mod boot;
 pub mod buddy;
+pub mod check;
 pub mod config;
 pub mod env;
 pub mod error;
@@ -23,6 +24,8 @@ pub mod pgtable;
 pub mod space;
 pub mod stats;
 pub mod steps;
+#[cfg(not(target_os = "none"))]
+pub mod testkit;
 pub mod thp;
 
 pub use boot::Mm;

@@ -18,6 +18,7 @@
 //! | P | 80 | per-CPU lists | one CPU's cache of free pages |
 //! | - | 85 | scheduler | run queue and wait queues, in the kernel |
 //! | - | 90 | console | the UART, in the kernel |
+//! | K | 95 | kernel heap | small blocks; taken by allocations and frees everywhere |
 //!
 //! Everything that is needed is allocated before rank 40, and nobody waits for a DSB that completes a
 //! broadcast at rank 60 or above.
@@ -55,6 +56,8 @@ pub const PER_CPU: Rank = Rank(80);
 pub const SCHEDULER: Rank = Rank(85);
 /// Console (kernel).
 pub const CONSOLE: Rank = Rank(90);
+/// Kernel heap.
+pub const HEAP: Rank = Rank(95);
 
 /// A sleeping lock for readers and writers. Nobody may hold a spinlock while taking it. Writers are not
 /// preferred: as with any lock whose readers come from page faults, a stream of readers can delay one.

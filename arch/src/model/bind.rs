@@ -1,14 +1,16 @@
 //! Which virtual CPU the calling host thread is.
 
+use std::any::Any;
 use std::cell::Cell;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
-use std::sync::Arc;
-use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::machine::{MachineDesc, State, lock};
-use crate::contract::{Cpu, CpuId};
+use super::step::Casualty;
+use crate::contract::CpuId;
 
 /// How long a thread waits for its vCPU before that is taken for a deadlock of the test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,14 +27,23 @@ thread_local! {
     static IRQS_MASKED: Cell<bool> = const { Cell::new(false) };
 }
 
+/// The calling thread's place.
+///
+/// # Panics
+/// It is no vCPU.
+fn bound() -> Bound {
+    match BOUND.get() {
+        Some(bound) => bound,
+        None => panic!("model: this thread is no vCPU of any machine; run it inside model::with_machine"),
+    }
+}
+
 /// Runs `f` on the current machine as the current vCPU.
 ///
 /// # Panics
 /// Where the calling thread is no vCPU.
 pub(super) fn current<R>(f: impl FnOnce(&State, CpuId) -> R) -> R {
-    let Some(bound) = BOUND.get() else {
-        panic!("model: this thread is no vCPU of any machine; run it inside model::with_machine");
-    };
+    let bound = bound();
     // SAFETY: `bound.state` points into the `Arc` that the `Binding` of this thread holds; `BOUND` is
     // cleared before that is dropped, and `f` runs on this thread, so inside the binding's life.
     f(unsafe { bound.state.as_ref() }, bound.cpu)
@@ -69,6 +80,9 @@ impl Binding {
 
 impl Drop for Binding {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.machine.0.failed.store(true, Ordering::Relaxed);
+        }
         BOUND.set(self.outer);
         IRQS_MASKED.set(self.outer_masked);
         self.machine.vacate(self.cpu);
@@ -118,9 +132,7 @@ impl Handle {
 /// The current machine, to be carried to other host threads.
 #[must_use]
 pub fn handle() -> Handle {
-    let Some(bound) = BOUND.get() else {
-        panic!("model: this thread is no vCPU of any machine; run it inside model::with_machine");
-    };
+    let bound = bound();
     // SAFETY: the pointer came from an `Arc` that this thread's `Binding` keeps alive; the count is
     // raised for the one `Arc` made here.
     Handle(unsafe {
@@ -141,40 +153,55 @@ pub fn with_default_machine<R>(f: impl FnOnce() -> R) -> R {
 
 /// Lets another host thread be this vCPU while `f` runs: for a thread that waits, as a sleeping kernel
 /// thread leaves its CPU. `f` must not use the machine.
+///
+/// # Panics
+/// Interrupts are masked.
 pub fn off_cpu<R>(f: impl FnOnce() -> R) -> R {
-    let (machine, cpu) = (handle(), crate::Machine::id());
-    let (outer, masked) = (BOUND.take(), IRQS_MASKED.get());
-    assert!(!masked, "model: vCPU {cpu} sleeps with interrupts masked");
-    machine.vacate(cpu);
-    let result = f();
-    machine.occupy(cpu);
-    BOUND.set(outer);
-    result
+    /// Takes the vCPU back, also when `f` panics.
+    struct Away {
+        machine: Handle,
+        place: Bound,
+    }
+    impl Drop for Away {
+        fn drop(&mut self) {
+            self.machine.occupy(self.place.cpu);
+            BOUND.set(Some(self.place));
+        }
+    }
+    let (machine, place) = (handle(), bound());
+    assert!(!irqs_masked(), "model: vCPU {} sleeps with interrupts masked", place.cpu);
+    BOUND.set(None);
+    machine.vacate(place.cpu);
+    let _away = Away { machine, place };
+    f()
 }
 
 /// A job for [`run_on_cpus`].
 pub type Job<'a> = Box<dyn FnOnce() + Send + 'a>;
 
 /// Runs `jobs[n]` as vCPU n, all at once, each on a host thread; the caller must be vCPU 0 and runs the
-/// first. Returns when all have ended. A panic in a job goes on in the caller.
+/// first. Returns when all have ended. A panic in one stops the others at their next step and goes on in
+/// the caller.
 pub fn run_on_cpus(jobs: Vec<Job<'_>>) {
     let machine = handle();
-    assert_eq!(crate::Machine::id(), CpuId::BOOT, "model: run_on_cpus is for vCPU 0");
+    assert_eq!(bound().cpu, CpuId::BOOT, "model: run_on_cpus is for vCPU 0");
     let mut jobs = jobs.into_iter();
     let Some(own) = jobs.next() else { return };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..)
-            .zip(jobs)
-            .map(|(n, job)| {
-                let machine = &machine;
-                scope.spawn(move || machine.run_as(CpuId::new(n), job))
-            })
-            .collect();
-        own();
-        for other in others {
-            if let Err(panic) = other.join() {
-                resume_unwind(panic);
-            }
+    let panics: Vec<_> = std::thread::scope(|scope| {
+        let start = |(n, job)| {
+            let machine = &machine;
+            scope.spawn(move || machine.run_as(CpuId::new(n), job))
+        };
+        let others: Vec<_> = (1..).zip(jobs).map(start).collect();
+        let own = catch_unwind(AssertUnwindSafe(own));
+        if own.is_err() {
+            machine.0.failed.store(true, Ordering::Relaxed);
         }
+        let results = others.into_iter().map(|other| other.join());
+        std::iter::once(own).chain(results.collect::<Vec<_>>()).filter_map(Result::err).collect()
     });
+    let by_rank = |panic: &Box<dyn Any + Send>| panic.is::<Casualty>();
+    if let Some(first) = panics.into_iter().min_by_key(by_rank) {
+        resume_unwind(first);
+    }
 }

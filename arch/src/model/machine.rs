@@ -1,10 +1,11 @@
 //! One machine: what it is made of, and its state.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::counters::Tally;
 use super::ram::Ram;
+use super::tables::Tables;
 use super::tlb::{Pending, Tlb};
 use super::user::FaultHandler;
 use crate::addr::{Asid, PAGE_SIZE, PhysAddr};
@@ -108,10 +109,13 @@ impl Vcpu {
 pub(super) struct State {
     pub(super) desc: MachineDesc,
     pub(super) ram: Ram,
+    pub(super) tables: Tables,
     vcpus: Box<[Mutex<Vcpu>]>,
     /// Bit n: a host thread is vCPU n.
     pub(super) occupied: Mutex<u32>,
     pub(super) vacated: Condvar,
+    /// A vCPU has panicked: the others stop at their next step.
+    pub(super) failed: AtomicBool,
     /// Orders TLB fills and TLBIs.
     clock: AtomicU64,
     pub(super) tally: Tally,
@@ -124,9 +128,11 @@ impl State {
         State {
             desc,
             ram: Ram::new(desc.ram_base, desc.ram_bytes),
+            tables: Tables::new(desc.ram_base, desc.ram_bytes),
             vcpus: (0..desc.cpus).map(|_| Mutex::default()).collect(),
             occupied: Mutex::new(0),
             vacated: Condvar::new(),
+            failed: AtomicBool::new(false),
             clock: AtomicU64::new(1),
             tally: Tally::default(),
             fault_handler: Mutex::new(None),

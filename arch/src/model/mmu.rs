@@ -3,6 +3,7 @@
 use super::Machine;
 use super::bind::current;
 use super::counters::Tally;
+use super::judge;
 use super::machine::{State, Store, Vcpu};
 use super::step::{Step, before};
 use super::tlb::{Pending, validate};
@@ -10,6 +11,7 @@ use super::walker::{Fault, Request, translate};
 use crate::addr::{Asid, PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::contract::{Access, CpuId, Dsb, FaultStatus, FlushScope, Mmu, Privilege, Tlbi};
 use crate::features::Features;
+use crate::layout::LINEAR_BASE;
 use crate::pte::HwDirty;
 
 /// [`Mmu::kernel_access`] that returns the fault.
@@ -24,6 +26,9 @@ fn access_at(state: &State, cpu: CpuId, va: VirtAddr, access: Access) -> Result<
     before(state, cpu, Step::Access);
     let req = Request { va, access, privilege: Privilege::Kernel };
     let pa = translate(state, &mut state.vcpu(cpu), req)?;
+    if access == Access::Write {
+        judge::written(state, cpu, pa, 1);
+    }
     Ok(state.ram.host(pa, 1))
 }
 
@@ -83,6 +88,7 @@ impl Mmu for Machine {
         current(|state, cpu| {
             before(state, cpu, Step::Barrier);
             check_root(state, root);
+            state.tables.install(state, root, LINEAR_BASE);
             let mut vcpu = state.vcpu(cpu);
             vcpu.kernel_root = Some(root);
             vcpu.tlb.clear();
@@ -98,6 +104,7 @@ impl Mmu for Machine {
             before(state, cpu, Step::Barrier);
             if let Some((table, asid)) = root {
                 check_root(state, table);
+                state.tables.install(state, table, VirtAddr::new(0));
                 let bits = state.desc.features.asid_bits;
                 assert!(u64::from(asid.raw()) >> bits == 0, "model: ASID {asid} has more than {bits} bits");
             }

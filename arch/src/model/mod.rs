@@ -28,6 +28,8 @@
 //! | `tlb` | what a vCPU holds, and which TLBI removes it |
 //! | `mmu` | translation, TLBI, barriers |
 //! | `walker` | the table walk, permissions, hardware updates |
+//! | `tables` | which pages are tables that can be walked |
+//! | `judge` | descriptor stores against `bbm_need` |
 //! | `user` | accesses with EL0's rights and the fault hook |
 //! | `counters` | what was done how often |
 //!
@@ -39,11 +41,13 @@
 mod bind;
 mod counters;
 mod cpu;
+mod judge;
 mod machine;
 mod mmu;
 mod phys;
 mod ram;
 mod step;
+mod tables;
 mod tlb;
 mod user;
 mod walker;

@@ -3,6 +3,7 @@
 use super::Machine;
 use super::bind::current;
 use super::counters::Tally;
+use super::judge::{self, Stored};
 use super::machine::{State, Store};
 use super::step::{Step, before};
 use crate::addr::PhysAddr;
@@ -15,6 +16,7 @@ fn stored(state: &State, cpu: CpuId, at: PhysAddr, old: Desc, new: Desc) {
     if old.is_valid() && old != new {
         state.vcpu(cpu).unordered.push(Store { at, seen_by_self: false });
     }
+    judge::stored(state, Stored { cpu, at, old, new });
 }
 
 impl PhysMem for Machine {
@@ -41,11 +43,17 @@ impl PhysMem for Machine {
 
     fn zero(at: PhysAddr, bytes: u64) {
         assert!(at.is_aligned(64) && bytes.is_multiple_of(64), "model: zero of {bytes} bytes at {at}");
-        current(|state, _| state.ram.zero(at, bytes));
+        current(|state, cpu| {
+            judge::written(state, cpu, at, bytes);
+            state.ram.zero(at, bytes);
+        });
     }
 
     fn copy(to: PhysAddr, from: PhysAddr, bytes: u64) {
-        current(|state, _| state.ram.copy(to, from, bytes));
+        current(|state, cpu| {
+            judge::written(state, cpu, to, bytes);
+            state.ram.copy(to, from, bytes);
+        });
     }
 
     fn equal(a: PhysAddr, b: PhysAddr, bytes: u64) -> bool {
@@ -57,7 +65,15 @@ impl PhysMem for Machine {
     }
 
     fn write_bytes(to: PhysAddr, from: &[u8]) {
-        current(|state, _| state.ram.write(to, from));
+        current(|state, cpu| {
+            judge::written(state, cpu, to, from.len() as u64);
+            state.ram.write(to, from);
+        });
+    }
+
+    /// Caches are not modelled: fetches see memory.
+    fn sync_icache(at: PhysAddr, bytes: u64) {
+        assert!(at.is_aligned(64) && bytes.is_multiple_of(64), "model: icache of {bytes} bytes at {at}");
     }
 
     /// Caches are not modelled: fetches see memory.

@@ -3,7 +3,10 @@
 
 use std::cell::Cell;
 
-use super::machine::State;
+use std::panic::resume_unwind;
+use std::sync::atomic::Ordering;
+
+use super::machine::{State, lock};
 use crate::contract::CpuId;
 
 /// What the vCPU is about to do.
@@ -26,13 +29,45 @@ pub(super) enum Step {
 /// One step in this many gives way, where a seed is given.
 const ODDS: u64 = 16;
 
-thread_local!(static NOISE: Cell<u64> = const { Cell::new(0) });
+/// Turns of one spin loop after which a vCPU that is alone gives up.
+const LONELY_TURNS: u64 = 1 << 22;
+
+thread_local! {
+    static NOISE: Cell<u64> = const { Cell::new(0) };
+    static TURNS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// What a vCPU panics with when it stops because another has panicked; the other's panic is the one to report.
+pub(super) struct Casualty;
 
 /// Comes before each step of `cpu`.
+///
+/// # Panics
+/// Another vCPU has panicked; or this one spins for ever, alone.
 pub(super) fn before(state: &State, cpu: CpuId, step: Step) {
-    if step == Step::Relax || (state.desc.seed != 0 && noise(state.desc.seed, cpu).is_multiple_of(ODDS)) {
-        std::thread::yield_now();
+    if state.failed.load(Ordering::Relaxed) && !std::thread::panicking() {
+        resume_unwind(Box::new(Casualty));
     }
+    if step == Step::Relax {
+        spin(state, cpu);
+    } else {
+        TURNS.set(0);
+        if state.desc.seed != 0 && noise(state.desc.seed, cpu).is_multiple_of(ODDS) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// One turn of a spin loop.
+fn spin(state: &State, cpu: CpuId) {
+    let turns = TURNS.get() + 1;
+    TURNS.set(turns);
+    let alone = || lock(&state.occupied).is_power_of_two();
+    assert!(
+        !turns.is_multiple_of(LONELY_TURNS) || !alone(),
+        "model: vCPU {cpu} spins for ever: no other vCPU runs that could let it go on"
+    );
+    std::thread::yield_now();
 }
 
 /// The next number of this thread's xorshift64 sequence.

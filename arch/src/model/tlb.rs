@@ -129,7 +129,7 @@ impl Tlb {
     pub(super) fn leaf(&self, va: VirtAddr, asid: Asid) -> Found {
         let mut found = Found::Nothing;
         for level in LEAF_LEVELS {
-            for entry in self.slot(va, level).iter().filter(|e| !e.is_table() && e.serves(asid)) {
+            for entry in self.held(va, level).iter().filter(|e| !e.is_table() && e.serves(asid)) {
                 found = match found {
                     Found::Nothing => Found::One(*entry),
                     Found::One(first) if first.level != level => {
@@ -144,7 +144,7 @@ impl Tlb {
 
     /// The deepest table held on the way to `va`.
     pub(super) fn table(&self, va: VirtAddr, asid: Asid) -> Option<Held> {
-        let held = |level| self.slot(va, level).iter().find(|e| e.is_table() && e.serves(asid)).copied();
+        let held = |level| self.held(va, level).iter().find(|e| e.is_table() && e.serves(asid)).copied();
         TABLE_LEVELS.into_iter().find_map(held)
     }
 
@@ -184,8 +184,26 @@ impl Tlb {
         }
     }
 
-    fn slot(&self, va: VirtAddr, level: Level) -> &[Held] {
+    /// What is held of `level` for the region around `va`: leaves and tables, of any ASID.
+    pub(super) fn held(&self, va: VirtAddr, level: Level) -> &[Held] {
         self.slots.get(&Slot::of(va, level)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The leaves of deeper levels than `level` held inside the region around `va`, with their addresses.
+    pub(super) fn leaves_below(&self, va: VirtAddr, level: Level) -> Vec<(VirtAddr, Held)> {
+        let region = Slot::of(va, level);
+        let mut leaves = Vec::new();
+        for (slot, entries) in &self.slots {
+            if slot.level() > level && Slot::of(slot.start(), level) == region {
+                leaves.extend(entries.iter().filter(|e| !e.is_table()).map(|e| (slot.start(), *e)));
+            }
+        }
+        leaves
+    }
+
+    /// Everything held.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.slots.values().flatten()
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::Machine;
 use super::bind::current;
+use super::judge;
 use super::machine::lock;
 use super::mmu::verb;
 use super::step::{Step, before};
@@ -70,19 +71,43 @@ pub fn with_fault_handler<R>(
     f()
 }
 
-/// Performs one access of `bytes` bytes that do not cross a page: translates with EL0's rights, offers faults to
-/// the handler, and runs `then` on the host address while the translation cannot be taken away.
+/// How one try of an access ended.
+enum Try {
+    Done,
+    Faulted(FaultStatus),
+    /// The page was a table once; it has been asked whether it still is.
+    Judged,
+}
+
+/// Tries one access: `then` runs while the translation cannot be taken away.
+fn attempt(req: Request, bytes: u64, then: &mut dyn FnMut(*mut u8)) -> Try {
+    current(|state, cpu| {
+        before(state, cpu, Step::Access);
+        let mut vcpu = state.vcpu(cpu);
+        let pa = match translate(state, &mut vcpu, req) {
+            Ok(pa) => pa,
+            Err(fault) => return Try::Faulted(fault.status),
+        };
+        if req.access == Access::Write && state.tables.of(pa).is_some() {
+            drop(vcpu);
+            judge::written(state, cpu, pa, bytes);
+            return Try::Judged;
+        }
+        then(state.ram.host(pa, bytes));
+        Try::Done
+    })
+}
+
+/// Performs one access of `bytes` bytes that do not cross a page, with EL0's rights; offers faults to the
+/// handler.
 fn perform(va: VirtAddr, access: Access, bytes: u64, mut then: impl FnMut(*mut u8)) -> Result<(), UserFault> {
     let req = Request { va, access, privilege: Privilege::User };
     for _ in 0..MAX_TRIES {
-        let attempt = current(|state, cpu| {
-            before(state, cpu, Step::Access);
-            let mut vcpu = state.vcpu(cpu);
-            let pa = translate(state, &mut vcpu, req).map_err(|fault| fault.status)?;
-            then(state.ram.host(pa, bytes));
-            Ok(())
-        });
-        let Err(status) = attempt else { return Ok(()) };
+        let status = match attempt(req, bytes, &mut then) {
+            Try::Done => return Ok(()),
+            Try::Judged => continue,
+            Try::Faulted(status) => status,
+        };
         let handler = current(|state, _| lock(&state.fault_handler).clone());
         if !handler.is_some_and(|handle| handle(va, access, status)) {
             return Err(UserFault(va));

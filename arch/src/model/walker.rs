@@ -98,18 +98,20 @@ fn walk(state: &State, vcpu: &mut Vcpu, va: VirtAddr) -> Result<Held, Fault> {
             let status = FaultStatus::Other(EXTERNAL_ABORT_WALK + level as u8);
             return Err(in_memory(status, Desc::INVALID));
         }
+        // Read before the descriptor: what is held counts as at least as old as what was loaded.
+        let since = state.now();
         let desc = state.ram.load(at);
         if desc.is_valid() && desc.output(level).raw() >> state.desc.features.pa_bits != 0 {
             return Err(in_memory(FaultStatus::AddressSize(level), desc));
         }
         match (desc.kind(level), level.next()) {
             (Kind::Table, Some(next)) => {
-                vcpu.tlb.hold(va, Held::new(desc, level, at, asid, state.now()));
+                vcpu.tlb.hold(va, Held::new(desc, level, at, asid, since));
                 (table, level) = (desc.output(level), next);
             }
             (Kind::Block | Kind::Page, _) => {
                 let Some(desc) = accessed(state, at, desc, level)? else { continue };
-                let leaf = Held::new(desc, level, at, asid, state.now());
+                let leaf = Held::new(desc, level, at, asid, since);
                 if !desc.flags(level).contains(PteFlags::NT) {
                     vcpu.tlb.hold(va, leaf);
                 }
@@ -149,14 +151,15 @@ fn accessed(state: &State, at: PhysAddr, desc: Desc, level: Level) -> Result<Opt
 fn allows(state: &State, leaf: Desc, level: Level, req: Request) -> bool {
     let flags = leaf.flags(level);
     let user_page = flags.contains(PteFlags::USER);
-    let read_only = flags.contains(PteFlags::READ_ONLY);
+    let writable = !flags.contains(PteFlags::READ_ONLY);
+    let kernel_may = !user_page || !state.desc.features.pan;
     match (req.privilege, req.access) {
         (Privilege::User, Access::Execute) => leaf.user_exec(),
-        (Privilege::Kernel, Access::Execute) => leaf.kernel_exec() && !(user_page && !read_only),
+        (Privilege::Kernel, Access::Execute) => leaf.kernel_exec() && (!user_page || !writable),
         (Privilege::User, Access::Read) => user_page,
-        (Privilege::User, Access::Write) => user_page && !read_only,
-        (Privilege::Kernel, Access::Read) => !(user_page && state.desc.features.pan),
-        (Privilege::Kernel, Access::Write) => !(user_page && state.desc.features.pan) && !read_only,
+        (Privilege::User, Access::Write) => user_page && writable,
+        (Privilege::Kernel, Access::Read) => kernel_may,
+        (Privilege::Kernel, Access::Write) => kernel_may && writable,
     }
 }
 

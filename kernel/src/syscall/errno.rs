@@ -1,23 +1,30 @@
-//! Linux's error numbers (asm-generic), as far as they are used.
+//! Linux's error numbers (asm-generic).
 #![forbid(unsafe_code)]
 
-/// An error number; a system call returns it negated.
+use mm::space::MmapError;
+
+/// An error number, positive; a system call returns it negated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(i64)]
-pub enum Errno {
-    /// Bad file descriptor.
-    Badf = 9,
-    /// Bad address.
-    Fault = 14,
-    /// Invalid argument.
-    Inval = 22,
-    /// Function not implemented.
-    Nosys = 38,
-}
+pub struct Errno(i32);
 
 impl Errno {
+    /// Bad file descriptor.
+    pub const BADF: Errno = Errno(9);
+    /// Bad address.
+    pub const FAULT: Errno = Errno(14);
+    /// Invalid argument.
+    pub const INVAL: Errno = Errno(22);
+    /// Function not implemented.
+    pub const NOSYS: Errno = Errno(38);
+
     /// What the system call returns in x0.
     pub const fn code(self) -> i64 {
-        -(self as i64)
+        -(self.0 as i64)
+    }
+}
+
+impl From<MmapError> for Errno {
+    fn from(error: MmapError) -> Self {
+        Errno(error.errno() as i32)
     }
 }

@@ -13,13 +13,13 @@ const MOST: u64 = 0x7fff_f000;
 /// came before it is written and counted; -EFAULT where that is nothing.
 pub(super) fn write(process: &Process, fd: u64, buffer: u64, count: u64) -> Answer {
     if fd != 1 && fd != 2 {
-        return Err(Errno::Badf);
+        return Err(Errno::BADF);
     }
     let count = count.min(MOST);
     let mut chunk = [0; CHUNK];
     let mut done = 0;
     while done < count {
-        let from = buffer.checked_add(done).ok_or(Errno::Fault)?;
+        let from = buffer.checked_add(done).ok_or(Errno::FAULT)?;
         // A chunk ends where a page ends, so that all readable bytes before a bad page are written.
         let to_page_end = arch::addr::PAGE_SIZE - from % arch::addr::PAGE_SIZE;
         let part = &mut chunk[..(count - done).min(CHUNK as u64).min(to_page_end) as usize];

@@ -7,23 +7,27 @@
 //! | number | call | file |
 //! |--:|---|---|
 //! | 64 | write | `io` |
-//! | 93, 94 | exit, exit_group | `task` |
+//! | 93, 94 | exit, exit_group | here |
 //! | 101, 113 | nanosleep, clock_gettime | `time` |
-//! | 124 | sched_yield | `task` |
-//! | 172, 178 | getpid, gettid | `task` |
+//! | 124 | sched_yield | here |
+//! | 172, 178 | getpid, gettid | here |
 //! | 214, 215, 222, 226, 233 | brk, munmap, mmap, mprotect, madvise | `memory` |
 #![forbid(unsafe_code)]
 
 mod errno;
 mod io;
 mod memory;
-mod task;
 mod time;
 mod user;
 
 pub use errno::Errno;
 
-use crate::process::Process;
+use mm::kalloc::KArc;
+
+
+use crate::process::trap::leave;
+use crate::process::{ExitStatus, Process};
+use crate::sched;
 
 /// Number and arguments of one call.
 #[derive(Clone, Copy, Debug)]
@@ -38,21 +42,24 @@ pub struct Call {
 type Answer = Result<u64, Errno>;
 
 /// Performs a system call of `process`, the one that runs on this CPU, and returns what x0 becomes.
-pub fn perform(process: &Process, call: &Call) -> i64 {
+pub fn perform(process: KArc<Process>, call: &Call) -> i64 {
     let [a, b, c, d, e, f] = call.args;
     let answer = match call.number {
-        64 => io::write(process, a, b, c),
-        93 | 94 => task::exit(process, a),
+        64 => io::write(&process, a, b, c),
+        93 | 94 => leave(process, ExitStatus::Exited(a as u8)),
         101 => time::nanosleep(a, b),
         113 => time::clock_gettime(a, b),
-        124 => task::sched_yield(),
+        124 => {
+            sched::yield_now();
+            Ok(0)
+        }
         172 | 178 => Ok(process.pid().into()),
-        214 => memory::brk(process, a),
-        215 => memory::munmap(process, a, b),
-        222 => memory::mmap(process, [a, b, c, d, e, f]),
-        226 => memory::mprotect(process, a, b, c),
-        233 => memory::madvise(process, a, b, c),
-        _ => Err(Errno::Nosys),
+        214 => memory::brk(&process, a),
+        215 => memory::munmap(&process, a, b),
+        222 => memory::mmap(&process, [a, b, c, d, e, f]),
+        226 => memory::mprotect(&process, a, b, c),
+        233 => memory::madvise(&process, a, b, c),
+        _ => Err(Errno::NOSYS),
     };
     match answer {
         Ok(value) => value.cast_signed(),

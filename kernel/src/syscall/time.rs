@@ -13,7 +13,7 @@ const CLOCKS: [u64; 6] = [0, 1, 4, 5, 6, 7];
 /// `clock_gettime(clock, timespec)`.
 pub(super) fn clock_gettime(clock: u64, to: u64) -> Answer {
     if !CLOCKS.contains(&clock) {
-        return Err(Errno::Inval);
+        return Err(Errno::INVAL);
     }
     let now = time::now_ns();
     let mut timespec = [0; 16];
@@ -33,7 +33,7 @@ pub(super) fn nanosleep(request: u64, _remaining: u64) -> Answer {
         i64::from_le_bytes(word)
     });
     if seconds < 0 || !(0..NS_PER_SECOND as i64).contains(&nanoseconds) {
-        return Err(Errno::Inval);
+        return Err(Errno::INVAL);
     }
     let length = (seconds as u64).saturating_mul(NS_PER_SECOND).saturating_add(nanoseconds as u64);
     sched::sleep_ns(length);

@@ -11,8 +11,8 @@ use super::Errno;
 /// # Errors
 /// EFAULT otherwise.
 fn in_user_half(raw: u64, bytes: u64) -> Result<VirtAddr, Errno> {
-    let end = raw.checked_add(bytes).ok_or(Errno::Fault)?;
-    if end > USER_END.raw() { Err(Errno::Fault) } else { Ok(VirtAddr::new(raw)) }
+    let end = raw.checked_add(bytes).ok_or(Errno::FAULT)?;
+    if end > USER_END.raw() { Err(Errno::FAULT) } else { Ok(VirtAddr::new(raw)) }
 }
 
 /// Copies from the process.
@@ -21,7 +21,7 @@ fn in_user_half(raw: u64, bytes: u64) -> Result<VirtAddr, Errno> {
 /// EFAULT.
 pub(super) fn read(from: u64, into: &mut [u8]) -> Result<(), Errno> {
     let from = in_user_half(from, into.len() as u64)?;
-    Machine::copy_from_user(into, from).map_err(|_| Errno::Fault)
+    Machine::copy_from_user(into, from).map_err(|_| Errno::FAULT)
 }
 
 /// Copies to the process.
@@ -30,5 +30,5 @@ pub(super) fn read(from: u64, into: &mut [u8]) -> Result<(), Errno> {
 /// EFAULT.
 pub(super) fn write(to: u64, from: &[u8]) -> Result<(), Errno> {
     let to = in_user_half(to, from.len() as u64)?;
-    Machine::copy_to_user(to, from).map_err(|_| Errno::Fault)
+    Machine::copy_to_user(to, from).map_err(|_| Errno::FAULT)
 }

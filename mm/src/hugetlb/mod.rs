@@ -10,3 +10,7 @@ pub fn fault(
 ) -> Result<crate::fault::FaultDone, crate::fault::FaultReason> {
     todo!()
 }
+/// Takes back a hugetlb folio without references.
+pub fn free_folio(_mm: &crate::Mm, _head: crate::page::PageRef) {
+    todo!()
+}

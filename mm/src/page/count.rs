@@ -3,11 +3,16 @@
 //! A reference keeps the folio from being freed. Anybody may try to take one at any time, of any pfn
 //! ([`PageRef::try_get`]): that is how code works that walks physical memory without a lock. The count is read
 //! first, and the compare-and-swap is not attempted on zero, since a compare-and-swap needs write permission
-//! even where it fails, and a tail may be mapped read-only.
+//! even where it fails, and a tail may be mapped read-only. Interrupts stay masked from that read to the
+//! compare-and-swap: whoever maps struct pages read-only first holds every CPU by an interrupt, so a count that
+//! was read as live cannot belong to a read-only tail by the time it is swapped (Linux closes the same race by
+//! an RCU grace period, commit bd225530a4c7).
 #![forbid(unsafe_code)]
 
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
+
+use arch::{Cpu, Machine};
 
 use super::{Page, PageRef};
 
@@ -40,9 +45,17 @@ impl PageRef {
         let old = self.fetch_add_32(REFCOUNT, 1);
         debug_assert!(old != 0, "{self:?}: a reference taken from none");
     }
-    /// Takes a reference if the folio has any (Linux: `folio_try_get`).
+    /// Takes a reference if the folio has any (Linux: `folio_try_get`). The page is a head or a single page; for
+    /// a pfn of which nothing is known, see [`crate::Mm::try_get_folio`].
     #[must_use]
     pub fn try_get(self) -> bool {
+        let irq = Machine::mask_irqs();
+        let got = self.try_get_masked();
+        Machine::restore_irqs(irq);
+        got
+    }
+    /// As [`Self::try_get`]. The caller has masked interrupts.
+    pub(super) fn try_get_masked(self) -> bool {
         let mut count = self.refcount();
         while count != 0 {
             match self.compare_exchange_32(REFCOUNT, count, count + 1) {

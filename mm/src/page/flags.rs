@@ -33,7 +33,8 @@ macro_rules! kinds {
         pub enum PageKind { $($(#[$doc])* $variant),+ }
 
         impl PageKind {
-            const ALL: &'static [PageKind] = &[$(PageKind::$variant),+];
+            /// Every kind, in the order of their numbers.
+            pub const ALL: &'static [PageKind] = &[$(PageKind::$variant),+];
             /// The name, for people.
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -50,7 +51,8 @@ kinds! {
     Reserved = "reserved",
     /// First page of a free block of the buddy allocator.
     Buddy = "buddy",
-    /// Inside a free block, or free on a per-CPU list.
+    /// Inside a block of the buddy allocator, whose first page says what it is used for; or free on a CPU's
+    /// list.
     Free = "free",
     /// Kernel memory: stacks, heap, and what the kernel keeps for itself.
     Kernel = "kernel",

@@ -32,6 +32,7 @@ mod door;
 mod flags;
 mod folio;
 mod list;
+mod speculate;
 pub mod tails;
 
 pub use count::LastRef;

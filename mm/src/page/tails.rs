@@ -16,9 +16,9 @@
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
-use arch::Order;
 use arch::addr::PAGE_SIZE;
 use arch::layout::STRUCT_PAGE_BYTES;
+use arch::{Machine, Order, PhysAddr, PhysMem};
 
 use super::{Flags, Page, PageRef};
 use crate::config::TailEncoding;
@@ -37,7 +37,24 @@ pub fn encode(encoding: TailEncoding, head: PageRef, order: Order) -> u64 {
     }
 }
 
+/// Fills the frame at `at` with pristine tails that hold `info`. The frame holds struct pages that nobody can
+/// reach yet: it is written through the linear map.
+pub(crate) fn write_page(at: PhysAddr, info: u64) {
+    Machine::zero(at, PAGE_SIZE);
+    for n in 0..PER_VMEMMAP_PAGE {
+        Machine::write_bytes(at.add(n * STRUCT_PAGE_BYTES + INFO as u64), &info.to_le_bytes());
+    }
+}
+
 impl PageRef {
+    /// Whether this struct page is a pristine tail with this word, every other byte zero.
+    pub(crate) fn is_pristine_tail(self, info: u64) -> bool {
+        (0..STRUCT_PAGE_BYTES as usize).step_by(8).all(|offset| {
+            let word = self.load_64(offset, Ordering::Relaxed);
+            word == if offset == INFO { info } else { 0 }
+        })
+    }
+
     /// Makes this struct page a pristine tail: all zero but for the encoding. Only while nobody else can reach
     /// the folio.
     pub fn make_tail(self, info: u64) {

@@ -23,7 +23,9 @@
 //! | [`flush`] | the only caller of TLBI |
 //! | [`gather`] | owes flushes; holds frames until they are done |
 //! | [`stock`] | tables allocated before the lock |
+//! | [`visit`] | every leaf of a tree |
 //! | [`kernel`] | the kernel's own tree: built at boot, devices and stacks later |
+//! | `vmalloc` | who has which addresses for devices and stacks |
 #![forbid(unsafe_code)]
 
 pub mod entry;
@@ -32,6 +34,8 @@ pub mod gather;
 pub mod kernel;
 pub mod root;
 pub mod stock;
+pub mod visit;
+mod vmalloc;
 pub mod walk;
 
 pub use entry::{Broken, Clean, Entry};

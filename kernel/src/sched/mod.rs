@@ -1,0 +1,35 @@
+//! The scheduler: preemptive round robin over one run queue, on all CPUs.
+//!
+//! Threads live in a table of fixed size, so that starting one can fail only for want of a slot or a stack, and
+//! waking one cannot fail at all. One spinlock protects the table. A context switch happens with that lock held: the
+//! thread that is switched to releases it, on the same CPU.
+//!
+//! ```text
+//!           spawn                  picked
+//!   Free ----------> Runnable <-----------------> Running --- exit ---> Dead --- reap ---> Free
+//!                       ^      preempted, yields     |
+//!                       |                            | park, sleep
+//!                       `------- unpark, time ----- Parked, Sleeping
+//! ```
+//! | file | what |
+//! |---|---|
+//! | `thread` | one thread: state, context, stack, address space |
+//! | `table` | the table, the run queue, and what each CPU runs |
+//! | `switch` | changing from one thread to another; the idle loop |
+//! | `wait` | park, unpark, sleep, join |
+//! | `life` | spawn, exit, reap |
+//! | `fp` | EL0's vector registers, saved only for those who use them |
+
+mod fp;
+mod life;
+mod switch;
+mod table;
+mod thread;
+mod wait;
+
+pub use fp::fp_trap;
+pub use life::{SpawnError, exit, reap, spawn, spawn_user};
+pub use switch::{idle_loop, init_boot_cpu, preempt, tick, want_resched, yield_now};
+pub use table::{ThreadInfo, current, current_process, for_each_thread};
+pub use thread::{Body, MAX_THREADS, STACK_PAGES, State, ThreadId};
+pub use wait::{join, park, sleep_ns, unpark_all};

@@ -1,0 +1,166 @@
+//! The allocator's functions of [`Mm`].
+#![forbid(unsafe_code)]
+
+use arch::addr::PAGE_SIZE;
+use arch::{Machine, Order, PhysAddr, PhysMem};
+
+use super::ORDERS;
+use super::watermark::{Reserve, Watermarks};
+use super::zone::Zone;
+use crate::Mm;
+use crate::error::OutOfMemory;
+use crate::kalloc::inject;
+use crate::page::{Flags, LastRef, PageKind, PageRef, page_of};
+use crate::stats::Counter;
+
+impl Mm {
+    /// A block of 2^`order` pages: contents undefined, `kind` and `order` in the first struct page, which has
+    /// refcount 1. The pages are no folio yet ([`PageRef::prep_compound`]), nor single pages
+    /// ([`Self::split_page`]).
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]: no such block is free, or only what [`Reserve`] keeps from this kind. `order` above
+    /// [`super::MAX_ORDER`] always fails.
+    pub fn alloc_pages(&self, order: Order, kind: PageKind) -> Result<PageRef, OutOfMemory> {
+        if inject::denied() {
+            return Err(OutOfMemory);
+        }
+        let page = self.zone.alloc(order, Reserve::of(kind))?;
+        page.set_kind(kind, order);
+        page.set_refcount(1);
+        self.stats.add(Counter::PgAlloc, order.pages());
+        Ok(page)
+    }
+
+    /// One page of zeros; otherwise as [`Self::alloc_pages`].
+    ///
+    /// # Errors
+    /// As [`Self::alloc_pages`].
+    pub fn alloc_zeroed_page(&self, kind: PageKind) -> Result<PageRef, OutOfMemory> {
+        let page = self.alloc_pages(Order::PAGE, kind)?;
+        Machine::zero(page.pfn().phys(), PAGE_SIZE);
+        Ok(page)
+    }
+
+    /// Drops the caller's reference to a block of 2^`order` pages, plain or a folio, and gives it back if that
+    /// was the last one. If a speculative reference is still out, whoever drops it gives the block back.
+    /// A block with refcount 0 was frozen by the caller, who is its sole user, and is given back at once.
+    ///
+    /// # Panics
+    /// The block is not given out, has another order, or is reserved: see [`Self::put_folio`].
+    pub fn free_pages(&self, page: PageRef, order: Order) {
+        check_given_out(page);
+        assert!(page.order() == order, "{page:?} of order {} freed as order {order}", page.order());
+        if page.refcount() == 0 || page.put() == LastRef::Yes {
+            self.release(page, order);
+        }
+    }
+
+    /// Drops a reference to a page or to the head of a folio. The last one gives the memory back: hugetlb folios
+    /// to their pool, all others to the buddy allocator.
+    ///
+    /// # Panics
+    /// The page is free already, reserved, a tail, or inside a block: the caller has lost count.
+    pub fn put_folio(&self, page: PageRef) {
+        check_given_out(page);
+        if page.put() == LastRef::No {
+            return;
+        }
+        match page.kind() {
+            PageKind::Hugetlb => crate::hugetlb::free_folio(self, page),
+            _ => self.release(page, page.order()),
+        }
+    }
+
+    /// Makes a given-out block of 2^`order` pages, plain or a folio, into single pages of its kind with one
+    /// reference each. The caller is its sole user.
+    ///
+    /// # Panics
+    /// As [`Self::free_pages`].
+    pub fn split_page(&self, page: PageRef, order: Order) {
+        check_given_out(page);
+        assert!(page.order() == order, "{page:?} of order {} split as order {order}", page.order());
+        let kind = page.kind();
+        if page.flags().contains(Flags::HEAD) {
+            return page.dissolve(kind);
+        }
+        for single in (1..order.pages()).map(|n| page.nth(n)) {
+            single.set_kind(kind, Order::PAGE);
+            single.set_refcount(1);
+        }
+        page.set_kind(kind, Order::PAGE);
+    }
+
+    /// Returns a block without references to the zone.
+    fn release(&self, page: PageRef, order: Order) {
+        let flags = page.flags();
+        assert!(!flags.contains(Flags::HVO), "{page:?} freed while its vmemmap is optimised");
+        let mapped = page.raw_mapcount();
+        assert!(mapped == 0, "{page:?} freed while {mapped} entries map it");
+        let used = if flags.contains(Flags::HEAD) { order.pages() } else { 1 };
+        for page in (0..used).map(|n| page.nth(n)) {
+            page.clear();
+            page.set_kind(PageKind::Free, Order::PAGE);
+        }
+        self.stats.add(Counter::PgFree, order.pages());
+        self.zone.free(page, order);
+    }
+
+    /// One zeroed page table.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn alloc_table(&self) -> Result<PhysAddr, OutOfMemory> {
+        let page = self.alloc_zeroed_page(PageKind::Table)?;
+        self.stats.inc(Counter::NrPageTable);
+        Ok(page.pfn().phys())
+    }
+
+    /// Gives back a table that no walker can reach any more.
+    pub fn free_table(&self, table: PhysAddr) {
+        self.stats.sub(Counter::NrPageTable, 1);
+        self.free_pages(page_of(table.pfn()), Order::PAGE);
+    }
+
+    /// Free pages, on free lists and lists of CPUs (4 KiB units).
+    #[must_use]
+    pub fn free_page_count(&self) -> u64 {
+        self.zone.free_pages()
+    }
+    /// Pages that the allocator has, free or given out, those that hold struct pages among them (4 KiB units).
+    #[must_use]
+    pub fn managed_pages(&self) -> u64 {
+        self.zone.managed()
+    }
+    /// Free blocks of each order.
+    #[must_use]
+    pub fn buddyinfo(&self) -> [u64; ORDERS] {
+        self.zone.free_blocks()
+    }
+    /// The marks.
+    #[must_use]
+    pub fn watermarks(&self) -> Watermarks {
+        self.zone.watermarks()
+    }
+    /// The zones.
+    #[must_use]
+    pub fn zones(&self) -> &[Zone] {
+        core::slice::from_ref(&self.zone)
+    }
+    /// Returns the pages on the CPUs' lists to the free lists, where they can merge.
+    pub fn drain_cpu_lists(&self) {
+        self.zone.drain();
+    }
+}
+
+/// Panics, in a sentence, where `page` is not the first of a block that is given out.
+fn check_given_out(page: PageRef) {
+    let wrong = match page.kind() {
+        PageKind::Buddy => "it is free already: a free block begins here",
+        PageKind::Free => "it is free already, or inside a block",
+        PageKind::Reserved => "it is reserved and was never given out",
+        PageKind::Tail => "it is a tail: its folio is freed as one",
+        _ => return,
+    };
+    panic!("{page:?} cannot be freed: {wrong}");
+}

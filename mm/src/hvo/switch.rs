@@ -1,0 +1,58 @@
+//! HVO's state, and the switch `vm.hugetlb_optimize_vmemmap`.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use super::HvoError;
+use super::shared::SharedTails;
+use crate::Mm;
+use crate::config::{HvoStrategy, MmConfig};
+use crate::stats::Counter;
+
+/// Whether folios are optimised as they enter the pool. Folios that are in it already stay as they are, so a
+/// pool may be mixed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Switch {
+    /// They are.
+    On,
+    /// They are not.
+    Off,
+}
+
+/// The state of HVO.
+#[derive(Debug)]
+pub struct Hvo {
+    on: AtomicBool,
+    pub(super) shared: SharedTails,
+}
+
+impl Hvo {
+    /// On, unless the boot choice is `hvo=off`.
+    #[must_use]
+    pub const fn new(config: &MmConfig) -> Self {
+        let on = !matches!(config.hvo, HvoStrategy::Off);
+        Hvo { on: AtomicBool::new(on), shared: SharedTails::new() }
+    }
+    /// Where the switch stands.
+    #[must_use]
+    pub fn switch(&self) -> Switch {
+        if self.on.load(Ordering::Relaxed) { Switch::On } else { Switch::Off }
+    }
+    /// Sets the switch.
+    ///
+    /// # Errors
+    /// [`HvoError::Off`]: with `hvo=off` it cannot be set to [`Switch::On`].
+    pub fn set_switch(&self, mm: &Mm, to: Switch) -> Result<(), HvoError> {
+        if to == Switch::On && mm.config.hvo == HvoStrategy::Off {
+            return Err(HvoError::Off);
+        }
+        self.on.store(to == Switch::On, Ordering::Relaxed);
+        Ok(())
+    }
+    /// Pages that HVO took and keeps, even when every folio is restored: shared pages of tails, and a table for
+    /// each 2 MiB block of vmemmap that was split.
+    #[must_use]
+    pub fn kept_pages(&self, mm: &Mm) -> u64 {
+        self.shared.pages() + mm.stats.get(Counter::HvoSplitPmd)
+    }
+}

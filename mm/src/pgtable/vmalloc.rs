@@ -1,0 +1,103 @@
+//! Who has which addresses of the vmalloc area. Needs no memory of its own, so it can run out of addresses only.
+//!
+//! Device registers take addresses upwards and keep them. Stacks of one size class stand in a row of
+//! [`SLOTS`] slots of twice the stack's size; the upper half of each slot is never mapped, and is the guard of
+//! the stack above it.
+//!
+//! ```text
+//!   | stack | guard | stack | guard | ...      each row begins at a multiple of ROW_BYTES,
+//!   ^ base          ^ base + 2 size            below which nothing is mapped
+//! ```
+#![forbid(unsafe_code)]
+
+use arch::addr::PAGE_SIZE;
+use arch::layout::VMALLOC_BASE;
+use arch::{Level, PhysAddr, VirtAddr};
+
+/// Where device registers begin.
+pub(super) const DEVICE_BASE: VirtAddr = VMALLOC_BASE;
+/// Addresses for device registers: 512 GiB.
+const DEVICE_BYTES: u64 = 1 << 39;
+/// Where stacks begin.
+pub(super) const STACK_BASE: VirtAddr = VMALLOC_BASE.add(DEVICE_BYTES);
+
+/// Stacks of each size that may exist at a time.
+pub(super) const SLOTS: usize = 1024;
+/// Sizes: 1, 2, 4, 8 and 16 pages.
+const CLASSES: usize = 5;
+/// Addresses of one size class: those of the largest.
+const ROW_BYTES: u64 = SLOTS as u64 * 2 * (PAGE_SIZE << (CLASSES - 1));
+/// One table of level 2 translates all rows.
+const _: () = assert!(CLASSES as u64 * ROW_BYTES <= Level::L1.entry_bytes());
+
+const WORD_BITS: usize = u64::BITS as usize;
+
+/// A size of stacks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Class(usize);
+
+impl Class {
+    /// The class of stacks of `pages` pages.
+    pub(super) fn of(pages: u64) -> Self {
+        let class = pages.trailing_zeros() as usize;
+        let exists = pages.is_power_of_two() && class < CLASSES;
+        assert!(exists, "a stack of {pages} pages: 1, 2, 4, 8 and 16 are possible");
+        Class(class)
+    }
+    fn slot_bytes(self) -> u64 {
+        2 * (PAGE_SIZE << self.0)
+    }
+    fn row(self) -> VirtAddr {
+        STACK_BASE.add(self.0 as u64 * ROW_BYTES)
+    }
+}
+
+/// The addresses in use.
+#[derive(Debug)]
+pub(super) struct Vmalloc {
+    device_next: VirtAddr,
+    /// A bit for each slot in use.
+    stacks: [[u64; SLOTS / WORD_BITS]; CLASSES],
+}
+
+impl Vmalloc {
+    /// Nothing in use.
+    pub(super) const fn new() -> Self {
+        Vmalloc { device_next: DEVICE_BASE, stacks: [[0; SLOTS / WORD_BITS]; CLASSES] }
+    }
+
+    /// `bytes` addresses for the registers at `pa`, with an unmapped page above; as far into a 2 MiB block as
+    /// `pa` where blocks could map them. `None`: there are no more.
+    pub(super) fn take_device(&mut self, pa: PhysAddr, bytes: u64) -> Option<VirtAddr> {
+        let block = Level::L2.entry_bytes();
+        let mut start = self.device_next;
+        if bytes >= block {
+            start = start.align_up(block).add(pa.raw() % block);
+        }
+        let next = start.checked_add(bytes)?.checked_add(PAGE_SIZE)?;
+        if next > STACK_BASE {
+            return None;
+        }
+        self.device_next = next;
+        Some(start)
+    }
+
+    /// The base of an unused stack slot. `None`: all are in use.
+    pub(super) fn take_stack(&mut self, class: Class) -> Option<VirtAddr> {
+        let words = &mut self.stacks[class.0];
+        let (n, word) = words.iter_mut().enumerate().find(|(_, word)| **word != u64::MAX)?;
+        let bit = word.trailing_ones();
+        *word |= 1 << bit;
+        let slot = (n * WORD_BITS) as u64 + u64::from(bit);
+        Some(class.row().add(slot * class.slot_bytes()))
+    }
+
+    /// The slot at `base` is unused again.
+    pub(super) fn give_stack(&mut self, base: VirtAddr, class: Class) {
+        let slot = (base.offset_from(class.row()) / class.slot_bytes()) as usize;
+        let word = &mut self.stacks[class.0][slot / WORD_BITS];
+        let bit = 1 << (slot % WORD_BITS);
+        assert!(*word & bit != 0, "no stack is in use at {base}");
+        *word &= !bit;
+    }
+}

@@ -1,0 +1,135 @@
+//! The kernel above memory management, as far as a test on the host needs one.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arch::contract::{Cpu, CpuId};
+use arch::{Machine, model};
+
+use super::vcpus::World;
+use crate::Mm;
+use crate::env::{KernelEnv, SpawnError};
+use crate::steps::Step;
+
+/// A sleep longer than this is taken for one that nobody will end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a test wants to do at each step of a remap.
+pub type StepHook = dyn Fn(&Step) + Send + Sync;
+
+/// The host's [`KernelEnv`]. It records the steps that are announced and the threads that are started, which do
+/// not run by themselves.
+pub struct HostEnv {
+    cpus: usize,
+    begun: Instant,
+    steps: Mutex<Vec<Step>>,
+    hook: Mutex<Option<Arc<StepHook>>>,
+    spawned: Mutex<Vec<(&'static str, fn(&Mm))>>,
+    sleepers: Mutex<()>,
+    woken: Condvar,
+    pub(super) world: World,
+}
+
+/// Locks; a panic elsewhere is that test's verdict, not ours.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl HostEnv {
+    pub(super) fn new(cpus: usize) -> Self {
+        HostEnv {
+            cpus,
+            begun: Instant::now(),
+            steps: Mutex::default(),
+            hook: Mutex::default(),
+            spawned: Mutex::default(),
+            sleepers: Mutex::default(),
+            woken: Condvar::new(),
+            world: World::default(),
+        }
+    }
+    /// The steps announced so far.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Step> {
+        lock(&self.steps).clone()
+    }
+    /// Forgets the steps announced so far.
+    pub fn clear_steps(&self) {
+        lock(&self.steps).clear();
+    }
+    /// Calls `hook` at every step from now on, right after its effect, in place of an earlier hook.
+    pub fn on_step(&self, hook: impl Fn(&Step) + Send + Sync + 'static) {
+        *lock(&self.hook) = Some(Arc::new(hook));
+    }
+    /// The kernel threads that were started: name and body.
+    #[must_use]
+    pub fn spawned(&self) -> Vec<(&'static str, fn(&Mm))> {
+        lock(&self.spawned).clone()
+    }
+}
+
+impl KernelEnv for HostEnv {
+    fn online_cpus(&self) -> usize {
+        self.cpus
+    }
+
+    fn stop_machine(&self, f: &mut dyn FnMut()) {
+        self.world.stopped(|| masked(f));
+    }
+
+    fn run_on_each_cpu(&self, f: &(dyn Fn() + Sync)) {
+        self.world.stopped(|| {
+            let (own, machine) = (Machine::id(), model::handle());
+            for cpu in (0..self.cpus).map(CpuId::new) {
+                if cpu == own {
+                    masked(|| f());
+                } else {
+                    machine.run_as(cpu, || masked(|| f()));
+                }
+            }
+        });
+    }
+
+    fn park(&self, _: usize, still_wait: &dyn Fn() -> bool) {
+        self.world.while_asleep(|| {
+            let sleepers = lock(&self.sleepers);
+            if !still_wait() {
+                return;
+            }
+            model::off_cpu(|| {
+                let (_guard, waited) =
+                    self.woken.wait_timeout(sleepers, PATIENCE).unwrap_or_else(PoisonError::into_inner);
+                assert!(!waited.timed_out(), "a thread sleeps, and nobody has woken it for {PATIENCE:?}");
+            });
+        });
+    }
+
+    fn unpark_all(&self, _: usize) {
+        let _sleepers = lock(&self.sleepers);
+        self.woken.notify_all();
+    }
+
+    fn spawn(&self, name: &'static str, body: fn(&Mm)) -> Result<(), SpawnError> {
+        lock(&self.spawned).push((name, body));
+        Ok(())
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.begun.elapsed().as_nanos() as u64
+    }
+
+    fn trace(&self, step: &Step) {
+        lock(&self.steps).push(*step);
+        let hook = lock(&self.hook).clone();
+        if let Some(hook) = hook {
+            hook(step);
+        }
+    }
+}
+
+/// Runs `f` with interrupts masked on this vCPU.
+fn masked(f: impl FnOnce()) {
+    let state = Machine::mask_irqs();
+    f();
+    Machine::restore_irqs(state);
+}

@@ -1,0 +1,44 @@
+//! The host's test kit: a whole [`Mm`](crate::Mm) on a model machine, for the length of a closure.
+//!
+//! ```
+//! use arch::Order;
+//! use mm::page::PageKind;
+//! use mm::testkit::{self, Builder};
+//!
+//! testkit::boot(|mm| {
+//!     let page = mm.alloc_pages(Order::PMD, PageKind::Kernel).unwrap();
+//!     mm.free_pages(page, Order::PMD);
+//! });
+//! Builder::new().ram_mib(64).cpus(4).boot(|mm, env| {
+//!     assert!(mm.check_all().is_ok());
+//!     assert_eq!(env.steps(), []);
+//! });
+//! ```
+//! At the end of the closure the full check runs once more, so a test that leaves damage behind fails.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`builder`] | the machine and the boot choices |
+//! | [`host_env`] | the kernel above, as far as a test needs one |
+//! | [`vcpus`] | several vCPUs at once, and stopping them |
+//! | [`exhaust`] | fails every allocation of an operation, one after the other |
+//! | [`random`] | seeded random numbers |
+
+pub mod builder;
+pub mod exhaust;
+pub mod host_env;
+pub mod random;
+pub mod vcpus;
+
+pub use builder::Builder;
+pub use exhaust::fail_every_allocation;
+pub use host_env::HostEnv;
+pub use random::Random;
+pub use vcpus::{run_on_cpus, safe_point};
+
+use crate::Mm;
+
+/// Boots a machine with default choices, two vCPUs and 256 MiB of RAM, and runs `f` on vCPU 0.
+pub fn boot<R>(f: impl FnOnce(&Mm) -> R) -> R {
+    Builder::new().boot(|mm, _| f(mm))
+}
