@@ -23,7 +23,8 @@ pub use report::{FaultError, FaultReason, Signal};
 pub use zero::ZeroPage;
 
 use arch::contract::{FaultStatus, Privilege};
-use arch::{Access, VirtAddr};
+use arch::pte::PteFlags;
+use arch::{Access, Level, VirtAddr};
 
 use crate::Mm;
 use crate::kalloc::KArc;
@@ -41,6 +42,14 @@ pub struct FaultInfo {
     pub privilege: Privilege,
     /// The fault status.
     pub status: FaultStatus,
+}
+
+impl FaultInfo {
+    /// An access that the kernel makes on the user's behalf and that no exception has announced.
+    #[must_use]
+    pub const fn by_kernel(va: VirtAddr, access: Access) -> Self {
+        FaultInfo { va, access, privilege: Privilege::Kernel, status: FaultStatus::Translation(Level::L3) }
+    }
 }
 
 /// How a fault was resolved: the access is to be tried again.
@@ -89,4 +98,16 @@ impl Mm {
             VmaKind::Hugetlb => crate::hugetlb::fault(self, space, vma, info.va),
         }
     }
+}
+
+/// Whether a leaf with these attributes lets the user do this.
+#[must_use]
+pub const fn grants(flags: PteFlags, access: Access) -> bool {
+    let usable = flags.contains(PteFlags::USER.union(PteFlags::ACCESSED));
+    usable
+        && match access {
+            Access::Read => true,
+            Access::Write => !flags.contains(PteFlags::READ_ONLY),
+            Access::Execute => !flags.contains(PteFlags::UXN),
+        }
 }

@@ -14,12 +14,12 @@ use crate::error::OutOfMemory;
 pub enum Errno {
     /// EPERM.
     Perm = 1,
+    /// EAGAIN.
+    Again = 11,
     /// ENOMEM.
     NoMem = 12,
     /// EACCES.
     Acces = 13,
-    /// EFAULT.
-    Fault = 14,
     /// EEXIST.
     Exist = 17,
     /// ENODEV.
@@ -37,6 +37,8 @@ pub enum MmapError {
     Unaligned(VirtAddr),
     /// The length is zero, or not a multiple of the huge page size.
     Length(u64),
+    /// The file offset is not a multiple of 4 KiB.
+    Offset(u64),
     /// The range leaves the user half.
     OutOfRange(VirtAddr),
     /// Neither MAP_PRIVATE nor a kind of MAP_SHARED; the flags given.
@@ -47,6 +49,10 @@ pub enum MmapError {
     HugeSize(u32),
     /// The advice is not one that is known here.
     Advice(i32),
+    /// The mapping cannot take this advice.
+    Unadvisable(Vma),
+    /// madvise could not get memory to cut a VMA in two.
+    Busy,
     /// The address lies inside a huge page, which cannot be cut.
     InsideHugePage(VirtAddr),
     /// PROT_GROWSDOWN for a VMA that does not grow down.
@@ -82,6 +88,8 @@ impl MmapError {
         match self {
             MmapError::Unaligned(_)
             | MmapError::Length(_)
+            | MmapError::Offset(_)
+            | MmapError::Unadvisable(_)
             | MmapError::OutOfRange(_)
             | MmapError::Flags(_)
             | MmapError::ProtBits(_)
@@ -89,6 +97,7 @@ impl MmapError {
             | MmapError::Advice(_)
             | MmapError::NoStack(_)
             | MmapError::InsideHugePage(_) => Errno::Inval,
+            MmapError::Busy => Errno::Again,
             MmapError::SharedAnonymous => Errno::OpNotSupp,
             MmapError::NoDevice => Errno::NoDev,
             MmapError::Exists(_) => Errno::Exist,
@@ -109,6 +118,9 @@ impl fmt::Display for MmapError {
         match self {
             MmapError::Unaligned(va) => write!(f, "{va} is not aligned"),
             MmapError::Length(bytes) => write!(f, "a length of {bytes:#x} bytes cannot be mapped"),
+            MmapError::Offset(offset) => write!(f, "file offset {offset:#x} is not aligned"),
+            MmapError::Unadvisable(vma) => write!(f, "{vma} cannot take this advice"),
+            MmapError::Busy => write!(f, "no memory to cut a mapping in two"),
             MmapError::OutOfRange(va) => write!(f, "{va} and its length leave the user half"),
             MmapError::Flags(bits) => write!(f, "flags {bits:#x} are not possible"),
             MmapError::ProtBits(bits) => write!(f, "protection bits {bits:#x} are not known"),

@@ -1,2 +1,69 @@
 //! Where a mapping goes that has no fixed address.
+//!
+//! ```text
+//!   USER_START ............................ MMAP_BASE ....... USER_END
+//!                 new mappings grow  <-----  |   stack, 128 MiB  |
+//! ```
+//! First fit from [`MMAP_BASE`] downwards, as Linux lays out a process (mmap_base); what does not fit there may go
+//! above it. A mapping of 2 MiB or more begins at a multiple of 2 MiB, so that blocks fit
+//! (Linux: thp_get_unmapped_area).
 #![forbid(unsafe_code)]
+
+use arch::addr::PAGE_SIZE;
+use arch::layout::{USER_END, USER_START};
+use arch::{PageSize, VirtAddr};
+
+use super::{Vma, VmaSet};
+
+/// Mappings are placed below this; above it the kernel puts the stack.
+pub const MMAP_BASE: VirtAddr = VirtAddr::new(USER_END.raw() - (128 << 20)).align_down(PageSize::Size2M.bytes());
+
+/// The alignment that a mapping of this length gets.
+fn alignment(bytes: u64) -> u64 {
+    if bytes >= PageSize::Size2M.bytes() { PageSize::Size2M.bytes() } else { PAGE_SIZE }
+}
+
+/// A free address for `bytes` bytes (a multiple of 4 KiB): `hint`, where it is not 0 and free, or else the highest
+/// one that fits.
+pub(super) fn find(vmas: &VmaSet, hint: u64, bytes: u64, granule: PageSize) -> Option<VirtAddr> {
+    at_hint(vmas, hint, bytes, granule)
+        .or_else(|| highest(vmas, USER_START, MMAP_BASE, bytes))
+        .or_else(|| highest(vmas, MMAP_BASE, USER_END, bytes))
+}
+
+/// The hint, rounded up to the granule and to the lowest address that may be mapped, if it is free.
+fn at_hint(vmas: &VmaSet, hint: u64, bytes: u64, granule: PageSize) -> Option<VirtAddr> {
+    if hint == 0 || hint >= USER_END.raw() {
+        return None;
+    }
+    let start = VirtAddr::new(hint).align_up(granule.bytes()).max(USER_START.align_up(granule.bytes()));
+    let end = start.checked_add(bytes)?;
+    let above = vmas.find(start).map_or(USER_END, |next| next.guard_start());
+    (end <= above && end <= USER_END).then_some(start)
+}
+
+/// The highest fit in `[low, high)`.
+fn highest(vmas: &VmaSet, low: VirtAddr, high: VirtAddr, bytes: u64) -> Option<VirtAddr> {
+    let mut top = high;
+    for vma in vmas.iter().rev().skip_while(|vma| vma.guard_start() >= high) {
+        if let Some(start) = fit(vma.end.max(low), top, bytes) {
+            return Some(start);
+        }
+        top = top.min(vma.guard_start());
+        if top <= low {
+            return None;
+        }
+    }
+    fit(low, top, bytes)
+}
+
+/// The highest fit in the free range `[low, high)`.
+fn fit(low: VirtAddr, high: VirtAddr, bytes: u64) -> Option<VirtAddr> {
+    let start = VirtAddr::new(high.raw().checked_sub(bytes)?).align_down(alignment(bytes));
+    (start >= low).then_some(start)
+}
+
+/// Whether `[start, end)` is free, also of the guard gap of a stack above it.
+pub(super) fn is_free(vmas: &VmaSet, start: VirtAddr, end: VirtAddr) -> bool {
+    end <= vmas.find(start).map_or(USER_END, |next: Vma| next.guard_start())
+}

@@ -1,20 +1,53 @@
-//! Birth and teardown.
+//! Birth and teardown of an address space.
 #![forbid(unsafe_code)]
-use super::AddressSpace;
+
+use core::sync::atomic::AtomicU64;
+
+use arch::layout::USER_END;
+use arch::sync::SpinLock;
+use arch::{Machine, Mmu, VirtAddr};
+
+use super::{AddressSpace, VmaSet};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::kalloc::KArc;
+use crate::locks::{self, SleepLock};
+use crate::pgtable::{AsidCell, PtRoot};
+use crate::thp::{SpaceReservations, promoter};
+
 impl Mm {
     /// An empty address space.
     ///
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new_space(&self) -> Result<KArc<AddressSpace>, OutOfMemory> {
-        todo!()
+        let root = self.alloc_table()?;
+        let space = AddressSpace {
+            id: self.asids.next_space_id(),
+            asid: AsidCell::new(),
+            mmap_lock: SleepLock::new(),
+            ptl: SpinLock::new(locks::PAGE_TABLE, PtRoot::new(root)),
+            reservations: SpaceReservations::new(),
+            root,
+            vmas: SpinLock::new(locks::VMAS, VmaSet::new()),
+            brk_start: AtomicU64::new(0),
+            brk_end: AtomicU64::new(0),
+        };
+        KArc::try_new(space).inspect_err(|_| self.free_table(root))
     }
-    /// Unmaps everything and frees all tables. No CPU has the space active and nobody will activate it again. May
-    /// sleep.
-    pub fn destroy_space(&self, _space: &KArc<AddressSpace>) {
-        todo!()
+
+    /// Unmaps everything and frees all tables: the end of the space, called once. No CPU has it active and nobody will
+    /// activate it or map anything into it again; who still holds the [`KArc`] finds no VMAs. Its ASID is not given to
+    /// anybody before a rollover drops all that is tagged with it. May sleep.
+    pub fn destroy_space(&self, space: &AddressSpace) {
+        debug_assert!(
+            Machine::user_root().is_none_or(|(root, _)| root != space.root),
+            "address space {} is destroyed while this CPU runs it",
+            space.id
+        );
+        promoter::cancel(self, space);
+        let _mmap = space.mmap_lock.write(self.env);
+        self.unmap_prepared(space, VirtAddr::new(0), USER_END);
+        self.free_table(space.root);
     }
 }

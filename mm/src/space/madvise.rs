@@ -1,20 +1,101 @@
 //! madvise.
+//!
+//! | advice | anonymous | hugetlb |
+//! |---|---|---|
+//! | MADV_DONTNEED | pages and reservations go; the next access finds zeros | EINVAL, as on Linux before 5.18 |
+//! | MADV_HUGEPAGE, MADV_NOHUGEPAGE | noted in the VMA for the huge page policy | noted, means nothing |
+//!
+//! Parts of the range that are not mapped are passed over, and the call then fails with ENOMEM, as on Linux.
 #![forbid(unsafe_code)]
-use super::{AddressSpace, Advice, MmapError};
+
+use arch::VirtAddr;
+use arch::addr::PAGE_SIZE;
+
+use super::munmap::page_align;
+use super::range;
+use super::{AddressSpace, Advice, HugeAdvice, MmapError, Vma, VmaKind};
 use crate::Mm;
-use crate::kalloc::KArc;
+use crate::thp::reservation;
+
 impl Mm {
     /// Takes advice for `[addr, addr + len)`. May sleep.
     ///
+    /// The mmap lock is taken for writing also for MADV_DONTNEED, where Linux reads: between the split of a block and
+    /// the unmapping of its pieces no promotion may put the block back.
+    ///
     /// # Errors
-    /// [`MmapError`].
-    pub fn madvise(
+    /// `Unaligned`, `Length`, `Unadvisable`: EINVAL. `Hole`: a part is not mapped; the rest is done. `Busy`, `OutOfMemory`:
+    /// a VMA or a block cannot be cut; what lies below is done.
+    pub fn madvise(&self, space: &AddressSpace, addr: u64, len: u64, advice: Advice) -> Result<(), MmapError> {
+        let start = VirtAddr::new(addr);
+        if !start.is_aligned(PAGE_SIZE) {
+            return Err(MmapError::Unaligned(start));
+        }
+        let end = page_align(len).and_then(|bytes| start.checked_add(bytes)).ok_or(MmapError::Length(len))?;
+        let _mmap = space.mmap_lock.write(self.env);
+        let mut hole = None;
+        let mut from = start;
+        while from < end {
+            let Some(vma) = space.find_vma(from).filter(|vma| vma.start < end) else {
+                hole = hole.or(Some(from));
+                break;
+            };
+            if vma.start > from {
+                hole = hole.or(Some(from));
+            }
+            self.advise(space, &vma, (vma.start.max(from), vma.end.min(end)), advice)?;
+            from = vma.end;
+        }
+        hole.map_or(Ok(()), |va| Err(MmapError::Hole(va)))
+    }
+
+    /// Takes advice for a part of one VMA. M is held for writing.
+    fn advise(
         &self,
-        _space: &KArc<AddressSpace>,
-        _addr: u64,
-        _len: u64,
-        _advice: Advice,
+        space: &AddressSpace,
+        vma: &Vma,
+        part: (VirtAddr, VirtAddr),
+        advice: Advice,
     ) -> Result<(), MmapError> {
-        todo!()
+        match advice {
+            Advice::DontNeed => self.discard(space, vma, part),
+            Advice::HugePage => self.set_advice(space, part, HugeAdvice::Huge),
+            Advice::NoHugePage => {
+                self.set_advice(space, part, HugeAdvice::NoHuge)?;
+                reservation::release_range(self, space, part.0, part.1);
+                Ok(())
+            }
+        }
+    }
+
+    fn discard(
+        &self,
+        space: &AddressSpace,
+        vma: &Vma,
+        (start, end): (VirtAddr, VirtAddr),
+    ) -> Result<(), MmapError> {
+        if vma.kind != VmaKind::Anon {
+            return Err(MmapError::Unadvisable(*vma));
+        }
+        range::split_edges(self, space, start, end)?;
+        reservation::release_range(self, space, start, end);
+        range::unmap(self, space, start, end);
+        Ok(())
+    }
+
+    fn set_advice(
+        &self,
+        space: &AddressSpace,
+        (start, end): (VirtAddr, VirtAddr),
+        advice: HugeAdvice,
+    ) -> Result<(), MmapError> {
+        let mut vmas = space.vmas.lock();
+        vmas.check_cuts(start, end)?;
+        let cuts = vmas.cuts(start, end);
+        vmas.prepare(cuts).map_err(|_| MmapError::Busy)?;
+        vmas.change(start, end, |vma| vma.advice = advice);
+        drop(vmas);
+        range::release_cut_reservations(self, space, start, end);
+        Ok(())
     }
 }

@@ -54,7 +54,6 @@ use core::sync::atomic::AtomicU64;
 use arch::sync::SpinLock;
 use arch::{PhysAddr, VirtAddr};
 
-pub use access::UserAccessError;
 pub use asid::Asids;
 pub use error::{Errno, MmapError};
 pub use range::Usage;

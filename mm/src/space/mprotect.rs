@@ -1,20 +1,90 @@
 //! mprotect.
+//!
+//! A mapping without rights (PROT_NONE) keeps its frames: the leaves stay valid and lose the user bit, so no content
+//! is lost and nothing else in the kernel has to know another kind of entry ([`super::Prot::leaf_flags`]).
+//!
+//! Where a part of the range is not mapped, Linux changes what lies before the hole and then fails; here the whole range
+//! is checked first, and nothing changes.
 #![forbid(unsafe_code)]
-use super::{AddressSpace, MapProt, MmapError};
+
+use arch::VirtAddr;
+use arch::addr::PAGE_SIZE;
+
+use super::munmap::page_align;
+use super::range;
+use super::{AddressSpace, Growth, MapProt, MmapError, Prot, Vma};
 use crate::Mm;
-use crate::kalloc::KArc;
+
 impl Mm {
     /// Changes the rights of `[addr, addr + len)`. May sleep.
     ///
     /// # Errors
-    /// [`MmapError`].
+    /// `Unaligned`, `ProtBits`, `NoStack`, `InsideHugePage`: EINVAL. `WriteAndExecute`. `Hole`: a part is not mapped.
+    /// `Overcommit`, `TooManyVmas`, `OutOfMemory`. Nothing has changed.
     pub fn mprotect(
         &self,
-        _space: &KArc<AddressSpace>,
-        _addr: u64,
-        _len: u64,
-        _prot: MapProt,
+        space: &AddressSpace,
+        addr: u64,
+        len: u64,
+        prot: MapProt,
     ) -> Result<(), MmapError> {
-        todo!()
+        let grows = prot & (MapProt::GROWSDOWN | MapProt::GROWSUP);
+        let prot = prot - grows;
+        let start = VirtAddr::new(addr);
+        if grows == MapProt::GROWSDOWN | MapProt::GROWSUP {
+            return Err(MmapError::ProtBits(grows.bits()));
+        }
+        if !start.is_aligned(PAGE_SIZE) {
+            return Err(MmapError::Unaligned(start));
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        let end = page_align(len).and_then(|bytes| start.checked_add(bytes));
+        let end = end.filter(|&end| end > start).ok_or(MmapError::Hole(start))?;
+        let known = MapProt::READ | MapProt::WRITE | MapProt::EXEC | MapProt::SEM;
+        if !known.contains(prot) {
+            return Err(MmapError::ProtBits((prot - known).bits()));
+        }
+        let rights = prot.rights()?;
+        let _mmap = space.mmap_lock.write(self.env);
+        let start = stack_start(space, start, grows)?;
+        self.protect_range(space, start, end, rights)
+    }
+
+    /// M is held for writing.
+    fn protect_range(
+        &self,
+        space: &AddressSpace,
+        start: VirtAddr,
+        end: VirtAddr,
+        prot: Prot,
+    ) -> Result<(), MmapError> {
+        let mut from = start;
+        while from < end {
+            let vma = space.vma_at(from).ok_or(MmapError::Hole(from))?;
+            if !vma.prot.contains(Prot::WRITE) {
+                self.check_commit(&Vma { start: vma.start.max(start), end: vma.end.min(end), prot, ..vma })?;
+            }
+            from = vma.end;
+        }
+        self.prepare_unmap(space, start, end, 0)?;
+        range::release_cut_reservations(self, space, start, end);
+        space.vmas.lock().change(start, end, |vma| vma.prot = prot);
+        range::protect(self, space, start, end, prot);
+        Ok(())
+    }
+}
+
+/// Where the range begins: with PROT_GROWSDOWN at the start of the stack's VMA.
+fn stack_start(space: &AddressSpace, start: VirtAddr, grows: MapProt) -> Result<VirtAddr, MmapError> {
+    if grows.is_empty() {
+        return Ok(start);
+    }
+    let vma = space.find_vma(start).ok_or(MmapError::Hole(start))?;
+    if grows == MapProt::GROWSDOWN && vma.growth == Growth::Down {
+        Ok(vma.start)
+    } else {
+        Err(MmapError::NoStack(start))
     }
 }

@@ -1,14 +1,87 @@
-//! munmap.
+//! munmap, and what every call does that takes mappings away.
 #![forbid(unsafe_code)]
-use super::{AddressSpace, MmapError};
+
+use arch::addr::PAGE_SIZE;
+use arch::layout::USER_END;
+use arch::{PageSize, VirtAddr};
+
+use super::range;
+use super::{AddressSpace, Commit, MmapError, Vma, VmaKind};
 use crate::Mm;
-use crate::kalloc::KArc;
+use crate::hugetlb;
+
+/// `len` rounded up to whole pages; `None` where that wraps.
+pub(super) fn page_align(len: u64) -> Option<u64> {
+    Some(len.checked_add(PAGE_SIZE - 1)? & !(PAGE_SIZE - 1))
+}
+
+/// A range of whole pages of the user half, as munmap checks it.
+fn user_range(addr: u64, len: u64) -> Result<(VirtAddr, VirtAddr), MmapError> {
+    let start = VirtAddr::new(addr);
+    if !start.is_aligned(PAGE_SIZE) {
+        return Err(MmapError::Unaligned(start));
+    }
+    if addr > USER_END.raw() || len > USER_END.raw() - addr {
+        return Err(MmapError::OutOfRange(start));
+    }
+    match page_align(len) {
+        Some(0) | None => Err(MmapError::Length(len)),
+        Some(bytes) => Ok((start, start.add(bytes))),
+    }
+}
+
 impl Mm {
-    /// Unmaps `[addr, addr + len)`. May sleep.
+    /// Unmaps `[addr, addr + len)`; parts of it may be free already. The reservations of huge pages there go,
+    /// blocks that reach beyond are split. May sleep.
     ///
     /// # Errors
-    /// [`MmapError`]; nothing has changed.
-    pub fn munmap(&self, _space: &KArc<AddressSpace>, _addr: u64, _len: u64) -> Result<(), MmapError> {
-        todo!()
+    /// `Unaligned`, `OutOfRange`, `Length`: the range. `InsideHugePage`: it cuts a hugetlb page. `TooManyVmas`,
+    /// `OutOfMemory`: a VMA or block that must be cut cannot be. Nothing has changed.
+    pub fn munmap(&self, space: &AddressSpace, addr: u64, len: u64) -> Result<(), MmapError> {
+        let (start, end) = user_range(addr, len)?;
+        let _mmap = space.mmap_lock.write(self.env);
+        self.prepare_unmap(space, start, end, 0)?;
+        self.unmap_prepared(space, start, end);
+        Ok(())
+    }
+
+    /// All of an unmapping that can fail, and room for `more` VMAs. M is held for writing.
+    pub(super) fn prepare_unmap(
+        &self,
+        space: &AddressSpace,
+        start: VirtAddr,
+        end: VirtAddr,
+        more: usize,
+    ) -> Result<(), MmapError> {
+        let mut vmas = space.vmas.lock();
+        vmas.check_cuts(start, end)?;
+        let cuts = vmas.cuts(start, end);
+        vmas.prepare(cuts + more)?;
+        drop(vmas);
+        Ok(range::split_edges(self, space, start, end)?)
+    }
+
+    /// All of an unmapping that cannot fail, after [`Self::prepare_unmap`].
+    pub(super) fn unmap_prepared(&self, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
+        crate::thp::reservation::release_range(self, space, start, end);
+        let promised = self.promised_hugetlb(space, start, end);
+        range::unmap(self, space, start, end);
+        hugetlb::unreserve(self, promised);
+        space.vmas.lock().remove(start, end);
+    }
+
+    /// hugetlb pages that the pool has promised to `[start, end)` and that no entry maps yet.
+    fn promised_hugetlb(&self, space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
+        let mut promised = 0;
+        let mut from = start;
+        while let Some(vma) = space.find_vma(from).filter(|vma| vma.start < end) {
+            if vma.kind == VmaKind::Hugetlb && vma.commit == Commit::Account {
+                let piece = Vma { start: vma.start.max(start), end: vma.end.min(end), ..vma };
+                let pages = piece.bytes() / PageSize::Size2M.bytes();
+                promised += pages - range::count_leaves(space, piece.start, piece.end);
+            }
+            from = vma.end;
+        }
+        promised
     }
 }

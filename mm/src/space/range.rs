@@ -1,11 +1,201 @@
-//! Walks over a range of a live tree.
+//! Walks over a range of a live tree: what a call on a range does to what is mapped there.
+//!
+//! [`scan`] visits every descriptor that the range has, from the lowest address up: a leaf, or the invalid one at
+//! which the walk ends. One step over an invalid level-1 descriptor passes 1 GiB, so an empty terabyte costs a
+//! thousand steps. The page-table lock is let go after each [`BATCH`] of steps; M keeps the caller's range as it is.
 #![forbid(unsafe_code)]
-use super::AddressSpace;
+
+use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::layout::USER_END;
+use arch::pte::{Kind, PteFlags};
+use arch::{Desc, Level, Machine, PageSize, PhysAddr, PhysMem, VirtAddr};
+
+use super::{AddressSpace, Prot};
 use crate::Mm;
+use crate::error::OutOfMemory;
+use crate::mapcount;
+use crate::page::{PageKind, page_of};
+use crate::pgtable::{Gather, PtRoot, Walk, WalkStep};
+use crate::stats::Counter;
+
+/// Descriptors looked at while the page-table lock is held once.
+const BATCH: usize = 512;
+
+/// One step of a [`scan`].
+pub(super) struct Visit<'l> {
+    /// The tree, under its lock.
+    pub(super) tree: &'l mut PtRoot,
+    /// The lowest address of the range that the descriptor covers.
+    pub(super) va: VirtAddr,
+    /// One past the last address that the descriptor covers; not limited by the range.
+    pub(super) next: VirtAddr,
+    /// Every level.
+    pub(super) walk: Walk,
+}
+
+impl Visit<'_> {
+    /// The leaf, where there is one.
+    pub(super) fn leaf(&self) -> Option<WalkStep> {
+        self.walk.leaf()
+    }
+    /// The leaf, which must lie wholly in the range: blocks were split where the range cuts them.
+    fn whole_leaf(&self, end: VirtAddr) -> Option<WalkStep> {
+        let leaf = self.leaf()?;
+        let whole = self.va.is_aligned(leaf.level.entry_bytes()) && self.next <= end;
+        assert!(whole, "the block at {} is cut by a range that ends at {end}", self.va);
+        Some(leaf)
+    }
+}
+
+/// Visits every descriptor of `[start, end)`.
+pub(super) fn scan(
+    space: &AddressSpace,
+    start: VirtAddr,
+    end: VirtAddr,
+    mut visit: impl FnMut(Visit<'_>),
+) {
+    let mut va = start;
+    while va < end {
+        let mut tree = space.ptl.lock();
+        for _ in 0..BATCH {
+            if va >= end {
+                break;
+            }
+            let walk = tree.walk(va);
+            let bytes = walk.last().level.entry_bytes();
+            let next = va.align_down(bytes).add(bytes);
+            visit(Visit { tree: &mut tree, va, next, walk });
+            va = next;
+        }
+    }
+}
+
+/// Splits the blocks that an end of `[start, end)` cuts, so that each leaf is wholly in the range or out of it.
+/// M is held for writing.
+///
+/// # Errors
+/// [`OutOfMemory`]: no table for the pieces. What was split stays split, which nobody can see.
+pub(super) fn split_edges(
+    mm: &Mm,
+    space: &AddressSpace,
+    start: VirtAddr,
+    end: VirtAddr,
+) -> Result<(), OutOfMemory> {
+    for va in [start, end] {
+        let leaf = space.ptl.lock().walk(va).leaf();
+        if leaf.is_some_and(|leaf| !va.is_aligned(leaf.level.entry_bytes())) {
+            crate::thp::split::split_block(mm, space, va)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives up the reservations of huge pages that an end of `[start, end)` cuts: the two sides will differ.
+pub(super) fn release_cut_reservations(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
+    let bytes = PageSize::Size2M.bytes();
+    for va in [start, end] {
+        if !va.is_aligned(bytes) {
+            let block = va.align_down(bytes);
+            crate::thp::reservation::release_range(mm, space, block, block.add(bytes));
+        }
+    }
+}
+
+/// Unmaps every leaf of `[start, end)` and frees the tables that become empty. M is held for writing, no block is
+/// cut by the range, and its reservations are released. Everything goes through one gather.
+pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
+    let mut gather = Gather::new(mm, space.tag());
+    scan(space, start, end, |visit| {
+        if let Some(leaf) = visit.whole_leaf(end)
+            && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
+        {
+            let old = entry.clear(&mut gather);
+            release_mapping(mm, leaf.level, old, &mut gather);
+        }
+        prune(mm, space, visit, end, &mut gather);
+    });
+    gather.finish();
+}
+
+/// What a leaf held goes: its count, its reference, its place in the counters.
+fn release_mapping(mm: &Mm, level: Level, leaf: Desc, gather: &mut Gather<'_>) {
+    let output = leaf.output(level);
+    if mm.zero_page.is_at(output) {
+        return;
+    }
+    let head = page_of(output.pfn()).head(mm.config.tails);
+    mapcount::remove(mm, head, 1);
+    if head.kind() == PageKind::Anon {
+        mm.stats.sub(Counter::NrAnon, level.entry_bytes() / PAGE_SIZE);
+        if level == Level::L2 {
+            mm.stats.sub(Counter::NrAnonThp, 1);
+        }
+    }
+    gather.hold_folio(head);
+}
+
+/// Where the scan leaves a table, frees it if it is empty, and then the one above.
+fn prune(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, end: VirtAddr, gather: &mut Gather<'_>) {
+    for pair in visit.walk.steps().windows(2).rev() {
+        let above = pair[0];
+        let leaves = visit.next.is_aligned(above.level.entry_bytes()) || visit.next >= end;
+        let table = above.desc.output(above.level);
+        if !leaves || !is_empty(table) {
+            return;
+        }
+        if let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, above.level) {
+            gather.hold_table(entry.clear(gather).output(above.level));
+        }
+    }
+}
+
+fn is_empty(table: PhysAddr) -> bool {
+    (0..ENTRIES_PER_TABLE as u64).all(|n| !Machine::read_desc(table.add(8 * n)).is_valid())
+}
+
+/// Gives every leaf of `[start, end)` the rights of `prot`. M is held for writing, and no block is cut by the range.
+///
+/// One flush at the end covers leaves that got more and leaves that got fewer rights: a TLB may hold the old
+/// permission of either kind, and one that grants too little would fault for ever.
+pub(super) fn protect(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr, prot: Prot) {
+    let mut gather = Gather::new(mm, space.tag());
+    scan(space, start, end, |visit| {
+        let Some(leaf) = visit.whole_leaf(end) else { return };
+        let new = leaf_for(mm, leaf.desc.output(leaf.level), leaf.level, prot);
+        if new != leaf.desc
+            && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
+        {
+            entry.tighten(new, &mut gather);
+        }
+    });
+    gather.finish();
+}
+
+/// The leaf of `level` for a frame in a VMA with these rights. The page of zeros is never writable. A frame that
+/// may be executed is made ready for that: some CPU's instruction cache may hold what it held before.
+pub(crate) fn leaf_for(mm: &Mm, frame: PhysAddr, level: Level, prot: Prot) -> Desc {
+    let mut flags = prot.leaf_flags();
+    if mm.zero_page.is_at(frame) {
+        flags |= PteFlags::READ_ONLY;
+    }
+    let leaf = Desc::leaf(frame, level, flags);
+    if leaf.user_exec() {
+        Machine::sync_icache(frame, level.entry_bytes());
+    }
+    leaf
+}
+
+/// How many leaves `[start, end)` has.
+pub(super) fn count_leaves(space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
+    let mut leaves = 0;
+    scan(space, start, end, |visit| leaves += u64::from(visit.leaf().is_some()));
+    leaves
+}
+
 /// What the tables of a space map, in pages of 4 KiB.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Usage {
-    /// Anonymous pages, in blocks or not.
+    /// Anonymous pages, in blocks or not: the resident set as Linux counts it.
     pub anon: u64,
     /// Of these, pages in 2 MiB blocks.
     pub anon_huge: u64,
@@ -16,17 +206,44 @@ pub struct Usage {
     /// Tables, the root too.
     pub tables: u64,
 }
+
 impl Usage {
-    /// Resident pages, as Linux counts them: everything but hugetlb and the page of zeros.
-    #[must_use]
-    pub fn resident(&self) -> u64 {
-        self.anon
+    fn add_leaf(&mut self, mm: &Mm, leaf: WalkStep) {
+        let (output, pages) = (leaf.desc.output(leaf.level), leaf.level.entry_bytes() / PAGE_SIZE);
+        if mm.zero_page.is_at(output) {
+            self.zero += 1;
+        } else if page_of(output.pfn()).head(mm.config.tails).kind() == PageKind::Hugetlb {
+            self.hugetlb += pages;
+        } else {
+            self.anon += pages;
+            if leaf.kind() == Kind::Block {
+                self.anon_huge += pages;
+            }
+        }
     }
 }
+
 impl Mm {
     /// What the tables of `space` map, by a scan. May sleep.
     #[must_use]
-    pub fn usage(&self, _space: &AddressSpace) -> Usage {
-        todo!()
+    pub fn usage(&self, space: &AddressSpace) -> Usage {
+        let _mmap = space.mmap_lock.read(self.env);
+        let mut usage = Usage::default();
+        scan(space, VirtAddr::new(0), USER_END, |visit| {
+            let new_tables = |step: &&WalkStep| {
+                step.level == Level::L0 && visit.va.raw() == 0
+                    || step.level != Level::L0 && visit.va.is_aligned(table_bytes(step.level))
+            };
+            usage.tables += visit.walk.steps().iter().filter(new_tables).count() as u64;
+            if let Some(leaf) = visit.leaf() {
+                usage.add_leaf(self, leaf);
+            }
+        });
+        usage
     }
+}
+
+/// Bytes that a table of `level` covers.
+fn table_bytes(level: Level) -> u64 {
+    level.entry_bytes() * ENTRIES_PER_TABLE as u64
 }

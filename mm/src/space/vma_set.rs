@@ -58,11 +58,6 @@ impl VmaSet {
     pub fn at(&self, va: VirtAddr) -> Option<Vma> {
         self.find(va).filter(|vma| vma.contains(va))
     }
-    /// The VMA before the first one that ends above `va`.
-    #[must_use]
-    pub fn before(&self, va: VirtAddr) -> Option<Vma> {
-        self.index_above(va).checked_sub(1).map(|n| self.vmas[n])
-    }
     /// The VMAs that share an address with `[start, end)`.
     pub fn overlapping(&self, start: VirtAddr, end: VirtAddr) -> impl Iterator<Item = &Vma> {
         self.vmas[self.index_above(start)..].iter().take_while(move |vma| vma.start < end)
@@ -124,6 +119,18 @@ impl VmaSet {
     #[must_use]
     pub fn cuts(&self, start: VirtAddr, end: VirtAddr) -> usize {
         [start, end].iter().filter(|&&va| self.at(va).is_some_and(|vma| vma.start < va)).count()
+    }
+
+    /// Whether every VMA that an end of `[start, end)` cuts can be cut there.
+    ///
+    /// # Errors
+    /// [`MmapError::InsideHugePage`]: the end that cannot be.
+    pub fn check_cuts(&self, start: VirtAddr, end: VirtAddr) -> Result<(), MmapError> {
+        let possible = |va: VirtAddr| self.at(va).is_none_or(|vma| va.is_aligned(vma.kind.granule().bytes()));
+        match [start, end].into_iter().find(|&va| !possible(va)) {
+            Some(va) => Err(MmapError::InsideHugePage(va)),
+            None => Ok(()),
+        }
     }
 
     /// Index of the first VMA that begins at or above `va`.
