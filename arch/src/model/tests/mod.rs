@@ -1,5 +1,6 @@
 //! What the model promises, test by test. [`Tables`] lays out page tables from fixed pages of RAM.
 
+mod stop;
 mod tlb;
 mod walk;
 
