@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::machine::{MachineDesc, State, lock};
 use super::step::Casualty;
+use super::stop::hold_if_wanted;
 use crate::contract::CpuId;
 
 /// How long a thread waits for its vCPU before that is taken for a deadlock of the test.
@@ -108,6 +109,7 @@ impl Handle {
             let mut vcpu = self.0.vcpu(cpu);
             vcpu.kernel_root = vcpu.kernel_root.or(boot_root);
         }
+        hold_if_wanted(&self.0, cpu);
         f()
     }
 

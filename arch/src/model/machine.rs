@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::counters::Tally;
 use super::ram::Ram;
+use super::stop::Stop;
 use super::tables::Tables;
 use super::tlb::{Pending, Tlb};
 use super::user::FaultHandler;
@@ -114,6 +115,7 @@ pub(super) struct State {
     /// Bit n: a host thread is vCPU n.
     pub(super) occupied: Mutex<u32>,
     pub(super) vacated: Condvar,
+    pub(super) stop: Stop,
     /// A vCPU has panicked: the others stop at their next step.
     pub(super) failed: AtomicBool,
     /// Orders TLB fills and TLBIs.
@@ -132,6 +134,7 @@ impl State {
             vcpus: (0..desc.cpus).map(|_| Mutex::default()).collect(),
             occupied: Mutex::new(0),
             vacated: Condvar::new(),
+            stop: Stop::default(),
             failed: AtomicBool::new(false),
             clock: AtomicU64::new(1),
             tally: Tally::default(),

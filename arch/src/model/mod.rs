@@ -25,6 +25,7 @@
 //! | `machine` | description and state of one machine |
 //! | `bind` | which vCPU the calling thread is |
 //! | `step` | the one place where another vCPU may come between |
+//! | `stop` | holding all other vCPUs |
 //! | `ram` | physical memory; `phys` is its half of the contract |
 //! | `tlb` | what a vCPU holds, and which TLBI removes it |
 //! | `mmu` | translation, TLBI, barriers |
@@ -48,6 +49,7 @@ mod mmu;
 mod phys;
 mod ram;
 mod step;
+mod stop;
 mod tables;
 mod tlb;
 mod user;
@@ -60,6 +62,7 @@ pub use bind::{Handle, Job, handle, irqs_masked, off_cpu, run_on_cpus, with_defa
 pub use counters::{Counters, counters};
 pub use machine::MachineDesc;
 pub use mmu::try_kernel_access;
+pub use stop::stop_others;
 pub use user::{
     FaultHandler, set_fault_handler, user_execute, user_load, user_store, user_touch, with_fault_handler,
 };

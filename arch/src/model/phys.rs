@@ -75,9 +75,4 @@ impl PhysMem for Machine {
     fn sync_icache(at: PhysAddr, bytes: u64) {
         assert!(at.is_aligned(64) && bytes.is_multiple_of(64), "model: icache of {bytes} bytes at {at}");
     }
-
-    /// Caches are not modelled: fetches see memory.
-    fn sync_icache(at: PhysAddr, bytes: u64) {
-        assert!(at.is_aligned(64) && bytes.is_multiple_of(64), "model: icache of {bytes} bytes at {at}");
-    }
 }

@@ -7,6 +7,7 @@ use std::panic::resume_unwind;
 use std::sync::atomic::Ordering;
 
 use super::machine::{State, lock};
+use super::stop::hold_if_wanted;
 use crate::contract::CpuId;
 
 /// What the vCPU is about to do.
@@ -49,6 +50,7 @@ pub(super) fn before(state: &State, cpu: CpuId, step: Step) {
     if state.failed.load(Ordering::Relaxed) && !std::thread::panicking() {
         resume_unwind(Box::new(Casualty));
     }
+    hold_if_wanted(state, cpu);
     if step == Step::Relax {
         spin(state, cpu);
     } else {

@@ -10,7 +10,7 @@ use super::describe::{VmemmapEntry, describe};
 use super::remap::RUN;
 use crate::Mm;
 use crate::config::TailEncoding;
-use crate::page::{Flags, PageRef, page_of};
+use crate::page::{Flags, PageRef};
 use crate::stats::Counter;
 
 /// What does not hold.
@@ -86,13 +86,4 @@ pub fn check_counters(mm: &Mm, optimized: u64) -> Result<(), Wrong> {
         }
     }
     Ok(())
-}
-
-/// Whether `pfn` is the head of a hugetlb folio.
-#[must_use]
-pub fn is_hugetlb_head(pfn: Pfn) -> bool {
-    let page = page_of(pfn);
-    pfn.is_aligned(Order::PMD)
-        && page.kind() == crate::page::PageKind::Hugetlb
-        && page.flags().contains(Flags::HEAD)
 }

@@ -2,6 +2,7 @@
 
 mod cpus;
 mod judge;
+mod stop;
 mod tlb;
 mod user;
 mod walk;

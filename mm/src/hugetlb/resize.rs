@@ -1,0 +1,142 @@
+//! Growing and shrinking the pool: the only way between it and the buddy allocator.
+#![forbid(unsafe_code)]
+
+use arch::{Cpu, Machine, Pfn};
+
+use super::hstate::SIZE_2M;
+use super::pool::Hugetlb;
+use crate::Mm;
+use crate::hvo::{self, HvoError, Switch};
+use crate::page::{Flags, PageKind, PageRef, page_of};
+
+/// Turns that a new folio waits for a walker of physical memory to drop its reference.
+const FREEZE_TURNS: usize = 1000;
+
+/// What a resize reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "the pool may have another size than was asked for"]
+pub struct Resized {
+    /// Folios in the pool now.
+    pub nr: u64,
+    /// Why a new folio could not be optimised: it is in the pool as it is.
+    pub unoptimized: Option<HvoError>,
+    /// Why a free folio could not be restored: it is still in the pool.
+    pub unrestored: Option<HvoError>,
+}
+
+/// Up to [`hvo::BATCH`] folios that HVO treats together.
+struct Folios {
+    heads: [PageRef; hvo::BATCH],
+    len: usize,
+}
+
+impl Folios {
+    /// What `next` gives, up to `most` and the size of a batch.
+    fn collect(most: u64, next: impl FnMut() -> Option<PageRef>) -> Folios {
+        let mut folios = Folios { heads: [page_of(Pfn::new(0)); hvo::BATCH], len: 0 };
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(hvo::BATCH);
+        for (place, head) in folios.heads[..most].iter_mut().zip(core::iter::from_fn(next)) {
+            *place = head;
+            folios.len += 1;
+        }
+        folios
+    }
+    fn heads(&self) -> &[PageRef] {
+        &self.heads[..self.len]
+    }
+}
+
+impl Hugetlb {
+    /// Brings the pool to `n` folios, or as near as it can: memory may be short for more, and folios that are in use
+    /// or promised are not given back. May sleep; no spinlock is held.
+    pub fn set_nr(&self, mm: &Mm, n: u64) -> Resized {
+        let _one = self.resizing.write(mm.env);
+        let unoptimized = self.grow(mm, n);
+        let unrestored = self.shrink(mm, n);
+        Resized { nr: self.counts().nr, unoptimized, unrestored }
+    }
+
+    fn grow(&self, mm: &Mm, n: u64) -> Option<HvoError> {
+        let mut unoptimized = None;
+        loop {
+            let nr = self.counts().nr;
+            unoptimized = unoptimized.or(self.grow_batch(mm, n.saturating_sub(nr)));
+            if self.counts().nr <= nr {
+                return unoptimized;
+            }
+        }
+    }
+
+    /// Adds up to a batch of folios, at most `most`.
+    fn grow_batch(&self, mm: &Mm, most: u64) -> Option<HvoError> {
+        let folios = Folios::collect(most, || self.new_folio(mm));
+        let first_error = match mm.hvo.switch() {
+            Switch::On => hvo::optimize_folios(mm, folios.heads()).first_error,
+            Switch::Off => None,
+        };
+        let mut pool = self.lock();
+        for &head in folios.heads() {
+            pool.free.push(head);
+            pool.nr += 1;
+        }
+        first_error.map(|(_, error)| error)
+    }
+
+    /// A new folio, count 0; `None` where memory is out.
+    fn new_folio(&self, mm: &Mm) -> Option<PageRef> {
+        let head = mm.alloc_pages(SIZE_2M.order(), PageKind::Hugetlb).ok()?;
+        head.prep_compound(PageKind::Hugetlb, SIZE_2M.order(), mm.config.tails);
+        for _ in 0..FREEZE_TURNS {
+            if head.freeze(1) {
+                return Some(head);
+            }
+            Machine::relax();
+        }
+        // Whoever drops the last reference puts it into the pool, not optimised.
+        self.lock().nr += 1;
+        mm.put_folio(head);
+        None
+    }
+
+    fn shrink(&self, mm: &Mm, n: u64) -> Option<HvoError> {
+        loop {
+            let nr = self.counts().nr;
+            let unrestored = self.shrink_batch(mm, nr.saturating_sub(n));
+            if self.counts().nr >= nr {
+                return unrestored;
+            }
+        }
+    }
+
+    /// Gives back up to a batch of free folios that are not promised, at most `most`.
+    fn shrink_batch(&self, mm: &Mm, most: u64) -> Option<HvoError> {
+        let folios = self.detach(most);
+        let is_optimized = |head: &PageRef| head.flags().contains(Flags::HVO);
+        let mut rest = folios.heads().iter().copied().filter(is_optimized);
+        let optimized = Folios::collect(u64::MAX, || rest.next());
+        let outcome = hvo::restore_folios(mm, optimized.heads());
+        for &head in folios.heads() {
+            if is_optimized(&head) {
+                self.attach(head);
+            } else {
+                mm.free_pages(head, SIZE_2M.order());
+            }
+        }
+        outcome.first_error.map(|(_, error)| error)
+    }
+
+    /// Takes up to a batch of free folios that are not promised out of the pool, at most `most`.
+    fn detach(&self, most: u64) -> Folios {
+        let mut pool = self.lock();
+        let most = most.min(pool.available());
+        let folios = Folios::collect(most, || pool.free.pop());
+        pool.nr -= folios.len as u64;
+        folios
+    }
+
+    fn attach(&self, head: PageRef) {
+        let mut pool = self.lock();
+        pool.free.push(head);
+        pool.nr += 1;
+    }
+}
