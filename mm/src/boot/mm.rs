@@ -75,7 +75,7 @@ impl Mm {
             zero_page,
             asids: Asids::new(Machine::features().asid_bits),
             thp: Thp,
-            hugetlb: Hugetlb,
+            hugetlb: Hugetlb::new(),
             hvo: Hvo::new(&config),
             zone,
             kernel: SpinLock::new(locks::KERNEL_TABLE, KernelTree::new(root)),
