@@ -105,8 +105,10 @@ install_packages() {
         exit 1
     fi
     echo "quire: apt-get installs $*" >&2
-    # The package lists may be absent or older than the archive: then fetch them and try again.
-    apt_install "$@" || { as_root apt-get -yq update >>"$log" 2>&1 </dev/null && apt_install "$@"; } || {
+    # An old package list may name a compiler that is too old, or files that are gone. Where the update fails
+    # (one mirror of several), what is there may still do.
+    as_root apt-get -yq update >>"$log" 2>&1 </dev/null || true
+    apt_install "$@" || {
         tail -n 20 "$log" >&2
         echo "quire: apt-get could not install $*; the whole output is in $log" >&2
         exit 1
