@@ -13,6 +13,8 @@
 
 pub mod rfc_v2;
 
+use arch::Order;
+
 use crate::Mm;
 use crate::config::Mapcount;
 use crate::page::PageRef;
@@ -45,6 +47,9 @@ pub trait MapcountScheme {
     fn add(&self, head: PageRef, n: u32);
     /// `n` leaf entries that mapped a part of the folio were cleared. Under T. Returns how many are left.
     fn remove(&self, head: PageRef, n: u32) -> u32;
+    /// Single pages from `head` on, each mapped by one entry or by none, are about to become one folio of `order`
+    /// that one entry maps. Their references are frozen. Under T.
+    fn fold(&self, head: PageRef, order: Order);
     /// Whether any entry maps any part. Exact in every scheme.
     fn is_mapped(&self, head: PageRef) -> bool;
     /// How many leaf entries map any part: `Exact` or `AtMost`.
@@ -54,6 +59,11 @@ pub trait MapcountScheme {
     /// Whether one address space alone maps the folio. A wrong `Exclusive` would let a writer into another's
     /// memory, so it is given only as `Exact`; `Unknown` where entries of one or of many spaces look alike.
     fn sharing(&self, head: PageRef) -> Answer<Sharing>;
+}
+
+/// See [`MapcountScheme::fold`].
+pub fn fold(mm: &Mm, head: PageRef, order: Order) {
+    scheme(mm).fold(head, order);
 }
 
 /// The scheme that the machine was booted with.

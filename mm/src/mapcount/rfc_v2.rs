@@ -5,6 +5,8 @@
 //! (the second version of the hugetlb high-granularity mapping series, 2023).
 #![forbid(unsafe_code)]
 
+use arch::Order;
+
 use super::{Answer, MapcountScheme, Sharing};
 use crate::page::{Flags, PageRef};
 
@@ -19,6 +21,11 @@ impl MapcountScheme for RfcV2 {
 
     fn remove(&self, head: PageRef, n: u32) -> u32 {
         head.sub_raw_mapcount(n) - n
+    }
+
+    /// The pages that become tails lose their counts with everything else.
+    fn fold(&self, head: PageRef, _order: Order) {
+        head.set_raw_mapcount(1);
     }
 
     /// Exact.

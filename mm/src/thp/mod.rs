@@ -1,5 +1,82 @@
-//! Room 8: thp. stub (F)
-/// state
-pub struct Thp;
-/// per space
-pub struct SpaceReservations;
+//! Room 8: huge pages of anonymous memory, by reservation.
+//!
+//! The first write to an aligned 2 MiB range *reserves* a naturally aligned block of 512 pages for it. Faults of
+//! the range then take *their* page of the block, page `i` for the `i`th page of the range, so that the range lies in
+//! physical memory just as one 2 MiB block would map it. When enough pages are populated, a kernel thread
+//! *promotes* the range in place: no copy, one block entry for 512 page entries.
+//!
+//! ```text
+//!   range of a space      0   1   2   3  ...  511        virtual, 2 MiB aligned
+//!                         |       |   |        |
+//!   block of the buddy   [A] [r] [A] [A] ...  [A]        physical, 2 MiB aligned
+//!                         A: populated, kind Anon          r: kind ThpReserved, no entry maps it
+//!   popmap                1   0   1   1  ...   1         at `promotion_threshold` bits: promote
+//! ```
+//! **Guarantee.** Page `i` of a block is mapped at page `i` of its range or nowhere. A reservation is at any time only
+//! a hint of mm's to itself: it may be released whenever no lock is held, and nothing but speed is lost. Whoever
+//! still uses a page of it, an entry or a fault under way, holds a reference of his own.
+//!
+//! **References.** The reservation holds one reference to each of its 512 pages, an entry holds one more. Release
+//! drops the reservation's 512, and so the pages that nobody uses return to the buddy allocator.
+//!
+//! **State.** All of it stands in struct pages of the block itself ([`record`]), so a reservation needs no memory of
+//! its own and keeping it cannot fail. It is found from an address by a hash ([`table`]), and from any of its pages by
+//! rounding the pfn down.
+//!
+//! **Locks.** R, one lock a bucket of the table, covers the records of that bucket; taken before T.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`policy`] | sees values, returns a word: small, reserve, huge |
+//! | [`settings`] | mode and threshold, changed at run time |
+//! | [`popmap`] | which of 512 pages are populated |
+//! | [`record`] | a reservation, as it stands in its struct pages |
+//! | [`table`] | all reservations, by space and range |
+//! | [`reservation`] | reserve, take a page, give it back, release |
+//! | [`reclaim`] | release under memory pressure |
+//! | [`promoter`] | the queue of `kpromoted`, and its body |
+//! | [`promote`] | 512 page entries become one block, in place |
+//! | [`huge`] | a block at the first fault |
+//! | [`split`] | one block becomes 512 page entries |
+#![forbid(unsafe_code)]
+
+pub mod huge;
+pub mod policy;
+pub mod popmap;
+pub mod promote;
+pub mod promoter;
+pub mod reclaim;
+pub mod record;
+pub mod reservation;
+pub mod settings;
+pub mod split;
+pub mod table;
+
+pub use huge::{HugeFault, NoHugePage, huge_fault};
+pub use policy::Backing;
+pub use reservation::{Populated, SpaceReservations, Take, Taken};
+pub use settings::SettingError;
+
+use crate::config::MmConfig;
+use promoter::Promoter;
+use settings::Settings;
+use table::Table;
+
+/// All state of this room.
+pub struct Thp {
+    settings: Settings,
+    table: Table,
+    promoter: Promoter,
+}
+
+impl Thp {
+    /// No reservations; mode and threshold as booted. Needs no memory.
+    #[must_use]
+    pub const fn new(config: &MmConfig) -> Self {
+        Thp {
+            settings: Settings::new(config.thp, config.promotion_threshold),
+            table: Table::new(),
+            promoter: Promoter::new(),
+        }
+    }
+}

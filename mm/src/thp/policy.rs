@@ -1,0 +1,127 @@
+//! How an anonymous fault is to be backed: values in, a word out.
+//!
+//! | mode | first write of an aligned 2 MiB range that fits its VMA |
+//! |---|---|
+//! | `never` | small |
+//! | `always` | huge |
+//! | `madvise` | huge where MADV_HUGEPAGE was given, else small |
+//! | `reserve` | threshold 1: huge (classic huge pages); else reserve |
+//!
+//! A read is always small: it sees the page of zeros, and reserves nothing. MADV_NOHUGEPAGE is always small.
+//! The answer is a wish: where there is no block of 2 MiB, or other pages are mapped in the range, `huge` and
+//! `reserve` end as small.
+#![forbid(unsafe_code)]
+
+use arch::{Access, VirtAddr};
+
+use crate::Mm;
+use crate::config::ThpMode;
+use crate::space::{HugeAdvice, Vma};
+
+/// Whether the aligned 2 MiB range around the address lies wholly in its VMA.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fits {
+    /// It does.
+    Yes,
+    /// It reaches beyond.
+    No,
+}
+
+/// What the policy sees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Question {
+    /// The mode in force.
+    pub mode: ThpMode,
+    /// The threshold in force: pages, 1..=512.
+    pub threshold: u16,
+    /// What the user said about huge pages.
+    pub advice: HugeAdvice,
+    /// What the access wants to do.
+    pub access: Access,
+    /// Whether a block fits.
+    pub fits: Fits,
+}
+
+/// What the policy answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Backing {
+    /// A page of its own.
+    Small,
+    /// A page of the range's reservation, which is made where there is none.
+    Reserve,
+    /// A block at once.
+    Huge,
+}
+
+/// Answers for an access to `va` in `vma`, with mode and threshold of this moment.
+pub fn backing(mm: &Mm, vma: &Vma, va: VirtAddr, access: Access) -> Backing {
+    let fits = if vma.fits_block(va) { Fits::Yes } else { Fits::No };
+    let (mode, threshold) = (mm.thp.mode(), mm.thp.threshold());
+    decide(&Question { mode, threshold, advice: vma.advice, access, fits })
+}
+
+// Walk A.4: sees values, answers a word.
+/// Answers the question.
+pub fn decide(question: &Question) -> Backing {
+    let refused = question.fits == Fits::No
+        || question.access != Access::Write
+        || question.advice == HugeAdvice::NoHuge;
+    if refused {
+        return Backing::Small;
+    }
+    match (question.mode, question.advice) {
+        (ThpMode::Never, _) => Backing::Small,
+        (ThpMode::Madvise, HugeAdvice::None | HugeAdvice::NoHuge) => Backing::Small,
+        (ThpMode::Always, _) | (ThpMode::Madvise, HugeAdvice::Huge) => Backing::Huge,
+        (ThpMode::Reserve, _) if question.threshold == 1 => Backing::Huge,
+        (ThpMode::Reserve, _) => Backing::Reserve,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRITE: Question = Question {
+        mode: ThpMode::Reserve,
+        threshold: 256,
+        advice: HugeAdvice::None,
+        access: Access::Write,
+        fits: Fits::Yes,
+    };
+
+    /// The table at the top of the file, row by row.
+    #[test]
+    fn the_table() {
+        use Backing::{Huge, Reserve, Small};
+        use HugeAdvice as A;
+        for (mode, advice, threshold, answer) in [
+            (ThpMode::Never, A::None, 256, Small),
+            (ThpMode::Never, A::Huge, 1, Small),
+            (ThpMode::Always, A::None, 256, Huge),
+            (ThpMode::Always, A::NoHuge, 256, Small),
+            (ThpMode::Madvise, A::None, 256, Small),
+            (ThpMode::Madvise, A::Huge, 256, Huge),
+            (ThpMode::Madvise, A::NoHuge, 256, Small),
+            (ThpMode::Reserve, A::None, 1, Huge),
+            (ThpMode::Reserve, A::None, 2, Reserve),
+            (ThpMode::Reserve, A::Huge, 512, Reserve),
+            (ThpMode::Reserve, A::NoHuge, 1, Small),
+        ] {
+            let question = Question { mode, advice, threshold, ..WRITE };
+            assert_eq!(decide(&question), answer, "{question:?}");
+        }
+    }
+
+    /// Only a write to a range that fits asks for more than a small page, in every mode.
+    #[test]
+    fn reads_and_odd_ranges_stay_small() {
+        for &mode in ThpMode::ALL {
+            for access in [Access::Read, Access::Execute] {
+                assert_eq!(decide(&Question { mode, access, ..WRITE }), Backing::Small);
+            }
+            assert_eq!(decide(&Question { mode, fits: Fits::No, ..WRITE }), Backing::Small);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The population map: which of the 512 pages of a block are populated.
+#![forbid(unsafe_code)]
+
+use arch::Order;
+
+/// Pages of a block.
+pub const PAGES: usize = Order::PMD.pages() as usize;
+/// 64-bit words of a map.
+pub const WORDS: usize = PAGES / 64;
+
+/// 512 bits; bit `i` stands for page `i` of the block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Popmap([u64; WORDS]);
+
+impl Popmap {
+    /// No bit set.
+    pub const EMPTY: Popmap = Popmap([0; WORDS]);
+
+    /// The map with these words, the lowest 64 pages first.
+    #[must_use]
+    pub const fn from_words(words: [u64; WORDS]) -> Self {
+        Popmap(words)
+    }
+    /// Word `n`, 0..=7: pages 64 `n` to 64 `n` + 63.
+    #[must_use]
+    pub const fn word(&self, n: usize) -> u64 {
+        self.0[n]
+    }
+    /// Whether bit `i` (0..=511) is set.
+    #[must_use]
+    pub const fn contains(&self, i: usize) -> bool {
+        self.0[i / 64] >> (i % 64) & 1 != 0
+    }
+    /// Sets bit `i` (0..=511).
+    pub fn insert(&mut self, i: usize) {
+        self.0[i / 64] |= 1 << (i % 64);
+    }
+    /// Clears bit `i` (0..=511).
+    pub fn remove(&mut self, i: usize) {
+        self.0[i / 64] &= !(1 << (i % 64));
+    }
+    /// How many bits are set: 0..=512.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
+    /// Whether no bit is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; WORDS]
+    }
+    /// The bits that are clear here.
+    #[must_use]
+    pub fn complement(&self) -> Self {
+        Popmap(self.0.map(|word| !word))
+    }
+    /// The bits that are set here and not in `other`.
+    #[must_use]
+    pub fn without(&self, other: &Popmap) -> Self {
+        let mut words = self.0;
+        words.iter_mut().zip(other.0).for_each(|(word, other)| *word &= !other);
+        Popmap(words)
+    }
+    /// The set bits, lowest first.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        self.0.into_iter().enumerate().flat_map(|(n, word)| {
+            let rest = |word: &u64| Some(*word & word.wrapping_sub(1));
+            let words = core::iter::successors(Some(word), rest).take_while(|word| *word != 0);
+            words.map(move |word| 64 * n + word.trailing_zeros() as usize)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A bit that is set is counted once and found at its place, at both ends and at word boundaries.
+    #[test]
+    fn bits_stand_where_they_were_put() {
+        let bits = [0, 1, 63, 64, 127, 128, 300, 511];
+        let mut map = Popmap::EMPTY;
+        for bit in bits {
+            assert!(!map.contains(bit));
+            map.insert(bit);
+            map.insert(bit);
+            assert!(map.contains(bit));
+        }
+        assert_eq!(map.count(), bits.len() as u64);
+        assert!(map.iter().eq(bits));
+        for bit in bits {
+            map.remove(bit);
+            assert!(!map.contains(bit));
+        }
+        assert!(map.is_empty());
+    }
+
+    /// Set and clear bits are 512 together, and a map without itself is empty.
+    #[test]
+    fn complement_and_difference() {
+        let mut map = Popmap::EMPTY;
+        (0..PAGES).step_by(3).for_each(|bit| map.insert(bit));
+        let rest = map.complement();
+        assert_eq!(map.count() + rest.count(), PAGES as u64);
+        assert!(rest.iter().all(|bit| !map.contains(bit)));
+        assert!(map.without(&map).is_empty());
+        assert_eq!(map.without(&rest), map);
+        assert_eq!(Popmap::EMPTY.complement().count(), 512);
+    }
+}

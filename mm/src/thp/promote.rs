@@ -1,0 +1,260 @@
+//! Promotion in place: 512 page entries become one block, no byte of a populated page is copied.
+//!
+//! ```text
+//!   L2 entry  [ table ]-> page 0, 1, .. 511 of the block     -- break, flush, make -->    [ block ]
+//!   pages     512 single ones, reference 2 each              -- fold -------------->    one folio, reference 1
+//! ```
+//! **Steps.** 1. Claim the pages that nobody has populated: from now on no fault takes them. 2. Look whether all is
+//! as it must be, and zero the claimed pages, without any lock but M. 3. Under R and T: look again, freeze all
+//! references, fold the pages into a folio, break the table's entry, flush, make the block. 4. The table leaves through
+//! the gather. Whatever is found wrong up to the freeze is undone, and nothing has happened.
+//!
+//! **Why M for reading is enough.** What must not change is the VMA: it does only under M for writing. What faults do
+//! meanwhile they do under T, and each looks at the entry again once it has T: it finds the block, or waits until it
+//! is there. The level-3 table is reached under T only, by walks that begin at the root, so when T is let go nobody
+//! knows its address any more but TLBs, and those were flushed. (Linux needs more: walkers there hold a
+//! table without its parent's lock.)
+//!
+//! **The fault that reaches the threshold** returns as any other; its page is mapped small until the promoter comes.
+//! **A fault while the entry is broken** sees an invalid level-2 descriptor. Its handler finds no reservation, since
+//! that left the table under R, or waits for R; it may allocate; but under T it finds the block and calls itself
+//! spurious.
+//!
+//! **References.** A page is referenced by the reservation and by its entry, or by the claim. Each count must freeze
+//! from 2 to 0, so one reference more, of a walker or of a pin, stops the promotion, and none can be taken after.
+#![forbid(unsafe_code)]
+
+use arch::addr::PAGE_SIZE;
+use arch::pte::{Kind, PteFlags};
+use arch::{Desc, Level, Machine, Order, Pfn, PhysAddr, PhysMem, VirtAddr};
+
+use super::popmap::{PAGES, Popmap};
+use super::record::{Key, Record};
+use super::reservation;
+use super::table::Unlinked;
+use crate::Mm;
+use crate::mapcount;
+use crate::page::{LastRef, PageKind, PageRef};
+use crate::pgtable::{Entry, Gather};
+use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind};
+use crate::stats::Counter;
+use crate::steps::{Owed, Step, StepKind, announce};
+
+/// Why a range was not promoted. Nothing has changed, but where the variant says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PromoteError {
+    /// No VMA that may have huge pages covers the range.
+    Vma,
+    /// The range has no reservation (any more).
+    NoReservation,
+    /// So many pages are populated, fewer than the threshold.
+    BelowThreshold(u64),
+    /// The range has no table of pages.
+    NoTable,
+    /// A fault has taken the page for this address and not made its entry yet.
+    InProgress(VirtAddr),
+    /// A page that is not the reservation's is mapped here. The reservation, which is of no more use, was released.
+    Foreign(VirtAddr),
+    /// The entry for this address has other rights than the VMA.
+    Rights(VirtAddr),
+    /// Somebody else holds a reference to this page.
+    Referenced(Pfn),
+}
+
+impl PromoteError {
+    /// Whether trying again later may help though the range sees no more faults.
+    #[must_use]
+    pub fn may_pass(self) -> bool {
+        matches!(self, PromoteError::InProgress(_) | PromoteError::Referenced(_))
+    }
+}
+
+// Walk A.8: in place; verify, break, flush, make the block.
+/// Promotes the range of `va`. Takes M for reading; the caller holds no lock.
+///
+/// # Errors
+/// [`PromoteError`].
+pub fn promote_range(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), PromoteError> {
+    let _mmap = space.mmap_lock.read(mm.env);
+    let vma = space.vma_at(va).filter(|vma| may_be_huge(vma, va)).ok_or(PromoteError::Vma)?;
+    let claim = Claim::new(mm, Key::new(space, va))?;
+    let result = promote_claimed(mm, space, &vma, &claim);
+    if let Err(error) = result {
+        claim.undo(mm);
+        mm.stats.inc(Counter::ResCollapseFailed);
+        if matches!(error, PromoteError::Foreign(_)) {
+            reservation::release_key(mm, claim.key);
+        }
+    }
+    result
+}
+
+fn may_be_huge(vma: &Vma, va: VirtAddr) -> bool {
+    vma.kind == VmaKind::Anon && vma.advice != HugeAdvice::NoHuge && vma.fits_block(va)
+}
+
+fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> Result<(), PromoteError> {
+    let flags = vma.prot.leaf_flags();
+    if !claim.pages.is_empty() {
+        claim.look(mm, space, flags)?;
+        claim.fill();
+    }
+    let table = exchange(mm, space, flags, claim)?;
+    let mut gather = Gather::new(mm, space.tag());
+    gather.hold_table(table);
+    gather.finish();
+    mm.stats.inc(Counter::ResPagesCollapsed);
+    mm.stats.add(Counter::ResPagesFilled, claim.pages.count());
+    Ok(())
+}
+
+/// The unpopulated pages of a reservation, taken by the promotion as a fault takes one: a bit and a reference each.
+struct Claim {
+    key: Key,
+    record: Record,
+    pages: Popmap,
+}
+
+impl Claim {
+    /// Claims all unpopulated pages, if enough others are populated.
+    fn new(mm: &Mm, key: Key) -> Result<Self, PromoteError> {
+        let bucket = mm.thp.table.lock(key);
+        let record = bucket.find(key).ok_or(PromoteError::NoReservation)?;
+        let map = record.popmap();
+        let populated = map.count();
+        if populated < u64::from(mm.thp.threshold()) {
+            return Err(PromoteError::BelowThreshold(populated));
+        }
+        let pages = map.complement();
+        record.set_popmap(&Popmap::EMPTY.complement());
+        pages.iter().for_each(|i| record.page(i).get());
+        mm.stats.sub(Counter::NrThpReserved, pages.count());
+        Ok(Claim { key, record, pages })
+    }
+
+    /// Looks at entries and references without touching either, before any page is zeroed in vain.
+    fn look(&self, mm: &Mm, space: &AddressSpace, flags: PteFlags) -> Result<(), PromoteError> {
+        let mut tree = space.ptl.lock();
+        let entry = tree.entry(space.flusher(mm), self.key.range, Level::L2);
+        let table = table_of(&entry.map_err(|_| PromoteError::NoTable)?)?;
+        self.verify(mm, table, flags)?;
+        (0..PAGES).map(|i| self.record.page(i)).try_for_each(|page| match page.refcount() {
+            EXPECTED => Ok(()),
+            _ => Err(PromoteError::Referenced(page.pfn())),
+        })
+    }
+
+    /// Zeroes the claimed pages. They are the claim's own, so no lock is needed.
+    fn fill(&self) {
+        for i in self.pages.iter() {
+            Machine::zero(self.record.page(i).pfn().phys(), PAGE_SIZE);
+        }
+    }
+
+    /// Whether every entry maps its page of the block with `flags`, or nothing where the page is claimed. Under T.
+    fn verify(&self, mm: &Mm, table: PhysAddr, flags: PteFlags) -> Result<(), PromoteError> {
+        let start = self.record.block().pfn().phys();
+        for i in 0..PAGES {
+            let desc = Machine::read_desc(table.add(8 * i as u64));
+            let good = Desc::leaf(start.add(i as u64 * PAGE_SIZE), Level::L3, flags);
+            if desc == good && !self.pages.contains(i) {
+                continue;
+            }
+            self.verify_odd(mm, i, desc, good)?;
+        }
+        Ok(())
+    }
+
+    /// Entry `i` is not that of a populated page: what is it?
+    fn verify_odd(&self, mm: &Mm, i: usize, desc: Desc, good: Desc) -> Result<(), PromoteError> {
+        let (va, claimed) = (self.key.va(i), self.pages.contains(i));
+        if !reservation::maps_a_page(mm, desc) {
+            return if claimed { Ok(()) } else { Err(PromoteError::InProgress(va)) };
+        }
+        if desc.output(Level::L3) == good.output(Level::L3) && !claimed {
+            return Err(PromoteError::Rights(va));
+        }
+        Err(PromoteError::Foreign(va))
+    }
+
+    /// Gives the claimed pages back: to the reservation, or, where that was released meanwhile, to the allocator.
+    fn undo(&self, mm: &Mm) {
+        {
+            let bucket = mm.thp.table.lock(self.key);
+            if let Some(record) = bucket.find(self.key).filter(|&record| record == self.record) {
+                record.set_popmap(&record.popmap().without(&self.pages));
+                for page in self.pages.iter().map(|i| record.page(i)) {
+                    let last = page.put();
+                    debug_assert!(last == LastRef::No, "{page:?}: the reservation's reference is missing");
+                }
+                mm.stats.add(Counter::NrThpReserved, self.pages.count());
+                return;
+            }
+        }
+        self.pages.iter().for_each(|i| mm.put_folio(self.record.page(i)));
+    }
+}
+
+/// References to each page: the reservation's, and the entry's or the claim's.
+const EXPECTED: u32 = 2;
+
+/// The table that a level-2 entry leads to.
+fn table_of(entry: &Entry<'_>) -> Result<PhysAddr, PromoteError> {
+    let desc = entry.desc();
+    match desc.kind(Level::L2) {
+        Kind::Table => Ok(desc.output(Level::L2)),
+        Kind::Invalid | Kind::Block | Kind::Page => Err(PromoteError::NoTable),
+    }
+}
+
+/// The exchange, under R and T. Returns the table that is linked no more.
+fn exchange(mm: &Mm, space: &AddressSpace, flags: PteFlags, claim: &Claim) -> Result<PhysAddr, PromoteError> {
+    let mut bucket = mm.thp.table.lock(claim.key);
+    let here = |&record: &Record| record == claim.record;
+    let record = bucket.find(claim.key).filter(here).ok_or(PromoteError::NoReservation)?;
+    let mut tree = space.ptl.lock();
+    let entry =
+        tree.entry(space.flusher(mm), claim.key.range, Level::L2).map_err(|_| PromoteError::NoTable)?;
+    let table = table_of(&entry)?;
+    claim.verify(mm, table, flags)?;
+    freeze(record)?;
+    let head = fold(mm, bucket.unlink(record), claim.key);
+    make_block(mm, entry, Desc::leaf(head.pfn().phys(), Level::L2, flags));
+    head.set_refcount(1);
+    mm.stats.add(Counter::NrAnon, claim.pages.count());
+    mm.stats.inc(Counter::NrAnonThp);
+    Ok(table)
+}
+
+/// Takes every reference count of the block from [`EXPECTED`] to 0, or leaves all as they are.
+fn freeze(record: Record) -> Result<(), PromoteError> {
+    let Some(stuck) = (0..PAGES).find(|&i| !record.page(i).freeze(EXPECTED)) else { return Ok(()) };
+    (0..stuck).for_each(|i| record.page(i).set_refcount(EXPECTED));
+    Err(PromoteError::Referenced(record.page(stuck).pfn()))
+}
+
+/// Makes one folio, still frozen, of 512 pages that are. The page entries' mappings become the block's one.
+fn fold(mm: &Mm, unlinked: Unlinked, key: Key) -> PageRef {
+    let record = unlinked.record();
+    record.erase();
+    let head = record.block();
+    mapcount::fold(mm, head, Order::PMD);
+    head.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
+    head.set_mapping(key.space, key.range.raw() / PAGE_SIZE);
+    head
+}
+
+/// Break, flush, make; each step is announced.
+fn make_block(mm: &Mm, entry: Entry<'_>, block: Desc) {
+    let (slot, va, table) = (entry.slot(), entry.va(), entry.desc());
+    let tell = |kind, owed, old, new| {
+        announce(mm.env, &Step { kind, owed, level: Level::L2, va, slot, old, new });
+    };
+    tell(StepKind::PromoteBegin, Owed::Nothing, table, table);
+    let broken = entry.break_live(1, |_, _| ());
+    tell(StepKind::PromoteBreak, Owed::FlushThenMake, table, Desc::INVALID);
+    let clean = broken.flush();
+    tell(StepKind::PromoteFlush, Owed::Make, Desc::INVALID, Desc::INVALID);
+    clean.make(|_| block, |_, _| ());
+    tell(StepKind::PromoteMake, Owed::Nothing, Desc::INVALID, block);
+}

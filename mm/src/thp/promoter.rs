@@ -1,0 +1,215 @@
+//! The promoter: the queue of ranges that are ripe, and the kernel thread `kpromoted` that promotes them.
+//!
+//! A fault that reaches the threshold submits its range and goes on; the thread does the work. A range is queued once
+//! (the mark stands in its reservation). A promotion that failed for a passing reason, such as a fault under way or a
+//! reference that a walker holds, is queued again and tried when the thread runs next, [`MOST_ATTEMPTS`] times.
+//!
+//! The queue grows before it takes its lock. Where there is no memory for that, the request is forgotten and the mark
+//! cleared, so the next fault of the range submits it again.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use allocator_api2::vec::Vec;
+use arch::VirtAddr;
+use arch::sync::SpinLock;
+
+use super::promote;
+use super::record::{Key, Queued};
+use crate::Mm;
+use crate::kalloc::KArc;
+use crate::locks;
+use crate::space::AddressSpace;
+
+/// The name of the kernel thread.
+pub const THREAD: &str = "kpromoted";
+/// How often a range is tried before it is forgotten until its next fault.
+pub const MOST_ATTEMPTS: u8 = 16;
+const FIRST_CAPACITY: usize = 32;
+
+struct Request {
+    space: KArc<AddressSpace>,
+    va: VirtAddr,
+    attempts: u8,
+}
+
+/// The queue.
+pub(super) struct Promoter {
+    /// Q.
+    queue: SpinLock<Ring>,
+    /// Submissions since the thread last began to drain: what it waits for.
+    fresh: AtomicUsize,
+}
+
+impl Promoter {
+    pub(super) const fn new() -> Self {
+        let ring = Ring { slots: Vec::new(), first: 0, len: 0 };
+        Promoter { queue: SpinLock::new(locks::RESERVATION_LIST, ring), fresh: AtomicUsize::new(0) }
+    }
+
+    /// Queues a request, or returns it where memory is out.
+    fn push(&self, mut request: Request) -> Result<(), Request> {
+        loop {
+            let wanted = {
+                let mut ring = self.queue.lock();
+                match ring.push(request) {
+                    Ok(()) => return Ok(()),
+                    Err(back) => request = back,
+                }
+                (2 * ring.slots.len()).max(FIRST_CAPACITY)
+            };
+            let mut slots = Vec::new();
+            if slots.try_reserve_exact(wanted).is_err() {
+                return Err(request);
+            }
+            slots.resize_with(wanted, || None);
+            let old = self.queue.lock().grow(slots);
+            drop(old);
+        }
+    }
+
+    fn key(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+}
+
+/// Requests, first come first served, in a ring of slots.
+struct Ring {
+    slots: Vec<Option<Request>>,
+    first: usize,
+    len: usize,
+}
+
+impl Ring {
+    /// Puts a request last, or returns it where the ring is full.
+    fn push(&mut self, request: Request) -> Result<(), Request> {
+        if self.len == self.slots.len() {
+            return Err(request);
+        }
+        let at = (self.first + self.len) % self.slots.len();
+        self.slots[at] = Some(request);
+        self.len += 1;
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Request> {
+        if self.len == 0 {
+            return None;
+        }
+        let request = self.slots[self.first].take();
+        self.first = (self.first + 1) % self.slots.len();
+        self.len -= 1;
+        request
+    }
+
+    /// Moves to more slots, unless another thread was faster; returns the slots that are not needed.
+    fn grow(&mut self, mut slots: Vec<Option<Request>>) -> Vec<Option<Request>> {
+        if slots.len() <= self.slots.len() {
+            return slots;
+        }
+        let len = self.len;
+        slots[..len].fill_with(|| self.pop());
+        self.first = 0;
+        self.len = len;
+        core::mem::replace(&mut self.slots, slots)
+    }
+}
+
+// Walk A.7: the range is queued for kpromoted.
+/// Asks for the promotion of the range of `va`. Does nothing where it has no reservation or is queued. The caller holds
+/// no spinlock.
+pub fn submit(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) {
+    let key = Key::new(space, va);
+    if !mark(mm, key) {
+        return;
+    }
+    enqueue(mm, Request { space: space.clone(), va: key.range, attempts: 0 });
+    let promoter = &mm.thp.promoter;
+    promoter.fresh.fetch_add(1, Ordering::Release);
+    mm.env.unpark_all(promoter.key());
+}
+
+/// Queues a marked request; forgets it and its mark where memory is out.
+fn enqueue(mm: &Mm, request: Request) {
+    if let Err(forgotten) = mm.thp.promoter.push(request) {
+        unmark(mm, Key::new(&forgotten.space, forgotten.va));
+    }
+}
+
+/// Marks the reservation as queued. Whether there is one that was not.
+fn mark(mm: &Mm, key: Key) -> bool {
+    let bucket = mm.thp.table.lock(key);
+    match bucket.find(key) {
+        Some(record) if record.queued() == Queued::No => {
+            record.set_queued(Queued::Yes);
+            true
+        }
+        _ => false,
+    }
+}
+
+fn unmark(mm: &Mm, key: Key) {
+    if let Some(record) = mm.thp.table.lock(key).find(key) {
+        record.set_queued(Queued::No);
+    }
+}
+
+/// Tries every request that is queued now, once. Returns how many ranges were promoted. The caller holds no lock.
+pub fn drain(mm: &Mm) -> u64 {
+    let promoter = &mm.thp.promoter;
+    promoter.fresh.store(0, Ordering::Relaxed);
+    let queued = promoter.queue.lock().len;
+    let mut promoted = 0;
+    for _ in 0..queued {
+        let Some(request) = promoter.queue.lock().pop() else { break };
+        promoted += attempt(mm, request);
+    }
+    promoted
+}
+
+/// How many requests are queued.
+#[must_use]
+pub fn backlog(mm: &Mm) -> usize {
+    mm.thp.promoter.queue.lock().len
+}
+
+fn attempt(mm: &Mm, request: Request) -> u64 {
+    unmark(mm, Key::new(&request.space, request.va));
+    match promote::promote_range(mm, &request.space, request.va) {
+        Ok(()) => return 1,
+        Err(error) if error.may_pass() => retry(mm, request),
+        Err(_) => {}
+    }
+    0
+}
+
+fn retry(mm: &Mm, request: Request) {
+    let attempts = request.attempts + 1;
+    if attempts < MOST_ATTEMPTS && mark(mm, Key::new(&request.space, request.va)) {
+        enqueue(mm, Request { attempts, ..request });
+    }
+}
+
+/// Forgets all requests of a space, and with them all shares in it. Called at its end, when its VMAs are gone: a
+/// promotion under way finds none and gives up. The caller holds another share and no spinlock.
+pub fn cancel(mm: &Mm, space: &AddressSpace) {
+    let mut ring = mm.thp.promoter.queue.lock();
+    for _ in 0..ring.len {
+        match ring.pop() {
+            Some(request) if request.space.id != space.id => {
+                let kept = ring.push(request);
+                debug_assert!(kept.is_ok(), "a slot was freed just before");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The body of the thread [`THREAD`]: sleeps until something is submitted, and drains. Never returns.
+pub fn run(mm: &Mm) {
+    let promoter = &mm.thp.promoter;
+    loop {
+        mm.env.park(promoter.key(), &|| promoter.fresh.load(Ordering::Acquire) == 0);
+        drain(mm);
+    }
+}

@@ -1,0 +1,134 @@
+//! A reservation as it stands in the struct pages of its block.
+//!
+//! The block's 512 base pages have 512 owner's words ([`PageRef::private`]), which nobody else uses while the
+//! reservation lives. Ten of them hold it:
+//!
+//! ```text
+//!   page     0 .. 7                  8          9                                     0
+//!   private  population map, 512 b   space id   address of the range | QUEUED (bit 0)   link: the bucket's chain
+//! ```
+//! A page of the block that is mapped is a page like any other to everybody else: kind, mapping, counts are its own.
+#![forbid(unsafe_code)]
+
+use arch::{Order, PageSize, Pfn, VirtAddr};
+
+use super::popmap::{PAGES, Popmap, WORDS};
+use crate::page::{PageKind, PageRef, page_of};
+use crate::space::AddressSpace;
+
+const SPACE: u64 = WORDS as u64;
+const RANGE: u64 = SPACE + 1;
+const END: u64 = RANGE + 1;
+const QUEUED: u64 = 1;
+
+/// Which range of which space: what a reservation is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key {
+    /// The space's number.
+    pub space: u64,
+    /// The first address of the range; a multiple of 2 MiB.
+    pub range: VirtAddr,
+}
+
+impl Key {
+    /// The range of `space` that holds `va`.
+    #[must_use]
+    pub fn new(space: &AddressSpace, va: VirtAddr) -> Self {
+        Key { space: space.id, range: va.align_down(PageSize::Size2M.bytes()) }
+    }
+    /// The address of page `i` (0..=511) of the range.
+    #[must_use]
+    pub fn va(&self, i: usize) -> VirtAddr {
+        self.range.add(i as u64 * PageSize::Size4K.bytes())
+    }
+}
+
+/// Whether a request for promotion is in the promoter's queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Queued {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+}
+
+/// The record in the block whose first page this is. Used under the lock of its bucket (R), or before it is in the
+/// table, or after it has left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Record(PageRef);
+
+impl Record {
+    /// Writes the record of an empty reservation into a block of 512 single pages, of which the caller is the
+    /// sole user.
+    pub(super) fn write(block: PageRef, key: Key) -> Self {
+        debug_assert!(block.pfn().is_aligned(Order::PMD));
+        let record = Record(block);
+        record.set_popmap(&Popmap::EMPTY);
+        block.nth(SPACE).set_private(key.space);
+        block.nth(RANGE).set_private(key.range.raw());
+        record
+    }
+
+    /// Wipes the record out of the struct pages.
+    pub(super) fn erase(self) {
+        (0..END).for_each(|n| self.0.nth(n).set_private(0));
+    }
+
+    /// The record that a page would belong to, if it belongs to one: only the table can tell.
+    #[must_use]
+    pub(super) fn of_pfn(pfn: Pfn) -> Self {
+        Record(page_of(pfn.align_down(Order::PMD)))
+    }
+
+    pub(super) const fn at(block: PageRef) -> Self {
+        Record(block)
+    }
+
+    /// The first page of the block.
+    #[must_use]
+    pub fn block(self) -> PageRef {
+        self.0
+    }
+    /// Page `i` (0..=511) of the block.
+    #[must_use]
+    pub fn page(self, i: usize) -> PageRef {
+        debug_assert!(i < PAGES);
+        self.0.nth(i as u64)
+    }
+    /// What it is for.
+    #[must_use]
+    pub fn key(self) -> Key {
+        let range = self.0.nth(RANGE).private() & !QUEUED;
+        Key { space: self.0.nth(SPACE).private(), range: VirtAddr::new(range) }
+    }
+    /// Which pages are populated.
+    #[must_use]
+    pub fn popmap(self) -> Popmap {
+        Popmap::from_words(core::array::from_fn(|n| self.0.nth(n as u64).private()))
+    }
+    pub(super) fn set_popmap(self, map: &Popmap) {
+        (0..WORDS).for_each(|n| self.0.nth(n as u64).set_private(map.word(n)));
+    }
+    /// Whether the promoter knows of it.
+    #[must_use]
+    pub fn queued(self) -> Queued {
+        if self.0.nth(RANGE).private() & QUEUED != 0 { Queued::Yes } else { Queued::No }
+    }
+    pub(super) fn set_queued(self, queued: Queued) {
+        let range = self.key().range.raw();
+        let mark = if queued == Queued::Yes { QUEUED } else { 0 };
+        self.0.nth(RANGE).set_private(range | mark);
+    }
+
+    /// Counts page `i` as populated and takes a reference to it for its future entry.
+    pub(super) fn populate(self, i: usize) -> PageRef {
+        let mut map = self.popmap();
+        map.insert(i);
+        self.set_popmap(&map);
+        let (key, page) = (self.key(), self.page(i));
+        page.set_kind(PageKind::Anon, Order::PAGE);
+        page.set_mapping(key.space, key.va(i).raw() / PageSize::Size4K.bytes());
+        page.get();
+        page
+    }
+}

@@ -1,0 +1,259 @@
+//! Reserving a block, taking its pages, giving it up.
+//!
+//! ```text
+//!             reserve                 take page i                    promote
+//!   no block ---------> 512 reserved -------------> i populated ... ---------> one folio, no reservation
+//!                            |                          |
+//!                            `----------- release ------'    unused pages return to the buddy allocator,
+//!                                                            used ones go on as single pages
+//! ```
+//! A bit of the popmap is set when a fault *takes* the page, before the entry is made, so that no other fault takes it
+//! too. From then on the page's second reference is the fault's, and then the entry's. A fault that does not make the
+//! entry gives the page back ([`untake`]).
+//!
+//! | who | when | what |
+//! |---|---|---|
+//! | munmap, MADV_DONTNEED, mprotect, exit | before entries change | [`release_range`] |
+//! | a fault whose range has other pages mapped | instead of reserving | nothing: a small page |
+//! | memory pressure | an allocation failed | [`super::reclaim`] |
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::pte::Kind;
+use arch::{Desc, Level, Machine, Order, PageSize, PhysMem, VirtAddr};
+
+use super::popmap::PAGES;
+use super::record::{Key, Queued, Record};
+use super::table::{BUCKETS, Bucket, Unlinked};
+use crate::Mm;
+use crate::page::{LastRef, PageKind, PageRef};
+use crate::pgtable::Missing;
+use crate::space::AddressSpace;
+use crate::stats::Counter;
+
+/// What an address space keeps of its reservations: whether it ever had one. The rest stands in the table.
+#[derive(Debug)]
+pub struct SpaceReservations {
+    ever: AtomicBool,
+}
+
+impl SpaceReservations {
+    /// Of a new space.
+    #[must_use]
+    pub const fn new() -> Self {
+        SpaceReservations { ever: AtomicBool::new(false) }
+    }
+}
+
+impl Default for SpaceReservations {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether the range is ripe for promotion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "a full range must be submitted to the promoter"]
+pub enum Populated {
+    /// Fewer pages are populated than `promotion_threshold` asks for, or the promoter knows already.
+    More,
+    /// With this page the threshold is reached, or was before and the promoter does not know (any more). After
+    /// the entry is made, [`super::promoter::submit`] the range.
+    Full,
+}
+
+/// A page taken from a reservation: zeroed, kind [`PageKind::Anon`], with its space and index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "the page goes into an entry, or back by untake"]
+pub struct Taken {
+    /// The page. One reference, the future entry's, is the caller's.
+    pub page: PageRef,
+    /// Whether to submit the range.
+    pub populated: Populated,
+}
+
+/// What came of the wish for a page of the range's reservation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Take {
+    /// Here it is.
+    Page(Taken),
+    /// Another thread has taken this very page and not made the entry yet, or a promotion is filling it. Let the
+    /// access fault again.
+    Busy,
+    /// There is no reservation, and none could be made: a small page instead.
+    Small,
+}
+
+// Walk A.5: page i of the block for page i of the range.
+/// Takes the page for `va` from the range's reservation; makes the reservation where there is none, a block is free,
+/// and nothing else is mapped in the range. The policy answered [`super::Backing::Reserve`] for `va`. The caller
+/// holds M for reading and no spinlock.
+pub fn take(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Take {
+    let key = Key::new(space, va);
+    let index = va.index(Level::L3);
+    if let Some(taken) = take_existing(mm, key, index) {
+        return taken;
+    }
+    if range_in_use(mm, space, key) {
+        return Take::Small;
+    }
+    match reserve(mm, space, key) {
+        Ok(()) => take_existing(mm, key, index).unwrap_or(Take::Small),
+        Err(NoBlock) => Take::Small,
+    }
+}
+
+/// Takes page `index`, if there is a reservation. The page is zeroed after R is let go: the bit that is set by then
+/// makes it the caller's.
+fn take_existing(mm: &Mm, key: Key, index: usize) -> Option<Take> {
+    let taken = {
+        let bucket = mm.thp.table.lock(key);
+        let record = bucket.find(key)?;
+        if record.popmap().contains(index) {
+            return Some(Take::Busy);
+        }
+        let page = record.populate(index);
+        Taken { page, populated: populated(mm, record) }
+    };
+    mm.stats.sub(Counter::NrThpReserved, 1);
+    Machine::zero(taken.page.pfn().phys(), PAGE_SIZE);
+    Some(Take::Page(taken))
+}
+
+fn populated(mm: &Mm, record: Record) -> Populated {
+    let reached = record.popmap().count() >= u64::from(mm.thp.threshold());
+    if reached && record.queued() == Queued::No { Populated::Full } else { Populated::More }
+}
+
+/// Whether the range has a block or any page mapped, the page of zeros aside: then a reservation could not be
+/// promoted.
+fn range_in_use(mm: &Mm, space: &AddressSpace, key: Key) -> bool {
+    let mut tree = space.ptl.lock();
+    match tree.entry(space.flusher(mm), key.range, Level::L2) {
+        Err(Missing::Table(_)) => false,
+        Err(Missing::Leaf(..) | Missing::Stock) => true,
+        Ok(entry) => match entry.desc().kind(Level::L2) {
+            Kind::Invalid => false,
+            Kind::Block | Kind::Page => true,
+            Kind::Table => {
+                let table = entry.desc().output(Level::L2);
+                let slots = (0..ENTRIES_PER_TABLE as u64).map(|n| Machine::read_desc(table.add(8 * n)));
+                slots.into_iter().any(|desc| maps_a_page(mm, desc))
+            }
+        },
+    }
+}
+
+/// Whether a level-3 descriptor maps a page other than that of zeros.
+pub(super) fn maps_a_page(mm: &Mm, desc: Desc) -> bool {
+    desc.is_leaf(Level::L3) && !mm.zero_page.is_at(desc.output(Level::L3))
+}
+
+/// There is no free block of 2 MiB.
+struct NoBlock;
+
+/// Makes a reservation, unless another thread was faster. The block is allocated and taken apart before R.
+fn reserve(mm: &Mm, space: &AddressSpace, key: Key) -> Result<(), NoBlock> {
+    let Ok(block) = mm.alloc_pages(Order::PMD, PageKind::ThpReserved) else {
+        mm.stats.inc(Counter::ThpResAllocFailed);
+        return Err(NoBlock);
+    };
+    mm.split_page(block, Order::PMD);
+    let record = Record::write(block, key);
+    let mut bucket = mm.thp.table.lock(key);
+    if bucket.find(key).is_some() {
+        drop(bucket);
+        record.erase();
+        (0..PAGES).for_each(|i| mm.put_folio(record.page(i)));
+        return Ok(());
+    }
+    space.reservations.ever.store(true, Ordering::Relaxed);
+    bucket.insert(record);
+    mm.stats.inc(Counter::ThpResAlloc);
+    mm.stats.add(Counter::NrThpReserved, PAGES as u64);
+    Ok(())
+}
+
+/// Gives back a page that [`take`] gave for `va` and that no entry maps. A reservation that is left without any
+/// populated page is released: its range was promoted, or is backed otherwise, since. The caller holds no
+/// spinlock.
+pub fn untake(mm: &Mm, space: &AddressSpace, taken: Taken, va: VirtAddr) {
+    let key = Key::new(space, va);
+    let mut bucket = mm.thp.table.lock(key);
+    let owner = bucket.find(key).filter(|record| record.page(va.index(Level::L3)) == taken.page);
+    let Some(record) = owner else {
+        drop(bucket);
+        return mm.put_folio(taken.page);
+    };
+    let mut map = record.popmap();
+    map.remove(va.index(Level::L3));
+    record.set_popmap(&map);
+    taken.page.set_kind(PageKind::ThpReserved, Order::PAGE);
+    let last = taken.page.put();
+    debug_assert!(last == LastRef::No, "{:?}: the reservation's reference is missing", taken.page);
+    mm.stats.add(Counter::NrThpReserved, 1);
+    let empty = map.is_empty().then(|| bucket.unlink(record));
+    drop(bucket);
+    if let Some(empty) = empty {
+        release(mm, empty);
+    }
+}
+
+/// Releases every reservation of `space` that has a page in `[start, end)`. Pages that are mapped stay so. The caller
+/// holds M for writing, or else the range may be reserved again at once; no spinlock.
+pub fn release_range(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
+    if start >= end || !space.reservations.ever.load(Ordering::Relaxed) {
+        return;
+    }
+    let bytes = PageSize::Size2M.bytes();
+    let first = start.align_down(bytes);
+    let ranges = end.offset_from(first).div_ceil(bytes);
+    if ranges <= BUCKETS as u64 {
+        (0..ranges).for_each(|n| release_key(mm, Key { space: space.id, range: first.add(n * bytes) }));
+    } else {
+        let wanted = |key: Key| key.space == space.id && first <= key.range && key.range < end;
+        release_where(mm, wanted);
+    }
+}
+
+/// Releases the reservation for `key`, if there is one.
+pub(super) fn release_key(mm: &Mm, key: Key) {
+    if let Some(unlinked) = unlink(&mut mm.thp.table.lock(key), |other| other == key) {
+        release(mm, unlinked);
+    }
+}
+
+/// Releases every reservation for which `wanted` holds, and returns how many pages nobody had populated.
+pub(super) fn release_where(mm: &Mm, wanted: impl Fn(Key) -> bool) -> u64 {
+    let mut pages = 0;
+    for n in 0..BUCKETS {
+        while let Some(unlinked) = unlink_nth(mm, n, &wanted) {
+            pages += release(mm, unlinked);
+        }
+    }
+    pages
+}
+
+fn unlink_nth(mm: &Mm, n: usize, wanted: &impl Fn(Key) -> bool) -> Option<Unlinked> {
+    unlink(&mut mm.thp.table.lock_nth(n), wanted)
+}
+
+fn unlink(bucket: &mut Bucket, wanted: impl Fn(Key) -> bool) -> Option<Unlinked> {
+    let record = bucket.find_by(wanted)?;
+    Some(bucket.unlink(record))
+}
+
+/// Drops the references of a reservation that has left the table: unpopulated pages are freed, the others lose their
+/// reservation. Returns the number of unpopulated pages. No lock is held.
+fn release(mm: &Mm, unlinked: Unlinked) -> u64 {
+    let record = unlinked.record();
+    let unused = PAGES as u64 - record.popmap().count();
+    record.erase();
+    mm.stats.inc(Counter::ThpResReleased);
+    mm.stats.sub(Counter::NrThpReserved, unused);
+    (0..PAGES).for_each(|i| mm.put_folio(record.page(i)));
+    unused
+}

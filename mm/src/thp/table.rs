@@ -1,0 +1,98 @@
+//! All reservations, found by space and range: a hash of chains that are linked through the blocks' own struct
+//! pages, so that it neither needs memory nor can fail to take one more.
+//!
+//! It is one table for all spaces, though each reservation belongs to one: so a page leads to its reservation without
+//! a way from a number to a space, and pressure finds all of them without keeping any space alive.
+#![forbid(unsafe_code)]
+
+use arch::sync::{SpinGuard, SpinLock};
+use arch::{PageSize, Pfn};
+
+use super::record::{Key, Record};
+use crate::Mm;
+use crate::locks;
+use crate::page::PageList;
+
+/// Chains, each with its lock.
+pub const BUCKETS: usize = 128;
+
+/// The reservations of one chain. R.
+pub struct Bucket {
+    chain: PageList,
+}
+
+/// All reservations of the machine.
+pub struct Table {
+    buckets: [SpinLock<Bucket>; BUCKETS],
+}
+
+impl Table {
+    pub(super) const fn new() -> Self {
+        Table { buckets: [const { SpinLock::new(locks::RESERVATION, Bucket::new()) }; BUCKETS] }
+    }
+
+    /// Locks the bucket of `key`.
+    pub(super) fn lock(&self, key: Key) -> SpinGuard<'_, Bucket> {
+        self.buckets[hash(key)].lock()
+    }
+
+    /// Locks bucket `n`, 0..[`BUCKETS`].
+    pub(super) fn lock_nth(&self, n: usize) -> SpinGuard<'_, Bucket> {
+        self.buckets[n].lock()
+    }
+}
+
+/// Fibonacci hashing: neighbouring ranges of a space, and one range of many spaces, spread evenly.
+fn hash(key: Key) -> usize {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = (key.range.raw() / PageSize::Size2M.bytes()) ^ key.space.wrapping_mul(GOLDEN);
+    (mixed.wrapping_mul(GOLDEN) >> (u64::BITS - BUCKETS.ilog2())) as usize
+}
+
+/// A record that has left the table: its reservation's references are the holder's now.
+#[must_use = "the reservation's 512 references must go somewhere"]
+pub(super) struct Unlinked(Record);
+
+impl Bucket {
+    const fn new() -> Self {
+        Bucket { chain: PageList::new() }
+    }
+    /// The reservation for `key`.
+    pub(super) fn find(&self, key: Key) -> Option<Record> {
+        self.iter().find(|record| record.key() == key)
+    }
+    /// The first reservation for which `wanted` holds.
+    pub(super) fn find_by(&self, mut wanted: impl FnMut(Key) -> bool) -> Option<Record> {
+        self.iter().find(|record| wanted(record.key()))
+    }
+    /// All reservations of the bucket.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Record> + '_ {
+        self.chain.iter().map(Record::at)
+    }
+    /// Takes a new reservation in. There must be none for its key.
+    pub(super) fn insert(&mut self, record: Record) {
+        debug_assert!(self.find(record.key()).is_none(), "two reservations for {:?}", record.key());
+        self.chain.push(record.block());
+    }
+    /// Takes a reservation of this bucket out.
+    pub(super) fn unlink(&mut self, record: Record) -> Unlinked {
+        self.chain.remove(record.block());
+        Unlinked(record)
+    }
+}
+
+impl Unlinked {
+    pub(super) fn record(&self) -> Record {
+        self.0
+    }
+}
+
+impl Mm {
+    /// The reservation that the page belongs to. `pfn` is RAM. Without R the answer may be old.
+    #[must_use]
+    pub fn reservation_of(&self, pfn: Pfn) -> Option<Record> {
+        let record = Record::of_pfn(pfn);
+        let key = record.key();
+        self.thp.table.lock(key).iter().find(|&other| other == record && other.key() == key)
+    }
+}
