@@ -74,7 +74,7 @@ impl Mm {
             env,
             zero_page,
             asids: Asids::new(Machine::features().asid_bits),
-            thp: Thp,
+            thp: Thp::new(&config),
             hugetlb: Hugetlb::new(),
             hvo: Hvo::new(&config),
             zone,

@@ -82,10 +82,7 @@ pub(super) fn split_edges(
     end: VirtAddr,
 ) -> Result<(), OutOfMemory> {
     for va in [start, end] {
-        let leaf = space.ptl.lock().walk(va).leaf();
-        if leaf.is_some_and(|leaf| !va.is_aligned(leaf.level.entry_bytes())) {
-            crate::thp::split::split_block(mm, space, va)?;
-        }
+        crate::thp::split::split_at(mm, space, va)?;
     }
     Ok(())
 }
@@ -144,7 +141,8 @@ fn prune(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, end: VirtAddr, gather:
             return;
         }
         if let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, above.level) {
-            gather.hold_table(entry.clear(gather).output(above.level));
+            let table = entry.clear(gather).output(above.level);
+            gather.hold_table(table);
         }
     }
 }
