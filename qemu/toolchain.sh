@@ -18,6 +18,9 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 target=aarch64-unknown-none-softfloat
 channel=$(sed -n 's/^channel *= *"\(.*\)"/\1/p' "$root/rust-toolchain.toml")
 
+# cargo and rustc count their own jobs; make's job server is not open to them.
+unset MAKEFLAGS MFLAGS
+
 # at_least VERSION: does the version on standard input ("rustc 1.95.0 (...)") reach VERSION?
 at_least() {
     local have
