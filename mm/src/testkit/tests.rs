@@ -63,7 +63,9 @@ fn stopping_is_exclusive() {
 fn each_cpu_runs_it_once() {
     Builder::new().cpus(3).boot(|_, env| {
         let ran = [const { AtomicUsize::new(0) }; 3];
-        env.run_on_each_cpu(&|| drop(ran[Machine::id().index()].fetch_add(1, Ordering::Relaxed)));
+        env.run_on_each_cpu(&|| {
+            ran[Machine::id().index()].fetch_add(1, Ordering::Relaxed);
+        });
         assert_eq!(ran.map(AtomicUsize::into_inner), [1; 3]);
     });
 }
@@ -110,7 +112,7 @@ fn a_leak_is_found() {
         |mm, ()| -> Result<(), OutOfMemory> {
             let first = mm.alloc_pages(Order::PAGE, PageKind::Kernel)?;
             let second = mm.alloc_pages(Order::PAGE, PageKind::Kernel)?;
-            [first, second].map(|page| mm.free_pages(page, Order::PAGE));
+            [first, second].into_iter().for_each(|page| mm.free_pages(page, Order::PAGE));
             Ok(())
         },
     );
