@@ -61,6 +61,15 @@ impl Frames {
         let start = self.start.max(other.start);
         Frames { start, end: self.end.min(other.end).max(start) }
     }
+    /// Grows by the frames that begin where these end. Whether they do.
+    #[must_use]
+    pub fn absorb(&mut self, next: Frames) -> bool {
+        let touch = self.end == next.start;
+        if touch {
+            self.end = next.end;
+        }
+        touch
+    }
     /// The smallest range of whole blocks of `order` around these frames.
     #[must_use]
     pub fn widened(self, order: Order) -> Frames {

@@ -126,7 +126,8 @@ impl From<allocator_api2::collections::TryReserveError> for BootError {
 }
 
 impl BootMem<'_> {
-    /// Checks everything that was handed over, and returns the frames of RAM, ascending.
+    /// Checks everything that was handed over, and returns the frames of RAM, ascending, with a gap between any
+    /// two ranges.
     pub(super) fn check(&self) -> Result<FrameList, BootError> {
         for &range in self.ram.iter().chain(self.reserved).chain([&self.mapped]) {
             if range.end < range.start {
@@ -139,6 +140,7 @@ impl BootMem<'_> {
         frames.try_reserve_exact(self.ram.len())?;
         frames.extend(self.ram.iter().map(|&range| Frames::inside(range)).filter(|f| !f.is_empty()));
         frames.sort_unstable_by_key(|frames| frames.start);
+        frames.dedup_by(|next, last| last.absorb(*next));
         if frames.is_empty() { Err(BootError::NoRam) } else { Ok(frames) }
     }
 

@@ -20,6 +20,7 @@ use super::stock::TableStock;
 use super::visit::visit_leaves;
 use super::vmalloc::{Class, Vmalloc};
 use crate::Mm;
+use crate::boot::Frames;
 use crate::check::{Inconsistency, Report, agree};
 use crate::error::OutOfMemory;
 use crate::page::{PageKind, PageRef, page_of};
@@ -91,14 +92,16 @@ impl Mm {
     /// `pa` there. They stay mapped. `pa` and `bytes` need not be whole pages.
     ///
     /// # Errors
-    /// [`OutOfMemory`]: no memory for tables, or no addresses left.
+    /// [`OutOfMemory`]: no memory for tables, or no addresses left. What was mapped by then stays, unused.
     ///
     /// # Panics
-    /// The range is RAM: it would be mapped with two memory types.
+    /// A part of the range is RAM: it would be mapped with two memory types (B2.7, mismatched attributes).
     pub fn map_device(&self, pa: PhysAddr, bytes: u64) -> Result<VirtAddr, OutOfMemory> {
-        assert!(!self.pfn_valid(pa.pfn()), "map_device: {pa} is RAM");
         let first = pa.align_down(PAGE_SIZE);
         let end = pa.add(bytes).align_up(PAGE_SIZE);
+        let frames = Frames { start: first.pfn(), end: end.pfn() };
+        let is_ram = self.ram().iter().any(|bank| !bank.meet(frames).is_empty());
+        assert!(!is_ram, "map_device: {frames} is RAM");
         let window =
             self.kernel.lock().vmalloc.take_device(first, end.offset_from(first)).ok_or(OutOfMemory)?;
         let (mut va, mut at) = (window, first);

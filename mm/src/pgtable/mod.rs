@@ -32,6 +32,8 @@ pub mod entry;
 pub mod flush;
 pub mod gather;
 pub mod kernel;
+#[cfg(test)]
+mod kernel_tests;
 pub mod root;
 pub mod stock;
 pub mod visit;

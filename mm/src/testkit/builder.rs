@@ -17,6 +17,7 @@ pub struct Builder {
     banks: Vec<PhysRange>,
     reserved: Vec<PhysRange>,
     image: Vec<ImageSection>,
+    mapped: Option<PhysRange>,
 }
 
 impl Builder {
@@ -67,6 +68,12 @@ impl Builder {
         self.reserved.push(range(start, end));
         self
     }
+    /// RAM that is mapped before boot, in place of all of it.
+    #[must_use]
+    pub fn mapped(mut self, start: u64, end: u64) -> Self {
+        self.mapped = Some(range(start, end));
+        self
+    }
     /// A section of the kernel image.
     #[must_use]
     pub fn section(mut self, section: ImageSection) -> Self {
@@ -97,9 +104,10 @@ impl Builder {
         let whole = PhysRange { start: self.desc.ram_base, end: self.desc.ram_base.add(self.desc.ram_bytes) };
         let banks = if self.banks.is_empty() { vec![whole] } else { self.banks };
         let (reserved, image, config) = (self.reserved, self.image, self.config);
+        let mapped = self.mapped.unwrap_or(whole);
         let env: &'static HostEnv = Box::leak(Box::new(HostEnv::new(self.desc.cpus)));
         model::with_machine(self.desc, || {
-            let boot = BootMem { ram: &banks, reserved: &reserved, image: &image, mapped: whole };
+            let boot = BootMem { ram: &banks, reserved: &reserved, image: &image, mapped };
             let mm = Mm::boot(&boot, config, env)?;
             Ok(f(&mm, env))
         })

@@ -12,10 +12,13 @@ use crate::env::{KernelEnv, SpawnError};
 use crate::steps::Step;
 
 /// A sleep longer than this is taken for one that nobody will end.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a test wants to do at each step of a remap.
 pub type StepHook = dyn Fn(&Step) + Send + Sync;
+
+/// A kernel thread: its name and its body.
+pub type Spawned = (&'static str, fn(&Mm));
 
 /// The host's [`KernelEnv`]. It records the steps that are announced and the threads that are started, which do
 /// not run by themselves.
@@ -24,7 +27,7 @@ pub struct HostEnv {
     begun: Instant,
     steps: Mutex<Vec<Step>>,
     hook: Mutex<Option<Arc<StepHook>>>,
-    spawned: Mutex<Vec<(&'static str, fn(&Mm))>>,
+    spawned: Mutex<Vec<Spawned>>,
     sleepers: Mutex<()>,
     woken: Condvar,
     pub(super) world: World,
@@ -63,7 +66,7 @@ impl HostEnv {
     }
     /// The kernel threads that were started: name and body.
     #[must_use]
-    pub fn spawned(&self) -> Vec<(&'static str, fn(&Mm))> {
+    pub fn spawned(&self) -> Vec<Spawned> {
         lock(&self.spawned).clone()
     }
 }
@@ -82,9 +85,9 @@ impl KernelEnv for HostEnv {
             let (own, machine) = (Machine::id(), model::handle());
             for cpu in (0..self.cpus).map(CpuId::new) {
                 if cpu == own {
-                    masked(|| f());
+                    masked(f);
                 } else {
-                    machine.run_as(cpu, || masked(|| f()));
+                    machine.run_as(cpu, || masked(f));
                 }
             }
         });

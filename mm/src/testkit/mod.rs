@@ -28,6 +28,8 @@ pub mod builder;
 pub mod exhaust;
 pub mod host_env;
 pub mod random;
+#[cfg(test)]
+mod tests;
 pub mod vcpus;
 
 pub use builder::Builder;

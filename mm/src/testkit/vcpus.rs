@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use arch::model::{self, Job};
 
-use super::host_env::{HostEnv, lock};
+use super::host_env::{HostEnv, PATIENCE, lock};
 
 #[derive(Default)]
 struct State {
@@ -86,7 +86,10 @@ impl World {
     }
 
     fn wait<'a>(&self, state: std::sync::MutexGuard<'a, State>) -> std::sync::MutexGuard<'a, State> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+        let (state, waited) =
+            self.changed.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner);
+        assert!(!waited.timed_out(), "a thread stops the machine, and another passes no safe point");
+        state
     }
 }
 
@@ -111,13 +114,14 @@ impl Drop for Running<'_> {
 /// Runs `jobs[n]` as vCPU n, all at once; the caller is vCPU 0. A panic in a job goes on in the caller.
 /// A job that runs long without sleeping should pass [`safe_point`]s, or nobody can stop the machine.
 pub fn run_on_cpus(env: &HostEnv, jobs: Vec<Job<'_>>) {
-    let wrap = |job| -> Job<'_> {
-        Box::new(move || {
-            let _running = Running::new(&env.world);
-            Job::from(job)();
-        })
-    };
-    model::run_on_cpus(jobs.into_iter().map(wrap).collect());
+    model::run_on_cpus(jobs.into_iter().map(|job| counted(env, job)).collect());
+}
+
+fn counted<'a>(env: &'a HostEnv, job: Job<'a>) -> Job<'a> {
+    Box::new(move || {
+        let _running = Running::new(&env.world);
+        job();
+    })
 }
 
 /// A place where this thread may be held, as interrupts would: no spinlock is held.

@@ -1,0 +1,119 @@
+//! The kit itself: what others' tests lean on.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use arch::contract::Cpu;
+use arch::model::Job;
+use arch::{Machine, Order};
+
+use super::*;
+use crate::env::KernelEnv;
+use crate::error::OutOfMemory;
+use crate::locks::SleepLock;
+use crate::page::PageKind;
+
+/// While the machine is stopped, no other vCPU makes a step.
+#[test]
+fn a_stopped_machine_stands_still() {
+    Builder::new().cpus(4).boot(|_, env| {
+        let (steps, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let walk = || {
+            while !done.load(Ordering::Relaxed) {
+                steps.fetch_add(1, Ordering::Relaxed);
+                safe_point(env);
+                std::thread::yield_now();
+            }
+        };
+        let stop = || {
+            for _ in 0..20 {
+                env.stop_machine(&mut || {
+                    let before = steps.load(Ordering::Relaxed);
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                    assert_eq!(steps.load(Ordering::Relaxed), before);
+                });
+                safe_point(env);
+            }
+            done.store(true, Ordering::Relaxed);
+        };
+        run_on_cpus(env, vec![Box::new(stop), Box::new(walk), Box::new(walk), Box::new(walk)]);
+        assert!(steps.load(Ordering::Relaxed) > 0);
+    });
+}
+
+/// Two that stop the machine at once come one after the other.
+#[test]
+fn stopping_is_exclusive() {
+    Builder::new().cpus(3).boot(|_, env| {
+        let inside = AtomicUsize::new(0);
+        let stop = || {
+            for _ in 0..50 {
+                env.stop_machine(&mut || {
+                    assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
+                    std::thread::yield_now();
+                    inside.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+        };
+        run_on_cpus(env, (0..3).map(|_| -> Job<'_> { Box::new(stop) }).collect());
+    });
+}
+
+/// A function for each CPU runs once on each, as that CPU.
+#[test]
+fn each_cpu_runs_it_once() {
+    Builder::new().cpus(3).boot(|_, env| {
+        let ran = [const { AtomicUsize::new(0) }; 3];
+        env.run_on_each_cpu(&|| {
+            ran[Machine::id().index()].fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(ran.map(AtomicUsize::into_inner), [1; 3]);
+    });
+}
+
+/// A writer keeps everybody out, sleeping threads are woken, and the machine can be stopped while one sleeps.
+#[test]
+fn sleep_locks_exclude() {
+    Builder::new().cpus(4).boot(|_, env| {
+        let (lock, value) = (SleepLock::new(), AtomicUsize::new(0));
+        let write = || {
+            for _ in 0..200 {
+                let _guard = lock.write(env);
+                let seen = value.load(Ordering::Relaxed);
+                std::thread::yield_now();
+                value.store(seen + 1, Ordering::Relaxed);
+            }
+        };
+        let read = || {
+            for _ in 0..50 {
+                let guard = lock.read(env);
+                let seen = value.load(Ordering::Relaxed);
+                std::thread::yield_now();
+                assert_eq!(value.load(Ordering::Relaxed), seen);
+                drop(guard);
+                env.stop_machine(&mut || ());
+            }
+        };
+        run_on_cpus(env, vec![Box::new(write), Box::new(write), Box::new(read), Box::new(safe_spin(env))]);
+        assert_eq!(value.into_inner(), 400);
+    });
+}
+
+fn safe_spin(env: &HostEnv) -> impl FnOnce() + '_ {
+    move || (0..100).for_each(|_| safe_point(env))
+}
+
+/// An operation that keeps a page when it fails is found out.
+#[test]
+#[should_panic(expected = "after allocation 2 failed, 1 pages are missing")]
+fn a_leak_is_found() {
+    fail_every_allocation(
+        &Builder::new().ram_mib(16),
+        |_| (),
+        |mm, ()| -> Result<(), OutOfMemory> {
+            let first = mm.alloc_pages(Order::PAGE, PageKind::Kernel)?;
+            let second = mm.alloc_pages(Order::PAGE, PageKind::Kernel)?;
+            [first, second].into_iter().for_each(|page| mm.free_pages(page, Order::PAGE));
+            Ok(())
+        },
+    );
+}
