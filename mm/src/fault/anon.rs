@@ -1,14 +1,179 @@
 //! Faults on anonymous memory.
+//!
+//! | entry | read, fetch | write |
+//! |---|---|---|
+//! | absent | the page of zeros | a page: small, of the reservation, or a block |
+//! | page of zeros | spurious | the same; the entry is broken before it is made anew |
+//! | too few rights | raised to those of the VMA | raised to those of the VMA |
+//! | good | spurious | spurious |
+//!
+//! The page of zeros is replaced by break-before-make, as the output address changes while the new entry grants
+//! write (Arm ARM D8.16, R_WHZWS).
 #![forbid(unsafe_code)]
-use super::{FaultDone, FaultInfo, FaultReason};
+
+use arch::addr::PAGE_SIZE;
+use arch::{Access, Level, VirtAddr};
+
+use super::{FaultDone, FaultInfo, FaultReason, grants};
 use crate::Mm;
+use crate::error::OutOfMemory;
 use crate::kalloc::KArc;
-use crate::space::{AddressSpace, Vma};
+use crate::mapcount;
+use crate::page::{PageKind, PageRef, page_of};
+use crate::pgtable::{TableStock, Walk};
+use crate::space::{AddressSpace, Vma, range};
+use crate::stats::Counter;
+use crate::thp::{self, Backing, HugeFault, Populated, Take, policy, promoter, reservation};
+
+/// What the tables say of an address, for one kind of access.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Seen {
+    /// No leaf; this many tables are missing.
+    Absent(usize),
+    /// The page of zeros, and the access is a write.
+    Zero,
+    /// A leaf that grants less than the VMA does.
+    TooFew,
+    /// A leaf that grants the access.
+    Good,
+}
+
+fn see(mm: &Mm, walk: &Walk, access: Access) -> Seen {
+    let Some(leaf) = walk.leaf() else { return Seen::Absent(Level::ALL.len() - walk.steps().len()) };
+    if grants(leaf.desc.flags(leaf.level), access) {
+        Seen::Good
+    } else if access == Access::Write && mm.zero_page.is_at(leaf.desc.output(leaf.level)) {
+        Seen::Zero
+    } else {
+        Seen::TooFew
+    }
+}
+
+/// Resolves a fault in an anonymous VMA whose rights allow the access. M is held for reading.
+// Walk A.3: what is there now, and how it is to be backed.
 pub(super) fn fault(
-    _mm: &Mm,
-    _space: &KArc<AddressSpace>,
-    _vma: &Vma,
-    _info: &FaultInfo,
+    mm: &Mm,
+    space: &KArc<AddressSpace>,
+    vma: &Vma,
+    info: &FaultInfo,
 ) -> Result<FaultDone, FaultReason> {
-    todo!()
+    let site = Site { mm, space, vma, va: info.va.align_down(PAGE_SIZE), access: info.access };
+    match (site.see(), info.access) {
+        (Seen::Good, _) => Ok(FaultDone::Spurious),
+        (Seen::TooFew, _) => Ok(site.raise()),
+        (Seen::Absent(_), Access::Read | Access::Execute) => site.map(page_of(mm.zero_page.pfn())),
+        (Seen::Absent(_), Access::Write) | (Seen::Zero, _) => site.back(),
+    }
+}
+
+/// One fault: where, and on whose behalf.
+struct Site<'f> {
+    mm: &'f Mm,
+    space: &'f KArc<AddressSpace>,
+    vma: &'f Vma,
+    /// The page's first address.
+    va: VirtAddr,
+    access: Access,
+}
+
+impl Site<'_> {
+    fn see(&self) -> Seen {
+        see(self.mm, &self.space.ptl.lock().walk(self.va), self.access)
+    }
+
+    /// The first write: a page of the space's own.
+    fn back(&self) -> Result<FaultDone, FaultReason> {
+        let Site { mm, space, vma, va, access } = *self;
+        match policy::backing(mm, vma, va, access) {
+            Backing::Small => self.small(),
+            Backing::Reserve => match reservation::take(mm, space, va) {
+                Take::Page(taken) => self.reserved(taken),
+                Take::Busy => Ok(FaultDone::Spurious),
+                Take::Small => self.small(),
+            },
+            Backing::Huge => match thp::huge_fault(mm, space, vma, va) {
+                Ok(HugeFault::Made) => Ok(FaultDone::Made),
+                Ok(HugeFault::Spurious) => Ok(FaultDone::Spurious),
+                Err(_) => self.small(),
+            },
+        }
+    }
+
+    /// A single page.
+    fn small(&self) -> Result<FaultDone, FaultReason> {
+        let page = self.mm.alloc_zeroed_page(PageKind::Anon)?;
+        page.set_mapping(self.space.id, self.va.raw() / PAGE_SIZE);
+        let done = self.map(page);
+        if done != Ok(FaultDone::Made) {
+            self.mm.put_folio(page);
+        }
+        done
+    }
+
+    /// A page of the range's reservation.
+    fn reserved(&self, taken: reservation::Taken) -> Result<FaultDone, FaultReason> {
+        let done = self.map(taken.page);
+        if done != Ok(FaultDone::Made) {
+            reservation::untake(self.mm, self.space, taken, self.va);
+        } else if taken.populated == Populated::Full {
+            promoter::submit(self.mm, self.space, self.va);
+        }
+        done
+    }
+
+    /// Makes the entry for `page`, unless another thread has made one that is as good. Takes over the reference to the
+    /// page only where the answer is [`FaultDone::Made`].
+    fn map(&self, page: PageRef) -> Result<FaultDone, FaultReason> {
+        let Site { mm, space, vma, va, access } = *self;
+        let new = range::leaf_for(mm, page.pfn().phys(), Level::L3, vma.prot);
+        loop {
+            let mut stock = self.stock()?;
+            let mut tree = space.ptl.lock();
+            let seen = see(mm, &tree.walk(va), access);
+            let flusher = space.flusher(mm);
+            let entry = match seen {
+                Seen::Good | Seen::TooFew => return Ok(FaultDone::Spurious),
+                Seen::Zero => tree.entry(flusher, va, Level::L3),
+                Seen::Absent(_) => tree.entry_or_table(flusher, va, Level::L3, &mut stock),
+            };
+            // Tables that were there when the stock was made may have left since: once more.
+            let Ok(entry) = entry else { continue };
+            // Walk A.6: the entry, and its mapping in the page's count.
+            match seen {
+                Seen::Zero => entry.break_live(1, |_, _| ()).flush().make(|_| new, |_, _| ()),
+                _ => entry.make(new),
+            }
+            if !mm.zero_page.is_at(page.pfn().phys()) {
+                mapcount::add(mm, page, 1);
+                mm.stats.inc(Counter::NrAnon);
+            }
+            return Ok(FaultDone::Made);
+        }
+    }
+
+    /// The tables that the address lacks.
+    fn stock(&self) -> Result<TableStock<'_>, OutOfMemory> {
+        match self.see() {
+            Seen::Absent(missing) => TableStock::new(self.mm, missing),
+            Seen::Zero | Seen::TooFew | Seen::Good => TableStock::new(self.mm, 0),
+        }
+    }
+
+    /// Gives a leaf the rights of its VMA.
+    fn raise(&self) -> FaultDone {
+        let Site { mm, space, vma, va, access } = *self;
+        let mut tree = space.ptl.lock();
+        let walk = tree.walk(va);
+        let (Seen::TooFew, Some(leaf)) = (see(mm, &walk, access), walk.leaf()) else {
+            return FaultDone::Spurious;
+        };
+        let new = range::leaf_for(mm, leaf.desc.output(leaf.level), leaf.level, vma.prot);
+        match tree.entry(space.flusher(mm), va, leaf.level) {
+            Ok(entry) => {
+                entry.relax(new);
+                FaultDone::Made
+            }
+            Err(_) => FaultDone::Spurious,
+        }
+    }
 }

@@ -93,12 +93,6 @@ impl Asids {
         self.next_space.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether a CPU runs the space with this ASID.
-    pub(super) fn is_active(&self, cell: &AsidCell) -> bool {
-        let raw = cell.raw();
-        raw != 0 && self.active.iter().any(|slot| slot.load(Ordering::SeqCst) == raw)
-    }
-
     /// An ASID under which this CPU may run the space from now on. Interrupts are masked until TTBR0 is written.
     fn acquire(&self, cell: &AsidCell, stats: &Stats) -> Asid {
         let slot = &self.active[Machine::id().index()];

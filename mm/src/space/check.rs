@@ -45,7 +45,12 @@ impl Mm {
         outcome
     }
 
-    fn check_leaf(&self, space: &AddressSpace, visit: &Visit<'_>, leaf: WalkStep) -> Result<(), Inconsistency> {
+    fn check_leaf(
+        &self,
+        space: &AddressSpace,
+        visit: &Visit<'_>,
+        leaf: WalkStep,
+    ) -> Result<(), Inconsistency> {
         let output = leaf.desc.output(leaf.level);
         let vma = space.vma_at(visit.va);
         agree("a leaf lies in a VMA", Some(output.pfn()), 1, vma.is_some().into())?;
@@ -56,14 +61,14 @@ impl Mm {
         }
         let page = page_of(output.pfn());
         let head = page.head(self.config.tails);
-        self.check_folio(space, visit, head)?;
+        self.check_folio(visit, head)?;
         let first = visit.va.raw() / PAGE_SIZE - page.pfn().offset_from(head.pfn());
         agree("the folio's space", Some(head.pfn()), space.id, head.mapping())?;
         agree("the folio's index", Some(head.pfn()), first, head.index())
     }
 
     /// The folio's counts against the leaves that map it, all of which lie in the folio's own range.
-    fn check_folio(&self, space: &AddressSpace, visit: &Visit<'_>, head: PageRef) -> Result<(), Inconsistency> {
+    fn check_folio(&self, visit: &Visit<'_>, head: PageRef) -> Result<(), Inconsistency> {
         let folio = head.pfn();
         let start = visit.va.align_down(head.order().bytes());
         let mut entries = 0;

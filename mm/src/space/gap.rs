@@ -16,7 +16,8 @@ use arch::{PageSize, VirtAddr};
 use super::{Vma, VmaSet};
 
 /// Mappings are placed below this; above it the kernel puts the stack.
-pub const MMAP_BASE: VirtAddr = VirtAddr::new(USER_END.raw() - (128 << 20)).align_down(PageSize::Size2M.bytes());
+pub const MMAP_BASE: VirtAddr =
+    VirtAddr::new(USER_END.raw() - (128 << 20)).align_down(PageSize::Size2M.bytes());
 
 /// The alignment that a mapping of this length gets.
 fn alignment(bytes: u64) -> u64 {

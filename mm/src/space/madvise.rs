@@ -26,7 +26,13 @@ impl Mm {
     /// # Errors
     /// `Unaligned`, `Length`, `Unadvisable`: EINVAL. `Hole`: a part is not mapped; the rest is done. `Busy`, `OutOfMemory`:
     /// a VMA or a block cannot be cut; what lies below is done.
-    pub fn madvise(&self, space: &AddressSpace, addr: u64, len: u64, advice: Advice) -> Result<(), MmapError> {
+    pub fn madvise(
+        &self,
+        space: &AddressSpace,
+        addr: u64,
+        len: u64,
+        advice: Advice,
+    ) -> Result<(), MmapError> {
         let start = VirtAddr::new(addr);
         if !start.is_aligned(PAGE_SIZE) {
             return Err(MmapError::Unaligned(start));

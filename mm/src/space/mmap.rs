@@ -59,8 +59,7 @@ impl Plan {
         let bytes = length(len, kind)?;
         let place = place(addr, bytes, flags, kind.granule())?;
         check_type(flags)?;
-        let commit =
-            if flags.contains(MapFlags::NORESERVE) { Commit::NoReserve } else { Commit::Account };
+        let commit = if flags.contains(MapFlags::NORESERVE) { Commit::NoReserve } else { Commit::Account };
         let growth = if flags.contains(MapFlags::GROWSDOWN) { Growth::Down } else { Growth::Fixed };
         Ok(Plan { place, bytes, prot, kind, commit, growth })
     }
@@ -157,9 +156,8 @@ impl Mm {
     /// vm.overcommit_memory 0, `__vm_enough_memory`).
     pub(super) fn check_commit(&self, vma: &Vma) -> Result<(), MmapError> {
         let pages = vma.bytes() / PAGE_SIZE;
-        let counts = vma.kind == VmaKind::Anon
-            && vma.commit == Commit::Account
-            && vma.prot.contains(Prot::WRITE);
+        let counts =
+            vma.kind == VmaKind::Anon && vma.commit == Commit::Account && vma.prot.contains(Prot::WRITE);
         if counts && pages > self.managed_pages() {
             return Err(MmapError::Overcommit(pages));
         }

@@ -48,12 +48,7 @@ impl Visit<'_> {
 }
 
 /// Visits every descriptor of `[start, end)`.
-pub(super) fn scan(
-    space: &AddressSpace,
-    start: VirtAddr,
-    end: VirtAddr,
-    mut visit: impl FnMut(Visit<'_>),
-) {
+pub(super) fn scan(space: &AddressSpace, start: VirtAddr, end: VirtAddr, mut visit: impl FnMut(Visit<'_>)) {
     let mut va = start;
     while va < end {
         let mut tree = space.ptl.lock();
