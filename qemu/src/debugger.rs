@@ -65,7 +65,10 @@ impl Debugger {
     /// [`Error::Start`], [`Error::Io`].
     pub fn attach(self, give_up: impl FnMut() -> bool) -> Result<i32, Error> {
         let mut gdb = Child::start(self.command(&[]), Group::Shared)?;
-        Ok(gdb.wait(give_up)?.map_or(128, shell_status))
+        let status = gdb.wait(give_up)?.map_or(128, shell_status);
+        // What the guest wrote last is shown before we go.
+        self.session.finish_unless(|| true)?;
+        Ok(status)
     }
 
     /// Runs gdb by itself with `more` arguments (`-batch`, `-x FILE`, `-ex COMMAND`), for at most `limit`.

@@ -44,7 +44,8 @@ fn only_in_the_listed_files() {
     assert!(no_reason.is_empty(), "in tests/source/unsafe.txt without a reason: {no_reason:#?}");
 }
 
-/// Every file of `mm` without `unsafe` forbids it, except the tables of contents above one that has it.
+/// Every file of `mm` without `unsafe` forbids it, itself or through the `mod.rs` of its folder; but for the tables
+/// of contents above a file that has it.
 #[test]
 fn mm_forbids_it_everywhere_else() {
     let permitted = permitted();
@@ -52,11 +53,19 @@ fn mm_forbids_it_everywhere_else() {
         let folder = path.trim_end_matches("mod.rs").trim_end_matches("lib.rs");
         folder.ends_with('/') && permitted.iter().any(|(listed, _)| listed.starts_with(folder))
     };
-    let bare: Vec<_> = rust_files()
-        .into_iter()
+    let files = rust_files();
+    let forbids = |file: &File| file.text.contains("#![forbid(unsafe_code)]");
+    let forbidding: BTreeSet<_> =
+        files.iter().filter(|file| forbids(file)).map(|file| file.path.as_str()).collect();
+    let through_folder = |path: &str| {
+        let folders = path.match_indices('/').map(|(at, _)| &path[..at]);
+        folders.into_iter().any(|folder| forbidding.contains(format!("{folder}/mod.rs").as_str()))
+    };
+    let bare: Vec<_> = files
+        .iter()
         .filter(|file| file.path.starts_with("mm/src/") && uses(file).is_empty() && !above_unsafe(&file.path))
-        .filter(|file| !file.text.contains("#![forbid(unsafe_code)]"))
-        .map(|file| file.path)
+        .map(|file| file.path.as_str())
+        .filter(|path| !forbidding.contains(path) && !through_folder(path))
         .collect();
     assert!(bare.is_empty(), "without #![forbid(unsafe_code)]: {bare:#?}");
 }
@@ -92,6 +101,23 @@ fn ends_statement(text: &str) -> bool {
     !comment_or_attribute && (text.is_empty() || text.ends_with([';', '{', '}', ',']))
 }
 
+/// Is the function at `line` a method of `impl Trait for Type`? What it asks of its caller, the trait says.
+fn answers_a_trait(lines: &[&str], line: usize) -> bool {
+    let indent = |text: &str| text.len() - text.trim_start().len();
+    let outer = |number: &usize| {
+        let text = lines[*number];
+        let begins = text.trim_start().trim_start_matches("unsafe ").starts_with("impl");
+        begins && indent(text) < indent(lines[line])
+    };
+    let Some(header) = (0..line).rev().find(outer) else { return false };
+    let header = lines[header..line].iter().scan(false, |ended, text| {
+        let before = *ended;
+        *ended |= text.contains('{');
+        (!before).then_some(*text)
+    });
+    header.into_iter().any(|text| text.contains(" for "))
+}
+
 /// Each `unsafe` block, impl, trait and function says why it is sound, or what it asks of its caller.
 #[test]
 fn every_use_is_explained() {
@@ -100,7 +126,9 @@ fn every_use_is_explained() {
         let lines: Vec<_> = file.text.lines().collect();
         for (line, after) in uses(&file) {
             let begins = ["{", "impl", "fn", "trait", "extern"].iter().any(|word| after.starts_with(word));
-            if begins && !is_function_pointer(&after) && !is_explained(&lines, line) {
+            let passed_over =
+                is_function_pointer(&after) || after.starts_with("fn") && answers_a_trait(&lines, line);
+            if begins && !passed_over && !is_explained(&lines, line) {
                 bare.push(format!("{}:{}: {}", file.path, line + 1, lines[line].trim()));
             }
         }
@@ -130,4 +158,11 @@ fn the_search_has_teeth() {
     assert!(!explained("let y = 1;\nlet x = unsafe { f() };"));
     assert!(!explained("// SAFETY: of another.\nlet y = 1;\nlet x = unsafe { f() };"));
     assert!(!explained("// SAFETY: of another.\n\nunsafe impl Sync for X {}"));
+    let answers = |text: &str| {
+        let lines: Vec<_> = text.lines().collect();
+        answers_a_trait(&lines, uses(&file(text)).last().map_or(0, |(line, _)| *line))
+    };
+    assert!(answers("unsafe impl<T> Alloc\n    for X<T>\n{\n    unsafe fn a() {}\n}"));
+    assert!(!answers("impl X {\n    fn for_each() {}\n    unsafe fn a() {}\n}"));
+    assert!(!answers("impl Y for X {\n}\nunsafe fn a() {}"));
 }
