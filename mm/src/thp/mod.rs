@@ -35,6 +35,7 @@
 //! | [`reservation`] | reserve, take a page, give it back, release |
 //! | [`reclaim`] | release under memory pressure |
 //! | [`promoter`] | the queue of `kpromoted`, and its body |
+//! | `turnstile` | where faults sleep for a page that another has in hand |
 //! | [`promote`] | 512 page entries become one block, in place |
 //! | [`huge`] | a block at the first fault |
 //! | [`split`] | one block becomes 512 page entries |
@@ -51,6 +52,7 @@ pub mod reservation;
 pub mod settings;
 pub mod split;
 pub mod table;
+mod turnstile;
 
 pub use huge::{HugeFault, NoHugePage, huge_fault};
 pub use policy::Backing;
@@ -61,12 +63,14 @@ use crate::config::MmConfig;
 use promoter::Promoter;
 use settings::Settings;
 use table::Table;
+use turnstile::Turnstile;
 
 /// All state of this room.
 pub struct Thp {
     settings: Settings,
     table: Table,
     promoter: Promoter,
+    turnstile: Turnstile,
 }
 
 impl Thp {
@@ -77,6 +81,7 @@ impl Thp {
             settings: Settings::new(config.thp, config.promotion_threshold),
             table: Table::new(),
             promoter: Promoter::new(),
+            turnstile: Turnstile::new(),
         }
     }
 }

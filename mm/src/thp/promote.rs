@@ -86,6 +86,7 @@ pub fn promote_range(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), 
             reservation::release_key(mm, claim.key);
         }
     }
+    mm.thp.turnstile.wake(mm);
     result
 }
 

@@ -8,8 +8,8 @@
 //!                                                            used ones go on as single pages
 //! ```
 //! A bit of the popmap is set when a fault *takes* the page, before the entry is made, so that no other fault takes it
-//! too. From then on the page's second reference is the fault's, and then the entry's. A fault that does not make the
-//! entry gives the page back ([`untake`]).
+//! too: others sleep until it is settled. From then on the page's second reference is the fault's, and then the
+//! entry's. The fault settles it: [`made`] after the entry, or [`untake`].
 //!
 //! | who | when | what |
 //! |---|---|---|
@@ -25,9 +25,11 @@ use arch::pte::Kind;
 use arch::{Desc, Level, Machine, Order, PageSize, PhysMem, VirtAddr};
 
 use super::popmap::PAGES;
+use super::promoter;
 use super::record::{Key, Queued, Record};
 use super::table::{BUCKETS, Bucket, Unlinked};
 use crate::Mm;
+use crate::kalloc::KArc;
 use crate::page::{LastRef, PageKind, PageRef};
 use crate::pgtable::Missing;
 use crate::space::AddressSpace;
@@ -55,18 +57,17 @@ impl Default for SpaceReservations {
 
 /// Whether the range is ripe for promotion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use = "a full range must be submitted to the promoter"]
+#[must_use = "a full range must be submitted to the promoter, which `made` does"]
 pub enum Populated {
     /// Fewer pages are populated than `promotion_threshold` asks for, or the promoter knows already.
     More,
-    /// With this page the threshold is reached, or was before and the promoter does not know (any more). After
-    /// the entry is made, [`super::promoter::submit`] the range.
+    /// With this page the threshold is reached, or was before and the promoter does not know (any more).
     Full,
 }
 
 /// A page taken from a reservation: zeroed, kind [`PageKind::Anon`], with its space and index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use = "the page goes into an entry, or back by untake"]
+#[must_use = "the page goes into an entry, and then `made` is called, or back by `untake`"]
 pub struct Taken {
     /// The page. One reference, the future entry's, is the caller's.
     pub page: PageRef,
@@ -80,47 +81,61 @@ pub struct Taken {
 pub enum Take {
     /// Here it is.
     Page(Taken),
-    /// Another thread has taken this very page and not made the entry yet, or a promotion is filling it. Let the
-    /// access fault again.
-    Busy,
+    /// Another thread has resolved the fault meanwhile: look at the entry again.
+    Raced,
     /// There is no reservation, and none could be made: a small page instead.
     Small,
 }
 
 // Walk A.5: page i of the block for page i of the range.
 /// Takes the page for `va` from the range's reservation; makes the reservation where there is none, a block is free,
-/// and nothing else is mapped in the range. The policy answered [`super::Backing::Reserve`] for `va`. The caller
-/// holds M for reading and no spinlock.
+/// and nothing else is mapped in the range. The policy answered [`super::Backing::Reserve`] for `va`. Sleeps while
+/// another fault, or a promotion, has that very page in hand. The caller holds M for reading and no spinlock.
 pub fn take(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Take {
     let key = Key::new(space, va);
     let index = va.index(Level::L3);
-    if let Some(taken) = take_existing(mm, key, index) {
-        return taken;
-    }
-    if range_in_use(mm, space, key) {
-        return Take::Small;
-    }
-    match reserve(mm, space, key) {
-        Ok(()) => take_existing(mm, key, index).unwrap_or(Take::Small),
-        Err(NoBlock) => Take::Small,
+    loop {
+        match take_existing(mm, key, index) {
+            Existing::Taken(taken) => return Take::Page(taken),
+            Existing::Busy => match wait(mm, space, key, index) {
+                Awaited::Entry => return Take::Raced,
+                Awaited::Page => continue,
+            },
+            Existing::None => {}
+        }
+        match backing_of(mm, space, key) {
+            RangeUse::Empty => {}
+            RangeUse::Pages => return Take::Small,
+            RangeUse::Block => return Take::Raced,
+        }
+        if reserve(mm, space, key).is_err() {
+            return Take::Small;
+        }
     }
 }
 
-/// Takes page `index`, if there is a reservation. The page is zeroed after R is let go: the bit that is set by then
-/// makes it the caller's.
-fn take_existing(mm: &Mm, key: Key, index: usize) -> Option<Take> {
+/// What came of the look for a reservation.
+enum Existing {
+    Taken(Taken),
+    Busy,
+    None,
+}
+
+/// Takes page `index`, if there is a reservation and nobody has it. The page is zeroed after R is let go: the bit that
+/// is set by then makes it the caller's.
+fn take_existing(mm: &Mm, key: Key, index: usize) -> Existing {
     let taken = {
         let bucket = mm.thp.table.lock(key);
-        let record = bucket.find(key)?;
+        let Some(record) = bucket.find(key) else { return Existing::None };
         if record.popmap().contains(index) {
-            return Some(Take::Busy);
+            return Existing::Busy;
         }
         let page = record.populate(index);
         Taken { page, populated: populated(mm, record) }
     };
     mm.stats.sub(Counter::NrThpReserved, 1);
     Machine::zero(taken.page.pfn().phys(), PAGE_SIZE);
-    Some(Take::Page(taken))
+    Existing::Taken(taken)
 }
 
 fn populated(mm: &Mm, record: Record) -> Populated {
@@ -128,28 +143,68 @@ fn populated(mm: &Mm, record: Record) -> Populated {
     if reached && record.queued() == Queued::No { Populated::Full } else { Populated::More }
 }
 
-/// Whether the range has a block or any page mapped, the page of zeros aside: then a reservation could not be
-/// promoted.
-fn range_in_use(mm: &Mm, space: &AddressSpace, key: Key) -> bool {
+/// What a range has in its tables, the page of zeros aside.
+enum RangeUse {
+    Empty,
+    Pages,
+    Block,
+}
+
+/// What the range has. Once it has a page that is not its reservation's, a reservation could not be promoted.
+fn backing_of(mm: &Mm, space: &AddressSpace, key: Key) -> RangeUse {
     let mut tree = space.ptl.lock();
-    match tree.entry(space.flusher(mm), key.range, Level::L2) {
-        Err(Missing::Table(_)) => false,
-        Err(Missing::Leaf(..) | Missing::Stock) => true,
-        Ok(entry) => match entry.desc().kind(Level::L2) {
-            Kind::Invalid => false,
-            Kind::Block | Kind::Page => true,
-            Kind::Table => {
-                let table = entry.desc().output(Level::L2);
-                let slots = (0..ENTRIES_PER_TABLE as u64).map(|n| Machine::read_desc(table.add(8 * n)));
-                slots.into_iter().any(|desc| maps_a_page(mm, desc))
-            }
-        },
+    let desc = match tree.entry(space.flusher(mm), key.range, Level::L2) {
+        Err(Missing::Leaf(..)) => return RangeUse::Block,
+        Err(Missing::Table(_) | Missing::Stock) => return RangeUse::Empty,
+        Ok(entry) => entry.desc(),
+    };
+    match desc.kind(Level::L2) {
+        Kind::Invalid => RangeUse::Empty,
+        Kind::Block | Kind::Page => RangeUse::Block,
+        Kind::Table => {
+            let slot = |n| desc.output(Level::L2).add(8 * n);
+            let mut entries = (0..ENTRIES_PER_TABLE as u64).map(|n| Machine::read_desc(slot(n)));
+            let used = entries.any(|desc| maps_a_page(mm, desc));
+            if used { RangeUse::Pages } else { RangeUse::Empty }
+        }
     }
 }
 
 /// Whether a level-3 descriptor maps a page other than that of zeros.
 pub(super) fn maps_a_page(mm: &Mm, desc: Desc) -> bool {
     desc.is_leaf(Level::L3) && !mm.zero_page.is_at(desc.output(Level::L3))
+}
+
+/// What a thread waited for.
+enum Awaited {
+    /// The address has its entry.
+    Entry,
+    /// The page is free again, or the reservation is gone.
+    Page,
+}
+
+/// Sleeps until the page that another thread has in hand is mapped or given back.
+fn wait(mm: &Mm, space: &AddressSpace, key: Key, index: usize) -> Awaited {
+    let turnstile = &mm.thp.turnstile;
+    turnstile.wait(mm, || {
+        let mapped = space.ptl.lock().walk(key.va(index)).leaf();
+        if mapped.is_some_and(|leaf| leaf.level != Level::L3 || maps_a_page(mm, leaf.desc)) {
+            return Some(Awaited::Entry);
+        }
+        let bucket = mm.thp.table.lock(key);
+        let busy = bucket.find(key).is_some_and(|record| record.popmap().contains(index));
+        (!busy).then_some(Awaited::Page)
+    })
+}
+
+/// The entry of a page that [`take`] gave for `va` has been made: wakes those who wait for that, and submits the range
+/// where it is full. The caller holds no spinlock.
+pub fn made(mm: &Mm, space: &KArc<AddressSpace>, taken: Taken, va: VirtAddr) {
+    mm.thp.turnstile.wake(mm);
+    match taken.populated {
+        Populated::Full => promoter::submit(mm, space, va),
+        Populated::More => {}
+    }
 }
 
 /// There is no free block of 2 MiB.
@@ -197,6 +252,7 @@ pub fn untake(mm: &Mm, space: &AddressSpace, taken: Taken, va: VirtAddr) {
     mm.stats.add(Counter::NrThpReserved, 1);
     let empty = map.is_empty().then(|| bucket.unlink(record));
     drop(bucket);
+    mm.thp.turnstile.wake(mm);
     if let Some(empty) = empty {
         release(mm, empty);
     }
@@ -255,5 +311,6 @@ fn release(mm: &Mm, unlinked: Unlinked) -> u64 {
     mm.stats.inc(Counter::ThpResReleased);
     mm.stats.sub(Counter::NrThpReserved, unused);
     (0..PAGES).for_each(|i| mm.put_folio(record.page(i)));
+    mm.thp.turnstile.wake(mm);
     unused
 }
