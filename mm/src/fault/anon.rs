@@ -88,7 +88,7 @@ impl Site<'_> {
             Backing::Small => self.small(),
             Backing::Reserve => match reservation::take(mm, space, va) {
                 Take::Page(taken) => self.reserved(taken),
-                Take::Busy => Ok(FaultDone::Spurious),
+                Take::Raced => Ok(FaultDone::Spurious),
                 Take::Small => self.small(),
             },
             Backing::Huge => match thp::huge_fault(mm, space, vma, va) {
