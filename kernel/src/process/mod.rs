@@ -25,6 +25,8 @@ pub mod trap;
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use arch::aarch64::context;
+use arch::aarch64::vectors::TrapFrame;
 use arch::contract::Cpu;
 use arch::{Machine, VirtAddr};
 use arrayvec::ArrayString;
@@ -92,7 +94,7 @@ pub fn run_current() {
     if let Some(process) = sched::current_process() {
         let (entry, stack) = (process.entry, process.stack);
         drop(process);
-        arch::aarch64::frame::start_user(entry, stack);
+        context::enter_user(&TrapFrame::user(entry.raw(), stack.raw()));
     }
 }
 

@@ -1,13 +1,12 @@
 //! What an exception of a process leads to. All of these are called on the thread's own kernel stack, with
-//! interrupts masked, and return so.
+//! interrupts open.
 #![forbid(unsafe_code)]
 
 use core::fmt;
 use core::sync::atomic::Ordering;
 
-use arch::Machine;
-use arch::aarch64::frame::TrapFrame;
-use arch::contract::{Cpu, Privilege};
+use arch::aarch64::vectors::TrapFrame;
+use arch::contract::Privilege;
 use mm::fault::{self, FaultInfo};
 use mm::kalloc::KArc;
 
@@ -25,21 +24,13 @@ pub enum Resolved {
     No,
 }
 
-/// Runs `f` with interrupts enabled.
-fn interruptible<R>(f: impl FnOnce() -> R) -> R {
-    arch::aarch64::enable_irqs();
-    let result = f();
-    let _ = Machine::mask_irqs();
-    result
-}
-
 /// An SVC of EL0.
 pub fn syscall(frame: &mut TrapFrame) {
     let Some(process) = sched::current_process() else { return };
     let number = frame.x[8];
     let args = [frame.x[0], frame.x[1], frame.x[2], frame.x[3], frame.x[4], frame.x[5]];
     process.syscalls.fetch_add(1, Ordering::Relaxed);
-    let result = interruptible(|| syscall::perform(process, &Call { number, args }));
+    let result = syscall::perform(process, &Call { number, args });
     frame.x[0] = result.cast_unsigned();
 }
 
@@ -47,7 +38,7 @@ pub fn syscall(frame: &mut TrapFrame) {
 /// resolved is killed, and this does not return.
 pub fn user_fault(frame: &TrapFrame, info: &FaultInfo) -> Resolved {
     let Some(process) = sched::current_process() else { return Resolved::No };
-    let error = match interruptible(|| the_mm().handle_mm_fault(process.space(), info)) {
+    let error = match the_mm().handle_mm_fault(process.space(), info) {
         Ok(_) => return Resolved::Yes,
         Err(error) => error,
     };
@@ -71,7 +62,6 @@ pub fn user_exception(frame: &TrapFrame, signal: Signal, what: &dyn fmt::Display
 }
 
 fn kill(process: KArc<Process>, signal: Signal, frame: &TrapFrame, why: &dyn fmt::Display) -> ! {
-    arch::aarch64::enable_irqs();
     let (pid, name) = (process.pid, process.name);
     println!("process {pid} ({name}): {signal} at pc {:#x}: {why}", frame.elr);
     leave(process, ExitStatus::Killed(signal))

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use arch::Machine;
-use arch::aarch64::fp;
+use arch::aarch64::fpsimd::{self, FpState};
 use arch::contract::Cpu;
 
 use super::table::TABLE;
@@ -14,16 +14,16 @@ use super::thread::Thread;
 pub fn fp_trap() {
     let irq = Machine::mask_irqs();
     if let Some(thread) = TABLE.lock().running_thread() {
-        fp::enable_el0();
-        fp::restore(thread.fp.get_or_insert_default());
+        thread.fp.get_or_insert(FpState::ZERO).load();
+        fpsimd::open_el0();
     }
     Machine::restore_irqs(irq);
 }
 
 /// The thread leaves its CPU: saves what it used in this turn.
 pub(super) fn leave(thread: &mut Thread) {
-    if fp::el0_enabled() {
-        fp::save(thread.fp.get_or_insert_default());
-        fp::disable_el0();
+    if fpsimd::is_open() {
+        thread.fp.get_or_insert(FpState::ZERO).save();
+        fpsimd::trap_el0();
     }
 }

@@ -4,12 +4,12 @@
 use core::fmt;
 
 use arch::VirtAddr;
-use arch::aarch64::context::Context;
+use arch::aarch64::percpu::STACK_PAGES;
 use mm::kalloc::KArc;
 
-use super::switch::{first_steps, kick, reschedule, stack_top};
+use super::switch::{begin, kick, reschedule};
 use super::table::TABLE;
-use super::thread::{Body, MAX_THREADS, STACK_PAGES, State, Thread, ThreadId};
+use super::thread::{Body, MAX_THREADS, State, Thread, ThreadId};
 use crate::the_mm;
 use crate::process::Process;
 
@@ -62,7 +62,7 @@ fn start(name: &'static str, body: Body, process: Option<KArc<Process>>) -> Resu
         name,
         body,
         stack: Some(stack),
-        context: Context::new(stack_top(stack), first_steps, 0),
+        context: begin(stack),
         process,
         fp: None,
         ticks: 0,

@@ -4,7 +4,8 @@
 //! on its own guard, for every thread that waits for a CPU has left through here. A thread that runs for the first
 //! time has no guard, and releases what was handed over.
 
-use arch::aarch64::context;
+use arch::aarch64::context::{self, Context};
+use arch::aarch64::percpu::STACK_BYTES;
 use arch::contract::{Cpu, CpuId};
 use arch::{Machine, VirtAddr};
 
@@ -82,12 +83,13 @@ pub(super) fn reschedule(leave: impl FnOnce(&mut Table)) {
     if let Some((from, to)) = table.choose() {
         fp::leave(&mut table.threads[usize::from(from)]);
         let from = &raw mut table.threads[usize::from(from)].context;
-        let to = &raw const table.threads[usize::from(to)].context;
+        let to = table.threads[usize::from(to)].context;
         // SAFETY: `context::switch` asks for
         // 1. masked interrupts: `irq` above;
-        // 2. a `from` that is this thread's own, and a `to` that was saved by a switch or made by `Context::new`
-        //    for a live stack: `choose` gives only threads that wait for a CPU, and both slots are in the table,
-        //    which is static and locked until the other side releases it.
+        // 2. a `from` that is writable and this thread's: its slot in the table, which is static and stays locked
+        //    until the other side releases it;
+        // 3. a `to` that nobody has gone on with: `choose` gives a thread that waits for a CPU, and no other CPU
+        //    can choose it, as it is marked running; its stack is freed only after its end.
         unsafe { context::switch(from, to) };
     }
     drop(table);
@@ -105,13 +107,13 @@ fn finish() {
 }
 
 /// Where a new thread begins, on its own stack.
-pub(super) extern "C" fn first_steps(_: usize) -> ! {
+extern "C" fn first_steps(_: usize) -> ! {
     // SAFETY: `release_handed_over` asks that this CPU holds the lock and that no guard for it will be dropped here:
     // `reschedule` took it on this CPU, and its guard stays on the stack of the thread that left.
     unsafe { TABLE.release_handed_over() };
     finish();
     let body = TABLE.lock().running_thread().map_or(Body::Idle, |thread| thread.body);
-    arch::aarch64::enable_irqs();
+    Machine::unmask_irqs();
     match body {
         Body::Kernel(run) => run(the_mm()),
         Body::User => crate::process::run_current(),
@@ -120,7 +122,9 @@ pub(super) extern "C" fn first_steps(_: usize) -> ! {
     life::exit()
 }
 
-/// The top of a stack whose lowest usable address is `base`.
-pub(super) fn stack_top(base: VirtAddr) -> VirtAddr {
-    base.add(super::STACK_PAGES * arch::addr::PAGE_SIZE)
+/// A thread that has not run yet, on the stack whose lowest usable address is `base`.
+pub(super) fn begin(base: VirtAddr) -> Context {
+    // SAFETY: `Context::new` asks for the aligned end of a mapped stack that nobody else uses: `base` is a fresh one from
+    // `Mm::alloc_stack`, of this size.
+    unsafe { Context::new(base.add(STACK_BYTES), first_steps, 0) }
 }

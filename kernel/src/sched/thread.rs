@@ -3,7 +3,7 @@
 
 use arch::VirtAddr;
 use arch::aarch64::context::Context;
-use arch::aarch64::fp::FpState;
+use arch::aarch64::fpsimd::FpState;
 use arch::contract::CpuId;
 use mm::Mm;
 use mm::kalloc::KArc;
@@ -12,8 +12,6 @@ use crate::process::Process;
 
 /// Threads that can exist at a time, the idle threads among them.
 pub const MAX_THREADS: usize = 256;
-/// Pages of a kernel stack: 32 KiB.
-pub const STACK_PAGES: u64 = 8;
 
 /// A slot of the table, and which of its tenants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,7 +84,7 @@ impl Thread {
         name: "",
         body: Body::Idle,
         stack: None,
-        context: Context::EMPTY,
+        context: Context::NONE,
         process: None,
         fp: None,
         ticks: 0,
