@@ -15,6 +15,8 @@
 //! | [`layout`] | the kernel's half of the virtual address space |
 //! | [`contract`] | the interface of both backends |
 //! | [`conformance`] | checks of the contract that run on both |
+//! | [`esr`] | what an exception syndrome says; pure |
+//! | [`tlbi_operand`] | operands of the TLBI instructions; pure |
 //! | [`sync`] | locks whose order is checked |
 //! | `aarch64` / `model` | the machine, and its model |
 #![cfg_attr(target_os = "none", no_std)]
@@ -24,10 +26,12 @@ pub mod addr;
 pub mod bbm;
 pub mod conformance;
 pub mod contract;
+pub mod esr;
 pub mod features;
 pub mod layout;
 pub mod pte;
 pub mod sync;
+pub mod tlbi_operand;
 
 #[cfg(target_os = "none")]
 pub mod aarch64;

@@ -1,97 +1,43 @@
-//! stub
-use crate::addr::*;
-use crate::contract::*;
-use crate::features::*;
-use crate::pte::*;
-/// m
-#[derive(Debug)]
+//! The machine: aarch64 at EL1, one stage of translation, GICv3, the virtual timer, PSCI.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`boot`] | image header, entry of the first and of every further CPU, early tables, MMU on |
+//! | `el2` | the way from EL2 down to EL1 |
+//! | [`image`] | where the parts of the image stand |
+//! | [`vectors`] | the sixteen vectors, the trap frame, stack overflow |
+//! | [`trap`] | from a vector to the kernel's handlers |
+//! | [`context`] | switching stacks, entering EL0 |
+//! | [`fpsimd`] | the FP and SIMD registers of EL0 |
+//! | [`percpu`] | the block of each CPU, kernel stacks |
+//! | `phys` `mmu` `cpu` `uaccess` `probe` | the contract |
+//! | [`tlb`] | every TLBI instruction |
+//! | [`gic`] [`timer`] [`psci`] [`semihost`] | devices and firmware |
+//!
+//! `unsafe` stands where the machine itself is touched: instructions, registers, linker symbols, memory by
+//! address.
+
+pub mod boot;
+pub mod context;
+mod cpu;
+mod el2;
+pub mod fpsimd;
+pub mod gic;
+pub mod image;
+mod mmu;
+pub mod percpu;
+mod phys;
+mod probe;
+pub mod psci;
+pub mod semihost;
+pub mod timer;
+pub mod tlb;
+pub mod trap;
+mod uaccess;
+pub mod vectors;
+
+pub use probe::probe;
+
+/// The backend of the contract that runs on aarch64.
+#[derive(Clone, Copy, Debug)]
 pub struct Machine;
-impl PhysMem for Machine {
-    fn read_desc(_: PhysAddr) -> Desc {
-        todo!()
-    }
-    fn write_desc(_: PhysAddr, _: Desc) {
-        todo!()
-    }
-    fn cas_desc(_: PhysAddr, _: Desc, _: Desc) -> Result<(), Desc> {
-        todo!()
-    }
-    fn zero(_: PhysAddr, _: u64) {
-        todo!()
-    }
-    fn copy(_: PhysAddr, _: PhysAddr, _: u64) {
-        todo!()
-    }
-    fn equal(_: PhysAddr, _: PhysAddr, _: u64) -> bool {
-        todo!()
-    }
-    fn read_bytes(_: PhysAddr, _: &mut [u8]) {
-        todo!()
-    }
-    fn write_bytes(_: PhysAddr, _: &[u8]) {
-        todo!()
-    }
-    fn sync_icache(_: PhysAddr, _: u64) {
-        todo!()
-    }
-}
-impl Mmu for Machine {
-    fn features() -> Features {
-        todo!()
-    }
-    fn hw_dirty() -> HwDirty {
-        todo!()
-    }
-    fn kernel_root() -> PhysAddr {
-        todo!()
-    }
-    fn set_kernel_root(_: PhysAddr) {
-        todo!()
-    }
-    fn user_root() -> Option<(PhysAddr, Asid)> {
-        todo!()
-    }
-    fn set_user_root(_: Option<(PhysAddr, Asid)>) {
-        todo!()
-    }
-    fn tlbi(_: Tlbi, _: FlushScope) {
-        todo!()
-    }
-    fn dsb(_: Dsb) {
-        todo!()
-    }
-    fn isb() {
-        todo!()
-    }
-    fn kernel_access(_: VirtAddr, _: Access) -> *mut u8 {
-        todo!()
-    }
-    fn translate(_: VirtAddr, _: Access, _: Privilege) -> Result<PhysAddr, FaultStatus> {
-        todo!()
-    }
-}
-impl Cpu for Machine {
-    fn id() -> CpuId {
-        todo!()
-    }
-    fn mask_irqs() -> IrqState {
-        todo!()
-    }
-    fn restore_irqs(_: IrqState) {
-        todo!()
-    }
-    fn relax() {
-        todo!()
-    }
-    fn interleave() {
-        todo!()
-    }
-}
-impl UserMem for Machine {
-    fn copy_from_user(_: &mut [u8], _: VirtAddr) -> Result<(), UserFault> {
-        todo!()
-    }
-    fn copy_to_user(_: VirtAddr, _: &[u8]) -> Result<(), UserFault> {
-        todo!()
-    }
-}

@@ -1,0 +1,151 @@
+//! Translation: roots, barriers, and what the walker says.
+
+use core::arch::asm;
+
+use aarch64_cpu::registers::{PAR_EL1, Readable, TTBR0_EL1, TTBR1_EL1, Writeable};
+use spin::Once;
+
+use super::{Machine, boot, image, probe, tlb};
+use crate::addr::{Asid, Level, PhysAddr, VirtAddr};
+use crate::contract::{Access, Cpu, Dsb, FaultStatus, FlushScope, Mmu, PhysMem, Privilege, Tlbi};
+use crate::esr;
+use crate::features::Features;
+use crate::layout::IMAGE_BASE;
+use crate::pte::{HwDirty, Kind, PteFlags};
+
+/// What the first CPU offers. A CPU that offers less is not started, so this is what all offer.
+static FEATURES: Once<Features> = Once::new();
+
+/// BADDR of TTBR0_EL1 and TTBR1_EL1; bit 0 is CnP, bits 63..48 the ASID.
+const ROOT: u64 = 0x0000_ffff_ffff_fffe;
+
+impl Mmu for Machine {
+    fn features() -> Features {
+        *FEATURES.call_once(probe::probe)
+    }
+
+    /// TCR_EL1.HD is never set.
+    fn hw_dirty() -> HwDirty {
+        HwDirty::Disabled
+    }
+
+    fn kernel_root() -> PhysAddr {
+        PhysAddr::new(TTBR1_EL1.get() & ROOT)
+    }
+
+    fn set_kernel_root(root: PhysAddr) {
+        unsafe extern "C" {
+            fn replace_kernel_root(root: u64, identity: u64, empty: u64, phys_minus_virt: u64);
+        }
+        let phys_minus_virt = image::loaded_at().raw().wrapping_sub(IMAGE_BASE.raw());
+        let irqs = Self::mask_irqs();
+        // SAFETY: the routine stands in `.idmap.text`, which the identity root maps, touches no memory while
+        // TTBR1 is empty, and returns with TTBR0 as it was. That the new root maps what this CPU executes and
+        // stands on is the caller's promise (contract).
+        unsafe {
+            replace_kernel_root(
+                root.raw(),
+                boot::identity_root().raw(),
+                boot::empty_root().raw(),
+                phys_minus_virt,
+            );
+        }
+        Self::restore_irqs(irqs);
+    }
+
+    fn user_root() -> Option<(PhysAddr, Asid)> {
+        let ttbr = TTBR0_EL1.get();
+        let root = PhysAddr::new(ttbr & ROOT);
+        (root != boot::empty_root()).then(|| (root, Asid::new((ttbr >> 48) as u16)))
+    }
+
+    fn set_user_root(root: Option<(PhysAddr, Asid)>) {
+        let (table, asid) = root.unwrap_or((boot::empty_root(), Asid::NONE));
+        // TCR_EL1.A1 is clear: root and ASID change in one write (D8.14.1).
+        TTBR0_EL1.set(table.raw() | u64::from(asid.raw()) << 48);
+        Self::isb();
+    }
+
+    fn tlbi(op: Tlbi, scope: FlushScope) {
+        tlb::issue(op, scope);
+    }
+
+    fn dsb(barrier: Dsb) {
+        // SAFETY: barriers; memory is clobbered, so the compiler moves no access across.
+        unsafe {
+            match barrier {
+                Dsb::IshSt => asm!("dsb ishst", options(nostack, preserves_flags)),
+                Dsb::Ish => asm!("dsb ish", options(nostack, preserves_flags)),
+                Dsb::Nsh => asm!("dsb nsh", options(nostack, preserves_flags)),
+            }
+        }
+    }
+
+    fn isb() {
+        // SAFETY: a barrier; memory is clobbered.
+        unsafe { asm!("isb", options(nostack, preserves_flags)) };
+    }
+
+    #[inline(always)]
+    fn kernel_access(va: VirtAddr, _access: Access) -> *mut u8 {
+        core::ptr::with_exposed_provenance_mut(va.raw() as usize)
+    }
+
+    /// AT has no form for instruction fetches: the walker says whether there is a translation, and the leaf
+    /// whether it may be executed.
+    fn translate(va: VirtAddr, access: Access, privilege: Privilege) -> Result<PhysAddr, FaultStatus> {
+        let pa = address_translate(va, access, privilege)?;
+        if access == Access::Execute {
+            check_execute(va, privilege)?;
+        }
+        Ok(pa)
+    }
+}
+
+macro_rules! at {
+    ($operation:literal, $va:expr) => {
+        // SAFETY: AT changes PAR_EL1 alone.
+        unsafe { asm!(concat!("at ", $operation, ", {}"), "isb", in(reg) $va, options(nostack, preserves_flags)) }
+    };
+}
+
+/// AT, then PAR_EL1: bit 0 tells a fault, whose status stands in bits 6..1; otherwise bits 47..12 are the
+/// output address.
+fn address_translate(va: VirtAddr, access: Access, privilege: Privilege) -> Result<PhysAddr, FaultStatus> {
+    let irqs = Machine::mask_irqs();
+    match (privilege, access) {
+        (Privilege::Kernel, Access::Read | Access::Execute) => at!("s1e1r", va.raw()),
+        (Privilege::Kernel, Access::Write) => at!("s1e1w", va.raw()),
+        (Privilege::User, Access::Read | Access::Execute) => at!("s1e0r", va.raw()),
+        (Privilege::User, Access::Write) => at!("s1e0w", va.raw()),
+    }
+    let par = PAR_EL1.get();
+    Machine::restore_irqs(irqs);
+    if par & 1 != 0 {
+        return Err(esr::fault_status((par >> 1 & 0x3f) as u8));
+    }
+    Ok(PhysAddr::new((par & 0x0000_ffff_ffff_f000) | (va.raw() & 0xfff)))
+}
+
+/// Whether the leaf that translates `va` lets `privilege` fetch: XN bits, WXN, and for EL1 nothing that EL0 may
+/// write (D8.4.1.2).
+fn check_execute(va: VirtAddr, privilege: Privilege) -> Result<(), FaultStatus> {
+    let root = if va.is_kernel() { TTBR1_EL1.get() } else { TTBR0_EL1.get() };
+    let mut table = PhysAddr::new(root & ROOT);
+    for level in Level::ALL {
+        let desc = Machine::read_desc(table.add(va.index(level) as u64 * 8));
+        match desc.kind(level) {
+            Kind::Table => table = desc.output(level),
+            Kind::Invalid => return Err(FaultStatus::Translation(level)),
+            Kind::Block | Kind::Page => {
+                let writable = !desc.flags(level).contains(PteFlags::READ_ONLY);
+                let allowed = match privilege {
+                    Privilege::Kernel => desc.kernel_exec(),
+                    Privilege::User => desc.user_exec() && desc.flags(level).contains(PteFlags::USER),
+                };
+                return if allowed && !writable { Ok(()) } else { Err(FaultStatus::Permission(level)) };
+            }
+        }
+    }
+    Err(FaultStatus::Translation(Level::L3))
+}

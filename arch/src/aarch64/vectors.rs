@@ -1,0 +1,273 @@
+//! The sixteen vectors and the frame that each of them makes.
+//!
+//! Before a vector stores anything it looks at the one bit of SP that tells an overflow
+//! ([`super::percpu`]); a stack that has run over is left alone, and the frame is made on this CPU's emergency stack.
+//!
+//! The frame ends in a frame record (x29, interrupted address), and x29 points to it: a backtrace by frame
+//! pointers walks through an exception as through a call.
+
+use core::arch::global_asm;
+use core::fmt;
+
+use aarch64_cpu::registers::{VBAR_EL1, Writeable};
+
+use super::Machine;
+use super::percpu::{EMERGENCY_TOP, STACK_SHIFT};
+use super::trap;
+use crate::contract::Mmu;
+
+/// The registers of whatever was interrupted. Changing them changes what the return goes back to.
+#[repr(C, align(16))]
+#[derive(Clone, Copy, Debug)]
+pub struct TrapFrame {
+    /// x0 to x30.
+    pub x: [u64; 31],
+    /// The stack pointer: SP_EL0 where EL0 was interrupted.
+    pub sp: u64,
+    /// ELR_EL1: where the return goes.
+    pub elr: u64,
+    /// SPSR_EL1: the state it goes back to.
+    pub spsr: u64,
+    /// ESR_EL1.
+    pub esr: u64,
+    /// FAR_EL1.
+    pub far: u64,
+    record: [u64; 2],
+}
+
+const FRAME_BYTES: usize = size_of::<TrapFrame>();
+const _: () = assert!(FRAME_BYTES == 304);
+
+impl TrapFrame {
+    /// The frame of a thread that enters EL0 at `entry` with `sp`, all other registers zero, interrupts open.
+    #[must_use]
+    pub const fn user(entry: u64, sp: u64) -> Self {
+        TrapFrame { x: [0; 31], sp, elr: entry, spsr: 0, esr: 0, far: 0, record: [0; 2] }
+    }
+
+    /// Whether EL0 was interrupted.
+    #[must_use]
+    pub const fn from_user(&self) -> bool {
+        self.spsr & 0b1111 == 0
+    }
+
+    /// Where the frame record stands that continues the chain of frame pointers at the interrupted code.
+    #[must_use]
+    pub fn record(&self) -> usize {
+        self.record.as_ptr().addr()
+    }
+
+    /// Whether interrupts were open.
+    #[must_use]
+    pub const fn irqs_were_open(&self) -> bool {
+        self.spsr & 1 << 7 == 0
+    }
+}
+
+impl fmt::Display for TrapFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  pc  {:#018x}  sp  {:#018x}  pstate {:#010x}", self.elr, self.sp, self.spsr)?;
+        writeln!(f, "  esr {:#018x}  far {:#018x}", self.esr, self.far)?;
+        for (row, group) in self.x.chunks(4).enumerate() {
+            for (column, value) in group.iter().enumerate() {
+                write!(f, "  x{:<2} {value:#018x}", row * 4 + column)?;
+            }
+            if row < 7 {
+                writeln!(f)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which vector was taken: its index in the table (Arm ARM D1.3.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Vector(u64);
+
+impl Vector {
+    /// EL1 with SP_EL1, synchronous.
+    pub const KERNEL_SYNC: Vector = Vector(4);
+    /// EL1 with SP_EL1, IRQ.
+    pub const KERNEL_IRQ: Vector = Vector(5);
+    /// EL0, synchronous.
+    pub const USER_SYNC: Vector = Vector(8);
+    /// EL0, IRQ.
+    pub const USER_IRQ: Vector = Vector(9);
+}
+
+impl fmt::Display for Vector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = ["EL1 with SP_EL0", "EL1", "EL0", "EL0 in AArch32"][(self.0 >> 2 & 3) as usize];
+        let what = ["synchronous exception", "IRQ", "FIQ", "SError"][(self.0 & 3) as usize];
+        write!(f, "{what} from {from}")
+    }
+}
+
+/// Makes this CPU use the vectors below.
+pub(super) fn install() {
+    unsafe extern "C" {
+        static quire_vectors: u8;
+    }
+    VBAR_EL1.set((&raw const quire_vectors).addr() as u64);
+    Machine::isb();
+}
+
+extern "C" fn enter(frame: &mut TrapFrame, vector: u64) {
+    trap::dispatch(frame, Vector(vector));
+}
+
+extern "C" fn overflow(frame: &mut TrapFrame, vector: u64) -> ! {
+    trap::stack_overflow(frame, Vector(vector))
+}
+
+global_asm!(
+    r#"
+    .section .text.vectors, "ax"
+
+// Registers into the frame at sp. x0 to x30 are free afterwards.
+    .macro  save_registers
+    stp     x0, x1, [sp, #0]
+    stp     x2, x3, [sp, #16]
+    stp     x4, x5, [sp, #32]
+    stp     x6, x7, [sp, #48]
+    stp     x8, x9, [sp, #64]
+    stp     x10, x11, [sp, #80]
+    stp     x12, x13, [sp, #96]
+    stp     x14, x15, [sp, #112]
+    stp     x16, x17, [sp, #128]
+    stp     x18, x19, [sp, #144]
+    stp     x20, x21, [sp, #160]
+    stp     x22, x23, [sp, #176]
+    stp     x24, x25, [sp, #192]
+    stp     x26, x27, [sp, #208]
+    stp     x28, x29, [sp, #224]
+    .endm
+
+// The rest of the frame; x21 is the interrupted stack pointer, (\fp, \pc) the frame record.
+    .macro  save_state, fp, pc
+    mrs     x22, elr_el1
+    mrs     x23, spsr_el1
+    mrs     x24, esr_el1
+    mrs     x25, far_el1
+    stp     x30, x21, [sp, #240]
+    stp     x22, x23, [sp, #256]
+    stp     x24, x25, [sp, #272]
+    stp     \fp, \pc, [sp, #288]
+    add     x29, sp, #288
+    mov     x0, sp
+    .endm
+
+    .macro  restore_and_return
+    ldp     x22, x23, [sp, #256]
+    msr     elr_el1, x22
+    msr     spsr_el1, x23
+    ldp     x0, x1, [sp, #0]
+    ldp     x2, x3, [sp, #16]
+    ldp     x4, x5, [sp, #32]
+    ldp     x6, x7, [sp, #48]
+    ldp     x8, x9, [sp, #64]
+    ldp     x10, x11, [sp, #80]
+    ldp     x12, x13, [sp, #96]
+    ldp     x14, x15, [sp, #112]
+    ldp     x16, x17, [sp, #128]
+    ldp     x18, x19, [sp, #144]
+    ldp     x20, x21, [sp, #160]
+    ldp     x22, x23, [sp, #176]
+    ldp     x24, x25, [sp, #192]
+    ldp     x26, x27, [sp, #208]
+    ldp     x28, x29, [sp, #224]
+    ldr     x30, [sp, #240]
+    add     sp, sp, #{frame}
+    eret
+    .endm
+
+// x0 is put aside in the difference between sp and itself, so that the bit can be tested with no register and no
+// memory to spare: sp = sp + x0, x0 = sp - x0 (the stack pointer), and back.
+    .macro  kernel_vector, index
+    .balign 0x80
+    sub     sp, sp, #{frame}
+    add     sp, sp, x0
+    sub     x0, sp, x0
+    tbnz    x0, #{stack_shift}, 1f
+    sub     x0, sp, x0
+    sub     sp, sp, x0
+    save_registers
+    mov     x1, #\index
+    b       from_kernel
+1:  msr     tpidr_el0, x0
+    sub     x0, sp, x0
+    msr     tpidrro_el0, x0
+    mov     x0, #\index
+    b       stack_ran_over
+    .endm
+
+    .macro  user_vector, index
+    .balign 0x80
+    sub     sp, sp, #{frame}
+    save_registers
+    mov     x1, #\index
+    b       from_user
+    .endm
+
+    .balign 0x800
+    .global quire_vectors
+quire_vectors:
+    kernel_vector 0
+    kernel_vector 1
+    kernel_vector 2
+    kernel_vector 3
+    kernel_vector 4
+    kernel_vector 5
+    kernel_vector 6
+    kernel_vector 7
+    user_vector 8
+    user_vector 9
+    user_vector 10
+    user_vector 11
+    user_vector 12
+    user_vector 13
+    user_vector 14
+    user_vector 15
+
+from_kernel:
+    add     x21, sp, #{frame}
+    mrs     x22, elr_el1
+    save_state x29, x22
+    bl      {enter}
+    restore_and_return
+
+from_user:
+    mrs     x21, sp_el0
+    save_state xzr, xzr
+    bl      {enter}
+    .global quire_return_to_user
+quire_return_to_user:
+    ldr     x21, [sp, #248]
+    msr     sp_el0, x21
+    restore_and_return
+
+// x0: index. TPIDR_EL0 holds the stack pointer less the frame, TPIDRRO_EL0 x0 of the interrupted code: user values
+// are lost, and nothing goes back to EL0 from here.
+stack_ran_over:
+    msr     sp_el0, x1
+    mrs     x1, tpidr_el1
+    ldr     x1, [x1, #{emergency_top}]
+    mov     sp, x1
+    sub     sp, sp, #{frame}
+    mrs     x1, sp_el0
+    msr     sp_el0, x0
+    mrs     x0, tpidrro_el0
+    save_registers
+    mrs     x21, tpidr_el0
+    add     x21, x21, #{frame}
+    mrs     x22, elr_el1
+    mrs     x1, sp_el0
+    save_state x29, x22
+    b       {overflow}
+"#,
+    frame = const FRAME_BYTES,
+    stack_shift = const STACK_SHIFT,
+    emergency_top = const EMERGENCY_TOP,
+    enter = sym enter,
+    overflow = sym overflow,
+);
