@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::Machine;
 use crate::addr::PhysAddr;
-use crate::contract::{Mmu, PhysMem};
+use crate::contract::{Dsb, Mmu, PhysMem};
 use crate::features::BbmLevel;
 use crate::layout::{LINEAR_BYTES, linear};
 use crate::pte::{Desc, PteFlags};
@@ -107,6 +107,21 @@ impl PhysMem for Machine {
         // SAFETY: RAM that the caller owns, mapped by the linear map; `from` is a reference, so nothing of it
         // overlaps.
         unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), at::<u8>(to), from.len()) };
+    }
+
+    /// The sequence for any CPU; CTR_EL0.{IDC,DIC} could only shorten it. 16 bytes is the smallest line that
+    /// CTR_EL0.DminLine can name in practice, and cleaning a line twice changes nothing.
+    fn sync_icache(at: PhysAddr, bytes: u64) {
+        let start = linear(at).raw();
+        for line in (start..start + bytes).step_by(16) {
+            // SAFETY: cleaning a line changes no memory that a CPU sees; the linear map covers all RAM.
+            unsafe { asm!("dc cvau, {}", in(reg) line, options(nostack, preserves_flags)) };
+        }
+        Self::dsb(Dsb::Ish);
+        // SAFETY: drops instructions that are fetched anew.
+        unsafe { asm!("ic ialluis", options(nostack, preserves_flags)) };
+        Self::dsb(Dsb::Ish);
+        Self::isb();
     }
 }
 
