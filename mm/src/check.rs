@@ -11,6 +11,7 @@ use arch::Pfn;
 
 use crate::Mm;
 use crate::buddy::ORDERS;
+use crate::hugetlb;
 use crate::page::PageKind;
 
 /// What the scan counted.
@@ -43,23 +44,39 @@ impl Report {
 
 /// The first thing that does not agree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Inconsistency {
-    /// What was compared, in words.
-    pub what: &'static str,
-    /// The page concerned, where it is one.
-    pub pfn: Option<Pfn>,
-    /// What it should be.
-    pub expected: u64,
-    /// What it is.
-    pub found: u64,
+pub enum Inconsistency {
+    /// Two numbers.
+    Numbers {
+        /// What was compared, in words.
+        what: &'static str,
+        /// The page concerned, where it is one.
+        pfn: Option<Pfn>,
+        /// What it should be.
+        expected: u64,
+        /// What it is.
+        found: u64,
+    },
+    /// The hugetlb pool, or the vmemmap of one of its folios.
+    Hugetlb(hugetlb::check::Wrong),
 }
 
 impl fmt::Display for Inconsistency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(pfn) = self.pfn {
-            write!(f, "pfn {pfn}: ")?;
+        match self {
+            Inconsistency::Numbers { what, pfn, expected, found } => {
+                if let Some(pfn) = pfn {
+                    write!(f, "pfn {pfn}: ")?;
+                }
+                write!(f, "{what}: expected {expected:#x}, found {found:#x}")
+            }
+            Inconsistency::Hugetlb(wrong) => wrong.fmt(f),
         }
-        write!(f, "{}: expected {:#x}, found {:#x}", self.what, self.expected, self.found)
+    }
+}
+
+impl From<hugetlb::check::Wrong> for Inconsistency {
+    fn from(wrong: hugetlb::check::Wrong) -> Self {
+        Inconsistency::Hugetlb(wrong)
     }
 }
 
@@ -68,7 +85,7 @@ impl fmt::Display for Inconsistency {
 /// # Errors
 /// [`Inconsistency`] that says what was compared.
 pub fn agree(what: &'static str, pfn: Option<Pfn>, expected: u64, found: u64) -> Result<(), Inconsistency> {
-    if expected == found { Ok(()) } else { Err(Inconsistency { what, pfn, expected, found }) }
+    if expected == found { Ok(()) } else { Err(Inconsistency::Numbers { what, pfn, expected, found }) }
 }
 
 /// A room's check. It may add to the report.
@@ -76,7 +93,12 @@ pub type RoomCheck = fn(&Mm, &mut Report) -> Result<(), Inconsistency>;
 
 /// Every room's check, by the room's name. The first fills in the report.
 pub const ROOMS: &[(&str, RoomCheck)] =
-    &[("buddy", Mm::check_buddy), ("kernel tables", Mm::check_kernel_tables)];
+    &[("buddy", Mm::check_buddy), ("kernel tables", Mm::check_kernel_tables), ("hugetlb", check_hugetlb)];
+
+fn check_hugetlb(mm: &Mm, _: &mut Report) -> Result<(), Inconsistency> {
+    let pfns = mm.ram().iter().flat_map(|bank| bank.iter());
+    Ok(hugetlb::check::check(mm, pfns)?)
+}
 
 impl Mm {
     /// Checks everything.

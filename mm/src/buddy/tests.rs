@@ -406,8 +406,9 @@ fn the_check_finds_damage() {
             let page = page_of(mm.ram()[0].iter().find(free).unwrap());
             let page = if page.order() == Order::PAGE { page_of(page.pfn().add(1)) } else { page };
             damage(mm, page);
-            mm.check_all().unwrap_err().what
+            mm.check_all().unwrap_err().to_string()
         });
-        assert_eq!(outcome, Ok(expected));
+        let said = outcome.unwrap();
+        assert!(said.contains(expected), "{said}");
     }
 }

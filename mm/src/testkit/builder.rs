@@ -5,6 +5,7 @@ use arch::features::Features;
 use arch::model::{self, MachineDesc};
 
 use super::host_env::HostEnv;
+use super::user::with_page_faults;
 use crate::Mm;
 use crate::boot::{BootError, BootMem, ImageSection, PhysRange};
 use crate::config::MmConfig;
@@ -109,7 +110,7 @@ impl Builder {
         model::with_machine(self.desc, || {
             let boot = BootMem { ram: &banks, reserved: &reserved, image: &image, mapped };
             let mm = Mm::boot(&boot, config, env)?;
-            Ok(f(&mm, env))
+            Ok(with_page_faults(&mm, env, || f(&mm, env)))
         })
     }
 }

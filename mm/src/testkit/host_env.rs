@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use arch::contract::{Cpu, CpuId};
 use arch::{Machine, model};
 
+use super::user::Users;
 use super::vcpus::World;
 use crate::Mm;
 use crate::env::{KernelEnv, SpawnError};
+use crate::fault::FaultError;
 use crate::steps::Step;
 
 /// A sleep longer than this is taken for one that nobody will end.
@@ -31,6 +33,7 @@ pub struct HostEnv {
     sleepers: Mutex<()>,
     woken: Condvar,
     pub(super) world: World,
+    pub(super) users: Users,
 }
 
 /// Locks; a panic elsewhere is that test's verdict, not ours.
@@ -49,6 +52,7 @@ impl HostEnv {
             sleepers: Mutex::default(),
             woken: Condvar::new(),
             world: World::default(),
+            users: Users::default(),
         }
     }
     /// The steps announced so far.
@@ -63,6 +67,11 @@ impl HostEnv {
     /// Calls `hook` at every step from now on, right after its effect, in place of an earlier hook.
     pub fn on_step(&self, hook: impl Fn(&Step) + Send + Sync + 'static) {
         *lock(&self.hook) = Some(Arc::new(hook));
+    }
+    /// Why the last user access failed that could not be made good.
+    #[must_use]
+    pub fn last_fault(&self) -> Option<FaultError> {
+        self.users.last_fault()
     }
     /// The kernel threads that were started: name and body.
     #[must_use]

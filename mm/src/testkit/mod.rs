@@ -20,6 +20,7 @@
 //! |---|---|
 //! | [`builder`] | the machine and the boot choices |
 //! | [`host_env`] | the kernel above, as far as a test needs one |
+//! | [`user`] | user accesses in an address space |
 //! | [`vcpus`] | several vCPUs at once, and stopping them |
 //! | [`exhaust`] | fails every allocation of an operation, one after the other |
 //! | [`random`] | seeded random numbers |
@@ -30,12 +31,14 @@ pub mod host_env;
 pub mod random;
 #[cfg(test)]
 mod tests;
+pub mod user;
 pub mod vcpus;
 
 pub use builder::Builder;
 pub use exhaust::fail_every_allocation;
 pub use host_env::HostEnv;
 pub use random::Random;
+pub use user::run_as_user;
 pub use vcpus::{run_on_cpus, safe_point};
 
 use crate::Mm;

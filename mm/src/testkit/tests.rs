@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arch::contract::Cpu;
-use arch::model::Job;
+use arch::model::{Job, user_load, user_store};
 use arch::{Machine, Order};
 
 use super::*;
@@ -11,6 +11,7 @@ use crate::env::KernelEnv;
 use crate::error::OutOfMemory;
 use crate::locks::SleepLock;
 use crate::page::PageKind;
+use crate::space::{MapProt, MmapRequest};
 
 /// While the machine is stopped, no other vCPU makes a step.
 #[test]
@@ -116,4 +117,27 @@ fn a_leak_is_found() {
             Ok(())
         },
     );
+}
+
+/// A user's accesses fault their pages in and read back what was written; one that no VMA allows fails and leaves
+/// its reason; and when the space is gone so is its memory.
+#[test]
+fn user_accesses_fault_in() {
+    Builder::new().boot(|mm, env| {
+        let before = mm.free_page_count();
+        let space = mm.new_space().unwrap();
+        let rights = MapProt::READ | MapProt::WRITE;
+        let va = mm.mmap(&space, &MmapRequest::anonymous(64 << 10, rights)).unwrap();
+        run_as_user(mm, env, &space, || {
+            for n in 0..16 {
+                user_store(va.add(n << 12), n).unwrap();
+            }
+            assert!((0..16).all(|n| user_load(va.add(n << 12)) == Ok(n)));
+            assert!(mm.free_page_count() < before);
+            assert!(user_load(va.add(1 << 30)).is_err());
+        });
+        assert!(env.last_fault().unwrap().to_string().contains("no VMA"));
+        mm.destroy_space(&space);
+        assert_eq!(mm.free_page_count(), before);
+    });
 }
