@@ -9,7 +9,7 @@ use arch::layout::USER_END;
 use arch::{Order, VirtAddr};
 
 use super::range::{self, Visit};
-use super::{AddressSpace, Usage};
+use super::{AddressSpace, Usage, Vma};
 use crate::Mm;
 use crate::check::{Inconsistency, agree};
 use crate::mapcount::{self, Answer};
@@ -37,25 +37,30 @@ impl Mm {
 
     fn check_leaves(&self, space: &AddressSpace) -> Result<(), Inconsistency> {
         let mut outcome = Ok(());
-        range::scan(space, VirtAddr::new(0), USER_END, |visit| {
-            if let (Ok(()), Some(leaf)) = (outcome, visit.leaf()) {
-                outcome = self.check_leaf(space, &visit, leaf);
-            }
+        let mut in_vmas = 0;
+        space.for_each_vma(|vma| {
+            range::scan(space, vma.start, vma.end, |visit| {
+                if let (Ok(()), Some(leaf)) = (outcome, visit.leaf()) {
+                    in_vmas += 1;
+                    outcome = self.check_leaf(space, vma, &visit, leaf);
+                }
+            });
         });
-        outcome
+        outcome?;
+        let all = range::count_leaves(space, VirtAddr::new(0), USER_END);
+        agree("every leaf lies in a VMA", None, all, in_vmas)
     }
 
     fn check_leaf(
         &self,
         space: &AddressSpace,
+        vma: &Vma,
         visit: &Visit<'_>,
         leaf: WalkStep,
     ) -> Result<(), Inconsistency> {
         let output = leaf.desc.output(leaf.level);
-        let vma = space.vma_at(visit.va);
-        agree("a leaf lies in a VMA", Some(output.pfn()), 1, vma.is_some().into())?;
-        let rights = vma.map_or(0, |vma| range::leaf_for(self, output, leaf.level, vma.prot).raw());
-        agree("a leaf has the rights of its VMA", Some(output.pfn()), rights, leaf.desc.raw())?;
+        let good = range::leaf_for(self, output, leaf.level, vma.prot);
+        agree("a leaf has the rights of its VMA", Some(output.pfn()), good.raw(), leaf.desc.raw())?;
         if self.zero_page.is_at(output) {
             return Ok(());
         }

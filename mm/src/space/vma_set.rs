@@ -13,21 +13,28 @@ use arch::VirtAddr;
 
 use super::error::MmapError;
 use super::vma::Vma;
+use crate::kalloc::KAlloc;
 
 /// Most VMAs of one address space (Linux: vm.max_map_count).
 pub const MAX_VMAS: usize = 65530;
 
 /// Sorted by address.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct VmaSet {
-    vmas: Vec<Vma>,
+    vmas: Vec<Vma, KAlloc>,
+}
+
+impl Default for VmaSet {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl VmaSet {
     /// No VMAs.
     #[must_use]
     pub const fn new() -> Self {
-        VmaSet { vmas: Vec::new() }
+        VmaSet { vmas: Vec::new_in(KAlloc) }
     }
     /// How many there are.
     #[must_use]

@@ -24,11 +24,13 @@
 //! | [`vcpus`] | several vCPUs at once, and stopping them |
 //! | [`exhaust`] | fails every allocation of an operation, one after the other |
 //! | [`random`] | seeded random numbers |
+//! | [`user`] | address spaces as a program sees them |
 
 pub mod builder;
 pub mod exhaust;
 pub mod host_env;
 pub mod random;
+pub mod spaces;
 #[cfg(test)]
 mod tests;
 pub mod user;

@@ -1,0 +1,3 @@
+//! A machine that runs the memory manager.
+#![no_std]
+#![no_main]
