@@ -92,8 +92,12 @@ pub fn agree(what: &'static str, pfn: Option<Pfn>, expected: u64, found: u64) ->
 pub type RoomCheck = fn(&Mm, &mut Report) -> Result<(), Inconsistency>;
 
 /// Every room's check, by the room's name. The first fills in the report.
-pub const ROOMS: &[(&str, RoomCheck)] =
-    &[("buddy", Mm::check_buddy), ("kernel tables", Mm::check_kernel_tables), ("hugetlb", check_hugetlb)];
+pub const ROOMS: &[(&str, RoomCheck)] = &[
+    ("buddy", Mm::check_buddy),
+    ("kernel tables", Mm::check_kernel_tables),
+    ("reservations", Mm::check_reservations),
+    ("hugetlb", check_hugetlb),
+];
 
 fn check_hugetlb(mm: &Mm, _: &mut Report) -> Result<(), Inconsistency> {
     let pfns = mm.ram().iter().flat_map(|bank| bank.iter());

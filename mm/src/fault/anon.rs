@@ -23,7 +23,7 @@ use crate::page::{PageKind, PageRef, page_of};
 use crate::pgtable::{TableStock, Walk};
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
-use crate::thp::{self, Backing, HugeFault, Populated, Take, policy, promoter, reservation};
+use crate::thp::{self, Backing, HugeFault, Take, policy, reservation};
 
 /// What the tables say of an address, for one kind of access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,8 +115,8 @@ impl Site<'_> {
         let done = self.map(taken.page);
         if done != Ok(FaultDone::Made) {
             reservation::untake(self.mm, self.space, taken, self.va);
-        } else if taken.populated == Populated::Full {
-            promoter::submit(self.mm, self.space, self.va);
+        } else {
+            reservation::made(self.mm, self.space, taken, self.va);
         }
         done
     }

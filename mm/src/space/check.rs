@@ -30,6 +30,7 @@ impl Mm {
             anon += pages;
             blocks += anon_huge / Order::PMD.pages();
             self.check_leaves(space)?;
+            self.check_reservations_of(space)?;
         }
         agree("anonymous pages mapped", None, anon, self.stats.get(Counter::NrAnon))?;
         agree("anonymous blocks mapped", None, blocks, self.stats.get(Counter::NrAnonThp))

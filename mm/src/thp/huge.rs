@@ -3,14 +3,14 @@
 
 use arch::addr::PAGE_SIZE;
 use arch::pte::Kind;
-use arch::{Desc, Level, Machine, Order, PhysMem, VirtAddr};
+use arch::{Level, Machine, Order, PhysMem, VirtAddr};
 
 use super::record::Key;
 use crate::Mm;
 use crate::mapcount;
 use crate::page::{PageKind, PageRef};
 use crate::pgtable::{Missing, TableStock};
-use crate::space::{AddressSpace, Vma};
+use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
 
 /// What came of it.
@@ -75,7 +75,7 @@ fn make_block(
         Kind::Table => return Err(NoHugePage::Table),
         Kind::Block | Kind::Page => return Ok(HugeFault::Spurious),
     }
-    entry.make(Desc::leaf(head.pfn().phys(), Level::L2, vma.prot.leaf_flags()));
+    entry.make(range::leaf_for(mm, head.pfn().phys(), Level::L2, vma.prot));
     mapcount::add(mm, head, 1);
     mm.stats.add(Counter::NrAnon, Order::PMD.pages());
     mm.stats.inc(Counter::NrAnonThp);

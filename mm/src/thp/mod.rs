@@ -39,8 +39,10 @@
 //! | [`promote`] | 512 page entries become one block, in place |
 //! | [`huge`] | a block at the first fault |
 //! | [`split`] | one block becomes 512 page entries |
+//! | [`check`] | reservations against struct pages, counters and tables |
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod huge;
 pub mod policy;
 pub mod popmap;
@@ -85,3 +87,6 @@ impl Thp {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

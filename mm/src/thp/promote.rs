@@ -36,7 +36,7 @@ use crate::Mm;
 use crate::mapcount;
 use crate::page::{LastRef, PageKind, PageRef};
 use crate::pgtable::{Entry, Gather};
-use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind};
+use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind, range};
 use crate::stats::Counter;
 use crate::steps::{Owed, Step, StepKind, announce};
 
@@ -100,7 +100,8 @@ fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> R
         claim.look(mm, space, flags)?;
         claim.fill();
     }
-    let table = exchange(mm, space, flags, claim)?;
+    let block = range::leaf_for(mm, claim.record.block().pfn().phys(), Level::L2, vma.prot);
+    let table = exchange(mm, space, block, claim)?;
     let mut gather = Gather::new(mm, space.tag());
     gather.hold_table(table);
     gather.finish();
@@ -209,7 +210,7 @@ fn table_of(entry: &Entry<'_>) -> Result<PhysAddr, PromoteError> {
 }
 
 /// The exchange, under R and T. Returns the table that is linked no more.
-fn exchange(mm: &Mm, space: &AddressSpace, flags: PteFlags, claim: &Claim) -> Result<PhysAddr, PromoteError> {
+fn exchange(mm: &Mm, space: &AddressSpace, block: Desc, claim: &Claim) -> Result<PhysAddr, PromoteError> {
     let mut bucket = mm.thp.table.lock(claim.key);
     let here = |&record: &Record| record == claim.record;
     let record = bucket.find(claim.key).filter(here).ok_or(PromoteError::NoReservation)?;
@@ -217,10 +218,10 @@ fn exchange(mm: &Mm, space: &AddressSpace, flags: PteFlags, claim: &Claim) -> Re
     let entry =
         tree.entry(space.flusher(mm), claim.key.range, Level::L2).map_err(|_| PromoteError::NoTable)?;
     let table = table_of(&entry)?;
-    claim.verify(mm, table, flags)?;
+    claim.verify(mm, table, block.flags(Level::L2))?;
     freeze(record)?;
     let head = fold(mm, bucket.unlink(record), claim.key);
-    make_block(mm, entry, Desc::leaf(head.pfn().phys(), Level::L2, flags));
+    make_block(mm, entry, block);
     head.set_refcount(1);
     mm.stats.add(Counter::NrAnon, claim.pages.count());
     mm.stats.inc(Counter::NrAnonThp);

@@ -17,7 +17,7 @@ use arch::sync::SpinLock;
 use super::promote;
 use super::record::{Key, Queued};
 use crate::Mm;
-use crate::kalloc::KArc;
+use crate::kalloc::{KAlloc, KArc};
 use crate::locks;
 use crate::space::AddressSpace;
 
@@ -43,7 +43,7 @@ pub(super) struct Promoter {
 
 impl Promoter {
     pub(super) const fn new() -> Self {
-        let ring = Ring { slots: Vec::new(), first: 0, len: 0 };
+        let ring = Ring { slots: Vec::new_in(KAlloc), first: 0, len: 0 };
         Promoter { queue: SpinLock::new(locks::RESERVATION_LIST, ring), fresh: AtomicUsize::new(0) }
     }
 
@@ -58,7 +58,7 @@ impl Promoter {
                 }
                 (2 * ring.slots.len()).max(FIRST_CAPACITY)
             };
-            let mut slots = Vec::new();
+            let mut slots = Vec::new_in(KAlloc);
             if slots.try_reserve_exact(wanted).is_err() {
                 return Err(request);
             }
@@ -75,7 +75,7 @@ impl Promoter {
 
 /// Requests, first come first served, in a ring of slots.
 struct Ring {
-    slots: Vec<Option<Request>>,
+    slots: Vec<Option<Request>, KAlloc>,
     first: usize,
     len: usize,
 }
@@ -103,7 +103,7 @@ impl Ring {
     }
 
     /// Moves to more slots, unless another thread was faster; returns the slots that are not needed.
-    fn grow(&mut self, mut slots: Vec<Option<Request>>) -> Vec<Option<Request>> {
+    fn grow(&mut self, mut slots: Vec<Option<Request>, KAlloc>) -> Vec<Option<Request>, KAlloc> {
         if slots.len() <= self.slots.len() {
             return slots;
         }

@@ -1,0 +1,222 @@
+//! Promotion in place: what it keeps, what it needs, when it gives up.
+
+use super::*;
+use crate::page::page_of;
+use crate::steps::StepKind;
+use crate::thp::promote::{PromoteError, promote_range};
+use crate::thp::reservation::{self, Take};
+use crate::thp::{promoter, reclaim};
+
+/// At the threshold, not before, the range is queued; promotion keeps what was written, in the same frames, and what
+/// nobody had written reads as zeros, though the frames held junk.
+#[test]
+fn contents_and_frames_stay() {
+    for n in [2, 3, 256, 511, 512] {
+        with_site(threshold(n), |site| {
+            let page = |k: u64| k * 37 % RANGE_PAGES;
+            site.store_all((0..n - 1).map(page));
+            assert_eq!(promoter::backlog(site.mm), 0, "before the threshold of {n}");
+            site.store(page(n - 1));
+            assert_eq!(promoter::backlog(site.mm), 1, "at the threshold of {n}");
+            let block = site.leaf(page(0)).unwrap().1.pfn().align_down(Order::PMD);
+            assert_eq!(site.drain(), 1);
+            assert_eq!(site.leaf(0), Some((Level::L2, block.phys())));
+            let written: Vec<_> = (0..n).map(page).collect();
+            site.assert_contents(|page| written.contains(&page));
+            assert_eq!(site.get(Counter::ResPagesCollapsed), 1);
+            assert_eq!(site.get(Counter::ResPagesFilled), RANGE_PAGES - n);
+            assert_eq!(site.get(Counter::ResCollapseFailed), 0);
+            assert_eq!(site.get(Counter::NrThpReserved), 0);
+            assert_eq!((site.get(Counter::NrAnon), site.get(Counter::NrAnonThp)), (RANGE_PAGES, 1));
+            site.check();
+        });
+    }
+}
+
+/// Promotion announces its four steps in order, and gives back exactly the table.
+#[test]
+fn four_steps_and_one_table() {
+    with_site(threshold(2), |site| {
+        site.store_all(0..2);
+        site.env.clear_steps();
+        let (free, tables) = (site.mm.free_page_count(), site.get(Counter::NrPageTable));
+        assert_eq!(site.drain(), 1);
+        let kinds: Vec<_> = site.env.steps().iter().map(|step| step.kind).collect();
+        use StepKind::{PromoteBegin, PromoteBreak, PromoteFlush, PromoteMake};
+        assert_eq!(kinds, [PromoteBegin, PromoteBreak, PromoteFlush, PromoteMake]);
+        assert_eq!(site.mm.free_page_count(), free + 1);
+        assert_eq!(site.get(Counter::NrPageTable), tables - 1);
+    });
+}
+
+/// The block is writable as the pages were, from every vCPU, also where a TLB held the old entries.
+#[test]
+fn other_cpus_see_the_block() {
+    with_site(threshold(2), |site| {
+        let (mm, space) = (site.mm, &site.space);
+        site.store_all(0..2);
+        let machine = model::handle();
+        let as_cpu_1 = |f: &(dyn Fn() + Sync)| machine.run_as(arch::CpuId::new(1), || f());
+        as_cpu_1(&|| {
+            mm.activate_space(Some(space));
+            assert_eq!(model::user_load(va(1)), Ok(word(1)));
+        });
+        assert_eq!(site.drain(), 1);
+        as_cpu_1(&|| {
+            model::user_store(va(1), 1).unwrap();
+            model::user_store(va(200), 200).unwrap();
+            mm.activate_space(None);
+        });
+        assert_eq!((site.load(1).0, site.load(200).0), (1, 200));
+    });
+}
+
+/// Entries of the page of zeros, from reads, do not stop a promotion; they become pages of the block.
+#[test]
+fn pages_that_were_only_read_are_filled() {
+    with_site(threshold(3), |site| {
+        site.store_all(0..2);
+        assert_eq!(site.load(100), (0, 0));
+        site.store(2);
+        assert_eq!(site.drain(), 1);
+        site.assert_contents(|page| page < 3);
+        site.store(100);
+        assert_eq!(site.load(100), (word(100), 0));
+    });
+}
+
+/// A range that was only read is never promoted, whatever the threshold.
+#[test]
+fn zeros_alone_are_not_promoted() {
+    with_site(threshold(2), |site| {
+        (0..RANGE_PAGES).for_each(|page| assert_eq!(site.load(page), (0, 0)));
+        assert_eq!(promoter::backlog(site.mm), 0);
+        assert_eq!(promote_range(site.mm, &site.space, BASE), Err(PromoteError::NoReservation));
+        assert_eq!(site.get(Counter::NrAnon), 0);
+    });
+}
+
+/// One reference more to any page, populated or not, stops the promotion and leaves everything as it was; when it is
+/// gone the queued request succeeds.
+#[test]
+fn a_referenced_page_stops_it() {
+    for page in [0, 1, 2, 300, 511] {
+        with_site(threshold(3), |site| {
+            site.store_all([0, 1, 511]);
+            let block = site.leaf(0).unwrap().1.pfn();
+            let held = page_of(block.add(page));
+            assert!(held.try_get());
+            for attempt in 1..=3 {
+                assert_eq!(site.drain(), 0);
+                assert_eq!(site.get(Counter::ResCollapseFailed), attempt);
+                assert_eq!(promoter::backlog(site.mm), 1);
+                assert!(!site.is_block(0));
+                assert_eq!(site.get(Counter::NrThpReserved), RANGE_PAGES - 3);
+            }
+            let error = promote_range(site.mm, &site.space, BASE);
+            assert_eq!(error, Err(PromoteError::Referenced(held.pfn())));
+            site.mm.put_folio(held);
+            site.check();
+            assert_eq!(site.drain(), 1);
+            site.assert_contents(|page| [0, 1, 511].contains(&page));
+        });
+    }
+}
+
+/// A request that keeps failing is forgotten, and the next fault of the range submits it again.
+#[test]
+fn a_hopeless_request_is_forgotten() {
+    with_site(threshold(3), |site| {
+        site.store_all(0..3);
+        let held = page_of(site.leaf(0).unwrap().1.pfn());
+        held.get();
+        (0..promoter::MOST_ATTEMPTS).for_each(|_| assert_eq!(site.drain(), 0));
+        assert_eq!(promoter::backlog(site.mm), 0);
+        site.mm.put_folio(held);
+        assert_eq!(site.drain(), 0);
+        site.store(3);
+        assert_eq!(site.drain(), 1);
+    });
+}
+
+/// A page that a fault has in hand stops it until the fault is through.
+#[test]
+fn a_fault_under_way_stops_it() {
+    with_site(threshold(3), |site| {
+        site.store_all(0..2);
+        let Take::Page(taken) = reservation::take(site.mm, &site.space, va(9)) else { panic!() };
+        let error = promote_range(site.mm, &site.space, BASE);
+        assert_eq!(error, Err(PromoteError::InProgress(va(9))));
+        reservation::untake(site.mm, &site.space, taken, va(9));
+        assert_eq!(promote_range(site.mm, &site.space, BASE), Err(PromoteError::BelowThreshold(2)));
+        site.store(9);
+        assert_eq!(site.drain(), 1);
+    });
+}
+
+/// Without VMA, without reservation, below the threshold: each is said, and nothing is done.
+#[test]
+fn what_cannot_be_promoted_is_said() {
+    with_site(threshold(3), |site| {
+        let promote = |va| promote_range(site.mm, &site.space, va);
+        assert_eq!(promote(va(RANGES * RANGE_PAGES)), Err(PromoteError::Vma));
+        assert_eq!(promote(BASE), Err(PromoteError::NoReservation));
+        site.store_all(0..3);
+        site.mm.thp.set_threshold(4).unwrap();
+        assert_eq!(site.drain(), 0);
+        assert_eq!(promote(BASE), Err(PromoteError::BelowThreshold(3)));
+        assert_eq!(site.get(Counter::ResCollapseFailed), 0);
+        assert_eq!(promoter::backlog(site.mm), 0);
+        reclaim::drop_reservations(site.mm);
+        assert_eq!(promote(BASE), Err(PromoteError::NoReservation));
+        site.assert_contents(|page| page < 3);
+    });
+}
+
+/// A page from elsewhere, mapped after the reservation was made, makes it useless: it is released.
+#[test]
+fn a_foreign_page_ends_the_reservation() {
+    with_site(threshold(3), |site| {
+        site.store_all(0..2);
+        site.mm.thp.set_mode(crate::config::ThpMode::Never);
+        site.store(50);
+        site.mm.thp.set_mode(crate::config::ThpMode::Reserve);
+        site.store(2);
+        assert_eq!(site.drain(), 0);
+        assert_eq!(site.get(Counter::ResCollapseFailed), 1);
+        assert_eq!(site.get(Counter::ThpResReleased), 1);
+        site.assert_contents(|page| page < 3 || page == 50);
+    });
+}
+
+/// A range is queued once, however many faults pass the threshold; the space's end empties the queue.
+#[test]
+fn the_queue_has_each_range_once() {
+    with_site(threshold(2), |site| {
+        site.store_all(0..9);
+        site.store_all(RANGE_PAGES..RANGE_PAGES + 9);
+        assert_eq!(promoter::backlog(site.mm), 2);
+        let other = site.mm.new_space().unwrap();
+        promoter::cancel(site.mm, &other);
+        assert_eq!(promoter::backlog(site.mm), 2);
+        promoter::cancel(site.mm, &site.space);
+        assert_eq!(promoter::backlog(site.mm), 0);
+        assert_eq!(KArc::owners(&site.space), 1);
+        site.mm.destroy_space(&other);
+    });
+}
+
+/// The thread sleeps until a range is submitted, promotes it, and sleeps again.
+#[test]
+fn the_queue_grows() {
+    with_site(threshold(2), |site| {
+        let spaces: Vec<_> = (0..100).map(|_| site.mm.new_space().unwrap()).collect();
+        site.store_all(0..2);
+        for space in &spaces {
+            promoter::submit(site.mm, space, BASE);
+        }
+        assert_eq!(promoter::backlog(site.mm), 1, "spaces without reservations are not queued");
+        assert_eq!(site.drain(), 1);
+        spaces.iter().for_each(|space| site.mm.destroy_space(space));
+    });
+}
