@@ -76,7 +76,7 @@ pub type RoomCheck = fn(&Mm, &mut Report) -> Result<(), Inconsistency>;
 
 /// Every room's check, by the room's name. The first fills in the report.
 pub const ROOMS: &[(&str, RoomCheck)] =
-    &[("buddy", Mm::check_buddy), ("kernel tables", Mm::check_kernel_tables)];
+    &[("buddy", Mm::check_buddy), ("kernel tables", Mm::check_kernel_tables), ("hugetlb", Mm::check_hugetlb)];
 
 impl Mm {
     /// Checks everything.
