@@ -96,13 +96,8 @@ pub const ROOMS: &[(&str, RoomCheck)] = &[
     ("buddy", Mm::check_buddy),
     ("kernel tables", Mm::check_kernel_tables),
     ("reservations", Mm::check_reservations),
-    ("hugetlb", check_hugetlb),
+    ("hugetlb", Mm::check_hugetlb),
 ];
-
-fn check_hugetlb(mm: &Mm, _: &mut Report) -> Result<(), Inconsistency> {
-    let pfns = mm.ram().iter().flat_map(|bank| bank.iter());
-    Ok(hugetlb::check::check(mm, pfns)?)
-}
 
 impl Mm {
     /// Checks everything.

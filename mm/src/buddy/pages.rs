@@ -62,12 +62,16 @@ impl Mm {
     /// # Panics
     /// The page is free already, reserved, a tail, or inside a block: the caller has lost count.
     pub fn put_folio(&self, page: PageRef) {
-        check_given_out(page);
+        // Of a reserved page a walker may hold a reference beside that of boot, which is never dropped.
+        if page.kind() != PageKind::Reserved {
+            check_given_out(page);
+        }
         if page.put() == LastRef::No {
             return;
         }
         match page.kind() {
             PageKind::Hugetlb => crate::hugetlb::free_folio(self, page),
+            PageKind::Reserved => check_given_out(page),
             _ => self.release(page, page.order()),
         }
     }

@@ -1,77 +1,54 @@
-//! The pool's numbers and every hugetlb folio against a scan: part of the check of everything.
+//! The pool's part of the full check: its numbers and its folios must tell the same.
 #![forbid(unsafe_code)]
 
-use core::fmt;
-
-use arch::Pfn;
-
 use super::hstate::SIZE_2M;
-use super::pool::Counts;
 use crate::Mm;
-use crate::hvo::check as hvo_check;
+use crate::check::{Inconsistency, Report, agree};
+use crate::hvo::check::{check_counters, check_folio};
 use crate::page::{Flags, PageKind, PageRef, page_of};
 
-/// What does not hold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wrong {
-    /// A folio on the free list is in use, or is no hugetlb folio.
-    Free(PageRef),
-    /// The pool's numbers do not fit the folios: the numbers, and how many hugetlb folios a scan found, in all
-    /// and with the count 0.
-    Counts(Counts, u64, u64),
-    /// The vmemmap of a folio.
-    Hvo(hvo_check::Wrong),
+/// What a scan finds.
+#[derive(Default)]
+struct Found {
+    all: u64,
+    free: u64,
+    optimized: u64,
 }
 
-impl From<hvo_check::Wrong> for Wrong {
-    fn from(wrong: hvo_check::Wrong) -> Self {
-        Wrong::Hvo(wrong)
-    }
-}
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Wrong::Free(head) => write!(f, "{head:?} on the free list of the hugetlb pool is not free"),
-            Wrong::Counts(counts, all, free) => {
-                write!(f, "{counts:?}, but there are {all} hugetlb folios, {free} of them free")
-            }
-            Wrong::Hvo(wrong) => wrong.fmt(f),
+impl Mm {
+    /// The numbers of the hugetlb pool, its free list, and the vmemmap of every hugetlb folio.
+    pub(crate) fn check_hugetlb(&self, _: &mut Report) -> Result<(), Inconsistency> {
+        let mut found = Found::default();
+        for head in self.ram().iter().flat_map(|bank| bank.iter()).map(page_of).filter(is_head) {
+            check_folio(self, head)?;
+            found.all += 1;
+            found.free += u64::from(head.refcount() == 0);
+            found.optimized += u64::from(head.flags().contains(Flags::HVO));
         }
+        check_counters(self, found.optimized)?;
+        self.check_free_list()?;
+        let counts = self.hugetlb.counts();
+        agree("nr_hugepages against hugetlb folios in memory", None, found.all, counts.nr)?;
+        agree("free_hugepages against folios without references", None, found.free, counts.free)?;
+        agree("surplus_hugepages", None, 0, counts.surplus)?;
+        agree("huge pages promised beyond what is free", None, 0, counts.reserved.saturating_sub(counts.free))
     }
-}
 
-/// Checks pool and HVO against all struct pages. `pfns` is every pfn that has one. Nobody else runs meanwhile.
-///
-/// # Errors
-/// The first thing that is [`Wrong`].
-pub fn check(mm: &Mm, pfns: impl Iterator<Item = Pfn>) -> Result<(), Wrong> {
-    let (mut all, mut free, mut optimized) = (0, 0, 0);
-    for head in pfns.filter(|&pfn| is_head(pfn)).map(page_of) {
-        hvo_check::check_folio(mm, head)?;
-        all += 1;
-        free += u64::from(head.refcount() == 0);
-        optimized += u64::from(head.flags().contains(Flags::HVO));
-    }
-    hvo_check::check_counters(mm, optimized)?;
-    check_free_list(mm)?;
-    let counts = mm.hugetlb.counts();
-    if counts.nr == all && counts.free == free && counts.reserved <= free && counts.surplus == 0 {
+    fn check_free_list(&self) -> Result<(), Inconsistency> {
+        for head in self.hugetlb.lock().free.iter() {
+            let pfn = Some(head.pfn());
+            agree("a hugetlb folio begins here", pfn, 1, is_head(&head).into())?;
+            agree("references to a free hugetlb folio", pfn, 0, head.refcount().into())?;
+            agree("mappings of a free hugetlb folio", pfn, 0, head.raw_mapcount().into())?;
+            agree("the owner of a free hugetlb folio", pfn, 0, head.mapping() | head.index())?;
+        }
         Ok(())
-    } else {
-        Err(Wrong::Counts(counts, all, free))
     }
-}
-
-fn check_free_list(mm: &Mm) -> Result<(), Wrong> {
-    let pool = mm.hugetlb.lock();
-    let wrong = |head: &PageRef| !is_head(head.pfn()) || head.refcount() != 0 || head.raw_mapcount() != 0;
-    let found = pool.free.iter().find(wrong);
-    found.map_or(Ok(()), |head| Err(Wrong::Free(head)))
 }
 
 /// Whether this is the head of a hugetlb folio.
-fn is_head(pfn: Pfn) -> bool {
-    let page = page_of(pfn);
-    pfn.is_aligned(SIZE_2M.order()) && page.kind() == PageKind::Hugetlb && page.flags().contains(Flags::HEAD)
+fn is_head(page: &PageRef) -> bool {
+    page.pfn().is_aligned(SIZE_2M.order())
+        && page.kind() == PageKind::Hugetlb
+        && page.flags().contains(Flags::HEAD)
 }

@@ -1,88 +1,95 @@
-//! Every folio's vmemmap against its flag: part of the check of everything.
+//! HVO's part of the full check: every folio's vmemmap against its flag, and the gauges against a scan.
 #![forbid(unsafe_code)]
 
-use core::fmt;
-
+use arch::addr::PAGE_SIZE;
 use arch::pte::PteFlags;
-use arch::{Order, Pfn, PhysAddr};
+use arch::{Machine, Order, PhysAddr, PhysMem};
 
 use super::describe::{VmemmapEntry, describe};
 use super::remap::RUN;
 use crate::Mm;
+use crate::check::{Inconsistency, agree};
 use crate::config::TailEncoding;
-use crate::page::{Flags, PageRef};
+use crate::page::{Flags, PageKind, PageRef, page_of, tails};
 use crate::stats::Counter;
 
-/// What does not hold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wrong {
-    /// A vmemmap page of this folio is not mapped as the folio's flag says.
-    Entry(Pfn, VmemmapEntry),
-    /// This page of the folio leads to another head.
-    Head(Pfn, PageRef),
-    /// A counter, its value, and what the scan gives.
-    Counter(Counter, u64, u64),
+/// Checks how the vmemmap of one hugetlb folio is mapped: entry 0, and every entry of a folio that is not
+/// optimised, to a frame of its own, writable; entries 1..=7 of an optimised one to the shared page, read-only.
+///
+/// # Errors
+/// The first [`Inconsistency`].
+pub(crate) fn check_folio(mm: &Mm, head: PageRef) -> Result<(), Inconsistency> {
+    let entries = describe(mm, head.pfn());
+    let shared = shared_page(mm, head, &entries)?;
+    for (n, entry) in entries.iter().enumerate() {
+        match shared {
+            Some(page) if n > 0 => check_shared(head, entry, page)?,
+            _ => check_own(head, entry, &entries[..n])?,
+        }
+    }
+    Ok(())
 }
 
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Wrong::Entry(pfn, entry) => write!(f, "vmemmap of the folio at pfn {pfn}: {entry}"),
-            Wrong::Head(pfn, head) => write!(f, "pfn {pfn} leads to the head {head:?}"),
-            Wrong::Counter(counter, value, scan) => {
-                write!(f, "{} is {value}, a scan gives {scan}", counter.name())
-            }
+/// The page that entries 1..=7 map if the folio is optimised.
+fn shared_page(mm: &Mm, head: PageRef, entries: &[VmemmapEntry]) -> Result<Option<PhysAddr>, Inconsistency> {
+    let optimized = head.flags().contains(Flags::HVO);
+    match mm.config.tails {
+        _ if !optimized => Ok(None),
+        TailEncoding::Pointer => Ok(entries[0].output()),
+        TailEncoding::Mask => {
+            let page = mm.hvo.shared.get(Order::PMD);
+            agree("the shared page of tails exists", Some(head.pfn()), 1, page.is_some().into())?;
+            Ok(page)
         }
     }
 }
 
-/// Checks the vmemmap of one hugetlb folio: entries, and that all its pages lead to its head.
-///
-/// # Errors
-/// The first thing that is [`Wrong`].
-pub fn check_folio(mm: &Mm, head: PageRef) -> Result<(), Wrong> {
-    let pfn = head.pfn();
-    let entries = describe(mm, pfn);
-    let shared = match (head.flags().contains(Flags::HVO), mm.config.tails) {
-        (false, _) => None,
-        (true, TailEncoding::Mask) => mm.hvo.shared.get(Order::PMD),
-        (true, TailEncoding::Pointer) => entries[0].output(),
-    };
-    if let Some(n) = (0..entries.len()).find(|&n| !entry_holds(&entries, n, shared)) {
-        return Err(Wrong::Entry(pfn, entries[n]));
-    }
-    match (0..Order::PMD.pages()).map(|n| head.nth(n)).find(|page| page.head(mm.config.tails) != head) {
-        Some(page) => Err(Wrong::Head(page.pfn(), page.head(mm.config.tails))),
-        None => Ok(()),
-    }
+fn check_shared(head: PageRef, entry: &VmemmapEntry, page: PhysAddr) -> Result<(), Inconsistency> {
+    let pfn = Some(head.pfn());
+    let found = entry.output().map_or(0, PhysAddr::raw);
+    agree("the shared page at a tail's address", pfn, page.raw(), found)?;
+    agree("a shared tail is read-only", pfn, 1, is_read_only(entry).into())
 }
 
-/// Entry 0, and every entry of a folio that is not optimised: writable, a frame that no other entry maps. Entries
-/// 1..=7 of an optimised one: the shared page, read-only.
-fn entry_holds(entries: &[VmemmapEntry], n: usize, shared: Option<PhysAddr>) -> bool {
-    let entry = &entries[n];
-    let read_only = entry.flags().contains(PteFlags::READ_ONLY);
-    match shared {
-        Some(page) if n > 0 => read_only && entry.output() == Some(page),
-        _ => {
-            let own = |other: &VmemmapEntry| other.va == entry.va || other.output() != entry.output();
-            let alone = shared.is_some() || entries.iter().all(own);
-            entry.output().is_some() && !read_only && alone
-        }
-    }
+fn check_own(head: PageRef, entry: &VmemmapEntry, before: &[VmemmapEntry]) -> Result<(), Inconsistency> {
+    let pfn = Some(head.pfn());
+    agree("a vmemmap page has a translation", pfn, 1, entry.output().is_some().into())?;
+    agree("a vmemmap page of its own is writable", pfn, 0, is_read_only(entry).into())?;
+    let twice = before.iter().filter(|other| other.output() == entry.output()).count() as u64;
+    agree("other vmemmap pages on the same frame", pfn, 0, twice)?;
+    let holder = entry.output().map_or(PageKind::Free, |output| page_of(output.pfn()).kind());
+    agree("the kind of a frame with struct pages", pfn, PageKind::Vmemmap as u64, holder as u64)
 }
 
-/// Checks the gauges against the number of optimised folios that a scan found.
+fn is_read_only(entry: &VmemmapEntry) -> bool {
+    entry.flags().contains(PteFlags::READ_ONLY)
+}
+
+/// Checks the gauges against the number of optimised folios that a scan found, and that nobody has written to the
+/// shared page.
 ///
 /// # Errors
-/// The first counter that is [`Wrong`].
-pub fn check_counters(mm: &Mm, optimized: u64) -> Result<(), Wrong> {
-    for (counter, scan) in
-        [(Counter::NrHvoOptimized, optimized), (Counter::NrVmemmapFreed, optimized * RUN as u64)]
-    {
-        let value = mm.stats.get(counter);
-        if value != scan {
-            return Err(Wrong::Counter(counter, value, scan));
+/// The first [`Inconsistency`].
+pub(crate) fn check_counters(mm: &Mm, optimized: u64) -> Result<(), Inconsistency> {
+    let freed = optimized * RUN as u64;
+    agree("nr_hvo_optimized", None, optimized, mm.stats.get(Counter::NrHvoOptimized))?;
+    agree("nr_vmemmap_freed", None, freed, mm.stats.get(Counter::NrVmemmapFreed))?;
+    mm.hvo.shared.get(Order::PMD).map_or(Ok(()), check_shared_page)
+}
+
+/// Every struct page of the shared page is a pristine tail.
+fn check_shared_page(page: PhysAddr) -> Result<(), Inconsistency> {
+    let pfn = page.pfn();
+    let info = tails::encode(TailEncoding::Mask, page_of(pfn), Order::PMD);
+    let expected: [u64; tails::WORDS] =
+        core::array::from_fn(|n| if n == tails::INFO_WORD { info } else { 0 });
+    let mut at = page;
+    while at < page.add(PAGE_SIZE) {
+        for word in expected {
+            let mut bytes = [0; 8];
+            Machine::read_bytes(at, &mut bytes);
+            agree("a word of the shared page of tails", Some(pfn), word, u64::from_le_bytes(bytes))?;
+            at = at.add(8);
         }
     }
     Ok(())

@@ -25,6 +25,10 @@ use crate::config::TailEncoding;
 
 const INFO: usize = offset_of!(Page, compound_info);
 const TAIL: u64 = 1;
+/// 64-bit words of a struct page.
+pub(crate) const WORDS: usize = STRUCT_PAGE_BYTES as usize / 8;
+/// Which of them leads a tail to its head.
+pub(crate) const INFO_WORD: usize = INFO / 8;
 /// Struct pages in one page of vmemmap.
 pub const PER_VMEMMAP_PAGE: u64 = PAGE_SIZE / STRUCT_PAGE_BYTES;
 

@@ -1,5 +1,6 @@
 //! The kernel above memory management, as far as a test on the host needs one.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ pub type Spawned = (&'static str, fn(&Mm));
 pub struct HostEnv {
     cpus: usize,
     begun: Instant,
+    stops: AtomicU64,
     steps: Mutex<Vec<Step>>,
     hook: Mutex<Option<Arc<StepHook>>>,
     spawned: Mutex<Vec<Spawned>>,
@@ -46,6 +48,7 @@ impl HostEnv {
         HostEnv {
             cpus,
             begun: Instant::now(),
+            stops: AtomicU64::new(0),
             steps: Mutex::default(),
             hook: Mutex::default(),
             spawned: Mutex::default(),
@@ -54,6 +57,11 @@ impl HostEnv {
             world: World::default(),
             users: Users::default(),
         }
+    }
+    /// How often the machine was stopped.
+    #[must_use]
+    pub fn stops(&self) -> u64 {
+        self.stops.load(Ordering::Relaxed)
     }
     /// The steps announced so far.
     #[must_use]
@@ -86,7 +94,8 @@ impl KernelEnv for HostEnv {
     }
 
     fn stop_machine(&self, f: &mut dyn FnMut()) {
-        self.world.stopped(|| masked(f));
+        self.stops.fetch_add(1, Ordering::Relaxed);
+        self.world.stopped(|| model::stop_others(f));
     }
 
     fn run_on_each_cpu(&self, f: &(dyn Fn() + Sync)) {

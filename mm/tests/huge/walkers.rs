@@ -1,0 +1,95 @@
+//! Walkers of physical memory on other vCPUs, all the time, while folios are optimised and restored.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::common::Variant;
+use arch::contract::Cpu;
+use arch::features::BbmLevel;
+use arch::model::{Job, run_on_cpus};
+use arch::{Machine, Order, Pfn};
+use mm::Mm;
+use mm::page::{PageKind, page_of};
+use mm::stats::Counter;
+use mm::testkit::Random;
+
+/// Folios that come and go.
+const FOLIOS: u64 = 4;
+/// Times that they do.
+const ROUNDS: u64 = 20;
+
+/// What the vCPUs of the test share.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// References that walkers got.
+    visits: AtomicU64,
+    /// The pfn of the hugetlb folio that a walker saw last; 0: none.
+    hot: AtomicU64,
+}
+
+/// Takes a reference to the folio of `pfn`, reads what a walker reads, and drops it.
+fn visit(mm: &Mm, pfn: Pfn, shared: &Shared) {
+    let page = page_of(pfn);
+    let _ = (page.flags(), page.refcount(), page.head(mm.config.tails));
+    if page.kind() == PageKind::Hugetlb {
+        shared.hot.store(pfn.align_down(Order::PMD).raw(), Ordering::Relaxed);
+    }
+    if let Some(head) = mm.try_get_folio(pfn) {
+        assert!(head.refcount() != 0);
+        mm.put_folio(head);
+        shared.visits.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Walks stretches of memory until told to stop: where a hugetlb folio was seen last, and anywhere.
+fn walk(mm: &Mm, seed: u64, shared: &Shared) {
+    let mut random = Random::for_test("walker", seed);
+    let bank = mm.ram()[0];
+    while !shared.stop.load(Ordering::Acquire) {
+        let hot = shared.hot.load(Ordering::Relaxed);
+        let first = match random.below(4) {
+            0 => bank.start.add(random.below(bank.len())),
+            _ => Pfn::new(hot.max(bank.start.raw())).add(64 * random.below(8)),
+        };
+        for pfn in (0..256).map(|n| first.add(n)).take_while(|&pfn| pfn < bank.end) {
+            visit(mm, pfn, shared);
+        }
+    }
+}
+
+/// The pool grows and shrinks again and again while two vCPUs try to get every page there is: none of them
+/// ever faults, and no folio, page or reference is lost. A walker may be held between any two accesses outside of
+/// a try-get.
+#[test]
+fn walkers_never_fault() {
+    for variant in Variant::all().filter(|variant| variant.bbm == BbmLevel::Level0) {
+        let builder = variant.builder().cpus(3).machine(|desc| desc.seed = 42);
+        builder.boot(|mm, env| {
+            let shared = Shared::default();
+            let resize = || {
+                for _ in 0..ROUNDS {
+                    resize_once(mm, &shared);
+                }
+                shared.stop.store(true, Ordering::Release);
+            };
+            let jobs: Vec<Job<'_>> =
+                vec![Box::new(resize), Box::new(|| walk(mm, 1, &shared)), Box::new(|| walk(mm, 2, &shared))];
+            run_on_cpus(jobs);
+            let visits = shared.visits.load(Ordering::Relaxed);
+            println!("{variant:?}: {visits} references taken, {} stops", env.stops());
+            assert_eq!(mm.stats.get(Counter::HvoRestore), FOLIOS * ROUNDS);
+        });
+    }
+}
+
+/// The pool grows and shrinks, with some walking in between.
+fn resize_once(mm: &Mm, shared: &Shared) {
+    let grown = mm.hugetlb.set_nr(mm, FOLIOS);
+    assert_eq!((grown.nr, grown.unoptimized), (FOLIOS, None));
+    let begun = shared.visits.load(Ordering::Relaxed);
+    while shared.visits.load(Ordering::Relaxed) < begun + 20 {
+        Machine::relax();
+    }
+    let shrunk = mm.hugetlb.set_nr(mm, 0);
+    assert_eq!((shrunk.nr, shrunk.unrestored), (0, None));
+}
