@@ -31,6 +31,9 @@ impl fmt::Display for SpawnError {
     }
 }
 
+/// The name of the threads of processes.
+pub const USER_THREAD: &str = "user";
+
 /// Starts a kernel thread.
 ///
 /// # Errors
@@ -44,7 +47,7 @@ pub fn spawn(name: &'static str, run: fn(&'static mm::Mm)) -> Result<ThreadId, S
 /// # Errors
 /// [`SpawnError`].
 pub fn spawn_user(process: KArc<Process>) -> Result<ThreadId, SpawnError> {
-    start("user", Body::User, Some(process))
+    start(USER_THREAD, Body::User, Some(process))
 }
 
 fn start(name: &'static str, body: Body, process: Option<KArc<Process>>) -> Result<ThreadId, SpawnError> {

@@ -195,6 +195,21 @@ pub fn for_each_thread(mut each: impl FnMut(&ThreadInfo)) {
     }
 }
 
+/// The process of the thread in this slot.
+fn process_in(slot: usize) -> Option<KArc<Process>> {
+    TABLE.lock().threads[slot].process.clone()
+}
+
+/// Tells `each` of every process that has a thread. The table is not locked while `each` runs.
+pub fn for_each_process(mut each: impl FnMut(&Process)) {
+    (0..MAX_THREADS).filter_map(process_in).for_each(|process| each(&process));
+}
+
+/// The first process that has a thread and is the `wanted` one.
+pub fn find_process(wanted: impl Fn(&Process) -> bool) -> Option<KArc<Process>> {
+    (0..MAX_THREADS).filter_map(process_in).find(|process| wanted(process))
+}
+
 /// The thread that runs this; `None` on a CPU that has not joined yet.
 pub fn current() -> Option<ThreadId> {
     let mut table = TABLE.lock();

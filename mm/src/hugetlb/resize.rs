@@ -6,7 +6,7 @@ use arch::{Cpu, Machine, Pfn};
 use super::hstate::SIZE_2M;
 use super::pool::Hugetlb;
 use crate::Mm;
-use crate::hvo::{self, HvoError, Switch};
+use crate::hvo::{self, BatchOutcome, HvoError, Switch};
 use crate::page::{Flags, PageKind, PageRef, page_of};
 
 /// Turns that a new folio waits for a walker of physical memory to drop its reference.
@@ -54,6 +54,40 @@ impl Hugetlb {
         let unoptimized = self.grow(mm, n);
         let unrestored = self.shrink(mm, n);
         Resized { nr: self.counts().nr, unoptimized, unrestored }
+    }
+
+    /// Optimises the free folios of the pool that are not; those that are promised stay as they are. May sleep; no
+    /// spinlock is held.
+    pub fn optimize_free(&self, mm: &Mm) -> BatchOutcome {
+        self.treat_free(mm, |head| !is_optimized(head), hvo::optimize_folios)
+    }
+
+    /// Restores the free folios of the pool that are optimised; those that are promised stay as they are. May sleep;
+    /// no spinlock is held.
+    pub fn restore_free(&self, mm: &Mm) -> BatchOutcome {
+        self.treat_free(mm, is_optimized, hvo::restore_folios)
+    }
+
+    /// Takes the folios that `wanted` chooses out of the pool, so that nobody else may have them, treats them and puts
+    /// them back, a batch at a time; stops at the first error.
+    fn treat_free(
+        &self,
+        mm: &Mm,
+        wanted: fn(&PageRef) -> bool,
+        treat: fn(&Mm, &[PageRef]) -> BatchOutcome,
+    ) -> BatchOutcome {
+        let _one = self.resizing.write(mm.env);
+        let mut all = BatchOutcome { done: 0, first_error: None };
+        while all.first_error.is_none() {
+            let folios = self.detach(u64::MAX, wanted);
+            if folios.heads().is_empty() {
+                break;
+            }
+            let outcome = treat(mm, folios.heads());
+            folios.heads().iter().for_each(|&head| self.attach(head));
+            all = BatchOutcome { done: all.done + outcome.done, first_error: outcome.first_error };
+        }
+        all
     }
 
     fn grow(&self, mm: &Mm, n: u64) -> Option<HvoError> {
@@ -110,8 +144,7 @@ impl Hugetlb {
 
     /// Gives back up to a batch of free folios that are not promised, at most `most`.
     fn shrink_batch(&self, mm: &Mm, most: u64) -> Option<HvoError> {
-        let folios = self.detach(most);
-        let is_optimized = |head: &PageRef| head.flags().contains(Flags::HVO);
+        let folios = self.detach(most, |_| true);
         let mut rest = folios.heads().iter().copied().filter(is_optimized);
         let optimized = Folios::collect(u64::MAX, || rest.next());
         let outcome = hvo::restore_folios(mm, optimized.heads());
@@ -125,11 +158,15 @@ impl Hugetlb {
         outcome.first_error.map(|(_, error)| error)
     }
 
-    /// Takes up to a batch of free folios that are not promised out of the pool, at most `most`.
-    fn detach(&self, most: u64) -> Folios {
+    /// Takes up to a batch of free folios that are not promised and `wanted` out of the pool, at most `most`.
+    fn detach(&self, most: u64, wanted: fn(&PageRef) -> bool) -> Folios {
         let mut pool = self.lock();
         let most = most.min(pool.available());
-        let folios = Folios::collect(most, || pool.free.pop());
+        let folios = Folios::collect(most, || {
+            let head = pool.free.iter().find(wanted)?;
+            pool.free.remove(head);
+            Some(head)
+        });
         pool.nr -= folios.len as u64;
         folios
     }
@@ -139,4 +176,8 @@ impl Hugetlb {
         pool.free.push(head);
         pool.nr += 1;
     }
+}
+
+fn is_optimized(head: &PageRef) -> bool {
+    head.flags().contains(Flags::HVO)
 }

@@ -1,0 +1,119 @@
+//! The table of commands.
+#![forbid(unsafe_code)]
+
+use core::fmt::{self, Write};
+
+use arrayvec::ArrayString;
+use mm::Mm;
+
+use super::words::Words;
+use super::{inspect, machine, memory};
+use crate::println;
+
+/// What runs a command: the arguments, without the command's name.
+type Run = fn(&'static Mm, &[&str]) -> Result<(), Complaint>;
+
+/// One command.
+struct Command {
+    name: &'static str,
+    /// Its arguments, as `help` shows them.
+    usage: &'static str,
+    what: &'static str,
+    run: Run,
+}
+
+/// Why a command could not do what was asked.
+pub(super) enum Complaint {
+    /// The arguments are not those of the command.
+    Usage,
+    /// This sentence.
+    Sentence(ArrayString<200>),
+}
+
+impl Complaint {
+    /// A sentence; what does not fit is cut.
+    pub(super) fn new(sentence: impl fmt::Display) -> Self {
+        let mut text = ArrayString::new();
+        // Only a sentence that is too long is an error here, and its beginning is kept.
+        let _cut = write!(Cut(&mut text), "{sentence}");
+        Complaint::Sentence(text)
+    }
+}
+
+/// Writes what fits.
+struct Cut<'a>(&'a mut ArrayString<200>);
+
+impl Write for Cut<'_> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        s.chars().try_for_each(|c| self.0.try_push(c)).map_err(|_| fmt::Error)
+    }
+}
+
+macro_rules! commands {
+    ($($name:literal $usage:literal $what:literal => $run:path),+ $(,)?) => {
+        &[$(Command { name: $name, usage: $usage, what: $what, run: $run }),+]
+    };
+}
+
+const COMMANDS: &[Command] = commands! {
+    "help" "" "this list" => help,
+    "tour" "" "both walks, performed and checked" => machine::tour,
+    "selftest" "[filter]" "self-tests whose name contains the filter; `selftest list` lists them" => machine::selftest,
+    "run" "[program [args]]" "run a user program and wait for it; alone: list the programs" => machine::run,
+    "ps" "" "threads and processes" => machine::ps,
+    "meminfo" "" "memory, by what it is used for" => memory::meminfo,
+    "buddyinfo" "" "free blocks of each order" => memory::buddyinfo,
+    "vmstat" "" "counters" => memory::vmstat,
+    "pt" "<va> [pid]" "walk the tables for an address, of the kernel or of a process" => inspect::pt,
+    "page" "<pfn>" "the struct page of a frame" => inspect::page,
+    "vmemmap" "<pfn>" "the eight vmemmap pages of the 2 MiB around a frame" => inspect::vmemmap,
+    "hugetlb" "[pages]" "the hugetlb pool; with a number: resize it" => memory::hugetlb,
+    "hvo" "[optimise|restore]" "HVO: its state, or treat the free folios of the pool" => memory::hvo,
+    "ls" "" "settings and counters" => memory::ls,
+    "cat" "<path>" "read one" => memory::cat,
+    "echo" "<value> > <path>" "write one" => memory::echo,
+    "uptime" "" "time since boot" => machine::uptime,
+    "features" "" "what the CPUs offer" => machine::features,
+    "config" "" "the boot choices" => machine::config,
+    "panic" "" "end with a panic and its backtrace" => machine::panic,
+    "poweroff" "" "end; the status is 1 if a self-test or a stop of the tour failed" => machine::poweroff,
+};
+
+/// The names of all commands.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|command| command.name)
+}
+
+/// Runs one line.
+pub(super) fn dispatch(mm: &'static Mm, words: &Words<'_>) {
+    let Some(command) = COMMANDS.iter().find(|command| command.name == words.command) else {
+        println!("error: unknown command `{}`; `help` lists the commands", words.command);
+        return;
+    };
+    let result = match words.unusable {
+        // `echo` shows what its file permits.
+        Some(why) if command.name != "echo" => Err(Complaint::new(why)),
+        _ => (command.run)(mm, words.args()),
+    };
+    match result {
+        Ok(()) => {}
+        Err(Complaint::Usage) => println!("usage: {} {}", command.name, command.usage),
+        Err(Complaint::Sentence(sentence)) => println!("error: {sentence}"),
+    }
+}
+
+fn help(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
+    none(args)?;
+    for Command { name, usage, what, .. } in COMMANDS {
+        println!("  {name:<9} {usage:<19} {what}");
+    }
+    Ok(())
+}
+
+/// There are no arguments.
+///
+/// # Errors
+/// [`Complaint::Usage`] where there are.
+pub(super) fn none(args: &[&str]) -> Result<(), Complaint> {
+    if args.is_empty() { Ok(()) } else { Err(Complaint::Usage) }
+}

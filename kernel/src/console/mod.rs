@@ -1,0 +1,24 @@
+//! The console: a prompt on the UART, one command a line.
+//!
+//! Bytes go from the UART to the line editor (`embedded-cli`: editing, history, completion), a finished line to the
+//! table of commands. It works the same over a pipe: nothing waits for a terminal to answer. What a command
+//! cannot do it says in a sentence; the session goes on.
+//!
+//! | file | what |
+//! |---|---|
+//! | `line` | from bytes to the words of a line |
+//! | `words` | the words, and numbers among them |
+//! | `commands` | the table, and `help` |
+//! | `inspect` | `pt`, `page`, `vmemmap` |
+//! | `memory` | `hugetlb`, `hvo`, `cat`, `echo`, `ls` and the files with commands of their own |
+//! | `machine` | `ps`, `run`, `uptime`, `features`, `config`, `poweroff` |
+#![forbid(unsafe_code)]
+
+mod commands;
+mod inspect;
+mod line;
+mod machine;
+mod memory;
+mod words;
+
+pub use line::run;

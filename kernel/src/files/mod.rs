@@ -1,0 +1,124 @@
+//! Settings and counters under the paths that they have on Linux.
+//!
+//! A file is a row of [`TABLE`]: its path, what it says, how it is read, and how it is written where it can be. A
+//! value that is refused is refused with what is permitted, and changes nothing.
+//!
+//! | file | paths |
+//! |---|---|
+//! | `thp` | `/sys/kernel/mm/transparent_hugepage/…` |
+//! | `hugetlb` | `/sys/kernel/mm/hugepages/…`, `/proc/sys/vm/…` |
+//! | `proc` | `/proc/meminfo`, `/proc/vmstat`, `/proc/buddyinfo` |
+#![forbid(unsafe_code)]
+
+mod hugetlb;
+mod proc;
+mod thp;
+
+use core::fmt;
+
+use mm::Mm;
+use mm::hvo::HvoError;
+
+/// One file.
+pub struct File {
+    /// Its path.
+    pub path: &'static str,
+    /// What it says, in a few words.
+    pub what: &'static str,
+    read: fn(&Mm),
+    write: Option<fn(&Mm, &str) -> Result<Written, Refused>>,
+}
+
+/// A value was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Written {
+    /// As it was given.
+    Exactly,
+    /// As far as possible: this is the value now.
+    AsFarAs(u64),
+}
+
+/// A value was refused; nothing changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// It is not a number of this range.
+    Number {
+        /// Lowest permitted value.
+        low: u64,
+        /// Highest permitted value.
+        high: u64,
+    },
+    /// It is none of these words.
+    Word(&'static [&'static str]),
+    /// It is not possible on this machine.
+    Hvo(HvoError),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Number { low, high } => write!(f, "must be a number from {low} to {high}"),
+            Refused::Word(words) => {
+                f.write_str("must be one of")?;
+                words.iter().try_for_each(|word| write!(f, " {word}"))
+            }
+            Refused::Hvo(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Why a path could not be read or written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileError {
+    /// There is no such file.
+    NotFound,
+    /// The file cannot be written.
+    ReadOnly,
+    /// The value was refused.
+    Value(Refused),
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FileError::NotFound => f.write_str("No such file or directory (`ls` lists the files)"),
+            FileError::ReadOnly => f.write_str("Permission denied: the file can only be read"),
+            FileError::Value(refused) => refused.fmt(f),
+        }
+    }
+}
+
+/// Every file, in the order of their paths.
+pub const TABLE: &[&[File]] = &[proc::FILES, hugetlb::SYSCTL, hugetlb::SYSFS, thp::FILES];
+
+/// Every file, in the order of [`TABLE`].
+pub fn all() -> impl Iterator<Item = &'static File> {
+    TABLE.iter().flat_map(|files| files.iter())
+}
+
+fn find(path: &str) -> Result<&'static File, FileError> {
+    all().find(|file| file.path == path).ok_or(FileError::NotFound)
+}
+
+/// Prints what the file says.
+///
+/// # Errors
+/// [`FileError::NotFound`].
+pub fn read(mm: &Mm, path: &str) -> Result<(), FileError> {
+    (find(path)?.read)(mm);
+    Ok(())
+}
+
+/// Writes a value to the file.
+///
+/// # Errors
+/// [`FileError`]; nothing changed.
+pub fn write(mm: &Mm, path: &str, value: &str) -> Result<Written, FileError> {
+    let write = find(path)?.write.ok_or(FileError::ReadOnly)?;
+    write(mm, value.trim()).map_err(FileError::Value)
+}
+
+/// A number of the range.
+fn number(value: &str, low: u64, high: u64) -> Result<u64, Refused> {
+    value.parse().ok().filter(|n| (low..=high).contains(n)).ok_or(Refused::Number { low, high })
+}

@@ -1,0 +1,65 @@
+//! `/proc/meminfo`, `/proc/vmstat`, `/proc/buddyinfo`, with Linux's names where Linux has one.
+#![forbid(unsafe_code)]
+
+use arch::Order;
+use arch::addr::PAGE_SIZE;
+use mm::Mm;
+use mm::stats::Counter;
+
+use super::File;
+use crate::{print, println};
+
+pub(super) const FILES: &[File] = &[
+    File { path: "/proc/buddyinfo", what: "free blocks of each order", read: buddyinfo, write: None },
+    File { path: "/proc/meminfo", what: "memory, by what it is used for", read: meminfo, write: None },
+    File { path: "/proc/vmstat", what: "counters of memory management", read: vmstat, write: None },
+];
+
+const KIB_PER_PAGE: u64 = PAGE_SIZE / 1024;
+const KIB_PER_HUGE_PAGE: u64 = Order::PMD.bytes() / 1024;
+
+/// The number of free blocks of orders 0 to 10. Pages on the CPUs' lists are not among them.
+fn buddyinfo(mm: &Mm) {
+    for zone in mm.zones() {
+        print!("Node 0, zone {:>8} ", zone.name());
+        zone.free_blocks().iter().for_each(|count| print!("{count:>6} "));
+        println!();
+    }
+}
+
+fn vmstat(mm: &Mm) {
+    println!("nr_free_pages {}", mm.free_page_count());
+    for &counter in Counter::ALL {
+        println!("{} {}", counter.name(), mm.stats.get(counter));
+    }
+}
+
+/// All numbers are read before the first is printed.
+fn meminfo(mm: &Mm) {
+    let pages = |counter| mm.stats.get(counter) * KIB_PER_PAGE;
+    let pool = mm.hugetlb.counts();
+    let free = mm.free_page_count();
+    let reserved = mm.stats.get(Counter::NrThpReserved);
+    let available = (free + reserved).saturating_sub(mm.watermarks().low);
+    let memory = [
+        ("MemTotal", mm.managed_pages() * KIB_PER_PAGE),
+        ("MemFree", free * KIB_PER_PAGE),
+        ("MemAvailable", available * KIB_PER_PAGE),
+        ("AnonPages", pages(Counter::NrAnon)),
+        ("PageTables", pages(Counter::NrPageTable)),
+        ("AnonHugePages", mm.stats.get(Counter::NrAnonThp) * KIB_PER_HUGE_PAGE),
+        ("ThpReserved", reserved * KIB_PER_PAGE),
+        ("HvoFreed", pages(Counter::NrVmemmapFreed)),
+    ];
+    memory.into_iter().for_each(|(name, kib)| row(name, kib, " kB"));
+    row("HugePages_Total", pool.nr, "");
+    row("HugePages_Free", pool.free, "");
+    row("HugePages_Rsvd", pool.reserved, "");
+    row("HugePages_Surp", pool.surplus, "");
+    row("Hugepagesize", KIB_PER_HUGE_PAGE, " kB");
+    row("Hugetlb", pool.nr * KIB_PER_HUGE_PAGE, " kB");
+}
+
+fn row(name: &str, value: u64, unit: &str) {
+    println!("{name}:{value:>width$}{unit}", width = 24 - name.len());
+}

@@ -1,0 +1,54 @@
+//! `/sys/kernel/mm/transparent_hugepage`.
+#![forbid(unsafe_code)]
+
+use mm::Mm;
+use mm::config::{PromotionThreshold, ThpMode};
+use mm::stats::Counter;
+
+use super::{File, Refused, Written, number};
+use crate::{print, println};
+
+pub(super) const FILES: &[File] = &[
+    File {
+        path: "/sys/kernel/mm/transparent_hugepage/enabled",
+        what: "when anonymous memory is backed by huge pages; the word in brackets is in force",
+        read: read_enabled,
+        write: Some(write_enabled),
+    },
+    File {
+        path: "/sys/kernel/mm/transparent_hugepage/khugepaged/res_pages_collapsed",
+        what: "reservations that were promoted in place",
+        read: |mm| println!("{}", mm.stats.get(Counter::ResPagesCollapsed)),
+        write: None,
+    },
+    File {
+        path: "/sys/kernel/mm/transparent_hugepage/promotion_threshold",
+        what: "populated pages at which a reservation is promoted, 1 to 512",
+        read: |mm| println!("{}", mm.thp.threshold()),
+        write: Some(write_threshold),
+    },
+];
+
+fn read_enabled(mm: &Mm) {
+    for (n, &mode) in ThpMode::ALL.iter().enumerate() {
+        let gap = if n == 0 { "" } else { " " };
+        if mode == mm.thp.mode() {
+            print!("{gap}[{mode}]");
+        } else {
+            print!("{gap}{mode}");
+        }
+    }
+    println!();
+}
+
+fn write_enabled(mm: &Mm, value: &str) -> Result<Written, Refused> {
+    mm.thp.set_mode_word(value).map_err(|_| Refused::Word(ThpMode::WORDS))?;
+    Ok(Written::Exactly)
+}
+
+fn write_threshold(mm: &Mm, value: &str) -> Result<Written, Refused> {
+    let (low, high) = (*PromotionThreshold::RANGE.start(), *PromotionThreshold::RANGE.end());
+    let pages = number(value, low, high)?;
+    mm.thp.set_threshold(pages).map_err(|_| Refused::Number { low, high })?;
+    Ok(Written::Exactly)
+}

@@ -1,0 +1,142 @@
+//! What the kernel does once everything runs: says what it runs on, and then what the boot arguments ask for.
+//!
+//! | boot argument | what |
+//! |---|---|
+//! | `selftest`, `selftest=<filter>` | runs the self-tests (whose name contains the filter), then powers off |
+//! | `selftest=list` | lists their names, then powers off |
+//! | `bench` | measures, then powers off |
+//! | `tour=off` | no tour before the console |
+//! | `crash=panic`, `crash=stack`, `crash=null` | ends so |
+//! | none of these | the tour, then the console |
+//!
+//! The exit status is 1 once a self-test or a stop of the tour has failed, else 0.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use arch::contract::Cpu;
+use arch::{Machine, Mmu};
+use mm::Mm;
+use mm::config::{MmConfig, Parsed};
+use mm::thp::promoter;
+
+use crate::selftest::{Outcome, Summary};
+use crate::{bench, boot, console, initrd, power, println, sched, selftest, stop, tour};
+
+/// Something has failed in this session.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+/// What was asked for.
+#[derive(Clone, Copy)]
+enum Task {
+    SelfTest(&'static str),
+    ListSelfTests,
+    Bench,
+    Crash(&'static str),
+    Tour,
+    Console,
+}
+
+/// The first thread: never returns.
+pub fn main(mm: &'static Mm) {
+    introduce(mm);
+    if sched::spawn(promoter::THREAD, promoter::run).is_err() {
+        println!("warning: no memory for {}: nothing will be promoted", promoter::THREAD);
+    }
+    fill_pool(mm);
+    match task() {
+        Task::ListSelfTests => selftest::list(""),
+        Task::SelfTest(filter) => {
+            if selftest(mm, filter) == Outcome::NoneChosen {
+                println!("error: no self-test has `{filter}` in its name");
+                FAILED.store(true, Ordering::Relaxed);
+            }
+        }
+        Task::Bench => bench::run(mm),
+        Task::Crash(how) => crash(how),
+        Task::Tour => {
+            tour(mm);
+            console::run(mm)
+        }
+        Task::Console => console::run(mm),
+    }
+    power_off()
+}
+
+/// The tour; a stop that fails is remembered.
+pub fn tour(mm: &'static Mm) {
+    if tour::run(mm).failed > 0 {
+        FAILED.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Self-tests; one that fails is remembered.
+pub fn selftest(mm: &'static Mm, filter: &str) -> Outcome {
+    let summary: Summary = selftest::run(mm, filter);
+    if summary.failed > 0 {
+        FAILED.store(true, Ordering::Relaxed);
+    }
+    summary.outcome()
+}
+
+/// Ends the machine with the session's exit status.
+pub fn power_off() -> ! {
+    power::off(u8::from(FAILED.load(Ordering::Relaxed)))
+}
+
+/// Prints the machine and the boot choices.
+fn introduce(mm: &Mm) {
+    println!("  memory    {} MiB, {} MiB managed", mm.ram_pages() >> 8, mm.managed_pages() >> 8);
+    mm.ram().iter().for_each(|bank| println!("            {bank}"));
+    println!("  CPUs      {} of {}, this is {}", stop::online_cpus(), boot::cpu_count(), Machine::id());
+    println!("  features  {}", Machine::features());
+    let (mut files, mut bytes) = (0, 0);
+    initrd::for_each(|_, size| (files, bytes) = (files + 1, bytes + size));
+    println!("  initrd    {files} programs, {} KiB", bytes >> 10);
+    println!("  choices   {}", mm.config);
+}
+
+/// The pool that the boot choice asks for.
+fn fill_pool(mm: &Mm) {
+    let resized = mm.hugetlb.set_nr(mm, mm.config.hugepages);
+    if resized.nr < mm.config.hugepages {
+        println!("warning: hugepages={}: memory for {} only", mm.config.hugepages, resized.nr);
+    }
+    if let Some(error) = resized.unoptimized {
+        println!("warning: a folio of the pool keeps its struct pages: {error}");
+    }
+}
+
+/// The task that the boot arguments ask for; the last one counts. Says which words nobody knows.
+fn task() -> Task {
+    let mut task = Task::Tour;
+    for word in boot::arguments().split_whitespace() {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        match (key, value) {
+            ("selftest", "list") => task = Task::ListSelfTests,
+            ("selftest", filter) => task = Task::SelfTest(filter),
+            ("bench", "") => task = Task::Bench,
+            ("tour", "off") => task = Task::Console,
+            ("tour", "" | "on") => task = Task::Tour,
+            ("crash", "panic" | "stack" | "null") => task = Task::Crash(value),
+            ("tour", _) => println!("error: {word}: must be one of on off"),
+            ("crash", _) => println!("error: {word}: must be one of panic stack null"),
+            _ if is_of_mm(key, value) => {}
+            _ => println!("warning: the boot argument `{word}` is not known"),
+        }
+    }
+    task
+}
+
+/// Whether the word is a choice of memory management; a value that was refused was reported at boot.
+fn is_of_mm(key: &str, value: &str) -> bool {
+    !matches!(MmConfig::default().parse(key, value), Ok(Parsed::NotOurs))
+}
+
+fn crash(how: &str) {
+    match how {
+        "stack" => crate::crash::overflow_stack(),
+        "null" => crate::crash::read_null(),
+        _ => panic!("asked for by the boot argument crash=panic"),
+    }
+}

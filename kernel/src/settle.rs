@@ -1,0 +1,51 @@
+//! The number of free pages, once nothing is under way any more that would change it.
+//!
+//! A process that has been waited for has given back its memory, but its thread still stands on its kernel stack; a
+//! promotion that was submitted may be under way. Both end by themselves, so whoever compares numbers of free
+//! pages waits for them first.
+#![forbid(unsafe_code)]
+
+use arch::Machine;
+use arch::contract::Cpu;
+use mm::Mm;
+use mm::thp::promoter;
+
+use crate::sched::{self, State, ThreadInfo};
+use crate::time;
+
+/// For how long ends are waited for: far longer than any takes.
+const PATIENCE_NS: u64 = 5_000_000_000;
+
+/// Free pages (4 KiB units), among them those that are free but for a cache that keeps them for good: HVO's shared
+/// pages and the tables of the vmemmap blocks that it split, and the heap's chunks. Waits until no thread of a process
+/// is left, the promoter sleeps with nothing to do, and the stacks of ended threads are free. After
+/// [`PATIENCE_NS`] it counts what there is.
+pub fn free_pages(mm: &Mm) -> u64 {
+    let until = time::now_ns() + PATIENCE_NS;
+    while !is_quiet(mm) && time::now_ns() < until {
+        sched::yield_now();
+        Machine::relax();
+    }
+    mm.free_page_count() + kept_pages(mm)
+}
+
+/// Pages that caches keep (4 KiB units).
+pub fn kept_pages(mm: &Mm) -> u64 {
+    mm.hvo.kept_pages(mm) + crate::heap::small_pages()
+}
+
+fn is_quiet(mm: &Mm) -> bool {
+    promoter::drain(mm);
+    sched::reap();
+    let mut quiet = promoter::backlog(mm) == 0;
+    sched::for_each_thread(|thread| quiet &= is_settled(thread));
+    quiet
+}
+
+fn is_settled(thread: &ThreadInfo) -> bool {
+    match thread.state {
+        State::Dead => false,
+        State::Parked(_) | State::Free => true,
+        _ => thread.name != promoter::THREAD && thread.name != sched::USER_THREAD,
+    }
+}
