@@ -11,7 +11,6 @@ use arch::Pfn;
 
 use crate::Mm;
 use crate::buddy::ORDERS;
-use crate::hugetlb;
 use crate::page::PageKind;
 
 /// What the scan counted.
@@ -44,39 +43,23 @@ impl Report {
 
 /// The first thing that does not agree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Inconsistency {
-    /// Two numbers.
-    Numbers {
-        /// What was compared, in words.
-        what: &'static str,
-        /// The page concerned, where it is one.
-        pfn: Option<Pfn>,
-        /// What it should be.
-        expected: u64,
-        /// What it is.
-        found: u64,
-    },
-    /// The hugetlb pool, or the vmemmap of one of its folios.
-    Hugetlb(hugetlb::check::Wrong),
+pub struct Inconsistency {
+    /// What was compared, in words.
+    pub what: &'static str,
+    /// The page concerned, where it is one.
+    pub pfn: Option<Pfn>,
+    /// What it should be.
+    pub expected: u64,
+    /// What it is.
+    pub found: u64,
 }
 
 impl fmt::Display for Inconsistency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Inconsistency::Numbers { what, pfn, expected, found } => {
-                if let Some(pfn) = pfn {
-                    write!(f, "pfn {pfn}: ")?;
-                }
-                write!(f, "{what}: expected {expected:#x}, found {found:#x}")
-            }
-            Inconsistency::Hugetlb(wrong) => wrong.fmt(f),
+        if let Some(pfn) = self.pfn {
+            write!(f, "pfn {pfn}: ")?;
         }
-    }
-}
-
-impl From<hugetlb::check::Wrong> for Inconsistency {
-    fn from(wrong: hugetlb::check::Wrong) -> Self {
-        Inconsistency::Hugetlb(wrong)
+        write!(f, "{}: expected {:#x}, found {:#x}", self.what, self.expected, self.found)
     }
 }
 
@@ -85,7 +68,7 @@ impl From<hugetlb::check::Wrong> for Inconsistency {
 /// # Errors
 /// [`Inconsistency`] that says what was compared.
 pub fn agree(what: &'static str, pfn: Option<Pfn>, expected: u64, found: u64) -> Result<(), Inconsistency> {
-    if expected == found { Ok(()) } else { Err(Inconsistency::Numbers { what, pfn, expected, found }) }
+    if expected == found { Ok(()) } else { Err(Inconsistency { what, pfn, expected, found }) }
 }
 
 /// A room's check. It may add to the report.
