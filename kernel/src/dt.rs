@@ -18,7 +18,7 @@ use dtoolkit::{Node, Property};
 use mm::boot::PhysRange;
 
 /// Ranges of memory that are looked at; more are left unused.
-const MAX_RANGES: usize = 16;
+pub const MAX_RANGES: usize = 16;
 /// The clock of QEMU's PL011, for a tree that does not name it.
 const DEFAULT_UART_CLOCK: u32 = 24_000_000;
 
@@ -98,7 +98,7 @@ fn blob(pa: PhysAddr) -> Result<&'static [u8], DtError> {
     if pa == PhysAddr::new(0) {
         return Err(DtError::NoTree);
     }
-    if !arch::aarch64::boot::early_tables_reach(pa) {
+    if !arch::aarch64::boot::device_tree_in_reach(pa) {
         return Err(DtError::OutOfReach(pa));
     }
     let at = core::ptr::with_exposed_provenance::<u8>(linear(pa).raw() as usize);

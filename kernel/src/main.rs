@@ -1,3 +1,44 @@
-//! A machine that runs the memory manager.
+//! Quire: a kernel whose subject is memory management.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`boot`] | from the first Rust instruction to the first thread |
+//! | `dt` | what the device tree says |
+//! | `cpu` | starting the other CPUs |
+//! | `trap` `irq` | exceptions and interrupts, each to who handles it |
+//! | [`sched`] | threads |
+//! | `stop` | requests of all CPUs |
+//! | [`process`] `syscall` `initrd` | programs at EL0 |
+//! | [`selftest`] | tests that run here |
+//! | `uart` [`log`] `panic` `power` `crash` | the console, and the end |
+//! | `env` `heap` | what memory management needs, and what it gives |
 #![no_std]
 #![no_main]
+#![forbid(unstable_features)]
+
+mod boot;
+mod console;
+mod cpu;
+mod crash;
+mod dt;
+mod env;
+mod files;
+mod heap;
+mod initrd;
+mod irq;
+mod log;
+mod panic;
+mod power;
+mod process;
+mod sched;
+mod selftest;
+mod session;
+mod settle;
+mod show;
+mod stop;
+mod syscall;
+mod time;
+mod trap;
+mod uart;
+
+pub use boot::the_mm;

@@ -11,9 +11,10 @@ use core::fmt::{self, Write};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use arch::VirtAddr;
 use arch::aarch64::gic::{self, Interrupt};
+use arch::contract::Privilege;
 use arch::sync::{Rank, SpinLock};
+use arch::{Access, Machine, Mmu, VirtAddr};
 use arm_pl011_uart::{
     DataBits, Interrupts, LineConfig, PL011Registers, Parity, StopBits, Uart, UniqueMmioPointer,
 };
@@ -79,9 +80,12 @@ pub fn with_console(f: impl FnOnce(&mut Console) -> fmt::Result) -> fmt::Result 
     CONSOLE.lock().as_mut().map_or(Ok(()), f)
 }
 
-/// The console for a panic: no lock, as its holder may never run again.
+/// The console for a panic: no lock, as its holder may never run again. `None` where the registers are not mapped, as
+/// between the early tables and the final ones.
 pub fn panic_console() -> Option<Console> {
-    Console::at(VirtAddr::new(REGISTERS.load(Ordering::Acquire)))
+    let registers = VirtAddr::new(REGISTERS.load(Ordering::Acquire));
+    Machine::translate(registers, Access::Write, Privilege::Kernel).ok()?;
+    Console::at(registers)
 }
 
 /// Writes bytes as they are.

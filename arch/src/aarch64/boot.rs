@@ -19,13 +19,15 @@
 //! made: the block may cover addresses without memory, which nobody reads before the final tables replace it.
 //! The device tree must lie in the same 512 GiB as the image (boot.rst asks for a distance below 512 MiB).
 //!
-//! Further CPUs are entered at [`entry_of_further_cpus`] with the physical address of an [`Entry`] in x0, use the
-//! same identity map and go straight to the final kernel root.
+//! Further CPUs ([`start_cpu`]) use the same identity map and go straight to the final kernel root.
 
 use core::arch::global_asm;
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU64, Ordering};
 
+use super::gic::Affinity;
 use super::image;
+use super::psci::Conduit;
 use super::percpu::{BLOCKS, STACK_BYTES, set_emergency_stack};
 use super::tlb::flush_this_cpu;
 use super::vectors;
@@ -119,52 +121,62 @@ pub fn map_early_device(pa: PhysAddr) -> VirtAddr {
     IMAGE_BASE.add(DEVICE_SLOT as u64 * Level::L2.entry_bytes()).add(pa.offset_from(block))
 }
 
-/// Bytes of the linear map that the early tables cover from `image::loaded_at().align_down(1 GiB)`.
-pub const EARLY_LINEAR_BYTES: u64 = Level::L1.entry_bytes();
-
-/// Whether the early tables map `pa` in the linear map for sure: it shares a GiB with the image, or with the
-/// device tree and 512 GiB with the image.
+/// The GiB that the early tables map in the linear map whatever stands there: that of the image.
 #[must_use]
-pub fn early_tables_reach(pa: PhysAddr) -> bool {
+pub fn early_linear() -> core::ops::Range<PhysAddr> {
+    let start = image::loaded_at().align_down(Level::L1.entry_bytes());
+    start..start.add(Level::L1.entry_bytes())
+}
+
+/// Whether the early tables map a device tree at `pa`.
+#[must_use]
+pub fn device_tree_in_reach(pa: PhysAddr) -> bool {
     pa.raw() >> Level::L0.shift() == image::loaded_at().raw() >> Level::L0.shift()
 }
 
 /// What a further CPU starts with. It is read with the MMU off.
 #[repr(C)]
-#[derive(Debug)]
-pub struct Entry {
-    kernel_root: u64,
-    stack_top: u64,
-    block: u64,
-    continue_at: u64,
+struct Entry {
+    kernel_root: AtomicU64,
+    stack_top: AtomicU64,
+    block: AtomicU64,
+    continue_at: AtomicU64,
 }
 
-impl Entry {
-    /// `cpu` starts on the final kernel root with the stack that ends at `stack_top` and goes on at
-    /// `continue_at`.
-    #[must_use]
-    pub fn new(cpu: CpuId, stack_top: VirtAddr, continue_at: extern "C" fn() -> !) -> Self {
-        Entry {
-            kernel_root: Machine::kernel_root().raw(),
-            stack_top: stack_top.raw(),
-            block: (&raw const BLOCKS[cpu.index()]).addr() as u64,
-            continue_at: continue_at as usize as u64,
-        }
-    }
-}
+static ENTRY: Entry = Entry {
+    kernel_root: AtomicU64::new(0),
+    stack_top: AtomicU64::new(0),
+    block: AtomicU64::new(0),
+    continue_at: AtomicU64::new(0),
+};
 
-/// Where firmware enters a further CPU, with the physical address of an [`Entry`] in x0. The entry must have
-/// been cleaned from the cache ([`clean_to_memory`]).
-#[must_use]
-pub fn entry_of_further_cpus() -> PhysAddr {
+/// Starts the CPU with this affinity as `cpu`: on the present kernel root and the stack that ends at `stack_top`, it
+/// goes on at `continue_at`, which begins with [`init_further_cpu`]. One at a time: the next call comes once the
+/// CPU runs there.
+///
+/// # Errors
+/// What the firmware says.
+pub fn start_cpu(
+    conduit: Conduit,
+    affinity: Affinity,
+    cpu: CpuId,
+    stack_top: VirtAddr,
+    continue_at: extern "C" fn() -> !,
+) -> Result<(), smccc::psci::error::Error> {
     unsafe extern "C" {
         static further_cpu: u8;
     }
-    image::phys_of(VirtAddr::new((&raw const further_cpu).addr() as u64))
+    ENTRY.kernel_root.store(Machine::kernel_root().raw(), Ordering::Relaxed);
+    ENTRY.stack_top.store(stack_top.raw(), Ordering::Relaxed);
+    ENTRY.block.store((&raw const BLOCKS[cpu.index()]).addr() as u64, Ordering::Relaxed);
+    ENTRY.continue_at.store(continue_at as *const () as u64, Ordering::Relaxed);
+    clean_to_memory(&ENTRY);
+    let entry = image::phys_of_static(&raw const further_cpu);
+    conduit.start_cpu(affinity, entry, image::phys_of_static(&raw const ENTRY))
 }
 
 /// Writes the cache lines of `object` back to memory, where a CPU sees it that has its MMU still off.
-pub fn clean_to_memory<T>(object: &T) {
+fn clean_to_memory<T>(object: &T) {
     let start = core::ptr::from_ref(object).addr();
     // 16 bytes is the smallest line that CTR_EL0.DminLine can say with a word of 4 bytes and DminLine 2.
     for line in (start & !15..start + size_of::<T>()).step_by(16) {
@@ -180,9 +192,19 @@ unsafe extern "Rust" {
     safe fn kernel_main(device_tree: PhysAddr) -> !;
 }
 
+/// CurrentEL as the first CPU found it.
+static ENTERED_AT: AtomicU64 = AtomicU64::new(0);
+
+/// The exception level at which the kernel was entered: 1 or 2.
+#[must_use]
+pub fn entered_at() -> u64 {
+    ENTERED_AT.load(Ordering::Relaxed) >> 2
+}
+
 /// The first Rust code that runs.
-extern "C" fn start(device_tree: u64, loaded_at: u64) -> ! {
+extern "C" fn start(device_tree: u64, loaded_at: u64, current_el: u64) -> ! {
     image::set_loaded_at(PhysAddr::new(loaded_at));
+    ENTERED_AT.store(current_el, Ordering::Relaxed);
     set_emergency_stack(CpuId::BOOT, VirtAddr::new((&raw const EMERGENCY).addr() as u64).add(STACK_BYTES));
     vectors::install();
     super::cpu::init_this_cpu();
@@ -193,7 +215,6 @@ extern "C" fn start(device_tree: u64, loaded_at: u64) -> ! {
 pub fn init_further_cpu() {
     vectors::install();
     super::cpu::init_this_cpu();
-    Machine::set_user_root(None);
 }
 
 /// A kernel stack in the image.
@@ -258,6 +279,7 @@ _start:
 
 first_cpu:
     mov     x21, x0                     // device tree
+    mrs     x22, CurrentEL
     here    x20, _start                 // image
     bl      drop_to_el1
     bl      make_early_tables
@@ -410,6 +432,7 @@ first_cpu_high:
     b       1b
 2:  mov     x0, x21
     mov     x1, x20
+    mov     x2, x22
     mov     x29, xzr
     mov     x30, xzr
     b       {start}

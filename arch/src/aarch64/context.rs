@@ -10,7 +10,7 @@ use crate::addr::VirtAddr;
 
 /// A thread that does not run: its stack pointer.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Context {
     sp: u64,
 }
@@ -19,6 +19,9 @@ pub struct Context {
 const SAVED: usize = 12;
 
 impl Context {
+    /// No thread: what [`switch`] fills.
+    pub const NONE: Context = Context { sp: 0 };
+
     /// A thread that will begin at `entry` with `argument` on the stack that ends at `stack_top`, interrupts
     /// masked.
     ///

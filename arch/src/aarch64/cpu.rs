@@ -62,9 +62,6 @@ impl Cpu for Machine {
     fn interleave() {}
 }
 
-/// DAIF.I.
-const IRQ_MASKED: u64 = 1 << 7;
-
 impl Machine {
     /// Lets interrupts in on this CPU.
     #[inline(always)]
@@ -73,28 +70,10 @@ impl Machine {
         unsafe { asm!("msr daifclr, #2", options(nostack, preserves_flags)) };
     }
 
-    /// Whether interrupts are masked on this CPU.
-    #[must_use]
-    pub fn irqs_masked() -> bool {
-        DAIF.get() & IRQ_MASKED != 0
-    }
-
     /// Waits until an interrupt is pending, masked or not.
     pub fn wait_for_interrupt() {
         // SAFETY: waits; the DSB completes what the CPU has stored before it sleeps.
         unsafe { asm!("dsb sy", "wfi", options(nostack, preserves_flags)) };
-    }
-
-    /// Waits until another CPU sends an event ([`Self::send_event`]). May return early.
-    pub fn wait_for_event() {
-        // SAFETY: waits.
-        unsafe { asm!("wfe", options(nostack, preserves_flags)) };
-    }
-
-    /// Wakes every CPU in [`Self::wait_for_event`], after all earlier stores of this CPU are visible.
-    pub fn send_event() {
-        // SAFETY: orders stores and sends an event.
-        unsafe { asm!("dsb ishst", "sev", options(nostack, preserves_flags)) };
     }
 
     /// Stops this CPU for ever.

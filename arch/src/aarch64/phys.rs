@@ -10,6 +10,16 @@ use crate::features::BbmLevel;
 use crate::layout::{LINEAR_BYTES, linear};
 use crate::pte::{Desc, PteFlags};
 
+/// A register that the register crate lacks.
+macro_rules! read_register {
+    ($name:literal) => {{
+        let value: u64;
+        // SAFETY: reads a register that never changes.
+        unsafe { asm!(concat!("mrs {}, ", $name), out(reg) value, options(nomem, nostack, preserves_flags)) };
+        value
+    }};
+}
+
 /// The linear-map address of `pa` as a pointer.
 #[inline(always)]
 fn at<T>(pa: PhysAddr) -> *mut T {
@@ -26,24 +36,23 @@ fn slot(pa: PhysAddr) -> &'static AtomicU64 {
     unsafe { AtomicU64::from_ptr(at(pa)) }
 }
 
-/// What can be said of a store without knowing level and contents: with FEAT_BBM below level 2 a live
-/// descriptor never changes between table or page and block, and a live leaf keeps its memory type
-/// (R_WHZWS; see `bbm`). In a table descriptor these bits are ignored, and mm leaves them zero.
+/// What can be said of a store without knowing level and contents: without FEAT_BBM a live descriptor never changes
+/// between table and block, and a live leaf keeps its memory type (R_WHZWS; see `bbm`). No TLB holds a leaf with the
+/// access flag clear. In a table descriptor the bits in question are ignored, and mm leaves them zero.
 fn check_store(at: PhysAddr, old: Desc, new: Desc) {
+    let accessed = old.raw() & PteFlags::ACCESSED.bits() != 0;
+    let changed = |flags: PteFlags| (old.raw() ^ new.raw()) & flags.bits() != 0;
+    let is_block = old.raw() & PteFlags::TABLE_OR_PAGE.bits() == 0;
     if !(old.is_valid() && new.is_valid()) {
         return;
     }
-    let changed = old.raw() ^ new.raw();
-    let type_bit = PteFlags::TABLE_OR_PAGE.bits();
-    assert!(
-        changed & type_bit == 0 || Machine::features().bbm >= BbmLevel::Level2,
-        "descriptor at {at}: {old} became {new} without break-before-make: the size changed"
-    );
-    let memory = PteFlags::ATTR_INDEX.union(PteFlags::SHAREABILITY).bits();
-    assert!(
-        changed & type_bit != 0 || changed & memory == 0,
-        "descriptor at {at}: {old} became {new} without break-before-make: the memory type changed"
-    );
+    if changed(PteFlags::TABLE_OR_PAGE) {
+        let allowed = is_block && !accessed || Machine::features().bbm > BbmLevel::Level0;
+        assert!(allowed, "descriptor at {at}: {old} became {new}: a size changes by break-before-make");
+    } else if accessed {
+        let kept = !changed(PteFlags::ATTR_INDEX.union(PteFlags::SHAREABILITY));
+        assert!(kept, "descriptor at {at}: {old} became {new}: a memory type changes by break-before-make");
+    }
 }
 
 impl PhysMem for Machine {
@@ -109,26 +118,39 @@ impl PhysMem for Machine {
         unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), at::<u8>(to), from.len()) };
     }
 
-    /// The sequence for any CPU; CTR_EL0.{IDC,DIC} could only shorten it. 16 bytes is the smallest line that
-    /// CTR_EL0.DminLine can name in practice, and cleaning a line twice changes nothing.
+    /// Lines as CTR_EL0 has them; nothing is cleaned with IDC, nothing invalidated with DIC.
     fn sync_icache(at: PhysAddr, bytes: u64) {
-        let start = linear(at).raw();
-        for line in (start..start + bytes).step_by(16) {
-            // SAFETY: cleaning a line changes no memory that a CPU sees; the linear map covers all RAM.
-            unsafe { asm!("dc cvau, {}", in(reg) line, options(nostack, preserves_flags)) };
+        debug_assert!(at.is_aligned(64) && bytes % 64 == 0, "sync {bytes} bytes at {at}");
+        let ctr = read_register!("ctr_el0");
+        let lines = |shift: u64| {
+            let start = linear(at).raw();
+            (start..start + bytes).step_by(4 << (ctr >> shift & 0xf))
+        };
+        if ctr & CTR_IDC == 0 {
+            for line in lines(16) {
+                // SAFETY: cleaning changes no memory that a CPU sees.
+                unsafe { asm!("dc cvau, {}", in(reg) line, options(nostack, preserves_flags)) };
+            }
         }
         Self::dsb(Dsb::Ish);
-        // SAFETY: drops instructions that are fetched anew.
-        unsafe { asm!("ic ialluis", options(nostack, preserves_flags)) };
-        Self::dsb(Dsb::Ish);
+        if ctr & CTR_DIC == 0 {
+            for line in lines(0) {
+                // SAFETY: an instruction that is no longer cached is fetched again.
+                unsafe { asm!("ic ivau, {}", in(reg) line, options(nostack, preserves_flags)) };
+            }
+            Self::dsb(Dsb::Ish);
+        }
         Self::isb();
     }
 }
 
+/// CTR_EL0.IDC: data need not be cleaned for instruction fetches.
+const CTR_IDC: u64 = 1 << 28;
+/// CTR_EL0.DIC: instruction caches need not be invalidated.
+const CTR_DIC: u64 = 1 << 29;
+
 /// Bytes that DC ZVA zeroes, or 0 where it is prohibited (DCZID_EL0: BS in words as a power of two, DZP).
 fn zva_block() -> u64 {
-    let dczid: u64;
-    // SAFETY: reads a register.
-    unsafe { asm!("mrs {}, dczid_el0", out(reg) dczid, options(nomem, nostack, preserves_flags)) };
+    let dczid = read_register!("dczid_el0");
     if dczid & 1 << 4 != 0 { 0 } else { 4 << (dczid & 0xf) }
 }

@@ -23,7 +23,7 @@ pub enum Resolution {
 pub enum Fatal {
     /// An exception of the kernel itself that nobody resolves.
     Kernel(Class),
-    /// The kernel stack that `far` or the stack pointer left ran over.
+    /// The kernel stack ran over.
     StackOverflow,
     /// A vector that nothing should take: FIQ, SError, SP_EL0 at EL1, AArch32.
     Vector(Vector, Class),
@@ -34,14 +34,12 @@ pub enum Fatal {
 pub struct Handlers {
     /// A synchronous exception of EL0. Interrupts are open; a change of the frame takes effect at the return.
     pub user: fn(&mut TrapFrame, Class),
-    /// A data abort of a copy from or to user memory, at this address. Interrupts are as the copy had them. An
-    /// unresolved fault makes the copy return [`crate::UserFault`].
-    pub user_copy: fn(VirtAddr, &Abort) -> Resolution,
-    /// Any other abort of EL1, interrupts masked: data or instruction, at this address.
-    pub kernel: fn(VirtAddr, &Abort) -> Resolution,
-    /// An interrupt. Masked; the handler may switch threads.
+    /// A data abort of a copy from or to user memory. Interrupts are as the copy had them. One that is not
+    /// resolved makes the copy return [`crate::UserFault`].
+    pub user_copy: fn(&TrapFrame, &Abort) -> Resolution,
+    /// An interrupt. Interrupts are masked; the handler may switch threads.
     pub irq: fn(),
-    /// The end.
+    /// The end. Interrupts are masked.
     pub fatal: fn(&TrapFrame, Fatal) -> !,
 }
 
@@ -74,34 +72,29 @@ pub(super) fn dispatch(frame: &mut TrapFrame, vector: Vector) {
     }
 }
 
+/// The kernel takes no exception but those of its copies from and to user memory.
 fn from_kernel(frame: &mut TrapFrame, class: Class) {
-    let far = VirtAddr::new(frame.far);
-    let resolution = match (&class, uaccess::fixup(frame.elr)) {
-        (Class::DataAbort(abort), Some(fixup)) if far.is_user() => {
-            if user_copy(frame, far, abort) == Resolution::Unresolved {
+    match (&class, uaccess::fixup(frame.elr)) {
+        (Class::DataAbort(abort), Some(fixup)) if !VirtAddr::new(frame.far).is_kernel() => {
+            if user_copy(frame, abort) == Resolution::Unresolved {
                 frame.elr = fixup;
             }
-            Resolution::Retry
         }
-        (Class::DataAbort(abort) | Class::InstructionAbort(abort), _) => (handlers().kernel)(far, abort),
-        _ => Resolution::Unresolved,
-    };
-    if resolution == Resolution::Unresolved {
-        (handlers().fatal)(frame, Fatal::Kernel(class));
+        _ => (handlers().fatal)(frame, Fatal::Kernel(class)),
     }
 }
 
 /// The page fault handler may sleep, so it gets the interrupt mask of the copy.
-fn user_copy(frame: &TrapFrame, far: VirtAddr, abort: &Abort) -> Resolution {
+fn user_copy(frame: &TrapFrame, abort: &Abort) -> Resolution {
     if frame.irqs_were_open() {
         Machine::unmask_irqs();
     }
-    let resolution = (handlers().user_copy)(far, abort);
+    let resolution = (handlers().user_copy)(frame, abort);
     let _masked = Machine::mask_irqs();
     resolution
 }
 
 /// Called on the emergency stack.
-pub(super) fn stack_overflow(frame: &TrapFrame, _vector: Vector) -> ! {
+pub(super) fn stack_overflow(frame: &TrapFrame) -> ! {
     (handlers().fatal)(frame, Fatal::StackOverflow)
 }

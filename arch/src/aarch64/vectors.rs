@@ -116,8 +116,8 @@ extern "C" fn enter(frame: &mut TrapFrame, vector: u64) {
     trap::dispatch(frame, Vector(vector));
 }
 
-extern "C" fn overflow(frame: &mut TrapFrame, vector: u64) -> ! {
-    trap::stack_overflow(frame, Vector(vector))
+extern "C" fn overflow(frame: &TrapFrame) -> ! {
+    trap::stack_overflow(frame)
 }
 
 global_asm!(
@@ -194,11 +194,7 @@ global_asm!(
     save_registers
     mov     x1, #\index
     b       from_kernel
-1:  msr     tpidr_el0, x0
-    sub     x0, sp, x0
-    msr     tpidrro_el0, x0
-    mov     x0, #\index
-    b       stack_ran_over
+1:  b       stack_ran_over
     .endm
 
     .macro  user_vector, index
@@ -246,22 +242,20 @@ quire_return_to_user:
     msr     sp_el0, x21
     restore_and_return
 
-// x0: index. TPIDR_EL0 holds the stack pointer less the frame, TPIDRRO_EL0 x0 of the interrupted code: user values
-// are lost, and nothing goes back to EL0 from here.
+// sp and x0 as the vector left them. TPIDR_EL0 takes the stack pointer, TPIDRRO_EL0 x0: user values are lost, and
+// nothing goes back to EL0 from here.
 stack_ran_over:
-    msr     sp_el0, x1
-    mrs     x1, tpidr_el1
-    ldr     x1, [x1, #{emergency_top}]
-    mov     sp, x1
-    sub     sp, sp, #{frame}
-    mrs     x1, sp_el0
-    msr     sp_el0, x0
+    msr     tpidr_el0, x0
+    sub     x0, sp, x0
+    msr     tpidrro_el0, x0
+    mrs     x0, tpidr_el1
+    ldr     x0, [x0, #{emergency_top}]
+    sub     sp, x0, #{frame}
     mrs     x0, tpidrro_el0
     save_registers
     mrs     x21, tpidr_el0
     add     x21, x21, #{frame}
     mrs     x22, elr_el1
-    mrs     x1, sp_el0
     save_state x29, x22
     b       {overflow}
 "#,
