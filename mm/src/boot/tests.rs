@@ -1,4 +1,5 @@
 //! Boot on RAM of every shape, and what the kernel's half looks like afterwards.
+#![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
 use arch::contract::Privilege;

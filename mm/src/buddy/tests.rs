@@ -1,4 +1,5 @@
 //! The allocator against an oracle: the set of free frames decides which free blocks there must be.
+#![forbid(unsafe_code)]
 
 use arch::Pfn;
 

@@ -1,5 +1,5 @@
 //! Makes the k-th allocation of a thread fail, to try every way in which memory can run out. On the host only:
-//! the machine's [`denied`] is a constant.
+//! on the machine none ever does.
 #![forbid(unsafe_code)]
 
 #[cfg(not(target_os = "none"))]

@@ -1,4 +1,5 @@
 //! Device windows and guarded stacks.
+#![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
 use arch::contract::FaultStatus;

@@ -17,7 +17,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`walk`] | reading a tree: every level from the root to the leaf |
+//! | [`mod@walk`] | reading a tree: every level from the root to the leaf |
 //! | [`root`] | a locked tree, and how entries are had from it |
 //! | [`entry`] | the only writer of live entries |
 //! | [`flush`] | the only caller of TLBI |

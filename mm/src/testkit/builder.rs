@@ -1,4 +1,5 @@
 //! The machine and the boot choices of a test.
+#![forbid(unsafe_code)]
 
 use arch::PhysAddr;
 use arch::features::Features;

@@ -1,4 +1,5 @@
 //! Running out of memory at every possible moment.
+#![forbid(unsafe_code)]
 
 use super::builder::Builder;
 use crate::Mm;

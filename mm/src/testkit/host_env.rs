@@ -1,4 +1,5 @@
 //! The kernel above memory management, as far as a test on the host needs one.
+#![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! The host's test kit: a whole [`Mm`](crate::Mm) on a model machine, for the length of a closure.
+//! The host's test kit: a whole [`Mm`] on a model machine, for the length of a closure.
 //!
 //! ```
 //! use arch::Order;
@@ -24,7 +24,8 @@
 //! | [`vcpus`] | several vCPUs at once, and stopping them |
 //! | [`exhaust`] | fails every allocation of an operation, one after the other |
 //! | [`random`] | seeded random numbers |
-//! | [`user`] | address spaces as a program sees them |
+//! | [`spaces`] | address spaces as a program sees them |
+#![forbid(unsafe_code)]
 
 pub mod builder;
 pub mod exhaust;

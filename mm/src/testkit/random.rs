@@ -1,4 +1,5 @@
 //! Seeded random numbers for tests.
+#![forbid(unsafe_code)]
 
 /// The environment variable from which a seed is taken back.
 const SEED: &str = "MM_SEED";

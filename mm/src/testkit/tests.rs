@@ -1,4 +1,5 @@
 //! The kit itself: what others' tests lean on.
+#![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

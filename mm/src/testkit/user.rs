@@ -2,6 +2,7 @@
 //!
 //! The accesses themselves are the model's: [`model::user_load`], [`model::user_store`], and
 //! [`arch::UserMem`].
+#![forbid(unsafe_code)]
 
 use std::sync::Mutex;
 

@@ -2,6 +2,7 @@
 //!
 //! A vCPU is a host thread, which nothing interrupts: it is held where it says that it may be
 //! ([`safe_point`]), where it sleeps, and when it has ended.
+#![forbid(unsafe_code)]
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
