@@ -110,7 +110,11 @@ pub fn split(start: VirtAddr, pages: u64) -> impl Iterator<Item = Piece> {
             // The last scale takes all that is left: up to 32 units.
             let units = if scale == 3 { units } else { units & 31 };
             if units > 0 {
-                return Some(take(|start, scale, num| Piece::Range { start, scale, num }, scale, units as u8 - 1));
+                return Some(take(
+                    |start, scale, num| Piece::Range { start, scale, num },
+                    scale,
+                    units as u8 - 1,
+                ));
             }
         }
         None

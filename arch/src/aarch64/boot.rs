@@ -52,9 +52,25 @@ const TCR: u64 = {
 /// SCTLR_EL1: MMU, caches, alignment of SP; WXN; PAN is set on exceptions (SPAN clear). EL0 may wait (nTWI, nTWE),
 /// zero and clean cache lines (DZE, UCI) and read CTR_EL0 (UCT), as under Linux.
 const SCTLR: u64 = {
-    let on = [0 /* M */, 2 /* C */, 3 /* SA */, 4 /* SA0 */, 12 /* I */, 19 /* WXN */];
-    let el0 = [14 /* DZE */, 15 /* UCT */, 16 /* nTWI */, 18 /* nTWE */, 26 /* UCI */];
-    let res1 = [7 /* ITD */, 8 /* SED */, 11 /* EOS */, 20 /* TSCXT */, 22 /* EIS */, 28 /* nTLSMD */, 29 /* LSMAOE */];
+    let on = [
+        0,  /* M */
+        2,  /* C */
+        3,  /* SA */
+        4,  /* SA0 */
+        12, /* I */
+        19, /* WXN */
+    ];
+    let el0 =
+        [14 /* DZE */, 15 /* UCT */, 16 /* nTWI */, 18 /* nTWE */, 26 /* UCI */];
+    let res1 = [
+        7,  /* ITD */
+        8,  /* SED */
+        11, /* EOS */
+        20, /* TSCXT */
+        22, /* EIS */
+        28, /* nTLSMD */
+        29, /* LSMAOE */
+    ];
     bits(&on) | bits(&el0) | bits(&res1)
 };
 
@@ -468,7 +484,8 @@ further_cpu_high:
 
 // What the assembly takes for granted.
 const _: () = assert!(LINEAR_BASE.index(Level::L0) == 0);
-const _: () = assert!(core::mem::offset_of!(Entry, stack_top) == core::mem::offset_of!(Entry, kernel_root) + 8);
+const _: () =
+    assert!(core::mem::offset_of!(Entry, stack_top) == core::mem::offset_of!(Entry, kernel_root) + 8);
 const _: () = assert!(core::mem::offset_of!(Entry, continue_at) == core::mem::offset_of!(Entry, block) + 8);
 const _: () = assert!(layout::IMAGE_BASE.is_aligned(Level::L1.entry_bytes()));
 const _: () = assert!(PAGE_SIZE == 4096);

@@ -9,14 +9,13 @@ use arch::contract::{Cpu, CpuId};
 use arch::{Machine, model};
 
 use super::user::Users;
-use super::vcpus::World;
 use crate::Mm;
 use crate::env::{KernelEnv, SpawnError};
 use crate::fault::FaultError;
 use crate::steps::Step;
 
 /// A sleep longer than this is taken for one that nobody will end.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a test wants to do at each step of a remap.
 pub type StepHook = dyn Fn(&Step) + Send + Sync;
@@ -35,7 +34,6 @@ pub struct HostEnv {
     spawned: Mutex<Vec<Spawned>>,
     sleepers: Mutex<()>,
     woken: Condvar,
-    pub(super) world: World,
     pub(super) users: Users,
 }
 
@@ -55,7 +53,6 @@ impl HostEnv {
             spawned: Mutex::default(),
             sleepers: Mutex::default(),
             woken: Condvar::new(),
-            world: World::default(),
             users: Users::default(),
         }
     }
@@ -96,33 +93,31 @@ impl KernelEnv for HostEnv {
 
     fn stop_machine(&self, f: &mut dyn FnMut()) {
         self.stops.fetch_add(1, Ordering::Relaxed);
-        self.world.stopped(|| model::stop_others(f));
+        model::stop_others(f);
     }
 
+    /// Waits until no other thread is the CPU whose turn it is.
     fn run_on_each_cpu(&self, f: &(dyn Fn() + Sync)) {
-        self.world.stopped(|| {
-            let (own, machine) = (Machine::id(), model::handle());
-            for cpu in (0..self.cpus).map(CpuId::new) {
-                if cpu == own {
-                    masked(f);
-                } else {
-                    machine.run_as(cpu, || masked(f));
-                }
+        let (own, machine) = (Machine::id(), model::handle());
+        for cpu in (0..self.cpus).map(CpuId::new) {
+            if cpu == own {
+                masked(f);
+            } else {
+                machine.run_as(cpu, || masked(f));
             }
-        });
+        }
     }
 
     fn park(&self, _: usize, still_wait: &dyn Fn() -> bool) {
-        self.world.while_asleep(|| {
-            let sleepers = lock(&self.sleepers);
-            if !still_wait() {
-                return;
-            }
-            model::off_cpu(|| {
-                let (_guard, waited) =
-                    self.woken.wait_timeout(sleepers, PATIENCE).unwrap_or_else(PoisonError::into_inner);
-                assert!(!waited.timed_out(), "a thread sleeps, and nobody has woken it for {PATIENCE:?}");
-            });
+        let sleepers = lock(&self.sleepers);
+        // Masked: whoever stops the machine may wake others, so nobody is held while he has this lock.
+        if !masked(still_wait) {
+            return;
+        }
+        model::off_cpu(|| {
+            let (_guard, waited) =
+                self.woken.wait_timeout(sleepers, PATIENCE).unwrap_or_else(PoisonError::into_inner);
+            assert!(!waited.timed_out(), "a thread sleeps, and nobody has woken it for {PATIENCE:?}");
         });
     }
 
@@ -150,8 +145,9 @@ impl KernelEnv for HostEnv {
 }
 
 /// Runs `f` with interrupts masked on this vCPU.
-fn masked(f: impl FnOnce()) {
+fn masked<R>(f: impl FnOnce() -> R) -> R {
     let state = Machine::mask_irqs();
-    f();
+    let result = f();
     Machine::restore_irqs(state);
+    result
 }

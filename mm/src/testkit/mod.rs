@@ -21,7 +21,6 @@
 //! | [`builder`] | the machine and the boot choices |
 //! | [`host_env`] | the kernel above, as far as a test needs one |
 //! | [`user`] | user accesses in an address space |
-//! | [`vcpus`] | several vCPUs at once, and stopping them |
 //! | [`exhaust`] | fails every allocation of an operation, one after the other |
 //! | [`random`] | seeded random numbers |
 //! | [`spaces`] | address spaces as a program sees them |
@@ -35,18 +34,28 @@ pub mod spaces;
 #[cfg(test)]
 mod tests;
 pub mod user;
-pub mod vcpus;
 
 pub use builder::Builder;
 pub use exhaust::fail_every_allocation;
 pub use host_env::HostEnv;
 pub use random::Random;
 pub use user::run_as_user;
-pub use vcpus::{run_on_cpus, safe_point};
+
+use arch::model::{self, Job};
 
 use crate::Mm;
+use crate::env::KernelEnv;
 
 /// Boots a machine with default choices, two vCPUs and 256 MiB of RAM, and runs `f` on vCPU 0.
 pub fn boot<R>(f: impl FnOnce(&Mm) -> R) -> R {
     Builder::new().boot(|mm, _| f(mm))
+}
+
+/// Runs `jobs[n]` as vCPU n, all at once; the caller is vCPU 0. A panic in a job goes on in the caller.
+///
+/// # Panics
+/// There are more jobs than CPUs.
+pub fn run_on_cpus(env: &HostEnv, jobs: Vec<Job<'_>>) {
+    assert!(jobs.len() <= env.online_cpus(), "{} jobs for {} CPUs", jobs.len(), env.online_cpus());
+    model::run_on_cpus(jobs);
 }

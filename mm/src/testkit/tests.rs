@@ -22,8 +22,7 @@ fn a_stopped_machine_stands_still() {
         let walk = || {
             while !done.load(Ordering::Relaxed) {
                 steps.fetch_add(1, Ordering::Relaxed);
-                safe_point(env);
-                std::thread::yield_now();
+                Machine::relax();
             }
         };
         let stop = || {
@@ -33,7 +32,6 @@ fn a_stopped_machine_stands_still() {
                     std::thread::sleep(std::time::Duration::from_millis(1));
                     assert_eq!(steps.load(Ordering::Relaxed), before);
                 });
-                safe_point(env);
             }
             done.store(true, Ordering::Relaxed);
         };
@@ -95,13 +93,9 @@ fn sleep_locks_exclude() {
                 env.stop_machine(&mut || ());
             }
         };
-        run_on_cpus(env, vec![Box::new(write), Box::new(write), Box::new(read), Box::new(safe_spin(env))]);
+        run_on_cpus(env, vec![Box::new(write), Box::new(write), Box::new(read), Box::new(read)]);
         assert_eq!(value.into_inner(), 400);
     });
-}
-
-fn safe_spin(env: &HostEnv) -> impl FnOnce() + '_ {
-    move || (0..100).for_each(|_| safe_point(env))
 }
 
 /// An operation that keeps a page when it fails is found out.
