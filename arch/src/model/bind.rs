@@ -198,10 +198,11 @@ pub fn run_on_cpus(jobs: Vec<Job<'_>>) {
         let own = catch_unwind(AssertUnwindSafe(own));
         if own.is_err() {
             machine.0.failed.store(true, Ordering::Relaxed);
-            swap_irq_mask(false);
         }
         // vCPU 0 has nothing more to do, so whoever stops the machine need not wait for it.
+        let masked = swap_irq_mask(false);
         let results = off_cpu(|| others.into_iter().map(|other| other.join()).collect::<Vec<_>>());
+        swap_irq_mask(masked);
         std::iter::once(own).chain(results).filter_map(Result::err).collect()
     });
     let by_rank = |panic: &Box<dyn Any + Send>| panic.is::<Casualty>();
