@@ -24,13 +24,11 @@
 //! | [`vcpus`] | several vCPUs at once, and stopping them |
 //! | [`exhaust`] | fails every allocation of an operation, one after the other |
 //! | [`random`] | seeded random numbers |
-//! | [`user`] | address spaces as a program sees them |
 
 pub mod builder;
 pub mod exhaust;
 pub mod host_env;
 pub mod random;
-pub mod spaces;
 #[cfg(test)]
 mod tests;
 pub mod user;
@@ -40,7 +38,7 @@ pub use builder::Builder;
 pub use exhaust::fail_every_allocation;
 pub use host_env::HostEnv;
 pub use random::Random;
-pub use user::run_as_user;
+pub use user::{check_spaces, run_as_user, with_space};
 pub use vcpus::{run_on_cpus, safe_point};
 
 use crate::Mm;
