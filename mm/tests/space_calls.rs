@@ -7,8 +7,7 @@ use mm::Mm;
 use mm::config::HvoStrategy;
 use mm::kalloc::KArc;
 use mm::space::{AddressSpace, Advice, Errno, HugeAdvice, MAX_VMAS, MapFlags, MapProt, MmapRequest, VmaKind};
-use mm::testkit::Builder;
-use mm::testkit::spaces::with_space;
+use mm::testkit::{Builder, with_space};
 
 const PAGE: u64 = 4096;
 const HUGE: u64 = 2 << 20;
@@ -40,7 +39,7 @@ fn vmas(space: &AddressSpace) -> Vec<String> {
 /// Every argument that mmap refuses, with the error number of Linux on arm64 for it, in the order of its checks.
 #[test]
 fn mmap_errors() {
-    with_space(&Builder::new(), |mm, space| {
+    with_space(&Builder::new(), |mm, _, space| {
         map(mm, space, BASE, PAGE);
         let (private, shared) = (0x22, 0x21);
         let (fixed, noreplace, huge) = (0x10, 0x10_0000, 0x4_0000);
@@ -78,7 +77,7 @@ fn mmap_errors() {
 /// Every argument that munmap, mprotect and madvise refuse.
 #[test]
 fn other_errors() {
-    with_space(&Builder::new(), |mm, space| {
+    with_space(&Builder::new(), |mm, _, space| {
         map(mm, space, BASE, 4 * PAGE);
         map(mm, space, BASE + 5 * PAGE, PAGE);
         let high = USER_END.raw();
@@ -125,7 +124,7 @@ fn other_errors() {
 /// VMAs that are equal and touch become one; a call in the middle cuts out its part, and undoing it merges again.
 #[test]
 fn vmas_split_and_merge() {
-    with_space(&Builder::new(), |mm, space| {
+    with_space(&Builder::new(), |mm, _, space| {
         map(mm, space, BASE, 2 * PAGE);
         map(mm, space, BASE + 4 * PAGE, 2 * PAGE);
         assert_eq!(vmas(space), ["0..2 rw-", "4..6 rw-"]);
@@ -151,7 +150,7 @@ fn vmas_split_and_merge() {
 /// where it is free, and passed over where it is not.
 #[test]
 fn placement() {
-    with_space(&Builder::new(), |mm, space| {
+    with_space(&Builder::new(), |mm, _, space| {
         let any = |len| mm.mmap(space, &MmapRequest::anonymous(len, rw())).unwrap();
         let first = any(PAGE);
         assert_eq!(any(PAGE).raw(), first.raw() - PAGE);
@@ -170,7 +169,7 @@ fn placement() {
 /// An unfixed mapping leaves the guard gap of a stack free.
 #[test]
 fn a_stack_keeps_its_guard_gap() {
-    with_space(&Builder::new(), |mm, space| {
+    with_space(&Builder::new(), |mm, _, space| {
         let stack = MmapRequest::anonymous(8 << 20, rw()).with(MapFlags::GROWSDOWN | MapFlags::STACK);
         let top = mm.mmap(space, &stack).unwrap();
         let below = mm.mmap(space, &MmapRequest::anonymous(PAGE, rw())).unwrap();
@@ -188,7 +187,7 @@ fn a_stack_keeps_its_guard_gap() {
 /// The rights of a VMA are those that an access has: reads of anything but PROT_NONE, writes, fetches.
 #[test]
 fn rights_are_enforced() {
-    with_space(&Builder::new(), |mm, space| {
+    with_space(&Builder::new(), |mm, _, space| {
         for (prot, read, write, fetch) in [
             (NONE, false, false, false),
             (R, true, false, false),
@@ -213,7 +212,7 @@ fn rights_are_enforced() {
 /// The heap grows, keeps what it held when it grows again, is zero where it comes back, and stops at a mapping.
 #[test]
 fn brk_moves_the_end_of_the_heap() {
-    with_space(&Builder::new(), |mm, space| {
+    with_space(&Builder::new(), |mm, _, space| {
         assert_eq!(mm.brk(space, BASE), VirtAddr::new(0), "a space without a heap");
         mm.set_brk_start(space, VirtAddr::new(BASE + 0x123));
         assert_eq!(mm.brk(space, 0).raw(), BASE + 0x123);
@@ -237,7 +236,7 @@ fn brk_moves_the_end_of_the_heap() {
 /// MAP_NORESERVE may be larger than RAM, and so may what cannot be written, until mprotect asks for it.
 #[test]
 fn overcommit() {
-    with_space(&Builder::new(), |mm, space| {
+    with_space(&Builder::new(), |mm, _, space| {
         let large = 1 << 40;
         let noreserve = MmapRequest::anonymous(large, rw()).with(MapFlags::NORESERVE);
         let va = mm.mmap(space, &noreserve).unwrap();
@@ -255,7 +254,7 @@ fn overcommit() {
 /// An address space has at most 65530 VMAs; a call that needs one more is refused and changes nothing.
 #[test]
 fn vma_limit() {
-    with_space(&Builder::new(), |mm, space| {
+    with_space(&Builder::new(), |mm, _, space| {
         let one = |n: u64| MmapRequest::anonymous(PAGE, R).fixed(BASE + n * 4 * PAGE);
         map(mm, space, BASE - 16 * PAGE, 3 * PAGE);
         (1..MAX_VMAS as u64).for_each(|n| {
@@ -276,7 +275,7 @@ fn vma_limit() {
 /// Advice is noted in the part of the VMA that it was given for.
 #[test]
 fn huge_page_advice() {
-    with_space(&Builder::new(), |mm, space| {
+    with_space(&Builder::new(), |mm, _, space| {
         map(mm, space, BASE, 4 * HUGE);
         mm.madvise(space, BASE + HUGE, HUGE, Advice::HugePage).unwrap();
         mm.madvise(space, BASE + 2 * HUGE, HUGE, Advice::NoHugePage).unwrap();
@@ -292,7 +291,7 @@ fn huge_page_advice() {
 /// only between their pages.
 #[test]
 fn hugetlb_mappings() {
-    with_space(&Builder::new().config(|config| config.hvo = HvoStrategy::Off), |mm, space| {
+    with_space(&Builder::new().config(|config| config.hvo = HvoStrategy::Off), |mm, _, space| {
         assert_eq!(mm.hugetlb.set_nr(mm, 4).nr, 4);
         let huge = MmapRequest::anonymous(3 * HUGE - 1, rw()).with(MapFlags::HUGETLB);
         let va = mm.mmap(space, &huge).unwrap();

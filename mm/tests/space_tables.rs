@@ -10,8 +10,7 @@ use mm::fault::FaultReason;
 use mm::kalloc::KArc;
 use mm::space::{AddressSpace, Advice, MapFlags, MapProt, MmapRequest, Usage};
 use mm::stats::Counter;
-use mm::testkit::Builder;
-use mm::testkit::spaces::{check, with_space};
+use mm::testkit::{Builder, check_spaces, with_space};
 use mm::thp::promoter;
 
 const PAGE: u64 = 4096;
@@ -41,7 +40,7 @@ fn fill(va: VirtAddr, pages: u64) {
 /// page of the space's own, and the neighbours stay.
 #[test]
 fn reads_share_the_page_of_zeros() {
-    with_space(&small(), |mm, space| {
+    with_space(&small(), |mm, _, space| {
         let va = map(mm, space, 4 * PAGE);
         assert_eq!(user_load(va), Ok(0));
         let free = mm.free_page_count();
@@ -68,7 +67,7 @@ fn reads_share_the_page_of_zeros() {
 #[test]
 fn prot_none_keeps_contents() {
     for mode in [ThpMode::Never, ThpMode::Always] {
-        with_space(&thp(mode), |mm, space| {
+        with_space(&thp(mode), |mm, _, space| {
             let va = map(mm, space, HUGE);
             fill(va, 512);
             let usage = mm.usage(space);
@@ -76,7 +75,7 @@ fn prot_none_keeps_contents() {
             mm.mprotect(space, va.raw(), HUGE, NONE).unwrap();
             assert!(user_load(va).is_err() && user_store(va, 1).is_err());
             assert_eq!(mm.usage(space), usage);
-            check(mm, &[space]);
+            check_spaces(mm, &[space]);
             mm.mprotect(space, va.raw(), HUGE, RW).unwrap();
             (0..512).for_each(|n| assert_eq!(user_load(va.add(n * PAGE)), Ok(n + 1)));
             assert_eq!(space.ptl.lock().walk(va).leaf().unwrap().desc.output(Level::L2), frame);
@@ -88,12 +87,12 @@ fn prot_none_keeps_contents() {
 #[test]
 fn dontneed_reads_as_zeros() {
     for mode in [ThpMode::Never, ThpMode::Always, ThpMode::Reserve] {
-        with_space(&thp(mode), |mm, space| {
+        with_space(&thp(mode), |mm, _, space| {
             let va = map(mm, space, 2 * HUGE);
             fill(va, 1024);
             mm.madvise(space, va.raw() + 256 * PAGE, 512 * PAGE, Advice::DontNeed).unwrap();
             assert_eq!(mm.usage(space).anon, 512, "{mode}");
-            check(mm, &[space]);
+            check_spaces(mm, &[space]);
             for n in 0..1024 {
                 let kept = !(256..768).contains(&n);
                 assert_eq!(user_load(va.add(n * PAGE)), Ok(if kept { n + 1 } else { 0 }), "{mode}: page {n}");
@@ -105,7 +104,7 @@ fn dontneed_reads_as_zeros() {
 /// A block that is cut by munmap or mprotect is split: the part goes or changes, the rest keeps its contents.
 #[test]
 fn blocks_are_cut() {
-    with_space(&thp(ThpMode::Always), |mm, space| {
+    with_space(&thp(ThpMode::Always), |mm, _, space| {
         let va = map(mm, space, 2 * HUGE);
         fill(va, 1024);
         assert_eq!(mm.usage(space), Usage { anon: 1024, anon_huge: 1024, tables: 3, ..Usage::default() });
@@ -113,7 +112,7 @@ fn blocks_are_cut() {
         mm.mprotect(space, va.raw() + HUGE + HUGE / 2, PAGE, MapProt::READ).unwrap();
         assert_eq!(mm.usage(space), Usage { anon: 1022, tables: 5, ..Usage::default() });
         assert_eq!(mm.stats.get(Counter::ThpSplitPmd), 2);
-        check(mm, &[space]);
+        check_spaces(mm, &[space]);
         for n in (0..1024).filter(|n| !(3..5).contains(n)) {
             assert_eq!(user_load(va.add(n * PAGE)), Ok(n + 1));
         }
@@ -126,7 +125,7 @@ fn blocks_are_cut() {
 /// Tables leave with the last page that they map, level by level.
 #[test]
 fn empty_tables_are_freed() {
-    with_space(&small(), |mm, space| {
+    with_space(&small(), |mm, _, space| {
         let bytes = 4 << 30;
         let va = mm.mmap(space, &MmapRequest::anonymous(bytes, RW).with(MapFlags::NORESERVE)).unwrap();
         let far = va.add((1 << 30) + 5 * HUGE);
@@ -151,7 +150,7 @@ fn empty_tables_are_freed() {
 /// handful of stores, and the walk over the rest is short enough for a test.
 #[test]
 fn wide_ranges_are_cheap() {
-    with_space(&small(), |mm, space| {
+    with_space(&small(), |mm, _, space| {
         let bytes = 64 << 40;
         let va = mm.mmap(space, &MmapRequest::anonymous(bytes, RW).with(MapFlags::NORESERVE)).unwrap();
         for at in [0, bytes / 3 & !7, bytes - PAGE] {
@@ -168,7 +167,7 @@ fn wide_ranges_are_cheap() {
 /// nothing where nothing may be accessed.
 #[test]
 fn populate_faults_everything_in() {
-    with_space(&small(), |mm, space| {
+    with_space(&small(), |mm, _, space| {
         let populated = |prot| MmapRequest::anonymous(16 * PAGE, prot).with(MapFlags::POPULATE);
         let va = mm.mmap(space, &populated(RW)).unwrap();
         assert_eq!(mm.usage(space).anon, 16);
@@ -180,7 +179,7 @@ fn populate_faults_everything_in() {
         mm.mmap(space, &populated(NONE)).unwrap();
         assert_eq!((mm.usage(space).anon, mm.usage(space).zero), (16, 16));
     });
-    with_space(&thp(ThpMode::Always), |mm, space| {
+    with_space(&thp(ThpMode::Always), |mm, _, space| {
         let request = MmapRequest::anonymous(3 * HUGE, RW).with(MapFlags::POPULATE);
         mm.mmap(space, &request).unwrap();
         assert_eq!(mm.usage(space).anon_huge, 3 * 512);
@@ -191,13 +190,13 @@ fn populate_faults_everything_in() {
 /// A mapping that does not fit into RAM is populated as far as memory goes, and the rest can still be refused cleanly.
 #[test]
 fn populate_stops_when_memory_is_out() {
-    with_space(&small().ram_mib(16), |mm, space| {
+    with_space(&small().ram_mib(16), |mm, _, space| {
         let pages = mm.free_page_count() + 100;
         let request = MmapRequest::anonymous(pages * PAGE, RW).with(MapFlags::POPULATE | MapFlags::NORESERVE);
         let va = mm.mmap(space, &request).unwrap();
         assert!(mm.usage(space).anon > pages / 2);
         assert!(user_store(va.add((pages - 1) * PAGE), 1).is_err());
-        check(mm, &[space]);
+        check_spaces(mm, &[space]);
         mm.munmap(space, va.raw(), pages * PAGE).unwrap();
         let va = map(mm, space, PAGE);
         assert_eq!(user_store(va, 1), Ok(()));
@@ -207,7 +206,7 @@ fn populate_stops_when_memory_is_out() {
 /// When memory is out, unused pages of reservations are taken back before a fault fails.
 #[test]
 fn reservations_yield_to_faults() {
-    with_space(&thp(ThpMode::Reserve).ram_mib(16), |mm, space| {
+    with_space(&thp(ThpMode::Reserve).ram_mib(16), |mm, _, space| {
         let reserved = map(mm, space, HUGE);
         user_store(reserved, 1).unwrap();
         assert_eq!(mm.stats.get(Counter::NrThpReserved), 511);
@@ -227,7 +226,7 @@ fn fault_reservation_promotion() {
     let threshold = |config: &mut mm::config::MmConfig| {
         config.promotion_threshold = PromotionThreshold::new(64).unwrap();
     };
-    with_space(&Builder::new().config(threshold), |mm, space| {
+    with_space(&Builder::new().config(threshold), |mm, _, space| {
         let va = map(mm, space, HUGE);
         user_load(va.add(HUGE - PAGE)).unwrap();
         fill(va, 63);
@@ -240,7 +239,7 @@ fn fault_reservation_promotion() {
         assert_eq!((block.level, block.desc.output(Level::L2)), (Level::L2, first.desc.output(Level::L3)));
         assert_eq!(mm.usage(space), Usage { anon: 512, anon_huge: 512, tables: 3, ..Usage::default() });
         (0..512).for_each(|n| assert_eq!(user_load(va.add(n * PAGE)), Ok(if n < 64 { n + 1 } else { 0 })));
-        check(mm, &[space]);
+        check_spaces(mm, &[space]);
     });
 }
 
@@ -248,7 +247,7 @@ fn fault_reservation_promotion() {
 #[test]
 fn a_fault_raises_rights() {
     for (mode, level) in [(ThpMode::Never, Level::L3), (ThpMode::Always, Level::L2)] {
-        with_space(&thp(mode), |mm, space| {
+        with_space(&thp(mode), |mm, _, space| {
             let va = map(mm, space, HUGE);
             user_store(va, 5).unwrap();
             let mut gather = mm::pgtable::Gather::new(mm, space.tag());
@@ -271,7 +270,7 @@ fn a_fault_raises_rights() {
 /// Code is written through a writable mapping and run through an executable one; the two are never one.
 #[test]
 fn code_is_written_and_then_run() {
-    with_space(&small(), |mm, space| {
+    with_space(&small(), |mm, _, space| {
         let va = map(mm, space, 2 * PAGE);
         mm.write_user(space, va.add(PAGE - 2), &[1, 2, 3, 4]).unwrap();
         assert!(user_execute(va).is_err());
@@ -288,7 +287,7 @@ fn code_is_written_and_then_run() {
 /// Reading and writing works on a space that is active nowhere, faults pages in, and stops at what is not mapped.
 #[test]
 fn access_to_an_inactive_space() {
-    with_space(&small(), |mm, space| {
+    with_space(&small(), |mm, _, space| {
         mm.activate_space(None);
         let va = map(mm, space, 3 * PAGE);
         let bytes: Vec<u8> = (0..2 * PAGE).map(|n| n as u8).collect();
@@ -308,7 +307,7 @@ fn access_to_an_inactive_space() {
 /// A flush follows the size of what changed: one page, one TLBI; a wide range, one for the ASID.
 #[test]
 fn flushes_are_batched() {
-    with_space(&small().machine(|desc| desc.features.tlbi_range = false), |mm, space| {
+    with_space(&small().machine(|desc| desc.features.tlbi_range = false), |mm, _, space| {
         let va = map(mm, space, 1024 * PAGE);
         fill(va, 1024);
         let tlbis = |call: &dyn Fn()| {

@@ -23,14 +23,16 @@
 //! | [`user`] | user accesses in an address space |
 //! | [`exhaust`] | fails every allocation of an operation, one after the other |
 //! | [`random`] | seeded random numbers |
+<<<<<<< HEAD
 //! | [`spaces`] | address spaces as a program sees them |
 #![forbid(unsafe_code)]
+=======
+>>>>>>> space
 
 pub mod builder;
 pub mod exhaust;
 pub mod host_env;
 pub mod random;
-pub mod spaces;
 #[cfg(test)]
 mod tests;
 pub mod user;
@@ -39,7 +41,7 @@ pub use builder::Builder;
 pub use exhaust::fail_every_allocation;
 pub use host_env::HostEnv;
 pub use random::Random;
-pub use user::run_as_user;
+pub use user::{check_spaces, run_as_user, with_space};
 
 use arch::model::{self, Job};
 
