@@ -53,7 +53,9 @@ fn writers_and_promoter() {
                 let all = RANGES * RANGE_PAGES;
                 let up = || site.store_all((0..all).filter(|page| page % 2 == 0));
                 let down = || site.store_all((0..all).rev().filter(|page| page % 2 == 1));
-                let promote = || drop(site.drain());
+                let promote = || {
+                    site.drain();
+                };
                 contend(site, [&up, &down], &[&promote]);
                 site.drain();
                 for page in 0..all {
@@ -72,7 +74,9 @@ fn two_writers_of_one_page() {
     for seed in 1..=4 {
         with_site(restless(seed, 300), |site| {
             let write = || site.store_all(0..RANGE_PAGES);
-            let promote = || drop(site.drain());
+            let promote = || {
+                site.drain();
+            };
             contend(site, [&write, &write], &[&promote]);
             site.drain();
             site.assert_contents(|_| true);
@@ -93,7 +97,9 @@ fn writers_promoter_and_dontneed() {
                     assert!(seen == (word(page), 0) || seen == (0, 0), "page {page} reads {seen:x?}");
                 }
             };
-            let promote = || drop(site.drain());
+            let promote = || {
+                site.drain();
+            };
             let next = AtomicU64::new(seed);
             let discard = || {
                 let page = next.fetch_add(97, Ordering::Relaxed) % RANGE_PAGES;
@@ -123,7 +129,9 @@ fn promoter_and_munmap() {
                 site.mm.mmap(&site.space, &request.fixed(va(range).raw())).unwrap();
             }
         };
-        let promote = || drop(site.drain());
+        let promote = || {
+            site.drain();
+        };
         contend(site, [&write, &remap], &[&promote]);
         (0..2 * RANGE_PAGES).for_each(|page| assert_eq!(site.load(page), (word(page), 0)));
     });
@@ -141,7 +149,7 @@ fn writers_promoter_pressure_and_walker() {
             let walk = || {
                 for n in 0..mm.ram_pages() {
                     let page = page_of(first.add(n));
-                    if page.try_get() {
+                    if page.kind() != PageKind::Reserved && page.try_get() {
                         mm.put_folio(page);
                     }
                 }
