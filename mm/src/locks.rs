@@ -8,8 +8,8 @@
 //! | - | 15 | VMA set | its memory; who may look or change is decided by M |
 //! | F | 20 | hugetlb fault lock | one fault at a time per hugetlb page |
 //! | L | 25 | folio lock | a folio's identity |
-//! | R | 40 | reservation | one reservation's population map |
-//! | Q | 45 | reservation list | the promoter's queue and the tables of reservations |
+//! | R | 40 | reservation | one bucket of the table of reservations: its chain and their records |
+//! | Q | 45 | promoter | the promoter's queue |
 //! | T | 50 | page-table lock | the tables of one user root |
 //! | V | 55 | vmemmap tables | the kernel's own tables |
 //! | H | 60 | hugetlb pool | free huge pages and their numbers |
@@ -36,9 +36,9 @@ pub const VMAS: Rank = Rank(15);
 pub const HUGETLB_FAULT: Rank = Rank(20);
 /// Folio lock.
 pub const FOLIO: Rank = Rank(25);
-/// One reservation.
+/// One bucket of the table of reservations.
 pub const RESERVATION: Rank = Rank(40);
-/// Lists of reservations.
+/// The promoter's queue.
 pub const RESERVATION_LIST: Rank = Rank(45);
 /// Tables of a user root.
 pub const PAGE_TABLE: Rank = Rank(50);

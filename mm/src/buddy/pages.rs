@@ -12,6 +12,7 @@ use crate::error::OutOfMemory;
 use crate::kalloc::inject;
 use crate::page::{Flags, LastRef, PageKind, PageRef, page_of};
 use crate::stats::Counter;
+use crate::thp::reclaim;
 
 impl Mm {
     /// A block of 2^`order` pages: contents undefined, `kind` and `order` in the first struct page, which has
@@ -25,11 +26,21 @@ impl Mm {
         if inject::denied() {
             return Err(OutOfMemory);
         }
-        let page = self.zone.alloc(order, Reserve::of(kind))?;
+        let page = self.zone.alloc(order, Reserve::of(kind)).or_else(|_| self.alloc_slow(order, kind))?;
         page.set_kind(kind, order);
         page.set_refcount(1);
         self.stats.add(Counter::PgAlloc, order.pages());
         Ok(page)
+    }
+
+    /// Once more, with what reservations of huge pages held.
+    #[cold]
+    fn alloc_slow(&self, order: Order, kind: PageKind) -> Result<PageRef, OutOfMemory> {
+        if reclaim::make_room(self, order, kind) == 0 {
+            return Err(OutOfMemory);
+        }
+        self.drain_cpu_lists();
+        self.zone.alloc(order, Reserve::of(kind))
     }
 
     /// One page of zeros; otherwise as [`Self::alloc_pages`].

@@ -45,9 +45,9 @@ impl Mm {
             "address space {} is destroyed while this CPU runs it",
             space.id
         );
-        promoter::cancel(self, space);
         let _mmap = space.mmap_lock.write(self.env);
         self.unmap_prepared(space, VirtAddr::new(0), USER_END);
+        promoter::cancel(self, space);
         self.free_table(space.root);
     }
 }

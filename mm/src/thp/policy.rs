@@ -61,8 +61,8 @@ pub fn backing(mm: &Mm, vma: &Vma, va: VirtAddr, access: Access) -> Backing {
     decide(&Question { mode, threshold, advice: vma.advice, access, fits })
 }
 
-// Walk A.4: sees values, answers a word.
 /// Answers the question.
+// Walk A.4: sees values, answers a word.
 pub fn decide(question: &Question) -> Backing {
     let refused = question.fits == Fits::No
         || question.access != Access::Write

@@ -69,11 +69,11 @@ impl PromoteError {
     }
 }
 
-// Walk A.8: in place; verify, break, flush, make the block.
 /// Promotes the range of `va`. Takes M for reading; the caller holds no lock.
 ///
 /// # Errors
 /// [`PromoteError`].
+// Walk A.8: in place; verify, break, flush, make the block.
 pub fn promote_range(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), PromoteError> {
     let _mmap = space.mmap_lock.read(mm.env);
     let vma = space.vma_at(va).filter(|vma| may_be_huge(vma, va)).ok_or(PromoteError::Vma)?;

@@ -4,8 +4,8 @@
 //! (the mark stands in its reservation). A promotion that failed for a passing reason, such as a fault under way or a
 //! reference that a walker holds, is queued again and tried when the thread runs next, [`MOST_ATTEMPTS`] times.
 //!
-//! The queue grows before it takes its lock. Where there is no memory for that, the request is forgotten and the mark
-//! cleared, so the next fault of the range submits it again.
+//! The queue grows outside its lock. Where there is no memory for that, the request is forgotten and nothing is marked,
+//! so the next fault of the range submits it again.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use arch::VirtAddr;
 use arch::sync::SpinLock;
 
 use super::promote;
-use super::record::{Key, Queued};
+use super::record::{Key, Queued, Record};
 use crate::Mm;
 use crate::kalloc::{KAlloc, KArc};
 use crate::locks;
@@ -47,25 +47,16 @@ impl Promoter {
         Promoter { queue: SpinLock::new(locks::RESERVATION_LIST, ring), fresh: AtomicUsize::new(0) }
     }
 
-    /// Queues a request, or returns it where memory is out.
-    fn push(&self, mut request: Request) -> Result<(), Request> {
-        loop {
-            let wanted = {
-                let mut ring = self.queue.lock();
-                match ring.push(request) {
-                    Ok(()) => return Ok(()),
-                    Err(back) => request = back,
-                }
-                (2 * ring.slots.len()).max(FIRST_CAPACITY)
-            };
-            let mut slots = Vec::new_in(KAlloc);
-            if slots.try_reserve_exact(wanted).is_err() {
-                return Err(request);
-            }
-            slots.resize_with(wanted, || None);
-            let old = self.queue.lock().grow(slots);
-            drop(old);
+    /// Makes room for `wanted` requests. Whether there was memory for it.
+    fn grow(&self, wanted: usize) -> bool {
+        let mut slots = Vec::new_in(KAlloc);
+        if slots.try_reserve_exact(wanted).is_err() {
+            return false;
         }
+        slots.resize_with(wanted, || None);
+        let old = self.queue.lock().grow(slots);
+        drop(old);
+        true
     }
 
     fn key(&self) -> usize {
@@ -115,36 +106,42 @@ impl Ring {
     }
 }
 
-// Walk A.7: the range is queued for kpromoted.
 /// Asks for the promotion of the range of `va`. Does nothing where it has no reservation or is queued. The caller holds
 /// no spinlock.
+// Walk A.7: the range is queued for kpromoted.
 pub fn submit(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) {
-    let key = Key::new(space, va);
-    if !mark(mm, key) {
-        return;
-    }
-    enqueue(mm, Request { space: space.clone(), va: key.range, attempts: 0 });
     let promoter = &mm.thp.promoter;
-    promoter.fresh.fetch_add(1, Ordering::Release);
-    mm.env.unpark_all(promoter.key());
-}
-
-/// Queues a marked request; forgets it and its mark where memory is out.
-fn enqueue(mm: &Mm, request: Request) {
-    if let Err(forgotten) = mm.thp.promoter.push(request) {
-        unmark(mm, Key::new(&forgotten.space, forgotten.va));
+    if offer(mm, Request { space: space.clone(), va, attempts: 0 }) {
+        promoter.fresh.fetch_add(1, Ordering::Release);
+        mm.env.unpark_all(promoter.key());
     }
 }
 
-/// Marks the reservation as queued. Whether there is one that was not.
-fn mark(mm: &Mm, key: Key) -> bool {
-    let bucket = mm.thp.table.lock(key);
-    match bucket.find(key) {
-        Some(record) if record.queued() == Queued::No => {
-            record.set_queued(Queued::Yes);
-            true
+/// Queues a request and marks its reservation. Whether it is queued now and was not before.
+///
+/// Both is done under R, so a request stands in the queue only while, or after, its reservation stands in the table: once
+/// a space's reservations are released nothing is queued for it any more.
+fn offer(mm: &Mm, mut request: Request) -> bool {
+    let promoter = &mm.thp.promoter;
+    let key = Key::new(&request.space, request.va);
+    loop {
+        let wanted = {
+            let bucket = mm.thp.table.lock(key);
+            let unmarked = |record: &Record| record.queued() == Queued::No;
+            let Some(record) = bucket.find(key).filter(unmarked) else { return false };
+            let mut ring = promoter.queue.lock();
+            match ring.push(request) {
+                Ok(()) => {
+                    record.set_queued(Queued::Yes);
+                    return true;
+                }
+                Err(back) => request = back,
+            }
+            (2 * ring.slots.len()).max(FIRST_CAPACITY)
+        };
+        if !promoter.grow(wanted) {
+            return false;
         }
-        _ => false,
     }
 }
 
@@ -173,25 +170,19 @@ pub fn backlog(mm: &Mm) -> usize {
     mm.thp.promoter.queue.lock().len
 }
 
+/// Tries one request; queues it again where the reason may pass. How many ranges were promoted: 0 or 1.
 fn attempt(mm: &Mm, request: Request) -> u64 {
     unmark(mm, Key::new(&request.space, request.va));
-    match promote::promote_range(mm, &request.space, request.va) {
-        Ok(()) => return 1,
-        Err(error) if error.may_pass() => retry(mm, request),
-        Err(_) => {}
+    let Err(error) = promote::promote_range(mm, &request.space, request.va) else { return 1 };
+    let attempts = request.attempts + 1;
+    if error.may_pass() && attempts < MOST_ATTEMPTS {
+        offer(mm, Request { attempts, ..request });
     }
     0
 }
 
-fn retry(mm: &Mm, request: Request) {
-    let attempts = request.attempts + 1;
-    if attempts < MOST_ATTEMPTS && mark(mm, Key::new(&request.space, request.va)) {
-        enqueue(mm, Request { attempts, ..request });
-    }
-}
-
-/// Forgets all requests of a space, and with them all shares in it. Called at its end, when its VMAs are gone: a
-/// promotion under way finds none and gives up. The caller holds another share and no spinlock.
+/// Forgets all requests of a space, and with them all shares in it. Called at its end, after its reservations are
+/// released, so that no more come. The caller holds another share and no spinlock.
 pub fn cancel(mm: &Mm, space: &AddressSpace) {
     let mut ring = mm.thp.promoter.queue.lock();
     for _ in 0..ring.len {
@@ -207,9 +198,16 @@ pub fn cancel(mm: &Mm, space: &AddressSpace) {
 
 /// The body of the thread [`THREAD`]: sleeps until something is submitted, and drains. Never returns.
 pub fn run(mm: &Mm) {
-    let promoter = &mm.thp.promoter;
     loop {
-        mm.env.park(promoter.key(), &|| promoter.fresh.load(Ordering::Acquire) == 0);
+        wait(mm);
         drain(mm);
+    }
+}
+
+/// Sleeps until something has been submitted since the last [`drain`] began.
+pub(super) fn wait(mm: &Mm) {
+    let promoter = &mm.thp.promoter;
+    while promoter.fresh.load(Ordering::Acquire) == 0 {
+        mm.env.park(promoter.key(), &|| promoter.fresh.load(Ordering::Acquire) == 0);
     }
 }

@@ -87,10 +87,10 @@ pub enum Take {
     Small,
 }
 
-// Walk A.5: page i of the block for page i of the range.
 /// Takes the page for `va` from the range's reservation; makes the reservation where there is none, a block is free,
 /// and nothing else is mapped in the range. The policy answered [`super::Backing::Reserve`] for `va`. Sleeps while
 /// another fault, or a promotion, has that very page in hand. The caller holds M for reading and no spinlock.
+// Walk A.5: page i of the block for page i of the range.
 pub fn take(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Take {
     let key = Key::new(space, va);
     let index = va.index(Level::L3);

@@ -206,17 +206,70 @@ fn the_queue_has_each_range_once() {
     });
 }
 
-/// The thread sleeps until a range is submitted, promotes it, and sleeps again.
+/// A range without a reservation is not queued.
+#[test]
+fn only_reservations_are_queued() {
+    with_site(threshold(2), |site| {
+        promoter::submit(site.mm, &site.space, BASE);
+        assert_eq!(promoter::backlog(site.mm), 0);
+        assert_eq!(KArc::owners(&site.space), 1);
+    });
+}
+
+/// More ranges than the queue first has room for are all promoted, first come first served; at the space's end those
+/// that still wait are forgotten.
 #[test]
 fn the_queue_grows() {
+    with_site(threshold(2).ram_mib(256), |site| {
+        let ranges = 90;
+        let far = BASE.add(1 << 30);
+        let request = MmapRequest::anonymous(ranges * RANGE_BYTES, MapProt::READ | MapProt::WRITE);
+        site.mm.mmap(&site.space, &request.fixed(far.raw())).unwrap();
+        let first = far.offset_from(BASE) / PAGE_SIZE;
+        let fill = |range: u64| site.store_all((0..2).map(|page| first + range * RANGE_PAGES + page));
+        (0..40).for_each(fill);
+        assert_eq!(promoter::backlog(site.mm), 40);
+        assert_eq!(site.drain(), 40);
+        (40..ranges).for_each(fill);
+        assert_eq!(promoter::backlog(site.mm), ranges as usize - 40);
+        assert!((0..ranges).all(|range| site.is_block(first + range * RANGE_PAGES) == (range < 40)));
+    });
+}
+
+/// Without memory for the queue the range is not promoted now; the next fault of the range asks again.
+#[test]
+fn a_request_that_finds_no_memory_is_made_again() {
     with_site(threshold(2), |site| {
-        let spaces: Vec<_> = (0..100).map(|_| site.mm.new_space().unwrap()).collect();
-        site.store_all(0..2);
-        for space in &spaces {
-            promoter::submit(site.mm, space, BASE);
-        }
-        assert_eq!(promoter::backlog(site.mm), 1, "spaces without reservations are not queued");
+        site.store(0);
+        crate::kalloc::inject::fail_nth(1);
+        site.store(1);
+        assert!(crate::kalloc::inject::disarm(), "the queue did not ask for memory");
+        assert_eq!(promoter::backlog(site.mm), 0);
+        site.store(2);
+        assert_eq!(promoter::backlog(site.mm), 1);
         assert_eq!(site.drain(), 1);
-        spaces.iter().for_each(|space| site.mm.destroy_space(space));
+    });
+}
+
+/// The thread sleeps until a range is submitted.
+#[test]
+fn the_thread_wakes_up() {
+    with_site(threshold(2), |site| {
+        let (mm, space) = (site.mm, &site.space);
+        let thread = || {
+            promoter::wait(mm);
+            while promoter::drain(mm) == 0 {
+                std::thread::yield_now();
+            }
+        };
+        let user = || {
+            mm.activate_space(Some(space));
+            site.store_all(0..2);
+            mm.activate_space(None);
+        };
+        crate::testkit::run_on_cpus(site.env, vec![Box::new(thread), Box::new(user)]);
+        mm.activate_space(Some(space));
+        assert!(site.is_block(0));
+        site.assert_contents(|page| page < 2);
     });
 }

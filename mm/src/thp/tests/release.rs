@@ -73,6 +73,27 @@ fn pressure_releases() {
     released(512, 0..0, |site| assert_eq!(reclaim::drop_reservations(site.mm), 0));
 }
 
+/// A page for a process, a table or a hugetlb folio comes out of the reservations when nothing else is left; kernel memory
+/// and another huge page do not.
+#[test]
+fn allocations_reclaim() {
+    with_site(threshold(512), |site| {
+        let mm = site.mm;
+        site.store_all((0..RANGES).map(|range| range * RANGE_PAGES));
+        let take = |order, kind| mm.alloc_pages(order, kind);
+        let kernel: Vec<_> = std::iter::from_fn(|| take(Order::PAGE, PageKind::Kernel).ok()).collect();
+        assert_eq!(site.get(Counter::NrThpReserved), RANGES * (RANGE_PAGES - 1));
+        assert!(take(Order::PMD, PageKind::ThpReserved).is_err());
+        assert!(take(Order::PMD, PageKind::Anon).is_err());
+        assert_eq!(site.get(Counter::NrThpReserved), RANGES * (RANGE_PAGES - 1));
+        let page = take(Order::PAGE, PageKind::Anon).unwrap();
+        assert_eq!(site.get(Counter::NrThpReserved), 0);
+        assert!((0..RANGES).all(|range| site.load(range * RANGE_PAGES) == (word(range * RANGE_PAGES), 0)));
+        mm.free_pages(page, Order::PAGE);
+        kernel.into_iter().for_each(|page| mm.free_pages(page, Order::PAGE));
+    });
+}
+
 /// mprotect of the whole range keeps the reservation, and it is promoted with the new rights.
 #[test]
 fn mprotect_of_all_keeps() {
