@@ -12,9 +12,9 @@
 //! * A promise is kept: `resv_hugepages` is never more than `free_hugepages`. mmap promises ([`reserve`]), shrinking
 //!   leaves promised folios alone, and a fault without a promise gets only what is not promised.
 //! * Promises are never lost: every 2 MiB slot of a VMA that was promised its pages is either mapped, or holds one
-//!   promise. So what munmap and exit must give back is exactly the number of slots that no entry maps
-//!   ([`unmap_range`]), and no record of it is needed. (It is why MADV_DONTNEED is refused for these VMAs, as Linux
-//!   did before 5.18: it would leave slots without either.)
+//!   promise. So what munmap and exit must give back ([`unreserve`]) is exactly the number of slots that no entry
+//!   maps, and no record of it is needed. (It is why MADV_DONTNEED is refused for these VMAs, as Linux did before
+//!   5.18: it would leave slots without either.)
 //! * A folio in the pool has the count 0, so a walker of physical memory cannot take a reference to it, and HVO may
 //!   replace its struct pages.
 //!
@@ -29,7 +29,7 @@
 //! | [`hstate`] | the size of the pool's pages |
 //! | [`pool`] | free folios, promises, and their numbers |
 //! | [`resize`] | growing and shrinking |
-//! | [`fault`](mod@fault) | the page fault, and unmapping |
+//! | [`fault`](mod@fault) | the page fault |
 //! | [`check`] | numbers and folios against a scan |
 #![forbid(unsafe_code)]
 
@@ -41,6 +41,6 @@ pub mod pool;
 pub mod resize;
 
 pub use error::HugetlbError;
-pub use fault::{fault, unmap_range};
+pub use fault::fault;
 pub use pool::{Claim, Counts, Hugetlb, free_folio, reserve, unreserve};
 pub use resize::Resized;

@@ -203,6 +203,27 @@ fn broken_entries_fault() {
     });
 }
 
+/// The frames that an optimised folio gives up are still in use when its remap ends: they are freed after it, not
+/// during it.
+#[test]
+fn frames_are_freed_after_the_remap() {
+    Builder::new().boot(|mm, env| {
+        let head = folio(mm);
+        let frames = describe(mm, head.pfn()).map(|entry| entry.output().unwrap().pfn());
+        env.on_step(move |step| {
+            if step.kind == StepKind::HvoEnd {
+                let in_use =
+                    |&pfn: &_| page_of(pfn).kind() == PageKind::Vmemmap && page_of(pfn).refcount() == 1;
+                assert!(frames.iter().all(in_use), "freed while the machine is stopped");
+            }
+        });
+        hvo::optimize_folio(mm, head).unwrap();
+        assert!(frames[1..].iter().all(|&pfn| page_of(pfn).kind() == PageKind::Free));
+        hvo::restore_folio(mm, head).unwrap();
+        give_back(mm, head);
+    });
+}
+
 /// A list is remapped with one stop of the machine for each batch, and folios whose struct pages lie in one block
 /// of vmemmap need one table.
 #[test]

@@ -15,7 +15,7 @@ use mm::testkit::Random;
 /// Folios that come and go.
 const FOLIOS: u64 = 4;
 /// Times that they do.
-const ROUNDS: u64 = 20;
+const ROUNDS: u64 = 12;
 
 /// What the vCPUs of the test share.
 #[derive(Default)]
