@@ -199,8 +199,10 @@ pub fn run_on_cpus(jobs: Vec<Job<'_>>) {
         if own.is_err() {
             machine.0.failed.store(true, Ordering::Relaxed);
         }
-        let results = others.into_iter().map(|other| other.join());
-        std::iter::once(own).chain(results.collect::<Vec<_>>()).filter_map(Result::err).collect()
+        let join = || others.into_iter().map(|other| other.join()).collect::<Vec<_>>();
+        // A vCPU that waits here takes no steps, so nobody could hold it.
+        let results = if own.is_ok() && !irqs_masked() { off_cpu(join) } else { join() };
+        std::iter::once(own).chain(results).filter_map(Result::err).collect()
     });
     let by_rank = |panic: &Box<dyn Any + Send>| panic.is::<Casualty>();
     if let Some(first) = panics.into_iter().min_by_key(by_rank) {

@@ -2,7 +2,7 @@
 
 use crate::common::{Variant, contents, folio, give_back, is_shared, is_writable};
 use arch::contract::FaultStatus;
-use arch::model::try_kernel_access;
+use arch::model::{Job, run_on_cpus, try_kernel_access};
 use arch::{Access, Level, Order};
 use mm::Mm;
 use mm::config::{HvoStrategy, TailEncoding, VmemmapMap};
@@ -244,6 +244,27 @@ fn lists_are_remapped_in_batches() {
             assert_eq!(env.stops(), 2 * 20u64.div_ceil(hvo::BATCH as u64));
             folios.iter().for_each(|&head| assert_private(mm, head));
             folios.iter().for_each(|&head| give_back(mm, head));
+        });
+    }
+}
+
+/// Two CPUs that optimise folios in one block of vmemmap at once split it once; the table that the slower one had
+/// ready goes back.
+#[test]
+fn a_block_is_split_once() {
+    for round in 0..20 {
+        let builder = Builder::new().ram_mib(16).machine(|desc| desc.seed = round + 1);
+        builder.boot(|mm, _| {
+            let folios = [folio(mm), folio(mm)];
+            let (free, tables) = (mm.free_page_count(), mm.stats.get(Counter::NrPageTable));
+            let job = |head| -> Job<'_> { Box::new(move || hvo::optimize_folio(mm, head).unwrap()) };
+            run_on_cpus(folios.map(job).into());
+            assert_eq!(mm.stats.get(Counter::HvoSplitPmd), 1);
+            assert_eq!(mm.stats.get(Counter::NrPageTable), tables + 1);
+            assert_eq!(mm.free_page_count(), free + 2 * 7 - mm.hvo.kept_pages(mm));
+            folios.into_iter().for_each(|head| assert_optimized(mm, head));
+            let _ = hvo::restore_folios(mm, &folios);
+            folios.into_iter().for_each(|head| give_back(mm, head));
         });
     }
 }
