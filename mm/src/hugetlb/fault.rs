@@ -1,7 +1,7 @@
 //! The page fault in a hugetlb VMA.
 //!
-//! A slot is an aligned 2 MiB of the VMA. One fault at a time handles it (lock F): two that raced for one slot would
-//! take two folios, and the second of them may be what another slot was promised.
+//! A slot is an aligned 2 MiB of the VMA. One fault at a time handles it (lock F): two that raced for one
+//! slot would take two folios, and the second of them may be what another slot was promised.
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
@@ -30,11 +30,13 @@ const fn claim(vma: &Vma) -> Claim {
     }
 }
 
-/// Maps the slot of `va`, in a hugetlb VMA whose rights allow the access. The caller holds the mmap lock for reading.
+/// Maps the slot of `va`, in a hugetlb VMA whose rights allow the access. The caller holds the mmap lock for
+/// reading.
 ///
 /// # Errors
-/// [`FaultReason::HugetlbEmpty`] (SIGBUS): the pool has no folio that the slot may have. [`FaultReason::OutOfMemory`]: no
-/// memory for page tables. Nothing was mapped, and the slot's promise stands.
+/// [`FaultReason::HugetlbEmpty`] (SIGBUS): the pool has no folio that the slot may have.
+/// [`FaultReason::OutOfMemory`]: no memory for page tables. Nothing was mapped, and the slot's promise
+/// stands.
 // Walk B.2: a hugetlb page is touched for the first time.
 pub fn fault(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) -> Result<FaultDone, FaultReason> {
     let va = va.align_down(SIZE_2M.bytes());
@@ -85,8 +87,8 @@ fn map(
     Ok(FaultDone::Made)
 }
 
-/// Removes a table without entries, which a fault left behind that ran out of memory half-way: until it is flushed, a
-/// walk cache may lead to it, and no block may be made.
+/// Removes a table without entries, which a fault left behind that ran out of memory half-way: until it is
+/// flushed, a walk cache may lead to it, and no block may be made.
 fn remove_empty_table(mm: &Mm, space: &AddressSpace, entry: Entry<'_>) {
     let mut gather = Gather::new(mm, space.tag());
     let table = entry.clear(&mut gather).output(SIZE_2M.level());

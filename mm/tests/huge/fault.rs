@@ -27,8 +27,8 @@ fn touch(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) -> Result<(), FaultR
     mm.write_user(space, va, &[0x5a]).map_err(|error| error.reason)
 }
 
-/// A fault maps one zeroed block by a promise; munmap of a part gives back folio and promise of exactly that part;
-/// exit gives back the rest. Folios come back to the pool as they left it, optimised.
+/// A fault maps one zeroed block by a promise; munmap of a part gives back folio and promise of exactly that
+/// part; exit gives back the rest. Folios come back to the pool as they left it, optimised.
 #[test]
 fn accounting_is_exact() {
     Builder::new().ram_mib(32).boot(|mm, _| {
@@ -59,8 +59,8 @@ fn accounting_is_exact() {
     });
 }
 
-/// What is not there is not promised (ENOMEM), and a mapping without a promise finds the pool empty at the fault:
-/// an error for the process, after which a page that is freed serves it.
+/// What is not there is not promised (ENOMEM), and a mapping without a promise finds the pool empty at the
+/// fault: an error for the process, after which a page that is freed serves it.
 #[test]
 fn an_empty_pool_is_an_error() {
     Builder::new().ram_mib(32).boot(|mm, _| {
@@ -104,8 +104,8 @@ fn pages_are_not_cut() {
     });
 }
 
-/// Threads that fault on the same slots at once get one folio a slot, and nobody finds the pool empty although every
-/// slot was promised its page.
+/// Threads that fault on the same slots at once get one folio a slot, and nobody finds the pool empty
+/// although every slot was promised its page.
 #[test]
 fn racing_faults_take_one_folio_a_slot() {
     const SLOTS: u64 = 6;

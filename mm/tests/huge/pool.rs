@@ -24,8 +24,8 @@ fn hoard(mm: &Mm) -> Vec<PageRef> {
     core::iter::from_fn(|| mm.alloc_pages(Order::PAGE, PageKind::Vmemmap).ok()).collect()
 }
 
-/// The pool grows and shrinks to what it is told, optimised on the way in; every page comes back but those that HVO
-/// keeps, and a second time exactly.
+/// The pool grows and shrinks to what it is told, optimised on the way in; every page comes back but those
+/// that HVO keeps, and a second time exactly.
 #[test]
 fn grows_and_shrinks() {
     for variant in Variant::all() {
@@ -59,8 +59,8 @@ fn larger_than_memory() {
     });
 }
 
-/// Where restore cannot get its pages, the folios stay optimised and in the pool, the caller is told, and it works once
-/// there is memory again.
+/// Where restore cannot get its pages, the folios stay optimised and in the pool, the caller is told, and it
+/// works once there is memory again.
 #[test]
 fn restore_without_memory_leaves_the_pool_as_it_was() {
     for &tails in TailEncoding::ALL {
@@ -95,7 +95,8 @@ fn one_restored_folio_pays_for_the_next() {
     });
 }
 
-/// The switch decides for folios that enter the pool from then on; a pool may be mixed, and shrinks all the same.
+/// The switch decides for folios that enter the pool from then on; a pool may be mixed, and shrinks all the
+/// same.
 #[test]
 fn a_pool_may_be_mixed() {
     testkit::boot(|mm| {
@@ -126,7 +127,8 @@ fn promises_are_kept() {
     });
 }
 
-/// Whichever allocation of growing or shrinking fails, every folio is in the pool or free, and no page is lost.
+/// Whichever allocation of growing or shrinking fails, every folio is in the pool or free, and no page is
+/// lost.
 #[test]
 fn every_allocation_may_fail() {
     for &vmemmap in VmemmapMap::ALL {

@@ -47,8 +47,8 @@ fn assert_private(mm: &Mm, head: PageRef) {
     assert_heads(mm, head);
 }
 
-/// A folio goes there and back on every variant of the machine: entries, rights, free pages and the bytes of all
-/// struct pages are as they must be after each, and the way back ends where the way there began.
+/// A folio goes there and back on every variant of the machine: entries, rights, free pages and the bytes of
+/// all struct pages are as they must be after each, and the way back ends where the way there began.
 #[test]
 fn round_trip() {
     for variant in Variant::all() {
@@ -80,8 +80,8 @@ fn round_trip() {
     }
 }
 
-/// A store to any struct page but those beside the head faults by permission while the folio is optimised; the
-/// head's count can be changed all the time.
+/// A store to any struct page but those beside the head faults by permission while the folio is optimised;
+/// the head's count can be changed all the time.
 #[test]
 fn tails_are_read_only_and_the_head_is_not() {
     for variant in Variant::all() {
@@ -203,8 +203,8 @@ fn broken_entries_fault() {
     });
 }
 
-/// The frames that an optimised folio gives up are still in use when its remap ends: they are freed after it, not
-/// during it.
+/// The frames that an optimised folio gives up are still in use when its remap ends: they are freed after it,
+/// not during it.
 #[test]
 fn frames_are_freed_after_the_remap() {
     Builder::new().boot(|mm, env| {
@@ -224,8 +224,8 @@ fn frames_are_freed_after_the_remap() {
     });
 }
 
-/// A list is remapped with one stop of the machine for each batch, and folios whose struct pages lie in one block
-/// of vmemmap need one table.
+/// A list is remapped with one stop of the machine for each batch, and folios whose struct pages lie in one
+/// block of vmemmap need one table.
 #[test]
 fn lists_are_remapped_in_batches() {
     for &tails in TailEncoding::ALL {
@@ -248,8 +248,8 @@ fn lists_are_remapped_in_batches() {
     }
 }
 
-/// Two CPUs that optimise folios in one block of vmemmap at once split it once; the table that the slower one had
-/// ready goes back.
+/// Two CPUs that optimise folios in one block of vmemmap at once split it once; the table that the slower one
+/// had ready goes back.
 #[test]
 fn a_block_is_split_once() {
     for round in 0..20 {
@@ -330,8 +330,8 @@ fn off_is_off() {
     });
 }
 
-/// Whichever allocation of optimise or restore fails: the folio is wholly as before or wholly remapped, and no
-/// page is lost.
+/// Whichever allocation of optimise or restore fails: the folio is wholly as before or wholly remapped, and
+/// no page is lost.
 #[test]
 fn every_allocation_may_fail() {
     for &vmemmap in VmemmapMap::ALL {
