@@ -1,8 +1,8 @@
 //! Holding all other vCPUs, as a kernel does by an interrupt that its handler does not leave.
 //!
-//! The interrupt reaches a vCPU at the next step that it takes with interrupts unmasked. So a vCPU is never held
-//! inside a spinlock, nor inside any other stretch that masks interrupts, and may be held between any two
-//! accesses outside of one.
+//! The interrupt reaches a vCPU at the next step that it takes with interrupts unmasked. So a vCPU is never
+//! held inside a spinlock, nor inside any other stretch that masks interrupts, and may be held between any
+//! two accesses outside of one.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};

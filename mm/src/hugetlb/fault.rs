@@ -1,7 +1,7 @@
-//! The page fault in a hugetlb VMA, and its reverse.
+//! The page fault in a hugetlb VMA.
 //!
-//! A slot is an aligned 2 MiB of the VMA. One fault at a time handles it (lock F): two that raced for one slot would
-//! take two folios, and the second of them may be what another slot was promised.
+//! A slot is an aligned 2 MiB of the VMA. One fault at a time handles it (lock F): two that raced for one
+//! slot would take two folios, and the second of them may be what another slot was promised.
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
@@ -10,32 +10,33 @@ use arch::{Desc, Machine, PhysAddr, PhysMem, VirtAddr};
 
 use super::hstate::SIZE_2M;
 use super::pool::Claim;
-use super::unreserve;
 use crate::Mm;
 use crate::fault::{FaultDone, FaultReason};
 use crate::kalloc::KArc;
 use crate::mapcount;
-use crate::page::{PageRef, page_of};
-use crate::pgtable::{Entry, Flusher, Gather, Missing, PtRoot, TableStock};
+use crate::page::PageRef;
+use crate::pgtable::{Entry, Gather, Missing, TableStock};
+use crate::space::range::leaf_for;
 use crate::space::{AddressSpace, Commit, Vma};
 
 /// Tables that a level-2 entry may lack.
 const TABLES: usize = 2;
 
 /// By what right the slots of this VMA get their folios.
-#[must_use]
-pub const fn claim(vma: &Vma) -> Claim {
+const fn claim(vma: &Vma) -> Claim {
     match vma.commit {
         Commit::Account => Claim::Reserved,
         Commit::NoReserve => Claim::Unreserved,
     }
 }
 
-/// Maps the slot of `va`, in a hugetlb VMA whose rights allow the access. The caller holds the mmap lock for reading.
+/// Maps the slot of `va`, in a hugetlb VMA whose rights allow the access. The caller holds the mmap lock for
+/// reading.
 ///
 /// # Errors
-/// [`FaultReason::HugetlbEmpty`] (SIGBUS): the pool has no folio that the slot may have. [`FaultReason::OutOfMemory`]: no
-/// memory for page tables. Nothing was mapped, and the slot's promise stands.
+/// [`FaultReason::HugetlbEmpty`] (SIGBUS): the pool has no folio that the slot may have.
+/// [`FaultReason::OutOfMemory`]: no memory for page tables. Nothing was mapped, and the slot's promise
+/// stands.
 // Walk B.2: a hugetlb page is touched for the first time.
 pub fn fault(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) -> Result<FaultDone, FaultReason> {
     let va = va.align_down(SIZE_2M.bytes());
@@ -48,7 +49,8 @@ pub fn fault(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) -> Re
     let folio = mm.hugetlb.take(claim).ok_or(FaultReason::HugetlbEmpty)?;
     Machine::zero(folio.pfn().phys(), SIZE_2M.bytes());
     folio.set_mapping(space.id, va.raw() / PAGE_SIZE);
-    let mapped = map(mm, space, vma, va, folio, &mut stock);
+    let leaf = leaf_for(mm, folio.pfn().phys(), SIZE_2M.level(), vma.prot);
+    let mapped = map(mm, space, va, (folio, leaf), &mut stock);
     if mapped != Ok(FaultDone::Made) {
         folio.set_mapping(0, 0);
         mm.hugetlb.untake(folio, claim);
@@ -64,9 +66,8 @@ fn is_mapped(space: &AddressSpace, va: VirtAddr) -> bool {
 fn map(
     mm: &Mm,
     space: &AddressSpace,
-    vma: &Vma,
     va: VirtAddr,
-    folio: PageRef,
+    (folio, leaf): (PageRef, Desc),
     stock: &mut TableStock<'_>,
 ) -> Result<FaultDone, FaultReason> {
     let flusher = space.flusher(mm);
@@ -82,12 +83,12 @@ fn map(
     let entry = tree.entry(flusher, va, level).map_err(lacking)?;
     folio.set_refcount(1);
     mapcount::add(mm, folio, 1);
-    entry.make(Desc::leaf(folio.pfn().phys(), level, vma.prot.leaf_flags()));
+    entry.make(leaf);
     Ok(FaultDone::Made)
 }
 
-/// Removes a table that small pages, unmapped long ago, left behind: until it is flushed, a walk cache may lead to
-/// it, and no block may be made.
+/// Removes a table without entries, which a fault left behind that ran out of memory half-way: until it is
+/// flushed, a walk cache may lead to it, and no block may be made.
 fn remove_empty_table(mm: &Mm, space: &AddressSpace, entry: Entry<'_>) {
     let mut gather = Gather::new(mm, space.tag());
     let table = entry.clear(&mut gather).output(SIZE_2M.level());
@@ -98,42 +99,4 @@ fn remove_empty_table(mm: &Mm, space: &AddressSpace, entry: Entry<'_>) {
 
 fn is_empty(table: PhysAddr) -> bool {
     (0..ENTRIES_PER_TABLE as u64).all(|n| Machine::read_desc(table.add(8 * n)) == Desc::INVALID)
-}
-
-/// Unmaps the slots of `[start, end)`, a part of the hugetlb VMA `vma`, and takes back the promises of those that
-/// were not mapped. `start` and `end` are multiples of 2 MiB. The caller holds the mmap lock for writing, and `tree` is
-/// the space's. Slots' folios go to the pool when `gather` is finished.
-pub fn unmap_range(
-    mm: &Mm,
-    tree: &mut PtRoot,
-    flusher: Flusher<'_>,
-    vma: &Vma,
-    (start, end): (VirtAddr, VirtAddr),
-    gather: &mut Gather<'_>,
-) {
-    let slots = end.offset_from(start) / SIZE_2M.bytes();
-    let mapped = (0..slots)
-        .filter(|slot| unmap_slot(mm, tree, flusher, start.add(slot * SIZE_2M.bytes()), gather))
-        .count() as u64;
-    if claim(vma) == Claim::Reserved {
-        unreserve(mm, slots - mapped);
-    }
-}
-
-/// Unmaps one slot. Whether it was mapped.
-fn unmap_slot(
-    mm: &Mm,
-    tree: &mut PtRoot,
-    flusher: Flusher<'_>,
-    va: VirtAddr,
-    gather: &mut Gather<'_>,
-) -> bool {
-    let Ok(entry) = tree.entry(flusher, va, SIZE_2M.level()) else { return false };
-    if entry.desc().kind(SIZE_2M.level()) != Kind::Block {
-        return false;
-    }
-    let folio = page_of(entry.clear(gather).output(SIZE_2M.level()).pfn());
-    mapcount::remove(mm, folio, 1);
-    gather.hold_folio(folio);
-    true
 }

@@ -22,7 +22,8 @@ pub(super) struct Pool {
     pub(super) nr: u64,
     /// Promises: folios of `free` that are kept for slots not mapped yet.
     pub(super) reserved: u64,
-    /// Folios in use beyond the size that was asked for. Shrinking stops at what is in use, so there are none.
+    /// Folios in use beyond the size that was asked for. Shrinking stops at what is in use, so there are
+    /// none.
     pub(super) surplus: u64,
 }
 
@@ -147,8 +148,8 @@ pub fn unreserve(mm: &Mm, pages: u64) {
     pool.reserved -= pages;
 }
 
-/// Puts a hugetlb folio, whose last reference was dropped, back into the pool. Takes lock H only: it may be called
-/// under a page-table lock.
+/// Puts a hugetlb folio, whose last reference was dropped, back into the pool. Takes lock H only: it may be
+/// called under a page-table lock.
 pub fn free_folio(mm: &Mm, head: PageRef) {
     debug_assert!(head.refcount() == 0 && head.raw_mapcount() == 0, "{head:?}: freed in use");
     head.set_mapping(0, 0);

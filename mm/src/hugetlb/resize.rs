@@ -47,8 +47,8 @@ impl Folios {
 }
 
 impl Hugetlb {
-    /// Brings the pool to `n` folios, or as near as it can: memory may be short for more, and folios that are in use
-    /// or promised are not given back. May sleep; no spinlock is held.
+    /// Brings the pool to `n` folios, or as near as it can: memory may be short for more, and folios that are
+    /// in use or promised are not given back. May sleep; no spinlock is held.
     pub fn set_nr(&self, mm: &Mm, n: u64) -> Resized {
         let _one = self.resizing.write(mm.env);
         let unoptimized = self.grow(mm, n);
@@ -56,20 +56,20 @@ impl Hugetlb {
         Resized { nr: self.counts().nr, unoptimized, unrestored }
     }
 
-    /// Optimises the free folios of the pool that are not; those that are promised stay as they are. May sleep; no
-    /// spinlock is held.
+    /// Optimises the free folios of the pool that are not; those that are promised stay as they are. May
+    /// sleep; no spinlock is held.
     pub fn optimize_free(&self, mm: &Mm) -> BatchOutcome {
         self.treat_free(mm, |head| !is_optimized(head), hvo::optimize_folios)
     }
 
-    /// Restores the free folios of the pool that are optimised; those that are promised stay as they are. May sleep;
-    /// no spinlock is held.
+    /// Restores the free folios of the pool that are optimised; those that are promised stay as they are. May
+    /// sleep; no spinlock is held.
     pub fn restore_free(&self, mm: &Mm) -> BatchOutcome {
         self.treat_free(mm, is_optimized, hvo::restore_folios)
     }
 
-    /// Takes the folios that `wanted` chooses out of the pool, so that nobody else may have them, treats them and puts
-    /// them back, a batch at a time; stops at the first error.
+    /// Takes the folios that `wanted` chooses out of the pool, so that nobody else may have them, treats them
+    /// and puts them back, a batch at a time; stops at the first error.
     fn treat_free(
         &self,
         mm: &Mm,

@@ -14,7 +14,8 @@ use crate::page::{Flags, PageKind, PageRef, page_of, tails};
 use crate::stats::Counter;
 
 /// Checks how the vmemmap of one hugetlb folio is mapped: entry 0, and every entry of a folio that is not
-/// optimised, to a frame of its own, writable; entries 1..=7 of an optimised one to the shared page, read-only.
+/// optimised, to a frame of its own, writable; entries 1..=7 of an optimised one to the shared page,
+/// read-only.
 ///
 /// # Errors
 /// The first [`Inconsistency`].
@@ -65,8 +66,8 @@ fn is_read_only(entry: &VmemmapEntry) -> bool {
     entry.flags().contains(PteFlags::READ_ONLY)
 }
 
-/// Checks the gauges against the number of optimised folios that a scan found, and that nobody has written to the
-/// shared page.
+/// Checks the gauges against the number of optimised folios that a scan found, and that nobody has written to
+/// the shared page.
 ///
 /// # Errors
 /// The first [`Inconsistency`].

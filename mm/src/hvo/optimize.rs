@@ -24,8 +24,8 @@ pub fn optimize_folio(mm: &Mm, head: PageRef) -> Result<(), HvoError> {
     optimize_folios(mm, &[head]).into_result()
 }
 
-/// Optimises frozen hugetlb folios, [`BATCH`] of them for each time that the strategy disturbs other CPUs. May
-/// sleep: the caller holds no spinlock. A folio that cannot be optimised stays as it was.
+/// Optimises frozen hugetlb folios, [`BATCH`] of them for each time that the strategy disturbs other CPUs.
+/// May sleep: the caller holds no spinlock. A folio that cannot be optimised stays as it was.
 pub fn optimize_folios(mm: &Mm, heads: &[PageRef]) -> BatchOutcome {
     let mut outcome = BatchOutcome::NOTHING;
     for chunk in heads.chunks(BATCH) {

@@ -2,9 +2,9 @@
 //! differ in the descriptors that they plan and in the names of their steps.
 //!
 //! # Guarantee
-//! [`Window::replace`] compares all that it will change with what was planned, and only then stores. It touches
-//! no struct page: between break and make some have no translation, and after [`StepKind::HvoSplitBreak`] even
-//! those that describe the page tables have none.
+//! [`Window::replace`] compares all that it will change with what was planned, and only then stores. It
+//! touches no struct page: between break and make some have no translation, and after
+//! [`StepKind::HvoSplitBreak`] even those that describe the page tables have none.
 //!
 //! ```text
 //!   block of 2 MiB?  break . flush . make table         512 entries, identical, writable: 64 folios' vmemmap
@@ -81,13 +81,14 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The 2 MiB block that has to be split first, as it was read: its descriptor, and the address where it begins.
+    /// The 2 MiB block that has to be split first, as it was read: its descriptor, and the address where it
+    /// begins.
     pub(super) fn block(&self) -> Option<(VirtAddr, Desc)> {
         self.block.map(|desc| (self.first.align_down(Level::L2.entry_bytes()), desc))
     }
 
-    /// Plans the new descriptors: entry `n` of the run comes to map `frame(n)` with the rights it has, changed by
-    /// `rights`.
+    /// Plans the new descriptors: entry `n` of the run comes to map `frame(n)` with the rights it has,
+    /// changed by `rights`.
     pub(super) fn target(
         &mut self,
         frame: impl Fn(usize) -> PhysAddr,
@@ -215,7 +216,8 @@ impl<'w> Window<'w> {
         Ok(replaced)
     }
 
-    /// Holds everything that will change against the plan. Returns the block that must be split, with its table.
+    /// Holds everything that will change against the plan. Returns the block that must be split, with its
+    /// table.
     fn verify(&self, plan: &Plan) -> Result<(VirtAddr, Option<(Desc, PhysAddr)>), HvoError> {
         let last = self.tree.walk(plan.first).last();
         let found = HvoError::Entry(plan.first, last.desc);
@@ -238,8 +240,8 @@ impl<'w> Window<'w> {
         Ok((block_va, None))
     }
 
-    /// Replaces a block by a table that maps the same. Until the table stands, none of the 32768 struct pages of
-    /// the block can be touched.
+    /// Replaces a block by a table that maps the same. Until the table stands, none of the 32768 struct pages
+    /// of the block can be touched.
     fn split(&mut self, va: VirtAddr, block: Desc, table: PhysAddr) -> Result<(), HvoError> {
         let (env, link) = (self.env, Desc::table(table));
         let entry = self.tree.entry(self.flusher, va, Level::L2).map_err(|missing| not_there(va, missing))?;

@@ -49,8 +49,8 @@ impl Hvo {
         self.on.store(to == Switch::On, Ordering::Relaxed);
         Ok(())
     }
-    /// Pages that HVO took and keeps, even when every folio is restored: shared pages of tails, and a table for
-    /// each 2 MiB block of vmemmap that was split.
+    /// Pages that HVO took and keeps, even when every folio is restored: shared pages of tails, and a table
+    /// for each 2 MiB block of vmemmap that was split.
     #[must_use]
     pub fn kept_pages(&self, mm: &Mm) -> u64 {
         self.shared.pages() + mm.stats.get(Counter::HvoSplitPmd)

@@ -1,12 +1,12 @@
 //! The counts of a folio: references, mappings, pins.
 //!
 //! A reference keeps the folio from being freed. Anybody may try to take one at any time, of any pfn
-//! ([`PageRef::try_get`]): that is how code works that walks physical memory without a lock. The count is read
-//! first, and the compare-and-swap is not attempted on zero, since a compare-and-swap needs write permission
-//! even where it fails, and a tail may be mapped read-only. Interrupts stay masked from that read to the
-//! compare-and-swap: whoever maps struct pages read-only first holds every CPU by an interrupt, so a count that
-//! was read as live cannot belong to a read-only tail by the time it is swapped (Linux closes the same race by
-//! an RCU grace period, commit bd225530a4c7).
+//! ([`PageRef::try_get`]): that is how code works that walks physical memory without a lock. The count is
+//! read first, and the compare-and-swap is not attempted on zero, since a compare-and-swap needs write
+//! permission even where it fails, and a tail may be mapped read-only. Interrupts stay masked from that read
+//! to the compare-and-swap: whoever maps struct pages read-only first holds every CPU by an interrupt, so a
+//! count that was read as live cannot belong to a read-only tail by the time it is swapped (Linux closes the
+//! same race by an RCU grace period, commit bd225530a4c7).
 #![forbid(unsafe_code)]
 
 use core::mem::offset_of;
@@ -45,8 +45,8 @@ impl PageRef {
         let old = self.fetch_add_32(REFCOUNT, 1);
         debug_assert!(old != 0, "{self:?}: a reference taken from none");
     }
-    /// Takes a reference if the folio has any (Linux: `folio_try_get`). The page is a head or a single page; for
-    /// a pfn of which nothing is known, see [`crate::Mm::try_get_folio`].
+    /// Takes a reference if the folio has any (Linux: `folio_try_get`). The page is a head or a single page;
+    /// for a pfn of which nothing is known, see [`crate::Mm::try_get_folio`].
     #[must_use]
     pub fn try_get(self) -> bool {
         let irq = Machine::mask_irqs();

@@ -1,9 +1,9 @@
 //! Taking a reference to whatever folio a pfn belongs to, without a lock and without knowing anything of it.
 //!
-//! Code that walks physical memory (compaction, memory failure, a scanner for a debugger) meets pages that are
-//! free, half made, tails, or the tails of an optimised folio, which are read-only and in the `pointer` encoding
-//! even look like heads. So the head is looked up, its count taken and the lookup repeated, all with interrupts
-//! masked: no remap of vmemmap can come between, as it holds every CPU by an interrupt first.
+//! Code that walks physical memory (compaction, memory failure, a scanner for a debugger) meets pages that
+//! are free, half made, tails, or the tails of an optimised folio, which are read-only and in the `pointer`
+//! encoding even look like heads. So the head is looked up, its count taken and the lookup repeated, all with
+//! interrupts masked: no remap of vmemmap can come between, as it holds every CPU by an interrupt first.
 #![forbid(unsafe_code)]
 
 use arch::{Cpu, Machine, Pfn};

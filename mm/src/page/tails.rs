@@ -59,8 +59,8 @@ impl PageRef {
         })
     }
 
-    /// Makes this struct page a pristine tail: all zero but for the encoding. Only while nobody else can reach
-    /// the folio.
+    /// Makes this struct page a pristine tail: all zero but for the encoding. Only while nobody else can
+    /// reach the folio.
     pub fn make_tail(self, info: u64) {
         debug_assert!(info & TAIL != 0);
         self.clear();
@@ -85,8 +85,8 @@ impl PageRef {
         }
     }
 
-    /// A struct page at the start of a vmemmap page may be an alias of the head. Its neighbour is then an alias
-    /// of the first tail, whose word names another head than this page.
+    /// A struct page at the start of a vmemmap page may be an alias of the head. Its neighbour is then an
+    /// alias of the first tail, whose word names another head than this page.
     fn behind_fake_head(self) -> PageRef {
         let starts_page = self.pfn().raw().is_multiple_of(PER_VMEMMAP_PAGE);
         if !starts_page || !self.flags().contains(Flags::HEAD) {

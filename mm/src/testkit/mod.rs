@@ -23,11 +23,7 @@
 //! | [`user`] | user accesses in an address space |
 //! | [`exhaust`] | fails every allocation of an operation, one after the other |
 //! | [`random`] | seeded random numbers |
-<<<<<<< HEAD
-//! | [`spaces`] | address spaces as a program sees them |
 #![forbid(unsafe_code)]
-=======
->>>>>>> space
 
 pub mod builder;
 pub mod exhaust;

@@ -18,8 +18,8 @@ const ROUNDS: usize = 25;
 
 thread_local!(static STOPPED: Cell<bool> = const { Cell::new(false) });
 
-/// A kernel whose machine may be stopped for longer than one remap, so that a walker that was held before the page
-/// was even freed goes on when its struct page is read-only: on the machine, a long-winded interrupt.
+/// A kernel whose machine may be stopped for longer than one remap, so that a walker that was held before the
+/// page was even freed goes on when its struct page is read-only: on the machine, a long-winded interrupt.
 struct Env;
 
 impl Env {
@@ -62,9 +62,9 @@ fn singles(mm: &Mm) -> PageRef {
     first
 }
 
-/// The walker is held anywhere; meanwhile the page that it is about to take a reference to is freed, becomes the
-/// tail of a hugetlb folio, and the folio is optimised. When it goes on, it must not store to what is read-only now,
-/// whichever the encoding and whether or not the struct page stands where a fake head appears.
+/// The walker is held anywhere; meanwhile the page that it is about to take a reference to is freed, becomes
+/// the tail of a hugetlb folio, and the folio is optimised. When it goes on, it must not store to what is
+/// read-only now, whichever the encoding and whether or not the struct page stands where a fake head appears.
 #[test]
 fn a_held_walker_does_not_write_to_a_tail() {
     for &tails in TailEncoding::ALL {

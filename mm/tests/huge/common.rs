@@ -28,10 +28,10 @@ impl Variant {
         })
     }
 
-    /// A machine of 64 MiB and two vCPUs.
+    /// A machine of 32 MiB and two vCPUs.
     pub(crate) fn builder(self) -> Builder {
         let set_bbm = |desc: &mut MachineDesc| desc.features.bbm = self.bbm;
-        Builder::new().ram_mib(64).machine(set_bbm).config(|config| {
+        Builder::new().ram_mib(32).machine(set_bbm).config(|config| {
             config.vmemmap = self.vmemmap;
             config.tails = self.tails;
         })

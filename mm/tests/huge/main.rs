@@ -2,5 +2,7 @@
 
 mod caught;
 mod common;
+mod fault;
+mod pool;
 mod remap;
 mod walkers;

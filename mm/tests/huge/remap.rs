@@ -2,7 +2,7 @@
 
 use crate::common::{Variant, contents, folio, give_back, is_shared, is_writable};
 use arch::contract::FaultStatus;
-use arch::model::try_kernel_access;
+use arch::model::{Job, run_on_cpus, try_kernel_access};
 use arch::{Access, Level, Order};
 use mm::Mm;
 use mm::config::{HvoStrategy, TailEncoding, VmemmapMap};
@@ -47,8 +47,8 @@ fn assert_private(mm: &Mm, head: PageRef) {
     assert_heads(mm, head);
 }
 
-/// A folio goes there and back on every variant of the machine: entries, rights, free pages and the bytes of all
-/// struct pages are as they must be after each, and the way back ends where the way there began.
+/// A folio goes there and back on every variant of the machine: entries, rights, free pages and the bytes of
+/// all struct pages are as they must be after each, and the way back ends where the way there began.
 #[test]
 fn round_trip() {
     for variant in Variant::all() {
@@ -80,8 +80,8 @@ fn round_trip() {
     }
 }
 
-/// A store to any struct page but those beside the head faults by permission while the folio is optimised; the
-/// head's count can be changed all the time.
+/// A store to any struct page but those beside the head faults by permission while the folio is optimised;
+/// the head's count can be changed all the time.
 #[test]
 fn tails_are_read_only_and_the_head_is_not() {
     for variant in Variant::all() {
@@ -203,8 +203,29 @@ fn broken_entries_fault() {
     });
 }
 
-/// A list is remapped with one stop of the machine for each batch, and folios whose struct pages lie in one block
-/// of vmemmap need one table.
+/// The frames that an optimised folio gives up are still in use when its remap ends: they are freed after it,
+/// not during it.
+#[test]
+fn frames_are_freed_after_the_remap() {
+    Builder::new().boot(|mm, env| {
+        let head = folio(mm);
+        let frames = describe(mm, head.pfn()).map(|entry| entry.output().unwrap().pfn());
+        env.on_step(move |step| {
+            if step.kind == StepKind::HvoEnd {
+                let in_use =
+                    |&pfn: &_| page_of(pfn).kind() == PageKind::Vmemmap && page_of(pfn).refcount() == 1;
+                assert!(frames.iter().all(in_use), "freed while the machine is stopped");
+            }
+        });
+        hvo::optimize_folio(mm, head).unwrap();
+        assert!(frames[1..].iter().all(|&pfn| page_of(pfn).kind() == PageKind::Free));
+        hvo::restore_folio(mm, head).unwrap();
+        give_back(mm, head);
+    });
+}
+
+/// A list is remapped with one stop of the machine for each batch, and folios whose struct pages lie in one
+/// block of vmemmap need one table.
 #[test]
 fn lists_are_remapped_in_batches() {
     for &tails in TailEncoding::ALL {
@@ -223,6 +244,27 @@ fn lists_are_remapped_in_batches() {
             assert_eq!(env.stops(), 2 * 20u64.div_ceil(hvo::BATCH as u64));
             folios.iter().for_each(|&head| assert_private(mm, head));
             folios.iter().for_each(|&head| give_back(mm, head));
+        });
+    }
+}
+
+/// Two CPUs that optimise folios in one block of vmemmap at once split it once; the table that the slower one
+/// had ready goes back.
+#[test]
+fn a_block_is_split_once() {
+    for round in 0..20 {
+        let builder = Builder::new().ram_mib(16).machine(|desc| desc.seed = round + 1);
+        builder.boot(|mm, _| {
+            let folios = [folio(mm), folio(mm)];
+            let (free, tables) = (mm.free_page_count(), mm.stats.get(Counter::NrPageTable));
+            let job = |head| -> Job<'_> { Box::new(move || hvo::optimize_folio(mm, head).unwrap()) };
+            run_on_cpus(folios.map(job).into());
+            assert_eq!(mm.stats.get(Counter::HvoSplitPmd), 1);
+            assert_eq!(mm.stats.get(Counter::NrPageTable), tables + 1);
+            assert_eq!(mm.free_page_count(), free + 2 * 7 - mm.hvo.kept_pages(mm));
+            folios.into_iter().for_each(|head| assert_optimized(mm, head));
+            let _ = hvo::restore_folios(mm, &folios);
+            folios.into_iter().for_each(|head| give_back(mm, head));
         });
     }
 }
@@ -288,8 +330,8 @@ fn off_is_off() {
     });
 }
 
-/// Whichever allocation of optimise or restore fails: the folio is wholly as before or wholly remapped, and no
-/// page is lost.
+/// Whichever allocation of optimise or restore fails: the folio is wholly as before or wholly remapped, and
+/// no page is lost.
 #[test]
 fn every_allocation_may_fail() {
     for &vmemmap in VmemmapMap::ALL {

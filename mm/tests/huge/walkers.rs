@@ -15,7 +15,7 @@ use mm::testkit::Random;
 /// Folios that come and go.
 const FOLIOS: u64 = 4;
 /// Times that they do.
-const ROUNDS: u64 = 20;
+const ROUNDS: u64 = 12;
 
 /// What the vCPUs of the test share.
 #[derive(Default)]
@@ -58,8 +58,8 @@ fn walk(mm: &Mm, seed: u64, shared: &Shared) {
 }
 
 /// The pool grows and shrinks again and again while two vCPUs try to get every page there is: none of them
-/// ever faults, and no folio, page or reference is lost. A walker may be held between any two accesses outside of
-/// a try-get.
+/// ever faults, and no folio, page or reference is lost. A walker may be held between any two accesses
+/// outside of a try-get.
 #[test]
 fn walkers_never_fault() {
     for variant in Variant::all().filter(|variant| variant.bbm == BbmLevel::Level0) {

@@ -5,10 +5,10 @@
 //! | [`stop_machine`] | every other CPU is held, interrupts masked | all CPUs wait once for each batch |
 //!
 //! # Contract
-//! A strategy carries out every plan of the batch by [`super::remap::Window::replace`], in order. It returns when
-//! the new translations hold on every CPU and no TLB holds an old one, so that the caller may free what the old
-//! ones mapped. Each plan says what became of it; a plan that failed changed nothing. The caller holds no
-//! spinlock, and has allocated everything.
+//! A strategy carries out every plan of the batch by [`super::remap::Window::replace`], in order. It returns
+//! when the new translations hold on every CPU and no TLB holds an old one, so that the caller may free what
+//! the old ones mapped. Each plan says what became of it; a plan that failed changed nothing. The caller
+//! holds no spinlock, and has allocated everything.
 #![forbid(unsafe_code)]
 
 pub mod stop_machine;

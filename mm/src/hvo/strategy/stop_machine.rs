@@ -1,11 +1,11 @@
 //! All other CPUs are held while entries are broken and made.
 //!
-//! A CPU is held in its interrupt handler, so it is never between the read of a count and its compare-and-swap
-//! ([`crate::page::PageRef::try_get`] masks interrupts), and owns no spinlock. It touches nothing but its own
-//! stack, which is not in vmemmap, until it is let go; then it finds the new entries.
+//! A CPU is held in its interrupt handler, so it is never between the read of a count and its
+//! compare-and-swap ([`crate::page::PageRef::try_get`] masks interrupts), and owns no spinlock. It touches
+//! nothing but its own stack, which is not in vmemmap, until it is let go; then it finds the new entries.
 //!
-//! This CPU takes the lock of the kernel's tree inside the stop: it holds no lock outside, and the lock cannot be
-//! owned by a CPU that is held.
+//! This CPU takes the lock of the kernel's tree inside the stop: it holds no lock outside, and the lock
+//! cannot be owned by a CPU that is held.
 #![forbid(unsafe_code)]
 
 use super::Strategy;
