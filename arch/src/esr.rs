@@ -208,8 +208,7 @@ mod tests {
                 stage: Stage::Stage1,
             };
             assert_eq!(decode(esr(class, 0x07)), Class::DataAbort(read));
-            let write =
-                Abort { access: Access::Write, status: FaultStatus::Permission(Level::L2), ..read };
+            let write = Abort { access: Access::Write, status: FaultStatus::Permission(Level::L2), ..read };
             assert_eq!(decode(esr(class, 1 << 6 | 0x0e)), Class::DataAbort(write));
         }
     }

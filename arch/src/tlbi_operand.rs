@@ -110,7 +110,11 @@ pub fn split(start: VirtAddr, pages: u64) -> impl Iterator<Item = Piece> {
             // The last scale takes all that is left: up to 32 units.
             let units = if scale == 3 { units } else { units & 31 };
             if units > 0 {
-                return Some(take(|start, scale, num| Piece::Range { start, scale, num }, scale, units as u8 - 1));
+                return Some(take(
+                    |start, scale, num| Piece::Range { start, scale, num },
+                    scale,
+                    units as u8 - 1,
+                ));
             }
         }
         None
@@ -140,8 +144,8 @@ mod tests {
         assert_eq!(by_address(USER, tag, None), 0xabcd_0001_2345_6789);
         assert_eq!(by_address(USER, tag, Some(Level::L3)), 0xabcd_7001_2345_6789);
         assert_eq!(by_address(USER, tag, Some(Level::L2)), 0xabcd_6001_2345_6789);
-        assert_eq!(by_address(KERNEL, Tag::AllAsids, Some(Level::L1)), 0x0000_5fff_8000_1234);
-        assert_eq!(by_address(KERNEL, Tag::AllAsids, Some(Level::L0)), 0x0000_0fff_8000_1234);
+        assert_eq!(by_address(KERNEL, Tag::AllAsids, Some(Level::L1)), 0x0000_5ff8_0000_1234);
+        assert_eq!(by_address(KERNEL, Tag::AllAsids, Some(Level::L0)), 0x0000_0ff8_0000_1234);
         assert_eq!(by_asid(Asid::new(1)), 1 << 48);
     }
 

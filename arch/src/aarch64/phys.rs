@@ -102,8 +102,8 @@ impl PhysMem for Machine {
 
     fn equal(a: PhysAddr, b: PhysAddr, bytes: u64) -> bool {
         // SAFETY: RAM, mapped by the linear map; the caller sees to it that nobody writes meanwhile.
-        let [a, b] =
-            [a, b].map(|pa| unsafe { core::slice::from_raw_parts(at::<u8>(pa).cast_const(), bytes as usize) });
+        let [a, b] = [a, b]
+            .map(|pa| unsafe { core::slice::from_raw_parts(at::<u8>(pa).cast_const(), bytes as usize) });
         a == b
     }
 

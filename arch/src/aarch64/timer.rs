@@ -1,8 +1,6 @@
 //! The virtual counter and timer of EL1 (CNTVCT_EL0, CNTV_CVAL_EL0).
 
-use aarch64_cpu::registers::{
-    CNTFRQ_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, Readable, Writeable,
-};
+use aarch64_cpu::registers::{CNTFRQ_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, Readable, Writeable};
 
 use super::Machine;
 use crate::contract::Mmu;

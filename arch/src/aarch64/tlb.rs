@@ -88,13 +88,7 @@ fn by_address(va: VirtAddr, tag: Tag, depth: Depth, hint: Option<Level>, scope: 
     }
 }
 
-fn range(
-    start: VirtAddr,
-    pages: u64,
-    (tag, depth): (Tag, Depth),
-    level: Option<Level>,
-    scope: FlushScope,
-) {
+fn range(start: VirtAddr, pages: u64, (tag, depth): (Tag, Depth), level: Option<Level>, scope: FlushScope) {
     if Machine::features().tlbi_range {
         for piece in operand::split(start, pages) {
             match piece {
