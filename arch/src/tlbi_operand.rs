@@ -144,8 +144,8 @@ mod tests {
         assert_eq!(by_address(USER, tag, None), 0xabcd_0001_2345_6789);
         assert_eq!(by_address(USER, tag, Some(Level::L3)), 0xabcd_7001_2345_6789);
         assert_eq!(by_address(USER, tag, Some(Level::L2)), 0xabcd_6001_2345_6789);
-        assert_eq!(by_address(KERNEL, Tag::AllAsids, Some(Level::L1)), 0x0000_5fff_8000_1234);
-        assert_eq!(by_address(KERNEL, Tag::AllAsids, Some(Level::L0)), 0x0000_0fff_8000_1234);
+        assert_eq!(by_address(KERNEL, Tag::AllAsids, Some(Level::L1)), 0x0000_5ff8_0000_1234);
+        assert_eq!(by_address(KERNEL, Tag::AllAsids, Some(Level::L0)), 0x0000_0ff8_0000_1234);
         assert_eq!(by_asid(Asid::new(1)), 1 << 48);
     }
 

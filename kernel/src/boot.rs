@@ -147,8 +147,7 @@ fn use_initrd(platform: &Platform) {
     let Some(range) = platform.initrd else { return };
     let at = core::ptr::with_exposed_provenance::<u8>(linear(range.start).raw() as usize);
     // SAFETY: RAM that the device tree gives to the initrd; it is reserved, so nobody else ever gets it.
-    let bytes =
-        unsafe { core::slice::from_raw_parts(at, range.end.offset_from(range.start) as usize) };
+    let bytes = unsafe { core::slice::from_raw_parts(at, range.end.offset_from(range.start) as usize) };
     if initrd::set(bytes).is_err() {
         println!("error: the initrd at {range} is not a tar archive: there are no programs");
     }

@@ -71,7 +71,9 @@ pub enum DtError {
 impl fmt::Display for DtError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DtError::NoTree => write!(f, "the boot loader gave no device tree: boot the flat image, not the ELF file"),
+            DtError::NoTree => {
+                write!(f, "the boot loader gave no device tree: boot the flat image, not the ELF file")
+            }
             DtError::OutOfReach(pa) => write!(f, "the device tree at {pa} is too far from the kernel"),
             DtError::Damaged(error) => write!(f, "the device tree is damaged: {error}"),
             DtError::Missing(node) => write!(f, "the device tree has no {node}"),
@@ -156,10 +158,7 @@ fn compatible<'a>(root: FdtNode<'a>, name: &str, what: &'static str) -> Result<F
     root.children().find(|node| node.is_compatible(name) && okay(node)).ok_or(DtError::Missing(what))
 }
 
-fn regs<'a>(
-    node: FdtNode<'a>,
-    what: &'static str,
-) -> Result<impl Iterator<Item = PhysRange> + 'a, DtError> {
+fn regs<'a>(node: FdtNode<'a>, what: &'static str) -> Result<impl Iterator<Item = PhysRange> + 'a, DtError> {
     let regs = node.reg().ok().flatten().ok_or(DtError::Malformed(what, "reg"))?;
     Ok(regs.filter_map(|reg| range(reg.address().ok()?, reg.size().ok()?)))
 }
@@ -260,8 +259,8 @@ fn initrd(tree: Fdt<'_>) -> Result<Option<PhysRange>, DtError> {
         },
     };
     let (start, end) = (address("linux,initrd-start")?, address("linux,initrd-end")?);
-    Ok(start.zip(end).filter(|(start, end)| start < end).map(|(start, end)| PhysRange {
-        start: PhysAddr::new(start),
-        end: PhysAddr::new(end),
-    }))
+    Ok(start
+        .zip(end)
+        .filter(|(start, end)| start < end)
+        .map(|(start, end)| PhysRange { start: PhysAddr::new(start), end: PhysAddr::new(end) }))
 }

@@ -29,8 +29,7 @@ const PANIC: Interrupt = Interrupt::sgi(1);
 static TIMER: Once<Interrupt> = Once::new();
 static UART: Once<Interrupt> = Once::new();
 /// Where each CPU is, for messages to one of them.
-static AFFINITIES: SpinLock<[Affinity; MAX_CPUS]> =
-    SpinLock::new(Rank(87), [Affinity::new(0); MAX_CPUS]);
+static AFFINITIES: SpinLock<[Affinity; MAX_CPUS]> = SpinLock::new(Rank(87), [Affinity::new(0); MAX_CPUS]);
 
 /// Sets the devices' interrupts up, and this CPU's.
 ///

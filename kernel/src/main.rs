@@ -9,12 +9,15 @@
 //! | [`sched`] | threads |
 //! | `stop` | requests of all CPUs |
 //! | [`process`] `syscall` `initrd` | programs at EL0 |
-//! | [`selftest`] | tests that run here |
-//! | `uart` [`log`] `panic` `power` `crash` | the console, and the end |
+//! | `session` `console` `files` `show` | what is done once all runs |
+//! | [`selftest`] `settle` | tests that run here |
+//! | `uart` [`mod@log`] `panic` `power` `crash` | the console, and the end |
 //! | `env` `heap` | what memory management needs, and what it gives |
 #![no_std]
 #![no_main]
 #![forbid(unstable_features)]
+// A binary exports nothing: `pub` says what a room shows the others.
+#![allow(unreachable_pub)]
 
 mod boot;
 mod console;

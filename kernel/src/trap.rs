@@ -24,11 +24,13 @@ fn from_user(frame: &mut TrapFrame, class: Class) {
     match &class {
         Class::Svc(_) => syscall(frame),
         Class::FpTrap => sched::fp_trap(),
-        Class::InstructionAbort(abort) | Class::DataAbort(abort) => match fault(frame, abort, Privilege::User) {
-            // A fault of EL0 that is not resolved ends the process, so this comes back only to try again.
-            Some(info) => drop(user_fault(frame, &info)),
-            None => user_exception(frame, Signal::Bus, &class),
-        },
+        Class::InstructionAbort(abort) | Class::DataAbort(abort) => {
+            match fault(frame, abort, Privilege::User) {
+                // A fault of EL0 that is not resolved ends the process, so this comes back only to try again.
+                Some(info) => drop(user_fault(frame, &info)),
+                None => user_exception(frame, Signal::Bus, &class),
+            }
+        }
         Class::PcAlignment | Class::SpAlignment => user_exception(frame, Signal::Bus, &class),
         Class::Brk(_) | Class::Debug => user_exception(frame, Signal::Trap, &class),
         _ => user_exception(frame, Signal::Ill, &class),

@@ -187,8 +187,3 @@ pub fn read_byte() -> u8 {
         }
     }
 }
-
-/// The next byte that was received, if there is one.
-pub fn try_read_byte() -> Option<u8> {
-    RING.lock().pop()
-}

@@ -27,8 +27,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::gic::Affinity;
 use super::image;
-use super::psci::Conduit;
 use super::percpu::{BLOCKS, STACK_BYTES, set_emergency_stack};
+use super::psci::Conduit;
 use super::tlb::flush_this_cpu;
 use super::vectors;
 use crate::addr::{ENTRIES_PER_TABLE, Level, PAGE_SIZE, PhysAddr, VirtAddr};
@@ -49,30 +49,11 @@ const TCR: u64 = {
     t0sz | t1sz | walks | walks << 16 | tg1_4k
 };
 
-/// SCTLR_EL1: MMU, caches, alignment of SP; WXN; PAN is set on exceptions (SPAN clear). EL0 may wait (nTWI, nTWE),
-/// zero and clean cache lines (DZE, UCI) and read CTR_EL0 (UCT), as under Linux.
-const SCTLR: u64 = {
-    let on = [
-        0,  /* M */
-        2,  /* C */
-        3,  /* SA */
-        4,  /* SA0 */
-        12, /* I */
-        19, /* WXN */
-    ];
-    let el0 =
-        [14 /* DZE */, 15 /* UCT */, 16 /* nTWI */, 18 /* nTWE */, 26 /* UCI */];
-    let res1 = [
-        7,  /* ITD */
-        8,  /* SED */
-        11, /* EOS */
-        20, /* TSCXT */
-        22, /* EIS */
-        28, /* nTLSMD */
-        29, /* LSMAOE */
-    ];
-    bits(&on) | bits(&el0) | bits(&res1)
-};
+/// SCTLR_EL1. M, C, SA, SA0, I, WXN are on; EL0 may zero and clean cache lines, read CTR_EL0 and wait (DZE, UCT,
+/// nTWI, nTWE, UCI), as under Linux; ITD, SED, EOS, TSCXT, EIS, nTLSMD, LSMAOE are RES1 where they are not implemented.
+/// SPAN is clear: an exception to EL1 sets PAN.
+const SCTLR: u64 =
+    bits(&[0, 2, 3, 4, 12, 19]) | bits(&[14, 15, 16, 18, 26]) | bits(&[7, 8, 11, 20, 22, 28, 29]);
 
 const fn bits(numbers: &[u32]) -> u64 {
     let (mut value, mut at) = (0, 0);
