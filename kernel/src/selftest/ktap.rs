@@ -3,7 +3,7 @@
 
 use mm::Mm;
 
-use super::registry::{Failure, SELFTESTS, SelfTest, Verdict};
+use super::registry::{Failure, NotPassed, SELFTESTS, SelfTest, Verdict};
 use crate::println;
 
 /// How a run of self-tests ended.
@@ -24,14 +24,16 @@ pub struct Summary {
     pub passed: usize,
     /// Tests that failed.
     pub failed: usize,
+    /// Tests that the machine has not enough for.
+    pub skipped: usize,
 }
 
 impl Summary {
     /// The run in one word.
     pub fn outcome(self) -> Outcome {
-        match (self.passed, self.failed) {
-            (0, 0) => Outcome::NoneChosen,
-            (_, 0) => Outcome::Passed,
+        match self {
+            Summary { passed: 0, failed: 0, skipped: 0 } => Outcome::NoneChosen,
+            Summary { failed: 0, .. } => Outcome::Passed,
             _ => Outcome::Failed,
         }
     }
@@ -59,7 +61,7 @@ pub fn list(filter: &str) {
 pub fn run(mm: &'static Mm, filter: &str) -> Summary {
     println!("KTAP version 1");
     println!("1..{}", chosen(filter).count());
-    let mut summary = Summary { passed: 0, failed: 0 };
+    let mut summary = Summary { passed: 0, failed: 0, skipped: 0 };
     for (index, test) in chosen(filter).enumerate() {
         let number = index + 1;
         match run_one(mm, test) {
@@ -67,14 +69,19 @@ pub fn run(mm: &'static Mm, filter: &str) -> Summary {
                 summary.passed += 1;
                 println!("ok {number} {}", test.name);
             }
-            Err(failure) => {
+            Err(NotPassed::Skipped(what)) => {
+                summary.skipped += 1;
+                println!("ok {number} {} # SKIP needs {what}", test.name);
+            }
+            Err(NotPassed::Failed(failure)) => {
                 summary.failed += 1;
                 println!("# {}: {failure}", test.name);
                 println!("not ok {number} {}", test.name);
             }
         }
     }
-    println!("# selftest: {} passed, {} failed", summary.passed, summary.failed);
+    let Summary { passed, failed, skipped } = summary;
+    println!("# selftest: {passed} passed, {failed} failed, {skipped} skipped");
     summary
 }
 
@@ -87,5 +94,5 @@ fn run_one(mm: &'static Mm, test: &SelfTest) -> Verdict {
         return Ok(());
     }
     let words = format_args!("{before} pages were free before the test, {after} after it");
-    Err(Failure::new(file!(), line!(), words))
+    Err(Failure::new(file!(), line!(), words).into())
 }

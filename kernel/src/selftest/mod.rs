@@ -1,21 +1,23 @@
 //! Tests that run in the kernel, on the machine, and report in KTAP.
 //!
 //! A test is a function that is registered with [`selftest!`] wherever it belongs; the linker gathers them. It
-//! gets the memory manager and says what did not hold. After each test the free pages are counted: a test that
+//! gets the memory manager and says what did not hold, or what the machine lacks. After each test the free pages are counted: a test that
 //! leaks fails.
 //!
 //! ```text
 //! KTAP version 1
-//! 1..2
+//! 1..3
 //! ok 1 buddy::split_page_frees_singly
 //! # hvo::restore: kernel/src/selftest/hvo.rs:40: free pages: 120311, expected 120318
 //! not ok 2 hvo::restore
+//! ok 3 stop::holds_the_others # SKIP needs two CPUs
 //! ```
 #![forbid(unsafe_code)]
 
 mod ktap;
 mod registry;
+mod tests;
 
 pub use ktap::{Outcome, Summary, list, run};
-pub use registry::{Failure, SELFTESTS, SelfTest, Verdict};
-pub(crate) use registry::{check, check_eq, selftest};
+pub use registry::{Failure, NotPassed, SELFTESTS, SelfTest, Verdict};
+pub(crate) use registry::{check, check_eq, require, selftest};

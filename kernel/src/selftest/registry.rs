@@ -19,7 +19,21 @@ pub struct SelfTest {
 }
 
 /// What a self-test says.
-pub type Verdict = Result<(), Failure>;
+pub type Verdict = Result<(), NotPassed>;
+
+/// Why a self-test did not pass.
+pub enum NotPassed {
+    /// Something did not hold.
+    Failed(Failure),
+    /// The machine has not what it needs: this.
+    Skipped(&'static str),
+}
+
+impl From<Failure> for NotPassed {
+    fn from(failure: Failure) -> Self {
+        NotPassed::Failed(failure)
+    }
+}
 
 /// What did not hold, and where.
 pub struct Failure {
@@ -68,7 +82,16 @@ macro_rules! selftest {
 macro_rules! check {
     ($condition:expr, $($words:tt)+) => {
         if !$condition {
-            return Err($crate::selftest::Failure::new(file!(), line!(), format_args!($($words)+)));
+            return Err($crate::selftest::Failure::new(file!(), line!(), format_args!($($words)+)).into());
+        }
+    };
+}
+
+/// Leaves the test where the machine has not what it needs.
+macro_rules! require {
+    ($condition:expr, $what:literal) => {
+        if !$condition {
+            return Err($crate::selftest::NotPassed::Skipped($what));
         }
     };
 }
@@ -87,4 +110,4 @@ macro_rules! check_eq {
     };
 }
 
-pub(crate) use {check, check_eq, selftest};
+pub(crate) use {check, check_eq, require, selftest};

@@ -1,0 +1,81 @@
+//! The buddy allocator on the machine.
+
+use arch::Order;
+use mm::Mm;
+use mm::buddy::MAX_ORDER;
+use mm::page::PageKind;
+
+use super::kit::Blocks;
+use crate::selftest::{Verdict, check, check_eq, selftest};
+
+selftest!("buddy::blocks_are_aligned_and_apart", blocks_are_aligned_and_apart);
+selftest!("buddy::split_page_frees_singly", split_page_frees_singly);
+selftest!("buddy::memory_runs_out_with_an_error_and_comes_back", memory_runs_out);
+selftest!("buddy::lists_agree_with_struct_pages", lists_agree);
+
+/// A block of each order is aligned to its size, counted, and shares no page with another.
+fn blocks_are_aligned_and_apart(mm: &'static Mm) -> Verdict {
+    let before = mm.free_page_count();
+    let mut blocks = Blocks::none(mm);
+    for order in (0..=MAX_ORDER.raw()).map(Order::new) {
+        check!(blocks.take(order), "no block of order {order}");
+    }
+    for block in blocks.iter() {
+        let (start, end) = (block.pfn(), block.pfn().add(block.order().pages()));
+        check!(start.is_aligned(block.order()), "{block:?} of order {} is not aligned", block.order());
+        let meets = |&other: &mm::page::PageRef| {
+            other != block && other.pfn() < end && start < other.pfn().add(other.order().pages())
+        };
+        check!(blocks.iter().find(meets).is_none(), "{block:?} overlaps another block");
+    }
+    let pages: u64 = (0..=MAX_ORDER.raw()).map(|n| Order::new(n).pages()).sum();
+    check_eq!(before - mm.free_page_count(), pages, "pages taken");
+    Ok(())
+}
+
+/// A block that was split is 512 single pages, each of which can go back alone, in any order.
+fn split_page_frees_singly(mm: &'static Mm) -> Verdict {
+    let Ok(block) = mm.alloc_pages(Order::PMD, PageKind::Kernel) else {
+        check!(false, "no block of 2 MiB");
+        return Ok(());
+    };
+    let before = mm.free_page_count();
+    mm.split_page(block, Order::PMD);
+    let wrong = (0..512).map(|n| block.nth(n)).find(|page| page.refcount() != 1 || page.order() != Order::PAGE);
+    (0..512).step_by(2).for_each(|n| mm.free_pages(block.nth(n), Order::PAGE));
+    let half = mm.free_page_count() - before;
+    (1..512).step_by(2).for_each(|n| mm.free_pages(block.nth(n), Order::PAGE));
+    check!(wrong.is_none(), "{wrong:?} is no single page after the split");
+    check_eq!(half, 256, "pages that came back by every second");
+    check_eq!(mm.free_page_count() - before, 512, "pages that came back");
+    Ok(())
+}
+
+/// When nothing is left an allocation is an error; when the memory is back, so are blocks of every order.
+fn memory_runs_out(mm: &'static Mm) -> Verdict {
+    let before = mm.buddyinfo();
+    let mut blocks = Blocks::none(mm);
+    for order in (0..=MAX_ORDER.raw()).rev().map(Order::new) {
+        while blocks.take(order) {}
+    }
+    let (left, kept) = (mm.free_page_count(), mm.watermarks().min);
+    check!(blocks.len() > 0 && left <= kept, "{left} pages are free, {kept} are kept");
+    drop(blocks);
+    mm.drain_cpu_lists();
+    let after = mm.buddyinfo();
+    let largest = MAX_ORDER.raw() as usize;
+    check!(after[largest] >= before[largest], "{} largest blocks were {}", after[largest], before[largest]);
+    Ok(())
+}
+
+/// A scan of every struct page finds what lists and counters say, in every room of memory management.
+fn lists_agree(mm: &'static Mm) -> Verdict {
+    let mut result = None;
+    mm.env.stop_machine(&mut || result = Some(mm.check_all()));
+    match result {
+        Some(Ok(report)) => check_eq!(report.all_pages(), mm.ram_pages(), "pages of all kinds"),
+        Some(Err(inconsistency)) => check!(false, "{inconsistency}"),
+        None => check!(false, "stop_machine did not run its function"),
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! The hugetlb pool.
+
+use mm::Mm;
+use mm::hugetlb;
+
+use super::kit::expect;
+use crate::selftest::{Verdict, check, check_eq, require, selftest};
+
+selftest!("hugetlb::a_program_uses_the_whole_pool", a_program_uses_the_whole_pool);
+selftest!("hugetlb::the_pool_grows_and_shrinks", the_pool_grows_and_shrinks);
+selftest!("hugetlb::promises_are_kept", promises_are_kept);
+selftest!("hugetlb::folios_agree_with_the_numbers", folios_agree);
+
+/// A program maps and verifies huge pages, is refused what there is not, and the pool is as before.
+fn a_program_uses_the_whole_pool(mm: &'static Mm) -> Verdict {
+    let before = mm.hugetlb.counts();
+    let size = mm.hugetlb.set_nr(mm, before.nr.max(2)).nr;
+    let status = if size == 2 {
+        expect("hugetlb", &["hugetlb", "1", "pool=2"], 0)
+    } else {
+        expect("hugetlb", &["hugetlb", "2"], 0)
+    };
+    let back = mm.hugetlb.set_nr(mm, before.nr);
+    status?;
+    check_eq!(back.nr, before.nr, "the size of the pool");
+    check_eq!(mm.hugetlb.counts(), before, "the pool's numbers");
+    Ok(())
+}
+
+/// Three folios more, then three fewer: numbers and free pages follow.
+fn the_pool_grows_and_shrinks(mm: &'static Mm) -> Verdict {
+    let before = mm.hugetlb.counts();
+    let grown = mm.hugetlb.set_nr(mm, before.nr + 3);
+    let counts = mm.hugetlb.counts();
+    let shrunk = mm.hugetlb.set_nr(mm, before.nr);
+    check_eq!((grown.nr, grown.unoptimized), (before.nr + 3, None), "the pool after growing");
+    check_eq!((counts.nr, counts.free), (before.nr + 3, before.free + 3), "its numbers");
+    check_eq!((shrunk.nr, shrunk.unrestored), (before.nr, None), "the pool after shrinking");
+    Ok(())
+}
+
+/// What is promised is not given to others, nor back to the buddy allocator.
+fn promises_are_kept(mm: &'static Mm) -> Verdict {
+    let before = mm.hugetlb.counts();
+    require!(before.free > 0, "a folio in the pool");
+    let promised = hugetlb::reserve(mm, before.free);
+    let refused = hugetlb::reserve(mm, 1);
+    let shrunk = mm.hugetlb.set_nr(mm, 0);
+    if promised.is_ok() {
+        hugetlb::unreserve(mm, before.free);
+    }
+    let back = mm.hugetlb.set_nr(mm, before.nr);
+    check!(promised.is_ok(), "the free folios cannot be promised: {promised:?}");
+    check!(refused.is_err(), "one more than there is was promised");
+    check_eq!(shrunk.nr, before.nr, "folios left, all promised");
+    check_eq!(back.nr, before.nr, "folios at the end");
+    Ok(())
+}
+
+/// A scan of all struct pages finds as many folios as the pool says, each with the vmemmap that its flag says.
+fn folios_agree(mm: &'static Mm) -> Verdict {
+    let mut result = Ok(());
+    mm.env.stop_machine(&mut || {
+        let pfns = mm.ram().iter().flat_map(|bank| bank.iter());
+        result = hugetlb::check::check(mm, pfns);
+    });
+    if let Err(wrong) = result {
+        check!(false, "{wrong}");
+    }
+    Ok(())
+}

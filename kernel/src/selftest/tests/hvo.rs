@@ -1,0 +1,234 @@
+//! HVO on the machine: a folio gives back its struct pages and gets them again, while others look.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arch::contract::{FaultStatus, Privilege};
+use arch::layout::STRUCT_PAGE_BYTES;
+use arch::pte::PteFlags;
+use arch::{Access, Level, Machine, Mmu, Order};
+use mm::Mm;
+use mm::config::HvoStrategy;
+use mm::hvo::{self, HvoError, describe};
+use mm::page::{PageKind, PageRef, page_of};
+
+use super::kit::{Threads, within_ms};
+use crate::selftest::{Failure, NotPassed, Verdict, check, check_eq, require, selftest};
+
+selftest!("hvo::round_trip", round_trip);
+selftest!("hvo::only_the_head_can_be_written", only_the_head_can_be_written);
+selftest!("hvo::every_cpu_reads_the_right_head", every_cpu_reads_the_right_head);
+selftest!("hvo::walkers_get_on_during_remaps", walkers_get_on_during_remaps);
+selftest!("hvo::wrong_folios_are_refused", wrong_folios_are_refused);
+selftest!("hvo::the_free_folios_of_the_pool", the_free_folios_of_the_pool);
+
+/// A folio as it stands in the pool: hugetlb, count 0. Restored and given back when dropped.
+struct Folio {
+    mm: &'static Mm,
+    head: PageRef,
+}
+
+impl Folio {
+    fn new(mm: &'static Mm) -> Result<Folio, NotPassed> {
+        let failed = |what| NotPassed::from(Failure::new(file!(), line!(), format_args!("{what}")));
+        let head =
+            mm.alloc_pages(Order::PMD, PageKind::Hugetlb).map_err(|_| failed("no block of 2 MiB"))?;
+        head.prep_compound(PageKind::Hugetlb, Order::PMD, mm.config.tails);
+        let folio = Folio { mm, head };
+        if head.freeze(1) { Ok(folio) } else { Err(failed("a new folio cannot be frozen")) }
+    }
+    fn optimise(&self) -> Verdict {
+        hvo::optimize_folio(self.mm, self.head).map_err(|error| hvo_failed("optimise", error))
+    }
+    fn restore(&self) -> Verdict {
+        hvo::restore_folio(self.mm, self.head).map_err(|error| hvo_failed("restore", error))
+    }
+    /// The first page that does not lead to the head.
+    fn astray(&self) -> Option<PageRef> {
+        let encoding = self.mm.config.tails;
+        (0..512).map(|n| self.head.nth(n)).find(|page| page.head(encoding) != self.head)
+    }
+}
+
+impl Drop for Folio {
+    fn drop(&mut self) {
+        if self.head.flags().contains(mm::page::Flags::HVO) {
+            // A folio that cannot be restored is lost, which the count of free pages shows.
+            if hvo::restore_folio(self.mm, self.head).is_err() {
+                return;
+            }
+        }
+        self.mm.free_pages(self.head, Order::PMD);
+    }
+}
+
+fn hvo_failed(what: &str, error: HvoError) -> NotPassed {
+    Failure::new(file!(), line!(), format_args!("{what}: {error}")).into()
+}
+
+fn is_on(mm: &Mm) -> bool {
+    mm.config.hvo != HvoStrategy::Off
+}
+
+/// Seven of eight vmemmap pages go to the buddy allocator and come back; entries, rights, tails as they must be.
+fn round_trip(mm: &'static Mm) -> Verdict {
+    require!(is_on(mm), "HVO");
+    let folio = Folio::new(mm)?;
+    let free = || mm.free_page_count() + mm.hvo.kept_pages(mm);
+    let pfn = folio.head.pfn();
+    let (before, pages) = (describe(mm, pfn), free());
+    folio.optimise()?;
+    let (during, freed) = (describe(mm, pfn), free() - pages);
+    let astray = folio.astray();
+    folio.restore()?;
+    let after = describe(mm, pfn);
+    check_eq!(freed, 7, "pages freed");
+    check!(astray.is_none(), "{astray:?} does not lead to its head while optimised");
+    check_eq!(free(), pages, "free pages after the restore");
+    check_eq!(during[0].output(), before[0].output(), "the head's frame");
+    for n in 1..8 {
+        let read_only = during[n].flags().contains(PteFlags::READ_ONLY);
+        check!(read_only && during[n].level == Level::L3, "entry {n}, optimised: {}", during[n]);
+        check_eq!(during[n].output(), during[1].output(), "the shared frame");
+        check!(!after[n].flags().contains(PteFlags::READ_ONLY), "entry {n}, restored: {}", after[n]);
+        let own = (0..n).all(|m| after[m].output() != after[n].output());
+        check!(own && after[n].output().is_some(), "entry {n}, restored, shares: {}", after[n]);
+    }
+    let astray = folio.astray();
+    check!(astray.is_none(), "{astray:?} does not lead to its head after the restore");
+    Ok(())
+}
+
+/// The head's struct page can be written while the folio is optimised; the tails of the shared page can only be
+/// read, and the hardware calls a write a permission fault.
+fn only_the_head_can_be_written(mm: &'static Mm) -> Verdict {
+    require!(is_on(mm), "HVO");
+    let folio = Folio::new(mm)?;
+    folio.optimise()?;
+    folio.head.set_private(0x5eed);
+    let stored = folio.head.private();
+    folio.head.set_private(0);
+    check_eq!(stored, 0x5eed, "the head's word");
+    for n in 1..8 {
+        let tail = folio.head.nth(n * (4096 / STRUCT_PAGE_BYTES)).address();
+        let write = Machine::translate(tail, Access::Write, Privilege::Kernel);
+        check_eq!(write, Err(FaultStatus::Permission(Level::L3)), "a write to a tail");
+        let read = Machine::translate(tail, Access::Read, Privilege::Kernel);
+        check!(read.is_ok(), "a read of the tail at {tail}: {read:?}");
+    }
+    Ok(())
+}
+
+/// On every CPU all 512 pages lead to the head: before, while optimised, and after the restore.
+fn every_cpu_reads_the_right_head(mm: &'static Mm) -> Verdict {
+    require!(is_on(mm), "HVO");
+    let folio = Folio::new(mm)?;
+    let (astray, looked) = (AtomicU64::new(0), AtomicU64::new(0));
+    let look = || {
+        let wrong = (0..512).filter(|&n| folio.head.nth(n).head(mm.config.tails) != folio.head).count();
+        astray.fetch_add(wrong as u64, Ordering::Relaxed);
+        looked.fetch_add(1, Ordering::Relaxed);
+    };
+    mm.env.run_on_each_cpu(&look);
+    folio.optimise()?;
+    mm.env.run_on_each_cpu(&look);
+    folio.restore()?;
+    mm.env.run_on_each_cpu(&look);
+    check_eq!(looked.load(Ordering::Relaxed), 3 * mm.env.online_cpus() as u64, "looks");
+    check_eq!(astray.load(Ordering::Relaxed), 0, "pages that led astray");
+    Ok(())
+}
+
+static STOP: AtomicBool = AtomicBool::new(false);
+/// Pages that the walkers asked for, and references that they got and should not have.
+static ASKED: AtomicU64 = AtomicU64::new(0);
+static WRONG: AtomicU64 = AtomicU64::new(0);
+/// First frame of the 128 MiB whose struct pages one block of vmemmap maps.
+static FROM: AtomicU64 = AtomicU64::new(0);
+/// The folio that is remapped.
+static FOLIO: AtomicU64 = AtomicU64::new(0);
+const WALKED: u64 = 32768;
+
+/// Tries to get every frame of the walked ones, as compaction would, until it is told to stop.
+fn walker(mm: &'static Mm) {
+    let (from, folio) = (FROM.load(Ordering::Acquire), FOLIO.load(Ordering::Acquire));
+    // The folio's own frames come twice as often as all others.
+    let frames = (0..WALKED / 512).flat_map(|n| (folio..folio + 512).step_by(8).chain(from + n * 512..from + n * 512 + 512));
+    for pfn in frames.map(arch::Pfn::new).cycle() {
+        if STOP.load(Ordering::Relaxed) {
+            return;
+        }
+        if !mm.pfn_valid(pfn) {
+            continue;
+        }
+        if let Some(head) = mm.try_get_folio(pfn) {
+            let inside = head <= page_of(pfn) && page_of(pfn) < head.nth(head.order().pages());
+            let frozen = head.pfn().raw() == folio;
+            WRONG.fetch_add(u64::from(!inside || frozen), Ordering::Relaxed);
+            mm.put_folio(head);
+        }
+        ASKED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Threads that try to get every pfn of 128 MiB get on while a folio of these is remapped again and again, and get
+/// no reference to it.
+fn walkers_get_on_during_remaps(mm: &'static Mm) -> Verdict {
+    require!(is_on(mm), "HVO");
+    let folio = Folio::new(mm)?;
+    let pfn = folio.head.pfn();
+    FOLIO.store(pfn.raw(), Ordering::Release);
+    FROM.store(pfn.raw() & !(WALKED - 1), Ordering::Release);
+    ASKED.store(0, Ordering::Relaxed);
+    WRONG.store(0, Ordering::Relaxed);
+    let threads = Threads::start(mm.env.online_cpus(), &STOP, walker)?;
+    let mut progress = true;
+    for _ in 0..8 {
+        let asked = ASKED.load(Ordering::Relaxed);
+        folio.optimise()?;
+        progress &= within_ms(2000, || ASKED.load(Ordering::Relaxed) > asked + 1000);
+        let asked = ASKED.load(Ordering::Relaxed);
+        folio.restore()?;
+        progress &= within_ms(2000, || ASKED.load(Ordering::Relaxed) > asked + 1000);
+    }
+    drop(threads);
+    check!(progress, "the walkers stood still: {} pages asked for", ASKED.load(Ordering::Relaxed));
+    check_eq!(WRONG.load(Ordering::Relaxed), 0, "references that nobody may get");
+    Ok(())
+}
+
+/// A folio that is optimised, not optimised, in use, or none, is refused with the reason and stays as it is.
+fn wrong_folios_are_refused(mm: &'static Mm) -> Verdict {
+    require!(is_on(mm), "HVO");
+    let folio = Folio::new(mm)?;
+    let (head, pfn) = (folio.head, folio.head.pfn());
+    check_eq!(hvo::restore_folio(mm, head), Err(HvoError::NotOptimized(pfn)), "restore of a whole folio");
+    head.set_refcount(1);
+    let in_use = hvo::optimize_folio(mm, head);
+    head.set_refcount(0);
+    check_eq!(in_use, Err(HvoError::NotFrozen(pfn, 1)), "a folio in use");
+    check_eq!(
+        hvo::optimize_folio(mm, head.nth(1)),
+        Err(HvoError::NotHugetlb(pfn.add(1))),
+        "a tail"
+    );
+    folio.optimise()?;
+    check_eq!(hvo::optimize_folio(mm, head), Err(HvoError::Optimized(pfn)), "optimise twice");
+    Ok(())
+}
+
+/// The folios of the pool are restored and optimised as they lie there.
+fn the_free_folios_of_the_pool(mm: &'static Mm) -> Verdict {
+    require!(is_on(mm), "HVO");
+    let counts = mm.hugetlb.counts();
+    require!(counts.free > 0, "a folio in the pool");
+    let optimized = || mm.stats.get(mm::stats::Counter::NrHvoOptimized);
+    let before = optimized();
+    let restored = mm.hugetlb.restore_free(mm);
+    let now = optimized();
+    let again = mm.hugetlb.optimize_free(mm);
+    check_eq!((restored.first_error, again.first_error), (None, None), "errors");
+    check_eq!((now, restored.done), (0, before), "folios still optimised, folios restored");
+    check_eq!((again.done, optimized()), (counts.free, counts.free), "folios optimised");
+    check_eq!(mm.hugetlb.counts(), counts, "the pool's numbers");
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! What several self-tests need.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use arch::contract::Cpu;
+use arch::{Machine, Order};
+use arrayvec::ArrayVec;
+use mm::Mm;
+use mm::config::ThpMode;
+use mm::page::{PageKind, PageList, PageRef};
+
+use crate::process::{self, ExitStatus, Observer};
+use crate::sched::{self, ThreadId};
+use crate::selftest::{Failure, NotPassed, Verdict};
+use crate::time;
+
+const MS: u64 = 1_000_000;
+
+/// Waits until `done`, for at most `ms` milliseconds; whether it was.
+pub(super) fn within_ms(ms: u64, done: impl Fn() -> bool) -> bool {
+    let until = time::now_ns() + ms * MS;
+    while !done() {
+        if time::now_ns() > until {
+            return false;
+        }
+        sched::yield_now();
+        Machine::relax();
+    }
+    true
+}
+
+/// Kernel threads of one test, which run until they are told to stop.
+pub(super) struct Threads {
+    ids: ArrayVec<ThreadId, 32>,
+    stop: &'static AtomicBool,
+}
+
+impl Threads {
+    /// `count` threads, at most 32, that all run `body`; it returns soon after `stop` becomes true.
+    pub(super) fn start(
+        count: usize,
+        stop: &'static AtomicBool,
+        body: fn(&'static Mm),
+    ) -> Result<Threads, NotPassed> {
+        stop.store(false, Ordering::Release);
+        let mut threads = Threads { ids: ArrayVec::new(), stop };
+        for _ in 0..count {
+            let id = sched::spawn("selftest", body)
+                .map_err(|error| Failure::new(file!(), line!(), format_args!("{error}")))?;
+            threads.ids.push(id);
+        }
+        Ok(threads)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.ids.iter().for_each(|&id| sched::join(id));
+    }
+}
+
+/// Runs a program to its end.
+pub(super) fn run(
+    name: &str,
+    args: &[&str],
+    observer: Option<Observer>,
+) -> Result<ExitStatus, NotPassed> {
+    let process = process::run(name, args, observer)
+        .map_err(|error| Failure::new(file!(), line!(), format_args!("{name}: {error}")))?;
+    Ok(process.wait())
+}
+
+/// Runs a program to its end, which must have this status, as a shell shows it.
+pub(super) fn expect(name: &str, args: &[&str], code: u8) -> Verdict {
+    let status = run(name, args, None)?;
+    if status.shell_code() == code {
+        return Ok(());
+    }
+    let words = format_args!("{name} {args:?}: {status}, expected status {code}");
+    Err(Failure::new(file!(), line!(), words).into())
+}
+
+/// Mode and threshold of huge pages, put back when dropped.
+pub(super) struct ThpSettings {
+    mm: &'static Mm,
+    mode: ThpMode,
+    threshold: u16,
+}
+
+impl ThpSettings {
+    pub(super) fn set(mm: &'static Mm, mode: ThpMode, threshold: u64) -> Result<Self, NotPassed> {
+        let before = ThpSettings { mm, mode: mm.thp.mode(), threshold: mm.thp.threshold() };
+        mm.thp.set_mode(mode);
+        mm.thp
+            .set_threshold(threshold)
+            .map_err(|error| Failure::new(file!(), line!(), format_args!("{error}")))?;
+        Ok(before)
+    }
+}
+
+impl Drop for ThpSettings {
+    fn drop(&mut self) {
+        self.mm.thp.set_mode(self.mode);
+        // It was in force before, so it is in range.
+        let _ = self.mm.thp.set_threshold(self.threshold.into());
+    }
+}
+
+/// Blocks of memory that a test holds; given back when dropped.
+pub(super) struct Blocks {
+    mm: &'static Mm,
+    list: PageList,
+}
+
+impl Blocks {
+    pub(super) const fn none(mm: &'static Mm) -> Self {
+        Blocks { mm, list: PageList::new() }
+    }
+    /// Takes one more block; whether there was one.
+    pub(super) fn take(&mut self, order: Order) -> bool {
+        match self.mm.alloc_pages(order, PageKind::Kernel) {
+            Ok(block) => {
+                self.list.push(block);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+    pub(super) fn iter(&self) -> impl Iterator<Item = PageRef> + '_ {
+        self.list.iter()
+    }
+    pub(super) fn len(&self) -> u64 {
+        self.list.len()
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        while let Some(block) = self.list.pop() {
+            self.mm.free_pages(block, block.order());
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The self-tests, one file a room.
+//!
+//! | file | what |
+//! |---|---|
+//! | `kit` | what several of them need: threads, programs, settings that are put back |
+//! | `conformance` | the machine keeps the contract that `mm` is written against |
+//! | `page` `buddy` `kalloc` | struct pages, the allocator, the heap |
+//! | `pgtable` | the kernel's own tables: rights, guards, nothing for EL0 |
+//! | `programs` | processes: what they may do, and what kills them |
+//! | `thp` `hugetlb` `hvo` | huge pages and their struct pages |
+//! | `sched` `stop` `timer` `uaccess` | the kernel below all that |
+//! | `files` | settings |
+
+mod buddy;
+mod conformance;
+mod files;
+mod hugetlb;
+mod hvo;
+mod kalloc;
+mod kit;
+mod page;
+mod pgtable;
+mod programs;
+mod sched;
+mod stop;
+mod thp;
+mod timer;
+mod uaccess;
