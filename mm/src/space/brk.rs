@@ -35,7 +35,7 @@ impl Mm {
         let page_end = |end| VirtAddr::new(end).align_up(PAGE_SIZE);
         let (old, new) = (page_end(old), page_end(new));
         if new < old {
-            self.prepare_unmap(space, new, old, 0)?;
+            self.prepare_cuts(space, new, old, 0)?;
             self.unmap_prepared(space, new, old);
         } else if new > old {
             self.extend_heap(space, old, new)?;

@@ -13,7 +13,7 @@ use arch::addr::PAGE_SIZE;
 
 use super::munmap::page_align;
 use super::range;
-use super::{AddressSpace, Advice, HugeAdvice, MmapError, Vma, VmaKind};
+use super::{AddressSpace, Advice, Errno, HugeAdvice, MmapError, Vma, VmaKind};
 use crate::Mm;
 use crate::thp::reservation;
 
@@ -95,12 +95,9 @@ impl Mm {
         (start, end): (VirtAddr, VirtAddr),
         advice: HugeAdvice,
     ) -> Result<(), MmapError> {
-        let mut vmas = space.vmas.lock();
-        vmas.check_cuts(start, end)?;
-        let cuts = vmas.cuts(start, end);
-        vmas.prepare(cuts).map_err(|_| MmapError::Busy)?;
-        vmas.change(start, end, |vma| vma.advice = advice);
-        drop(vmas);
+        let room = self.prepare_cuts(space, start, end, 0);
+        room.map_err(|error| if error.errno() == Errno::NoMem { MmapError::Busy } else { error })?;
+        space.vmas.lock().change(start, end, |vma| vma.advice = advice);
         range::release_cut_reservations(self, space, start, end);
         Ok(())
     }

@@ -140,7 +140,7 @@ impl Mm {
         let _mmap = space.mmap_lock.write(self.env);
         let vma = plan.vma_at(find_place(space, plan)?);
         self.check_commit(&vma)?;
-        self.prepare_unmap(space, vma.start, vma.end, 1)?;
+        self.prepare_cuts(space, vma.start, vma.end, 1)?;
         if vma.kind == VmaKind::Hugetlb && vma.commit == Commit::Account {
             let pages = vma.bytes() / PageSize::Size2M.bytes();
             hugetlb::reserve(self, pages).map_err(|_| MmapError::HugetlbPool(pages))?;

@@ -68,7 +68,7 @@ impl Mm {
             }
             from = vma.end;
         }
-        self.prepare_unmap(space, start, end, 0)?;
+        self.prepare_cuts(space, start, end, 0)?;
         range::release_cut_reservations(self, space, start, end);
         space.vmas.lock().change(start, end, |vma| vma.prot = prot);
         range::protect(self, space, start, end, prot);

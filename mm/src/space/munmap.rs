@@ -40,13 +40,17 @@ impl Mm {
     pub fn munmap(&self, space: &AddressSpace, addr: u64, len: u64) -> Result<(), MmapError> {
         let (start, end) = user_range(addr, len)?;
         let _mmap = space.mmap_lock.write(self.env);
-        self.prepare_unmap(space, start, end, 0)?;
+        self.prepare_cuts(space, start, end, 0)?;
         self.unmap_prepared(space, start, end);
         Ok(())
     }
 
-    /// All of an unmapping that can fail, and room for `more` VMAs. M is held for writing.
-    pub(super) fn prepare_unmap(
+    /// All of a change of `[start, end)` that can fail: room for the VMAs that its ends cut and for `more`, and no block
+    /// across an end. M is held for writing.
+    ///
+    /// # Errors
+    /// `InsideHugePage`, `TooManyVmas`, `OutOfMemory`; nothing has changed that anybody can see.
+    pub(super) fn prepare_cuts(
         &self,
         space: &AddressSpace,
         start: VirtAddr,
@@ -61,7 +65,7 @@ impl Mm {
         Ok(range::split_edges(self, space, start, end)?)
     }
 
-    /// All of an unmapping that cannot fail, after [`Self::prepare_unmap`].
+    /// Unmaps `[start, end)`, which cannot fail after [`Self::prepare_cuts`].
     pub(super) fn unmap_prepared(&self, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
         crate::thp::reservation::release_range(self, space, start, end);
         let promised = self.promised_hugetlb(space, start, end);
