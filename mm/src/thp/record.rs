@@ -10,10 +10,10 @@
 //! A page of the block that is mapped is a page like any other to everybody else: kind, mapping, counts are its own.
 #![forbid(unsafe_code)]
 
-use arch::{Order, PageSize, Pfn, VirtAddr};
+use arch::{Order, PageSize, VirtAddr};
 
 use super::popmap::{PAGES, Popmap, WORDS};
-use crate::page::{PageKind, PageRef, page_of};
+use crate::page::{PageKind, PageRef};
 use crate::space::AddressSpace;
 
 const SPACE: u64 = WORDS as u64;
@@ -74,12 +74,7 @@ impl Record {
         (0..END).for_each(|n| self.0.nth(n).set_private(0));
     }
 
-    /// The record that a page would belong to, if it belongs to one: only the table can tell.
-    #[must_use]
-    pub(super) fn of_pfn(pfn: Pfn) -> Self {
-        Record(page_of(pfn.align_down(Order::PMD)))
-    }
-
+    /// The record in the block that begins with this page, if there is one: only the table can tell.
     pub(super) const fn at(block: PageRef) -> Self {
         Record(block)
     }

@@ -6,12 +6,13 @@
 #![forbid(unsafe_code)]
 
 use arch::sync::{SpinGuard, SpinLock};
-use arch::{PageSize, Pfn};
+use arch::{Order, PageSize, Pfn};
 
+use super::popmap::PAGES;
 use super::record::{Key, Record};
 use crate::Mm;
 use crate::locks;
-use crate::page::PageList;
+use crate::page::{PageList, page_of};
 
 /// Chains, each with its lock.
 pub const BUCKETS: usize = 128;
@@ -91,7 +92,11 @@ impl Mm {
     /// The reservation that the page belongs to. `pfn` is RAM. Without R the answer may be old.
     #[must_use]
     pub fn reservation_of(&self, pfn: Pfn) -> Option<Record> {
-        let record = Record::of_pfn(pfn);
+        let block = pfn.align_down(Order::PMD);
+        if !self.pfn_valid(block) || !self.pfn_valid(block.add(PAGES as u64 - 1)) {
+            return None;
+        }
+        let record = Record::at(page_of(block));
         let key = record.key();
         self.thp.table.lock(key).iter().find(|&other| other == record && other.key() == key)
     }

@@ -45,6 +45,12 @@ impl Turnstile {
         }
     }
 
+    /// How many threads wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     fn key(&self) -> usize {
         core::ptr::from_ref(self).addr()
     }

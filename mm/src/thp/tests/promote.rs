@@ -123,6 +123,38 @@ fn a_referenced_page_stops_it() {
     }
 }
 
+/// The same where nothing is to be filled, and so nothing was looked at before the exchange.
+#[test]
+fn a_referenced_page_stops_a_full_range() {
+    for page in [0, 311, 511] {
+        with_site(threshold(512), |site| {
+            site.store_all(0..RANGE_PAGES);
+            let held = page_of(site.leaf(page).unwrap().1.pfn());
+            assert!(held.try_get());
+            assert_eq!(site.drain(), 0);
+            assert_eq!((held.refcount(), site.get(Counter::ResCollapseFailed)), (3, 1));
+            site.mm.put_folio(held);
+            site.check();
+            assert_eq!(site.drain(), 1);
+            site.assert_contents(|_| true);
+        });
+    }
+}
+
+/// A full range of which a fault has one page in hand still: its entry is missing.
+#[test]
+fn a_fault_under_way_stops_a_full_range() {
+    with_site(threshold(512), |site| {
+        site.store_all(0..RANGE_PAGES - 1);
+        let Take::Page(taken) = reservation::take(site.mm, &site.space, va(511)) else { panic!() };
+        let error = promote_range(site.mm, &site.space, BASE);
+        assert_eq!(error, Err(PromoteError::InProgress(va(511))));
+        reservation::untake(site.mm, &site.space, taken, va(511));
+        site.store(511);
+        assert_eq!(site.drain(), 1);
+    });
+}
+
 /// A request that keeps failing is forgotten, and the next fault of the range submits it again.
 #[test]
 fn a_hopeless_request_is_forgotten() {

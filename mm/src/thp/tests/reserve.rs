@@ -4,7 +4,7 @@ use arch::Pfn;
 
 use super::*;
 use crate::config::ThpMode;
-use crate::thp::reservation::{self, Take};
+use crate::thp::reservation::{self, Take, Taken};
 
 /// The first write reserves one block; every page of the range is page i of that block, in whatever order they come,
 /// and the gauge counts what is left.
@@ -139,22 +139,49 @@ fn untake_after_a_release() {
     });
 }
 
-/// A fault for a page that another thread has in hand waits until that one has made the entry, or gives the page
-/// back.
-#[test]
-fn a_page_in_hand_is_waited_for() {
+/// Takes page 1 and has another vCPU ask for it too; when that one waits, `settle` decides. `expect` sees what the
+/// other got.
+fn while_another_waits(
+    settle: impl Fn(&Site<'_>, Taken) + Sync,
+    expect: impl Fn(&Site<'_>, Taken, Take) + Sync,
+) {
     with_site(threshold(512), |site| {
         let (mm, space) = (site.mm, &site.space);
         site.store(0);
         let Take::Page(taken) = reservation::take(mm, space, va(1)) else { panic!() };
-        let other = move || match reservation::take(mm, space, va(1)) {
-            Take::Page(second) => {
-                assert_eq!(second.page, taken.page);
-                reservation::untake(mm, space, second, va(1));
+        let other = || expect(site, taken, reservation::take(mm, space, va(1)));
+        let own = || {
+            while mm.thp.turnstile.waiting() == 0 {
+                std::thread::yield_now();
             }
-            other => panic!("{other:?}"),
+            settle(site, taken);
         };
-        let own = move || reservation::untake(mm, space, taken, va(1));
         crate::testkit::run_on_cpus(site.env, vec![Box::new(own), Box::new(other)]);
     });
+}
+
+/// A fault that wants a page which another has in hand gets it when that one gives it back.
+#[test]
+fn a_page_in_hand_is_waited_for() {
+    let settle = |site: &Site<'_>, taken| reservation::untake(site.mm, &site.space, taken, va(1));
+    while_another_waits(settle, |site, first, got| {
+        let Take::Page(second) = got else { panic!("{got:?}") };
+        assert_eq!(second.page, first.page);
+        reservation::untake(site.mm, &site.space, second, va(1));
+    });
+}
+
+/// When the other makes the entry instead, the one who waited looks at the entry again.
+#[test]
+fn an_entry_that_is_made_ends_the_wait() {
+    let settle = |site: &Site<'_>, taken: Taken| {
+        let (mm, space) = (site.mm, &site.space);
+        let rights = space.vma_at(va(1)).unwrap().prot;
+        let leaf = crate::space::range::leaf_for(mm, taken.page.pfn().phys(), Level::L3, rights);
+        space.ptl.lock().entry(space.flusher(mm), va(1), Level::L3).unwrap().make(leaf);
+        crate::mapcount::add(mm, taken.page, 1);
+        mm.stats.inc(Counter::NrAnon);
+        reservation::made(mm, space, taken, va(1));
+    };
+    while_another_waits(settle, |_, _, got| assert_eq!(got, Take::Raced));
 }
