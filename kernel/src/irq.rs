@@ -58,8 +58,12 @@ pub fn init_this_cpu() -> Result<(), gic::Error> {
 pub fn handle() {
     while let Some(interrupt) = gic::acknowledge() {
         if interrupt == IPI {
+            // Ended first: an active interrupt would keep the next one from waking this CPU while it is held.
+            gic::end(interrupt);
             stop::ipi();
-        } else if interrupt == PANIC {
+            continue;
+        }
+        if interrupt == PANIC {
             Machine::halt();
         } else if TIMER.get() == Some(&interrupt) {
             timer::set_deadline(timer::now_ns() + TICK_NS);

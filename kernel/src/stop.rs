@@ -1,14 +1,15 @@
 //! Interrupts between CPUs: choose anew, run a function on each CPU, hold all other CPUs.
 //!
 //! One request for all CPUs is under way at a time. Who wants to make one while another is made waits with its
-//! interrupts enabled, so it answers the other.
+//! interrupts enabled, so it answers the other. A CPU that is held sleeps (WFI): with more CPUs than the host has, one
+//! that span would keep the host from running the one that it waits for.
 //!
 //! ```text
 //!   caller                          every other CPU
 //!   mask, publish, SGI  ----------> interrupt: arrived += 1
 //!   wait for all to arrive          wait while the request stands, interrupts masked
 //!   f()                             .
-//!   withdraw the request ---------> left: arrived -= 1
+//!   withdraw, SGI ----------------> left: arrived -= 1
 //!   wait for all to leave
 //! ```
 
@@ -68,8 +69,7 @@ fn with_all_others(request: Request<'_>, here: &mut dyn FnMut()) {
             break irq;
         }
         Machine::restore_irqs(irq);
-        sched::yield_now();
-        Machine::relax();
+        sched::park(key(), &|| BUSY.load(Ordering::Acquire));
     };
     let others = online_cpus() - 1;
     REQUEST.store((&raw const request).cast_mut().cast(), Ordering::Release);
@@ -77,9 +77,16 @@ fn with_all_others(request: Request<'_>, here: &mut dyn FnMut()) {
     wait_until(|| ARRIVED.load(Ordering::Acquire) == others);
     here();
     REQUEST.store(core::ptr::null_mut(), Ordering::Release);
+    irq::send_ipi_others();
     wait_until(|| ARRIVED.load(Ordering::Acquire) == 0);
     BUSY.store(false, Ordering::Release);
     Machine::restore_irqs(irq);
+    sched::unpark_all(key());
+}
+
+/// What makers of a request wait on.
+fn key() -> usize {
+    (&raw const BUSY).addr()
 }
 
 /// The interrupt from another CPU. Interrupts are masked.
@@ -93,7 +100,10 @@ pub fn ipi() {
         if let Request::Run(f) = unsafe { &*request } {
             f();
         }
-        wait_until(|| REQUEST.load(Ordering::Acquire).is_null());
+        // The interrupt that announces the withdrawal stays pending here, so the wait cannot miss it.
+        while !REQUEST.load(Ordering::Acquire).is_null() {
+            irq::wait_for_interrupt();
+        }
         ARRIVED.fetch_sub(1, Ordering::AcqRel);
     }
     sched::want_resched();
