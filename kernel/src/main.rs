@@ -19,6 +19,7 @@
 // A binary exports nothing: `pub` says what a room shows the others.
 #![allow(unreachable_pub)]
 
+mod bench;
 mod boot;
 mod console;
 mod cpu;
@@ -41,6 +42,7 @@ mod show;
 mod stop;
 mod syscall;
 mod time;
+mod tour;
 mod trap;
 mod uart;
 

@@ -76,6 +76,15 @@ impl Machine {
         unsafe { asm!("dsb sy", "wfi", options(nostack, preserves_flags)) };
     }
 
+    /// Whether PSTATE.PAN is set on this CPU. Only where [`crate::Features::pan`] says that there is PAN.
+    #[must_use]
+    pub fn pan_is_on() -> bool {
+        let pan: u64;
+        // SAFETY: reads a register, which exists where there is FEAT_PAN.
+        unsafe { asm!(".arch_extension pan", "mrs {}, pan", out(reg) pan, options(nomem, nostack, preserves_flags)) };
+        pan >> 22 & 1 != 0
+    }
+
     /// Stops this CPU for ever.
     pub fn halt() -> ! {
         let _masked = Self::mask_irqs();

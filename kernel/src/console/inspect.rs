@@ -89,7 +89,7 @@ pub(super) fn page(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     let page = page_of(frame(mm, args)?);
     let head = page.head(mm.config.tails);
     println!("{}", show::StructPage { page, head });
-    if let Some(record) = mm.thp.reservation_of(page.pfn()) {
+    if let Some(record) = mm.reservation_of(page.pfn()) {
         let (first, populated) = (record.block().pfn().raw(), record.popmap().count());
         println!("  in the reservation from pfn {first:#x} on: {populated} of 512 pages populated");
     }

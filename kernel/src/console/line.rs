@@ -9,7 +9,7 @@ use core::convert::Infallible;
 use embedded_cli::autocomplete::{Autocompletion, Request};
 use embedded_cli::cli::{Cli, CliBuilder, CliHandle};
 use embedded_cli::command::RawCommand;
-use embedded_cli::service::{Autocomplete, Help, ProcessError};
+use embedded_cli::service::{Autocomplete, Help};
 use embedded_io::{ErrorType, Write};
 use mm::Mm;
 
@@ -28,7 +28,6 @@ const BACKSPACE: u8 = 0x08;
 
 type Editor = Cli<ToUart, Infallible, [u8; BUFFER], [u8; LONGEST_LINE]>;
 type Handle<'a> = CliHandle<'a, ToUart, Infallible>;
-type Processed<'a> = Result<(), ProcessError<'a, Infallible>>;
 
 /// The editor's output.
 struct ToUart;
@@ -53,7 +52,8 @@ struct Names;
 impl Help for Names {}
 
 impl Autocomplete for Names {
-    fn autocomplete(Request::CommandName(typed): Request<'_>, completion: &mut Autocompletion<'_>) {
+    fn autocomplete(request: Request<'_>, completion: &mut Autocompletion<'_>) {
+        let Request::CommandName(typed) = request else { return };
         commands::names()
             .filter_map(|name| name.strip_prefix(typed))
             .for_each(|rest| completion.merge_autocompletion(rest));
@@ -90,9 +90,9 @@ pub fn run(mm: &'static Mm) -> ! {
 
 /// Gives the editor a byte; where that ends a line with words, `run` is called.
 fn give(editor: &mut Editor, byte: u8, mut run: impl FnMut(&Words<'_>)) {
-    let mut process = |_: &mut Handle<'_>, line: RawCommand<'_>| -> Processed<'static> {
+    let mut process = RawCommand::processor(|_: &mut Handle<'_>, line| {
         run(&Words::of(&line));
         Ok(())
-    };
+    });
     let Ok(()) = editor.process_byte::<Names, _>(byte, &mut process);
 }

@@ -7,8 +7,9 @@ use arch::VirtAddr;
 use arch::layout::USER_END;
 use arrayvec::ArrayString;
 use mm::Mm;
+use mm::fault::FaultError;
 use mm::kalloc::KArc;
-use mm::space::{AddressSpace, Advice, MapFlags, MapProt, MmapError, MmapRequest, UserAccessError};
+use mm::space::{AddressSpace, Advice, MapFlags, MapProt, MmapError, MmapRequest};
 
 use super::elf::{ElfError, Program, Segment};
 use super::stack::{self, StackError};
@@ -30,7 +31,7 @@ pub enum RunError {
     /// A part of it could not be mapped.
     Map(MmapError),
     /// A part of it could not be copied.
-    Copy(UserAccessError),
+    Copy(FaultError),
     /// The arguments do not fit.
     Arguments(StackError),
     /// There was no memory.
@@ -45,7 +46,7 @@ impl fmt::Display for RunError {
             RunError::NotFound => f.write_str("no such program in the initrd; `run` alone lists them"),
             RunError::Elf(error) => error.fmt(f),
             RunError::Map(error) => write!(f, "mapping the program: {error}"),
-            RunError::Copy(UserAccessError(error)) => write!(f, "copying the program: {error}"),
+            RunError::Copy(error) => write!(f, "copying the program: {error}"),
             RunError::Arguments(error) => error.fmt(f),
             RunError::OutOfMemory => f.write_str("out of memory"),
             RunError::Spawn(error) => error.fmt(f),

@@ -12,7 +12,6 @@
 //! not ok 2 hvo::restore
 //! ok 3 stop::holds_the_others # SKIP needs two CPUs
 //! ```
-#![forbid(unsafe_code)]
 
 mod ktap;
 mod registry;

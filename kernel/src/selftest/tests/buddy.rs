@@ -11,7 +11,7 @@ use crate::selftest::{Verdict, check, check_eq, selftest};
 selftest!("buddy::blocks_are_aligned_and_apart", blocks_are_aligned_and_apart);
 selftest!("buddy::split_page_frees_singly", split_page_frees_singly);
 selftest!("buddy::memory_runs_out_with_an_error_and_comes_back", memory_runs_out);
-selftest!("buddy::lists_agree_with_struct_pages", lists_agree);
+selftest!("mm::a_scan_agrees_with_lists_and_counters", a_scan_agrees);
 
 /// A block of each order is aligned to its size, counted, and shares no page with another.
 fn blocks_are_aligned_and_apart(mm: &'static Mm) -> Verdict {
@@ -69,7 +69,7 @@ fn memory_runs_out(mm: &'static Mm) -> Verdict {
 }
 
 /// A scan of every struct page finds what lists and counters say, in every room of memory management.
-fn lists_agree(mm: &'static Mm) -> Verdict {
+fn a_scan_agrees(mm: &'static Mm) -> Verdict {
     let mut result = None;
     mm.env.stop_machine(&mut || result = Some(mm.check_all()));
     match result {

@@ -9,7 +9,6 @@ use crate::selftest::{Verdict, check, check_eq, require, selftest};
 selftest!("hugetlb::a_program_uses_the_whole_pool", a_program_uses_the_whole_pool);
 selftest!("hugetlb::the_pool_grows_and_shrinks", the_pool_grows_and_shrinks);
 selftest!("hugetlb::promises_are_kept", promises_are_kept);
-selftest!("hugetlb::folios_agree_with_the_numbers", folios_agree);
 
 /// A program maps and verifies huge pages, is refused what there is not, and the pool is as before.
 fn a_program_uses_the_whole_pool(mm: &'static Mm) -> Verdict {
@@ -54,18 +53,5 @@ fn promises_are_kept(mm: &'static Mm) -> Verdict {
     check!(refused.is_err(), "one more than there is was promised");
     check_eq!(shrunk.nr, before.nr, "folios left, all promised");
     check_eq!(back.nr, before.nr, "folios at the end");
-    Ok(())
-}
-
-/// A scan of all struct pages finds as many folios as the pool says, each with the vmemmap that its flag says.
-fn folios_agree(mm: &'static Mm) -> Verdict {
-    let mut result = Ok(());
-    mm.env.stop_machine(&mut || {
-        let pfns = mm.ram().iter().flat_map(|bank| bank.iter());
-        result = hugetlb::check::check(mm, pfns);
-    });
-    if let Err(wrong) = result {
-        check!(false, "{wrong}");
-    }
     Ok(())
 }
