@@ -61,6 +61,8 @@ impl Console {
 /// Sets the UART up. `registers` is where they are mapped, `clock` its input clock in Hz.
 pub fn init(registers: VirtAddr, clock: u32) {
     use_registers(registers);
+    // Enabling empties the FIFO; what was typed before the kernel came up is taken first.
+    drain(&mut RING.lock());
     let mut console = CONSOLE.lock();
     let Some(Console(uart)) = console.as_mut() else { return };
     uart.set_interrupt_masks(Interrupts::empty());
