@@ -63,27 +63,25 @@ impl fmt::Display for Mapped<'_> {
     }
 }
 
-/// A struct page, in two lines.
-pub struct StructPage {
-    /// The page.
-    pub page: PageRef,
-    /// The head of its folio; itself for a single page.
-    pub head: PageRef,
+/// Prints a struct page, in two lines. `head` is the head of its folio; itself for a single page.
+pub fn struct_page(page: PageRef, head: PageRef) {
+    let (pfn, memory) = (page.pfn().raw(), page.pfn().phys().raw());
+    println!("    pfn {pfn:#x} (memory at {memory:#x}), struct page at {}", page.address());
+    println!("        {}", Fields { page, head });
 }
 
-impl fmt::Display for StructPage {
+/// The fields of a struct page, in a line.
+struct Fields {
+    page: PageRef,
+    head: PageRef,
+}
+
+impl fmt::Display for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let StructPage { page, head } = *self;
+        let Fields { page, head } = *self;
         let flags = page.flags();
         let flag = |bit, word| if flags.contains(bit) { word } else { "" };
-        writeln!(
-            f,
-            "pfn {:#x} (memory at {:#x}), struct page at {}",
-            page.pfn().raw(),
-            page.pfn().phys().raw(),
-            page.address()
-        )?;
-        write!(f, "  {}, order {}", page.kind().name(), page.order())?;
+        write!(f, "{}, order {}", page.kind().name(), page.order())?;
         write!(f, "{}{}", flag(Flags::HEAD, ", head"), flag(Flags::HVO, ", optimised"))?;
         if head != page {
             write!(f, ", tail of pfn {:#x}", head.pfn().raw())?;

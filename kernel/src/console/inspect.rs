@@ -88,10 +88,10 @@ fn address(word: &str) -> Result<VirtAddr, Complaint> {
 pub(super) fn page(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     let page = page_of(frame(mm, args)?);
     let head = page.head(mm.config.tails);
-    println!("{}", show::StructPage { page, head });
+    show::struct_page(page, head);
     if let Some(record) = mm.reservation_of(page.pfn()) {
         let (first, populated) = (record.block().pfn().raw(), record.popmap().count());
-        println!("  in the reservation from pfn {first:#x} on: {populated} of 512 pages populated");
+        println!("        in the reservation from pfn {first:#x} on: {populated} of 512 pages populated");
     }
     Ok(())
 }

@@ -58,7 +58,12 @@ pub(super) fn ps(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
             _ => None,
         };
         let (slot, pid, letter) = (thread.slot, Or(thread.pid, "-"), thread.state.letter());
-        println!("  {slot:>6}  {pid:>3}  {letter:<5}  {:>3}  {:>7}  {}", Or(cpu, "-"), thread.ticks, thread.name);
+        println!(
+            "  {slot:>6}  {pid:>3}  {letter:<5}  {:>3}  {:>7}  {}",
+            Or(cpu, "-"),
+            thread.ticks,
+            thread.name
+        );
     });
     sched::for_each_process(|process| {
         println!("  process {} is `{}`: {} system calls", process.pid(), process.name(), process.syscalls());

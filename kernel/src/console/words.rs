@@ -28,7 +28,8 @@ impl<'a> Words<'a> {
                 Ok(Arg::Value(word)) => word,
                 Ok(Arg::DoubleDash) => continue,
                 Ok(Arg::LongOption(_) | Arg::ShortOption(_)) | Err(_) => {
-                    words.unusable = Some("no command has options; `--` before the arguments makes them plain");
+                    words.unusable =
+                        Some("no command has options; `--` before the arguments makes them plain");
                     OPTION
                 }
             };

@@ -119,7 +119,8 @@ impl<'a> Program<'a> {
             count += 1;
         }
         let entry = VirtAddr::new(header.e_entry);
-        let executable = |s: &Segment<'_>| s.prot & PROT_EXEC != 0 && (s.va..s.va.add(s.size)).contains(&entry);
+        let executable =
+            |s: &Segment<'_>| s.prot & PROT_EXEC != 0 && (s.va..s.va.add(s.size)).contains(&entry);
         if count == 0 {
             return Err(ElfError::Segments(0));
         }

@@ -10,8 +10,8 @@ use mm::kalloc::KArc;
 use super::switch::{begin, kick, reschedule};
 use super::table::TABLE;
 use super::thread::{Body, MAX_THREADS, State, Thread, ThreadId};
-use crate::the_mm;
 use crate::process::Process;
+use crate::the_mm;
 
 /// Why no thread could be started. Nothing has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -30,6 +30,6 @@ mod wait;
 pub use fp::fp_trap;
 pub use life::{SpawnError, USER_THREAD, exit, reap, spawn, spawn_user};
 pub use switch::{idle_loop, init_boot_cpu, preempt, tick, want_resched, yield_now};
-pub use table::{ThreadInfo, current, current_process, find_process, for_each_process, for_each_thread};
-pub use thread::{Body, MAX_THREADS, State, ThreadId};
+pub use table::{ThreadInfo, current_process, find_process, for_each_process, for_each_thread};
+pub use thread::{State, ThreadId};
 pub use wait::{join, park, sleep_ns, unpark_all};

@@ -210,13 +210,6 @@ pub fn find_process(wanted: impl Fn(&Process) -> bool) -> Option<KArc<Process>> 
     (0..MAX_THREADS).filter_map(process_in).find(|process| wanted(process))
 }
 
-/// The thread that runs this; `None` on a CPU that has not joined yet.
-pub fn current() -> Option<ThreadId> {
-    let mut table = TABLE.lock();
-    let slot = table.running()?;
-    Some(ThreadId { slot, tenant: table.threads[usize::from(slot)].tenant })
-}
-
 /// The process whose thread runs this, if it is one.
 pub fn current_process() -> Option<KArc<Process>> {
     TABLE.lock().running_thread()?.process.clone()

@@ -15,6 +15,7 @@ pub(super) fn write(process: &Process, fd: u64, buffer: u64, count: u64) -> Answ
     if fd != 1 && fd != 2 {
         return Err(Errno::BADF);
     }
+    user::in_user_half(buffer, count)?;
     let count = count.min(MOST);
     let mut chunk = [0; CHUNK];
     let mut done = 0;

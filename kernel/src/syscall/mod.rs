@@ -24,7 +24,6 @@ pub use errno::Errno;
 
 use mm::kalloc::KArc;
 
-
 use crate::process::trap::leave;
 use crate::process::{ExitStatus, Process};
 use crate::sched;

@@ -10,7 +10,7 @@ use super::Errno;
 ///
 /// # Errors
 /// EFAULT otherwise.
-fn in_user_half(raw: u64, bytes: u64) -> Result<VirtAddr, Errno> {
+pub(super) fn in_user_half(raw: u64, bytes: u64) -> Result<VirtAddr, Errno> {
     let end = raw.checked_add(bytes).ok_or(Errno::FAULT)?;
     if end > USER_END.raw() { Err(Errno::FAULT) } else { Ok(VirtAddr::new(raw)) }
 }

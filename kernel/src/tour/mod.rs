@@ -24,8 +24,8 @@ mod walk_b;
 
 use mm::Mm;
 
-pub use stop::Summary;
 use stop::Stop;
+pub use stop::Summary;
 
 use crate::{println, settle};
 
@@ -38,7 +38,10 @@ pub fn run(mm: &'static Mm) -> Summary {
     walk_b::run(mm);
     let after = settle::free_pages(mm);
     let mut stop = Stop::begin("End", "nothing is left behind");
-    println!("    free pages: {before} before the tour, {after} now ({} kept for good)", settle::kept_pages(mm));
+    println!(
+        "    free pages: {before} before the tour, {after} now ({} kept for good)",
+        settle::kept_pages(mm)
+    );
     stop.check(before == after, format_args!("{before} free pages have become {after}"));
     drop(stop);
     let summary = stop::summary();

@@ -90,11 +90,6 @@ pub(super) fn stop() -> Recording {
     RECORDING.lock().clone()
 }
 
-/// Whether a step of this kind was recorded.
-pub(super) fn has_seen(kind: StepKind) -> bool {
-    RECORDING.lock().position(kind).is_some()
-}
-
 fn listen(step: &Step) {
     let recorded = Recorded { step: *step, cpu: Machine::id(), at: time::now_ns() };
     let is_first = RECORDING.lock().steps.is_empty();

@@ -48,7 +48,10 @@ impl Settings {
     fn set(mm: &'static Mm) -> Settings {
         let before = Settings(mm, mm.thp.mode(), mm.thp.threshold());
         if before.1 != ThpMode::Reserve || !(LEAST_THRESHOLD..512).contains(&before.2) {
-            println!("    (for this walk: thp=reserve promotion_threshold={})", mm.config.promotion_threshold.pages().clamp(LEAST_THRESHOLD, 256));
+            println!(
+                "    (for this walk: thp=reserve promotion_threshold={})",
+                mm.config.promotion_threshold.pages().clamp(LEAST_THRESHOLD, 256)
+            );
             mm.thp.set_mode(ThpMode::Reserve);
             before.set_threshold(before.2.clamp(LEAST_THRESHOLD, 256));
         }
@@ -79,7 +82,8 @@ pub(super) fn run(mm: &'static Mm) {
     match process::run("walka", &["walka", "512", &threshold], Some(observe)) {
         Ok(process) => {
             let status = process.wait();
-            let mut stop = Stop::begin("A", "the process read back every word that it wrote, then unmapped it all");
+            let mut stop =
+                Stop::begin("A", "the process read back every word that it wrote, then unmapped it all");
             stop.check(status.shell_code() == 0, format_args!("it ended with {status}"));
         }
         Err(error) => {
@@ -137,7 +141,8 @@ fn mapped(mm: &Mm, process: &Process, va: VirtAddr) {
         }
     }
     drop(stop);
-    let mut stop = Stop::begin("A.2", "fault::handle_mm_fault: the VMA that holds the address allows the write");
+    let mut stop =
+        Stop::begin("A.2", "fault::handle_mm_fault: the VMA that holds the address allows the write");
     let Some(vma) = process.space().vma_at(va) else {
         return stop.check(false, format_args!("no VMA holds {va}"));
     };
@@ -150,8 +155,15 @@ fn mapped(mm: &Mm, process: &Process, va: VirtAddr) {
     drop(stop);
     let mut stop = Stop::begin("A.4", "thp::policy: values in, a word out");
     let [write, read] = [Access::Write, Access::Read].map(|access| policy::backing(mm, &vma, va, access));
-    println!("    mode {}, threshold {} of 512: a write is backed `{write:?}`, a read `{read:?}`", mm.thp.mode(), mm.thp.threshold());
-    stop.check(write == Backing::Reserve && read == Backing::Small, format_args!("`Reserve` and `Small` were expected"));
+    println!(
+        "    mode {}, threshold {} of 512: a write is backed `{write:?}`, a read `{read:?}`",
+        mm.thp.mode(),
+        mm.thp.threshold()
+    );
+    stop.check(
+        write == Backing::Reserve && read == Backing::Small,
+        format_args!("`Reserve` and `Small` were expected"),
+    );
     drop(stop);
     KEPT.lock().counters = Counters::now(mm);
 }
@@ -160,7 +172,8 @@ fn mapped(mm: &Mm, process: &Process, va: VirtAddr) {
 fn first(mm: &Mm, process: &Process, va: VirtAddr) {
     let before = KEPT.lock().counters;
     let walk = walk(process, va);
-    let mut stop = Stop::begin("A.5", "thp::reservation: the write reserved a block, and took the page of its address");
+    let mut stop =
+        Stop::begin("A.5", "thp::reservation: the write reserved a block, and took the page of its address");
     let Some(leaf) = walk.leaf() else {
         return stop.check(false, format_args!("{va} is not mapped"));
     };
@@ -169,7 +182,8 @@ fn first(mm: &Mm, process: &Process, va: VirtAddr) {
     let of_kind = |kind| (0..512).filter(|&n| page_of(block.add(n)).kind() == kind).count();
     let (used, reserved) = (of_kind(PageKind::Anon), of_kind(PageKind::ThpReserved));
     println!("    512 frames from {}: {used} anon, {reserved} thp-reserved", block.phys());
-    before.print_moved(mm, &[Counter::PgFault, Counter::ThpResAlloc, Counter::NrThpReserved, Counter::NrAnon]);
+    before
+        .print_moved(mm, &[Counter::PgFault, Counter::ThpResAlloc, Counter::NrThpReserved, Counter::NrAnon]);
     stop.check((used, reserved) == (1, 511), format_args!("1 and 511 were expected"));
     stop.check(mm.reservation_of(frame.pfn()).is_some(), format_args!("no reservation has the frame"));
     stop.check(before.moved(mm, Counter::ThpResAlloc) == 1, format_args!("one reservation was expected"));
@@ -178,10 +192,16 @@ fn first(mm: &Mm, process: &Process, va: VirtAddr) {
     show::walk(&walk);
     check_hardware(&mut stop, va, frame);
     let page = page_of(frame.pfn());
-    println!("    {}", show::StructPage { page, head: page.head(mm.config.tails) });
+    show::struct_page(page, page.head(mm.config.tails));
     stop.check(leaf.level == Level::L3, format_args!("the leaf is of level {}", leaf.level));
-    stop.check(frame.pfn() == block.add(va.index(Level::L3) as u64), format_args!("it is not the page of its address"));
-    stop.check((page.refcount(), page.raw_mapcount()) == (2, 1), format_args!("2 references (reservation, entry) and 1 entry were expected"));
+    stop.check(
+        frame.pfn() == block.add(va.index(Level::L3) as u64),
+        format_args!("it is not the page of its address"),
+    );
+    stop.check(
+        (page.refcount(), page.raw_mapcount()) == (2, 1),
+        format_args!("2 references (reservation, entry) and 1 entry were expected"),
+    );
     drop(stop);
     KEPT.lock().frame = frame;
 }
@@ -189,13 +209,16 @@ fn first(mm: &Mm, process: &Process, va: VirtAddr) {
 /// One page fewer than the threshold is written: every page stands where the block has it.
 fn below(mm: &Mm, process: &Process, va: VirtAddr) {
     let (frame, written) = (KEPT.lock().frame, u64::from(mm.thp.threshold()) - 1);
-    let mut stop = Stop::begin("A.7", "thp::promoter::submit: at the threshold the range is queued for kpromoted");
+    let mut stop =
+        Stop::begin("A.7", "thp::promoter::submit: at the threshold the range is queued for kpromoted");
     let in_place = |n: u64| {
         let leaf = walk(process, va.add(n * 4096)).leaf();
         leaf.is_some_and(|leaf| leaf.level == Level::L3 && leaf.desc.output(Level::L3) == frame.add(n * 4096))
     };
     let placed = (0..512).filter(|&n| in_place(n)).count() as u64;
-    println!("    {written} pages are written, {placed} are mapped, each at its place in the block; one more will do");
+    println!(
+        "    {written} pages are written, {placed} are mapped, each at its place in the block; one more will do"
+    );
     stop.check(placed == written, format_args!("{written} were expected"));
     record::start(va, Order::PMD.bytes());
     drop(stop);
@@ -217,9 +240,15 @@ fn reached(mm: &Mm, process: &Process, va: VirtAddr) {
         println!("    {:<14} {} -> {}   owed: {}", step.kind.name(), step.old, step.new, step.owed);
     }
     if let Some(first) = recording.steps.first() {
-        println!("    made by the thread {} on CPU {} in {} us", recording.thread, first.cpu, recording.duration() / 1000);
+        println!(
+            "    made by the thread {} on CPU {} in {} us",
+            recording.thread,
+            first.cpu,
+            recording.duration() / 1000
+        );
     }
-    let kinds = [StepKind::PromoteBegin, StepKind::PromoteBreak, StepKind::PromoteFlush, StepKind::PromoteMake];
+    let kinds =
+        [StepKind::PromoteBegin, StepKind::PromoteBreak, StepKind::PromoteFlush, StepKind::PromoteMake];
     let in_order = recording.steps.iter().map(|recorded| recorded.step.kind).eq(kinds);
     stop.check(in_order, format_args!("begin, break, flush, make were expected"));
     stop.check(recording.thread == mm::thp::promoter::THREAD, format_args!("another thread was expected"));
@@ -227,15 +256,29 @@ fn reached(mm: &Mm, process: &Process, va: VirtAddr) {
     show::walk(&walk);
     check_hardware(&mut stop, va, frame);
     let head = page_of(frame.pfn());
-    println!("    {}", show::StructPage { page: head, head: head.head(mm.config.tails) });
+    show::struct_page(head, head.head(mm.config.tails));
     counters.print_moved(
         mm,
-        &[Counter::ResPagesCollapsed, Counter::ResPagesFilled, Counter::NrAnonThp, Counter::NrThpReserved, Counter::NrPageTable, Counter::TlbiVa],
+        &[
+            Counter::ResPagesCollapsed,
+            Counter::ResPagesFilled,
+            Counter::NrAnonThp,
+            Counter::NrThpReserved,
+            Counter::NrPageTable,
+            Counter::TlbiVa,
+        ],
     );
-    let is_block = walk.leaf().is_some_and(|leaf| leaf.level == Level::L2 && leaf.desc.output(Level::L2) == frame);
+    let is_block =
+        walk.leaf().is_some_and(|leaf| leaf.level == Level::L2 && leaf.desc.output(Level::L2) == frame);
     stop.check(is_block, format_args!("a block with the same frames was expected"));
-    stop.check(head.flags().contains(Flags::HEAD) && head.order() == Order::PMD, format_args!("a folio of 2 MiB was expected"));
-    stop.check((head.refcount(), head.raw_mapcount()) == (1, 1), format_args!("one reference of one entry was expected"));
+    stop.check(
+        head.flags().contains(Flags::HEAD) && head.order() == Order::PMD,
+        format_args!("a folio of 2 MiB was expected"),
+    );
+    stop.check(
+        (head.refcount(), head.raw_mapcount()) == (1, 1),
+        format_args!("one reference of one entry was expected"),
+    );
     stop.check(counters.moved(mm, Counter::NrPageTable) == -1, format_args!("the old table is still in use"));
     drop(stop);
     KEPT.lock().counters = Counters::now(mm);

@@ -93,13 +93,17 @@ fn print_pool(when: &str, counts: &Counts) {
 /// mmap has returned.
 fn reserved(mm: &Mm, process: &Process, va: VirtAddr) {
     let (before, now) = (*POOL.lock(), mm.hugetlb.counts());
-    let mut stop = Stop::begin("B.1", "syscall mmap(MAP_HUGETLB): a page of the pool is promised, nothing is mapped");
+    let mut stop =
+        Stop::begin("B.1", "syscall mmap(MAP_HUGETLB): a page of the pool is promised, nothing is mapped");
     if let Some(vma) = process.space().vma_at(va) {
         println!("    {vma}");
     }
     print_pool("before", &before);
     print_pool("now   ", &now);
-    stop.check(now == Counts { reserved: before.reserved + 1, ..before }, format_args!("one more promise was expected"));
+    stop.check(
+        now == Counts { reserved: before.reserved + 1, ..before },
+        format_args!("one more promise was expected"),
+    );
     stop.check(walk(process, va).leaf().is_none(), format_args!("{va} is mapped already"));
 }
 
@@ -116,13 +120,17 @@ fn mapped(mm: &Mm, process: &Process, va: VirtAddr) {
     check_hardware(&mut stop, va, frame);
     stop.check(leaf.level == Level::L2, format_args!("the leaf is of level {}", leaf.level));
     drop(stop);
-    let mut stop = Stop::begin("B.3", "hugetlb::pool: the folio came from the free list, the promise is kept");
+    let mut stop =
+        Stop::begin("B.3", "hugetlb::pool: the folio came from the free list, the promise is kept");
     print_pool("now   ", &now);
     let head = page_of(frame.pfn());
-    println!("    {}", show::StructPage { page: head, head: head.head(mm.config.tails) });
+    show::struct_page(head, head.head(mm.config.tails));
     let kept = now.free + 1 == before.free && now.reserved == before.reserved;
     stop.check(kept, format_args!("one free folio fewer was expected"));
-    stop.check(head.kind() == PageKind::Hugetlb && head.order() == Order::PMD, format_args!("it is no hugetlb folio"));
+    stop.check(
+        head.kind() == PageKind::Hugetlb && head.order() == Order::PMD,
+        format_args!("it is no hugetlb folio"),
+    );
     stop.check(!head.flags().contains(Flags::HVO), format_args!("it is not the folio that entered last"));
     FOLIO.store(frame.pfn().raw(), Ordering::Relaxed);
 }
@@ -149,11 +157,25 @@ fn optimise(mm: &'static Mm, head: PageRef, before: &[VmemmapEntry; PAGES]) {
     show::vmemmap(&after);
     let (gained, used) = (settle::free_pages(mm) - free, settle::kept_pages(mm) - kept);
     let bytes = gained * PAGE_SIZE;
-    println!("    {gained} pages, {bytes} bytes freed; {used} of them HVO keeps, for tables of vmemmap or shared tails");
-    counters.print_moved(mm, &[Counter::NrHvoOptimized, Counter::NrVmemmapFreed, Counter::HvoSplitPmd, Counter::TlbiVa, Counter::DsbIsh]);
+    println!(
+        "    {gained} pages, {bytes} bytes freed; {used} of them HVO keeps, for tables of vmemmap or shared tails"
+    );
+    counters.print_moved(
+        mm,
+        &[
+            Counter::NrHvoOptimized,
+            Counter::NrVmemmapFreed,
+            Counter::HvoSplitPmd,
+            Counter::TlbiVa,
+            Counter::DsbIsh,
+        ],
+    );
     let layout = Layout::of(Order::PMD).map(Layout::bytes_freed);
     stop.check(layout == Ok(bytes), format_args!("{layout:?} bytes were expected"));
-    stop.check(after[0].output() == before[0].output() && is_writable(&after[0]), format_args!("the head's page has changed"));
+    stop.check(
+        after[0].output() == before[0].output() && is_writable(&after[0]),
+        format_args!("the head's page has changed"),
+    );
     let shared = after[1..].iter().all(|entry| entry.output() == after[1].output() && !is_writable(entry));
     stop.check(shared, format_args!("pages 1 to 7 must be one frame, read-only"));
     check_struct_pages(&mut stop, mm, head);
@@ -169,8 +191,12 @@ fn check_struct_pages(stop: &mut Stop, mm: &Mm, head: PageRef) {
     let write = |page: PageRef| Machine::translate(page.address(), Access::Write, Privilege::Kernel);
     let tail = write(head.nth(511));
     match tail {
-        Ok(pa) => println!("    {right} of 512 struct pages lead to the head; AT S1E1W of the last tail: {pa}"),
-        Err(fault) => println!("    {right} of 512 struct pages lead to the head; AT S1E1W of the last tail: {fault}"),
+        Ok(pa) => {
+            println!("    {right} of 512 struct pages lead to the head; AT S1E1W of the last tail: {pa}")
+        }
+        Err(fault) => {
+            println!("    {right} of 512 struct pages lead to the head; AT S1E1W of the last tail: {fault}")
+        }
     }
     stop.check(right == 512, format_args!("a struct page leads astray"));
     stop.check(write(head).is_ok(), format_args!("the head cannot be written"));
@@ -202,15 +228,24 @@ fn remap_stop(recording: &Recording) {
     };
     show::vmemmap(during);
     let hidden = during[1..].iter().all(|entry| entry.output().is_none());
-    stop.check(is_writable(&during[0]) && hidden, format_args!("seven pages without translation were expected"));
+    stop.check(
+        is_writable(&during[0]) && hidden,
+        format_args!("seven pages without translation were expected"),
+    );
 }
 
 fn strategy_stop(mm: &Mm, recording: &Recording) {
-    let mut stop = Stop::begin("B.7", "hvo::strategy: all other CPUs are held while entries are broken and made");
+    let mut stop =
+        Stop::begin("B.7", "hvo::strategy: all other CPUs are held while entries are broken and made");
     let others = mm.env.online_cpus() - 1;
-    println!("    {}: {others} other CPUs were held, {} us from the first step to the last", mm.config.hvo, recording.duration() / 1000);
+    println!(
+        "    {}: {others} other CPUs were held, {} us from the first step to the last",
+        mm.config.hvo,
+        recording.duration() / 1000
+    );
     print_steps(recording);
-    let kinds = [(StepKind::HvoBreak, 7), (StepKind::HvoFlush, 1), (StepKind::HvoMake, 7), (StepKind::HvoEnd, 1)];
+    let kinds =
+        [(StepKind::HvoBreak, 7), (StepKind::HvoFlush, 1), (StepKind::HvoMake, 7), (StepKind::HvoEnd, 1)];
     check_steps(&mut stop, recording, &kinds);
 }
 
@@ -243,7 +278,8 @@ fn check_steps(stop: &mut Stop, recording: &Recording, kinds: &[(StepKind, usize
 
 /// B.9: the folio leaves the pool, so it gets struct pages of its own again first.
 fn restore(mm: &'static Mm, head: PageRef, size: u64) {
-    let mut stop = Stop::begin("B.9", "hvo::restore: the folio leaves the pool, with struct pages of its own again");
+    let mut stop =
+        Stop::begin("B.9", "hvo::restore: the folio leaves the pool, with struct pages of its own again");
     let counters = Counters::now(mm);
     record::start_vmemmap(head.pfn());
     let resized = mm.hugetlb.set_nr(mm, size);

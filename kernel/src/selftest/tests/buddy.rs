@@ -41,7 +41,8 @@ fn split_page_frees_singly(mm: &'static Mm) -> Verdict {
     };
     let before = mm.free_page_count();
     mm.split_page(block, Order::PMD);
-    let wrong = (0..512).map(|n| block.nth(n)).find(|page| page.refcount() != 1 || page.order() != Order::PAGE);
+    let wrong =
+        (0..512).map(|n| block.nth(n)).find(|page| page.refcount() != 1 || page.order() != Order::PAGE);
     (0..512).step_by(2).for_each(|n| mm.free_pages(block.nth(n), Order::PAGE));
     let half = mm.free_page_count() - before;
     (1..512).step_by(2).for_each(|n| mm.free_pages(block.nth(n), Order::PAGE));

@@ -30,8 +30,7 @@ struct Folio {
 impl Folio {
     fn new(mm: &'static Mm) -> Result<Folio, NotPassed> {
         let failed = |what| NotPassed::from(Failure::new(file!(), line!(), format_args!("{what}")));
-        let head =
-            mm.alloc_pages(Order::PMD, PageKind::Hugetlb).map_err(|_| failed("no block of 2 MiB"))?;
+        let head = mm.alloc_pages(Order::PMD, PageKind::Hugetlb).map_err(|_| failed("no block of 2 MiB"))?;
         head.prep_compound(PageKind::Hugetlb, Order::PMD, mm.config.tails);
         let folio = Folio { mm, head };
         if head.freeze(1) { Ok(folio) } else { Err(failed("a new folio cannot be frozen")) }
@@ -152,7 +151,8 @@ const WALKED: u64 = 32768;
 fn walker(mm: &'static Mm) {
     let (from, folio) = (FROM.load(Ordering::Acquire), FOLIO.load(Ordering::Acquire));
     // The folio's own frames come twice as often as all others.
-    let frames = (0..WALKED / 512).flat_map(|n| (folio..folio + 512).step_by(8).chain(from + n * 512..from + n * 512 + 512));
+    let frames = (0..WALKED / 512)
+        .flat_map(|n| (folio..folio + 512).step_by(8).chain(from + n * 512..from + n * 512 + 512));
     for pfn in frames.map(arch::Pfn::new).cycle() {
         if STOP.load(Ordering::Relaxed) {
             return;
@@ -206,11 +206,7 @@ fn wrong_folios_are_refused(mm: &'static Mm) -> Verdict {
     let in_use = hvo::optimize_folio(mm, head);
     head.set_refcount(0);
     check_eq!(in_use, Err(HvoError::NotFrozen(pfn, 1)), "a folio in use");
-    check_eq!(
-        hvo::optimize_folio(mm, head.nth(1)),
-        Err(HvoError::NotHugetlb(pfn.add(1))),
-        "a tail"
-    );
+    check_eq!(hvo::optimize_folio(mm, head.nth(1)), Err(HvoError::NotHugetlb(pfn.add(1))), "a tail");
     folio.optimise()?;
     check_eq!(hvo::optimize_folio(mm, head), Err(HvoError::Optimized(pfn)), "optimise twice");
     Ok(())

@@ -62,11 +62,7 @@ impl Drop for Threads {
 }
 
 /// Runs a program to its end.
-pub(super) fn run(
-    name: &str,
-    args: &[&str],
-    observer: Option<Observer>,
-) -> Result<ExitStatus, NotPassed> {
+pub(super) fn run(name: &str, args: &[&str], observer: Option<Observer>) -> Result<ExitStatus, NotPassed> {
     let process = process::run(name, args, observer)
         .map_err(|error| Failure::new(file!(), line!(), format_args!("{name}: {error}")))?;
     Ok(process.wait())

@@ -143,7 +143,10 @@ fn vector_registers(_: &'static Mm) -> Verdict {
 
 /// Processes that never let go of the CPU all get on.
 fn hogs_are_preempted(_: &'static Mm) -> Verdict {
-    at_once("spin", [&["spin", "name=1", "ms=80"], &["spin", "name=2", "ms=80"], &["spin", "name=3", "ms=80"]])
+    at_once(
+        "spin",
+        [&["spin", "name=1", "ms=80"], &["spin", "name=2", "ms=80"], &["spin", "name=3", "ms=80"]],
+    )
 }
 
 /// A process that sleeps again and again wakes each time, not too early.

@@ -114,7 +114,11 @@ fn threshold_1(mm: &'static Mm) -> Verdict {
     let _settings = ThpSettings::set(mm, ThpMode::Reserve, 1)?;
     let before = [Counter::ThpFaultAlloc, Counter::ThpResAlloc].map(|c| mm.stats.get(c));
     let seen = walk("512", "threshold=3", 0)?;
-    check_eq!((seen.below, seen.end, seen.moved), (BLOCK, BLOCK, false), "levels after 2 pages and at the end");
+    check_eq!(
+        (seen.below, seen.end, seen.moved),
+        (BLOCK, BLOCK, false),
+        "levels after 2 pages and at the end"
+    );
     let after = [Counter::ThpFaultAlloc, Counter::ThpResAlloc].map(|c| mm.stats.get(c));
     check_eq!((after[0] - before[0], after[1] - before[1]), (1, 0), "blocks at a fault, reservations");
     Ok(())

@@ -56,7 +56,7 @@ fn other_cpus_see_the_block() {
         let (mm, space) = (site.mm, &site.space);
         site.store_all(0..2);
         let machine = model::handle();
-        let as_cpu_1 = |f: &(dyn Fn() + Sync)| machine.run_as(arch::CpuId::new(1), || f());
+        let as_cpu_1 = |f: &(dyn Fn() + Sync)| machine.run_as(arch::CpuId::new(1), f);
         as_cpu_1(&|| {
             mm.activate_space(Some(space));
             assert_eq!(model::user_load(va(1)), Ok(word(1)));

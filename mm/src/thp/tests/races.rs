@@ -111,7 +111,7 @@ fn writers_promoter_and_dontneed() {
             let next = AtomicU64::new(seed);
             let discard = || {
                 let page = next.fetch_add(97, Ordering::Relaxed) % RANGE_PAGES;
-                let len = if page % 3 == 0 { RANGE_BYTES } else { PAGE_SIZE };
+                let len = if page.is_multiple_of(3) { RANGE_BYTES } else { PAGE_SIZE };
                 site.mm.madvise(&site.space, va(page).raw(), len, Advice::DontNeed).unwrap();
             };
             contend(site, [&write, &write], &[&promote, &discard]);
