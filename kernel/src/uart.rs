@@ -58,11 +58,9 @@ impl Console {
     }
 }
 
-/// Sets the UART up. `registers` is where they are mapped, `clock` its input clock in Hz.
+/// Sets the UART up, which empties its FIFO: what was typed before is lost. `registers` is where they are mapped, `clock` its input clock in Hz.
 pub fn init(registers: VirtAddr, clock: u32) {
     use_registers(registers);
-    // Enabling empties the FIFO; what was typed before the kernel came up is taken first.
-    drain(&mut RING.lock());
     let mut console = CONSOLE.lock();
     let Some(Console(uart)) = console.as_mut() else { return };
     uart.set_interrupt_masks(Interrupts::empty());
@@ -159,6 +157,9 @@ pub fn on_interrupt() {
 fn drain(ring: &mut Ring) {
     let mut console = CONSOLE.lock();
     let Some(Console(uart)) = console.as_mut() else { return };
+    // First the interrupt, then the bytes: a byte that comes in between raises it again. The other way round its
+    // interrupt would be cleared with the byte still in the FIFO, and QEMU raises no other until that is read.
+    uart.clear_interrupts(RECEIVE);
     while !ring.is_full() {
         match uart.read_word() {
             Ok(Some(byte)) => ring.push(byte),
@@ -167,7 +168,6 @@ fn drain(ring: &mut Ring) {
             Err(_) => {}
         }
     }
-    uart.clear_interrupts(RECEIVE);
     uart.set_interrupt_masks(if ring.is_full() { Interrupts::empty() } else { RECEIVE });
 }
 

@@ -12,12 +12,16 @@ use crate::session::{Outcome, Session};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// Is there a person?
 #[must_use]
 pub fn is_interactive() -> bool {
     isatty(io::stdin())
 }
+
+/// How long a machine may write nothing before its input is typed nevertheless.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Runs the machine on our standard streams until it ends, or `give_up` answers true.
 ///
@@ -32,6 +36,9 @@ pub fn run(options: &Options, boot: &Boot, give_up: impl FnMut() -> bool) -> Res
         return Session::start(&options, boot, Console::Terminal, output)?.finish_unless(give_up);
     }
     let mut session = Session::start(options, boot, Console::Pipes, output)?;
+    // Before its first line the kernel has not set its UART up, which would lose what is typed. A machine that stays
+    // silent gets its input all the same.
+    let _ = session.wait_for("\n", SILENCE);
     if let Some(console) = session.take_stdin() {
         std::thread::spawn(move || feed(io::stdin(), console));
     }
