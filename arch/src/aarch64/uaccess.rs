@@ -93,6 +93,7 @@ struct UserAccess {
     fixup: u64,
 }
 
+// SAFETY: the assembly above: two routines with these signatures, and the ends of a table of such entries.
 unsafe extern "C" {
     fn quire_copy_from_user(kernel: *mut u8, user: u64, bytes: usize) -> usize;
     fn quire_copy_to_user(kernel: *const u8, user: u64, bytes: usize) -> usize;
