@@ -92,8 +92,8 @@ impl From<FdtParseError> for DtError {
 
 /// First word of a device tree.
 const MAGIC: u32 = 0xd00d_feed;
-/// More than any device tree (Linux: MAX_FDT_SIZE).
-const MAX_BYTES: u32 = 2 << 20;
+/// More than any device tree: QEMU leaves room in the trees that it makes, a few MiB at most.
+const MAX_BYTES: u32 = 16 << 20;
 
 /// The blob at `pa`, through the linear map.
 fn blob(pa: PhysAddr) -> Result<&'static [u8], DtError> {

@@ -25,6 +25,7 @@ fn from_user(frame: &mut TrapFrame, class: Class) {
         Class::Svc(_) => syscall(frame),
         Class::FpTrap => sched::fp_trap(),
         Class::InstructionAbort(abort) | Class::DataAbort(abort) => {
+            // Walk A.1: the hardware says which address, which access, and why it failed.
             match fault(frame, abort, Privilege::User) {
                 // A fault of EL0 that is not resolved ends the process, so this comes back only to try again.
                 Some(info) => drop(user_fault(frame, &info)),

@@ -76,22 +76,24 @@ struct Table(UnsafeCell<[u64; ENTRIES_PER_TABLE]>);
 unsafe impl Sync for Table {}
 
 impl Table {
-    const EMPTY: Table = Table(UnsafeCell::new([0; ENTRIES_PER_TABLE]));
+    const fn empty() -> Self {
+        Table(UnsafeCell::new([0; ENTRIES_PER_TABLE]))
+    }
 }
 
 // In .data, not .bss: they are filled before .bss is cleared, and the image brings them as zeros.
 #[unsafe(link_section = ".data.early_tables")]
-static IDENTITY: [Table; 3] = [Table::EMPTY; 3];
+static IDENTITY: [Table; 3] = [const { Table::empty() }; 3];
 #[unsafe(link_section = ".data.early_tables")]
-static KERNEL_ROOT: Table = Table::EMPTY;
+static KERNEL_ROOT: Table = Table::empty();
 #[unsafe(link_section = ".data.early_tables")]
-static LINEAR_L1: Table = Table::EMPTY;
+static LINEAR_L1: Table = Table::empty();
 #[unsafe(link_section = ".data.early_tables")]
-static IMAGE_L1: Table = Table::EMPTY;
+static IMAGE_L1: Table = Table::empty();
 #[unsafe(link_section = ".data.early_tables")]
-static IMAGE_L2: Table = Table::EMPTY;
+static IMAGE_L2: Table = Table::empty();
 #[unsafe(link_section = ".data.early_tables")]
-static EMPTY: Table = Table::EMPTY;
+static EMPTY: Table = Table::empty();
 
 /// The slot of the early device block in the image's level-2 table: its last one.
 const DEVICE_SLOT: usize = ENTRIES_PER_TABLE - 1;
@@ -160,6 +162,7 @@ pub fn start_cpu(
     stack_top: VirtAddr,
     continue_at: extern "C" fn() -> !,
 ) -> Result<(), smccc::psci::error::Error> {
+    // SAFETY: the label below; only its address is taken.
     unsafe extern "C" {
         static further_cpu: u8;
     }
@@ -183,6 +186,7 @@ fn clean_to_memory<T>(object: &T) {
     Machine::dsb(Dsb::Ish);
 }
 
+// SAFETY: the crate `kernel` defines it with this signature; it is safe to call, once, from here.
 unsafe extern "Rust" {
     /// The kernel's own beginning, on the boot stack with the early tables: given the physical address of the
     /// device tree, or zero. Defined by the crate `kernel`.
@@ -208,7 +212,7 @@ extern "C" fn start(device_tree: u64, loaded_at: u64, current_el: u64) -> ! {
     kernel_main(PhysAddr::new(device_tree))
 }
 
-/// What every further CPU does first; called by the kernel at the place that [`Entry::new`] was given.
+/// What every further CPU does first; called by the kernel at the place that [`start_cpu`] was given.
 pub fn init_further_cpu() {
     vectors::install();
     super::cpu::init_this_cpu();

@@ -29,6 +29,7 @@ impl Context {
     /// `stack_top` is the 16-byte aligned end of a mapped stack that nobody else uses.
     #[must_use]
     pub unsafe fn new(stack_top: VirtAddr, entry: extern "C" fn(usize) -> !, argument: usize) -> Self {
+        // SAFETY: the label below; only its address is taken.
         unsafe extern "C" {
             fn quire_begin_thread();
         }
@@ -44,6 +45,8 @@ impl Context {
     }
 }
 
+// SAFETY: the assembly below, with these signatures. Entering EL0 gives up the stack of a function that does not return,
+// which is safe.
 unsafe extern "C" {
     fn quire_switch(from: *mut Context, to: Context);
     safe fn quire_enter_user(frame: &TrapFrame) -> !;

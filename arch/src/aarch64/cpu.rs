@@ -81,7 +81,9 @@ impl Machine {
     pub fn pan_is_on() -> bool {
         let pan: u64;
         // SAFETY: reads a register, which exists where there is FEAT_PAN.
-        unsafe { asm!(".arch_extension pan", "mrs {}, pan", out(reg) pan, options(nomem, nostack, preserves_flags)) };
+        unsafe {
+            asm!(".arch_extension pan", "mrs {}, pan", out(reg) pan, options(nomem, nostack, preserves_flags))
+        };
         pan >> 22 & 1 != 0
     }
 

@@ -54,6 +54,7 @@ pub fn is_open() -> bool {
     CPACR_EL1.matches_all(CPACR_EL1::FPEN::TrapNothing)
 }
 
+// SAFETY: the assembly below, with these signatures.
 unsafe extern "C" {
     fn quire_save_fp(to: *mut FpState);
     fn quire_load_fp(from: *const FpState);

@@ -43,6 +43,7 @@ pub struct Section {
 
 macro_rules! symbol {
     ($name:ident) => {{
+        // SAFETY: a symbol of the linker script; only its address is taken.
         unsafe extern "C" {
             static $name: u8;
         }

@@ -34,6 +34,7 @@ impl Mmu for Machine {
     }
 
     fn set_kernel_root(root: PhysAddr) {
+        // SAFETY: the assembly in `boot`, with this signature.
         unsafe extern "C" {
             fn replace_kernel_root(root: u64, identity: u64, empty: u64, phys_minus_virt: u64);
         }

@@ -81,9 +81,9 @@ impl PhysMem for Machine {
 
     /// By DC ZVA where the CPU allows it and the range is a multiple of its block, else by stores.
     fn zero(to: PhysAddr, bytes: u64) {
-        debug_assert!(to.is_aligned(64) && bytes % 64 == 0, "zero {bytes} bytes at {to}");
+        debug_assert!(to.is_aligned(64) && bytes.is_multiple_of(64), "zero {bytes} bytes at {to}");
         let block = zva_block();
-        if block == 0 || !to.is_aligned(block) || bytes % block != 0 {
+        if block == 0 || !to.is_aligned(block) || !bytes.is_multiple_of(block) {
             // SAFETY: RAM that the caller owns, mapped by the linear map.
             unsafe { at::<u8>(to).write_bytes(0, bytes as usize) };
             return;
@@ -120,7 +120,7 @@ impl PhysMem for Machine {
 
     /// Lines as CTR_EL0 has them; nothing is cleaned with IDC, nothing invalidated with DIC.
     fn sync_icache(at: PhysAddr, bytes: u64) {
-        debug_assert!(at.is_aligned(64) && bytes % 64 == 0, "sync {bytes} bytes at {at}");
+        debug_assert!(at.is_aligned(64) && bytes.is_multiple_of(64), "sync {bytes} bytes at {at}");
         let ctr = read_register!("ctr_el0");
         let lines = |shift: u64| {
             let start = linear(at).raw();

@@ -75,8 +75,10 @@ pub(super) fn dispatch(frame: &mut TrapFrame, vector: Vector) {
 /// The kernel takes no exception but those of its copies from and to user memory.
 fn from_kernel(frame: &mut TrapFrame, class: Class) {
     match (&class, uaccess::fixup(frame.elr)) {
-        (Class::DataAbort(abort), Some(fixup)) if !VirtAddr::new(frame.far).is_kernel() => {
-            if user_copy(frame, abort) == Resolution::Unresolved {
+        (Class::DataAbort(abort), Some(fixup)) => {
+            // Nothing in the kernel's half is the user's, whatever the page fault handler would say.
+            let users = !VirtAddr::new(frame.far).is_kernel();
+            if !users || user_copy(frame, abort) == Resolution::Unresolved {
                 frame.elr = fixup;
             }
         }

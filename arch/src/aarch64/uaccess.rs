@@ -1,9 +1,10 @@
 //! Copies between kernel and user memory, with EL0's rights (LDTR and STTR), that survive a fault.
 //!
 //! One routine each way. It moves bytes until the user address is a multiple of 8, then words, then bytes; a
-//! word never straddles two pages, so the first byte that fails is the first of a page or of the range. A data
-//! abort between `start` and `end` of a routine is offered to the page fault handler; if that cannot resolve
-//! it, execution goes on at `fixup`, which returns how many bytes were left.
+//! word never straddles two pages, so the first byte that fails is the first of a page or of the range. Every
+//! instruction that accesses user memory is listed in a table. A data abort of one of them is offered to the page
+//! fault handler; if that cannot resolve it, execution goes on at the end of the routine, which returns how many
+//! bytes are left. An abort of any other instruction, on the kernel's side of the copy too, is the kernel's own.
 
 use core::arch::global_asm;
 
@@ -13,78 +14,101 @@ use crate::contract::{UserFault, UserMem};
 
 global_asm!(
     r#"
+    .section .rodata.user_accesses, "a"
+    .balign 8
+    .global quire_user_accesses
+quire_user_accesses:
+
     .section .text.uaccess, "ax"
+
+// The instruction, and its place in the table with where to go on after a fault.
+    .macro  user_access, fixup, instruction:vararg
+8:  \instruction
+    .pushsection .rodata.user_accesses
+    .quad   8b, \fixup
+    .popsection
+    .endm
 
 // x0 kernel address, x1 user address, x2 bytes. Returns in x0 the bytes that were not copied.
     .macro  user_copy, name, byte, word
     .global \name
 \name:
-    cbz     x2, 9f
+    cbz     x2, \name\()_end
 1:  tst     x1, #7
     b.eq    2f
-    \byte   w3, x0, x1
+    \byte   \name\()_end
     subs    x2, x2, #1
     b.ne    1b
-    b       9f
+    b       \name\()_end
 2:  cmp     x2, #8
     b.lo    3f
-    \word   x3, x0, x1
+    \word   \name\()_end
     sub     x2, x2, #8
     b       2b
-3:  cbz     x2, 9f
-4:  \byte   w3, x0, x1
+3:  cbz     x2, \name\()_end
+4:  \byte   \name\()_end
     subs    x2, x2, #1
     b.ne    4b
-    .global \name\()_end
 \name\()_end:
-9:  mov     x0, x2
+    mov     x0, x2
     ret
     .endm
 
-// Each moves and then counts up, so a fault leaves the three registers as they were before it.
-    .macro  byte_from_user, value, kernel, user
-    ldtrb   \value, [\user]
-    strb    \value, [\kernel], #1
-    add     \user, \user, #1
+    .macro  byte_from_user, fixup
+    user_access \fixup, ldtrb w3, [x1]
+    strb    w3, [x0], #1
+    add     x1, x1, #1
     .endm
-    .macro  word_from_user, value, kernel, user
-    ldtr    \value, [\user]
-    str     \value, [\kernel], #8
-    add     \user, \user, #8
+    .macro  word_from_user, fixup
+    user_access \fixup, ldtr x3, [x1]
+    str     x3, [x0], #8
+    add     x1, x1, #8
     .endm
-    .macro  byte_to_user, value, kernel, user
-    ldrb    \value, [\kernel]
-    sttrb   \value, [\user]
-    add     \kernel, \kernel, #1
-    add     \user, \user, #1
+    .macro  byte_to_user, fixup
+    ldrb    w3, [x0]
+    user_access \fixup, sttrb w3, [x1]
+    add     x0, x0, #1
+    add     x1, x1, #1
     .endm
-    .macro  word_to_user, value, kernel, user
-    ldr     \value, [\kernel]
-    sttr    \value, [\user]
-    add     \kernel, \kernel, #8
-    add     \user, \user, #8
+    .macro  word_to_user, fixup
+    ldr     x3, [x0]
+    user_access \fixup, sttr x3, [x1]
+    add     x0, x0, #8
+    add     x1, x1, #8
     .endm
 
     user_copy quire_copy_from_user, byte_from_user, word_from_user
     user_copy quire_copy_to_user, byte_to_user, word_to_user
+
+    .section .rodata.user_accesses
+    .global quire_user_accesses_end
+quire_user_accesses_end:
 "#
 );
 
+/// An instruction that accesses user memory, and where execution goes on when its fault is not resolved.
+#[repr(C)]
+struct UserAccess {
+    instruction: u64,
+    fixup: u64,
+}
+
+// SAFETY: the assembly above: two routines with these signatures, and the ends of a table of such entries.
 unsafe extern "C" {
     fn quire_copy_from_user(kernel: *mut u8, user: u64, bytes: usize) -> usize;
     fn quire_copy_to_user(kernel: *const u8, user: u64, bytes: usize) -> usize;
-    static quire_copy_from_user_end: u8;
-    static quire_copy_to_user_end: u8;
+    static quire_user_accesses: UserAccess;
+    static quire_user_accesses_end: UserAccess;
 }
 
-/// The address at which execution goes on after an access at `elr` failed for good: `None` where `elr` is in
-/// neither copy routine. The end of each routine returns what is left in x2.
+/// Where execution goes on after the access at `elr` failed for good: `None` where the instruction there does not
+/// access user memory.
 pub(super) fn fixup(elr: u64) -> Option<u64> {
-    let routines = [
-        (quire_copy_from_user as *const () as u64, &raw const quire_copy_from_user_end as u64),
-        (quire_copy_to_user as *const () as u64, &raw const quire_copy_to_user_end as u64),
-    ];
-    routines.into_iter().find(|&(start, end)| (start..end).contains(&elr)).map(|(_, end)| end)
+    let (start, end) = (&raw const quire_user_accesses, &raw const quire_user_accesses_end);
+    let len = (end.addr() - start.addr()) / size_of::<UserAccess>();
+    // SAFETY: the table is read-only data between its two symbols.
+    let table = unsafe { core::slice::from_raw_parts(start, len) };
+    table.iter().find(|access| access.instruction == elr).map(|access| access.fixup)
 }
 
 /// What a copy of `bytes` bytes from user address `user` came to when `left` bytes were not copied.

@@ -105,6 +105,7 @@ impl fmt::Display for Vector {
 
 /// Makes this CPU use the vectors below.
 pub(super) fn install() {
+    // SAFETY: the label below; only its address is taken.
     unsafe extern "C" {
         static quire_vectors: u8;
     }
