@@ -159,6 +159,8 @@ pub fn on_interrupt() {
 fn drain(ring: &mut Ring) {
     let mut console = CONSOLE.lock();
     let Some(Console(uart)) = console.as_mut() else { return };
+    // First, so that a byte which comes while the last one is read raises its interrupt anew.
+    uart.clear_interrupts(RECEIVE);
     while !ring.is_full() {
         match uart.read_word() {
             Ok(Some(byte)) => ring.push(byte),
@@ -167,7 +169,6 @@ fn drain(ring: &mut Ring) {
             Err(_) => {}
         }
     }
-    uart.clear_interrupts(RECEIVE);
     uart.set_interrupt_masks(if ring.is_full() { Interrupts::empty() } else { RECEIVE });
 }
 
