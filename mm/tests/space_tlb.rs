@@ -112,6 +112,31 @@ fn asid_rollover_mixes_nothing() {
     });
 }
 
+/// What a CPU has cached under a number is gone when the number means another space, though that space got it on another
+/// CPU and this one has seen nothing of the rollover.
+#[test]
+fn a_rollover_elsewhere_empties_this_tlb() {
+    Builder::new().machine(|desc| desc.features.asid_bits = 8).boot(|mm, env| {
+        let spaces: Vec<_> = (0..256).map(|_| mm.new_space().unwrap()).collect();
+        let va = VirtAddr::new(BASE);
+        let (first, running, last) = (&spaces[0], &spaces[1], &spaces[255]);
+        for space in [first, running, last] {
+            map_at(mm, space, BASE, PAGE);
+            mm.write_user(space, va, &space.id.to_ne_bytes()).unwrap();
+        }
+        for space in [first, running] {
+            assert_eq!(on_other_cpu(mm, env, space, || user_load(va)), Ok(space.id));
+        }
+        for space in &spaces[2..] {
+            run_as_user(mm, env, space, || ());
+        }
+        assert_eq!(mm.stats.get(Counter::AsidRollover), 1);
+        assert_eq!(last.asid.asid(), first.asid.asid(), "the last space has the first one's number");
+        assert_eq!(on_other_cpu(mm, env, last, || user_load(va)), Ok(last.id));
+        spaces.iter().for_each(|space| mm.destroy_space(space));
+    });
+}
+
 /// A CPU that runs one space all the time, while the other CPU goes through several generations, keeps its own ASID, and
 /// nobody else gets that number.
 #[test]
