@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arch::VirtAddr;
 use arch::model::{user_load, user_store};
 use mm::Mm;
-use mm::config::{HvoStrategy, ThpMode};
+use mm::config::{HvoStrategy, PromotionThreshold, ThpMode};
 use mm::error::OutOfMemory;
 use mm::fault::FaultReason;
 use mm::kalloc::KArc;
@@ -266,13 +266,14 @@ impl Oracle<'_> {
 }
 
 /// Random calls and accesses, under each huge page policy, against the picture: every load sees the word that was stored
-/// last, every refusal is where it should be, and every count is right all the way. The seed comes from `MM_SEED`.
+/// last, every refusal is where it should be, and every count is right all the way. Reservations are promoted soon in the first
+/// part, and live on in the second. The seed comes from `MM_SEED`.
 #[test]
 fn random_calls_match_the_picture() {
     for (n, &mode) in ThpMode::ALL.iter().enumerate() {
         let random = Random::for_test("random_calls_match_the_picture", 100 + n as u64);
         let builder = machine(mode).config(|config| {
-            config.promotion_threshold = mm::config::PromotionThreshold::new(8).unwrap();
+            config.promotion_threshold = PromotionThreshold::new(8).unwrap();
         });
         builder.boot(|mm, env| {
             let before = mm.free_page_count();
@@ -280,6 +281,9 @@ fn random_calls_match_the_picture() {
             run_as_user(mm, env, &space, || {
                 let mut oracle = Oracle { mm, space: &space, pages: BTreeMap::new(), random };
                 for round in 0..500 {
+                    if round == 300 {
+                        mm.thp.set_threshold(500).unwrap();
+                    }
                     oracle.call();
                     if round % 10 == 0 {
                         oracle.check_vmas();
