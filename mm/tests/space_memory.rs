@@ -1,4 +1,5 @@
-//! Running out of memory in the middle of every call, and random calls against a simple picture of what they should do.
+//! Running out of memory in the middle of every call, and random calls against a simple picture of what they
+//! should do.
 
 use std::collections::BTreeMap;
 
@@ -39,8 +40,9 @@ fn written(mm: &Mm) -> KArc<AddressSpace> {
     space
 }
 
-/// Fails every allocation of `call` on a space of [`written`]; after each failure the contents are as they were, every count
-/// is right, and the end of the space gives everything back. Returns how many failures there were.
+/// Fails every allocation of `call` on a space of [`written`]; after each failure the contents are as they
+/// were, every count is right, and the end of the space gives everything back. Returns how many failures
+/// there were.
 fn exhaust(mode: ThpMode, call: impl Fn(&Mm, &KArc<AddressSpace>) -> Result<(), Errno>, kept: u64) -> u64 {
     fail_every_allocation(&machine(mode), written, |mm, space| {
         let result = call(mm, &space);
@@ -265,9 +267,9 @@ impl Oracle<'_> {
     }
 }
 
-/// Random calls and accesses, under each huge page policy, against the picture: every load sees the word that was stored
-/// last, every refusal is where it should be, and every count is right all the way. Reservations are promoted soon in the first
-/// part, and live on in the second. The seed comes from `MM_SEED`.
+/// Random calls and accesses, under each huge page policy, against the picture: every load sees the word that
+/// was stored last, every refusal is where it should be, and every count is right all the way. Reservations
+/// are promoted soon in the first part, and live on in the second. The seed comes from `MM_SEED`.
 #[test]
 fn random_calls_match_the_picture() {
     for (n, &mode) in ThpMode::ALL.iter().enumerate() {
