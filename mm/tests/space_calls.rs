@@ -1,4 +1,5 @@
-//! mmap, munmap, mprotect, madvise, brk: what they do to VMAs, and the error number of every way to get them wrong.
+//! mmap, munmap, mprotect, madvise, brk: what they do to VMAs, and the error number of every way to get them
+//! wrong.
 
 use arch::layout::{USER_END, USER_START};
 use arch::model::{user_execute, user_load, user_store};
@@ -36,7 +37,8 @@ fn vmas(space: &AddressSpace) -> Vec<String> {
     all
 }
 
-/// Every argument that mmap refuses, with the error number of Linux on arm64 for it, in the order of its checks.
+/// Every argument that mmap refuses, with the error number of Linux on arm64 for it, in the order of its
+/// checks.
 #[test]
 fn mmap_errors() {
     with_space(&Builder::new(), |mm, _, space| {
@@ -121,7 +123,8 @@ fn other_errors() {
     });
 }
 
-/// VMAs that are equal and touch become one; a call in the middle cuts out its part, and undoing it merges again.
+/// VMAs that are equal and touch become one; a call in the middle cuts out its part, and undoing it merges
+/// again.
 #[test]
 fn vmas_split_and_merge() {
     with_space(&Builder::new(), |mm, _, space| {
@@ -146,8 +149,8 @@ fn vmas_split_and_merge() {
     });
 }
 
-/// A mapping without a fixed address goes below the last one; one of 2 MiB begins at a multiple of it; a hint is taken
-/// where it is free, and passed over where it is not.
+/// A mapping without a fixed address goes below the last one; one of 2 MiB begins at a multiple of it; a hint
+/// is taken where it is free, and passed over where it is not.
 #[test]
 fn placement() {
     with_space(&Builder::new(), |mm, _, space| {
@@ -209,7 +212,8 @@ fn rights_are_enforced() {
     });
 }
 
-/// The heap grows, keeps what it held when it grows again, is zero where it comes back, and stops at a mapping.
+/// The heap grows, keeps what it held when it grows again, is zero where it comes back, and stops at a
+/// mapping.
 #[test]
 fn brk_moves_the_end_of_the_heap() {
     with_space(&Builder::new(), |mm, _, space| {
@@ -287,8 +291,8 @@ fn huge_page_advice() {
     });
 }
 
-/// hugetlb mappings take their promises from the pool when they are made and give them back, used or not; they are cut
-/// only between their pages.
+/// hugetlb mappings take their promises from the pool when they are made and give them back, used or not;
+/// they are cut only between their pages.
 #[test]
 fn hugetlb_mappings() {
     with_space(&Builder::new().config(|config| config.hvo = HvoStrategy::Off), |mm, _, space| {

@@ -1,15 +1,17 @@
-//! Running out of memory in the middle of every call, and random calls against a simple picture of what they should do.
+//! Running out of memory in the middle of every call, and random calls against a simple picture of what they
+//! should do.
 
 use std::collections::BTreeMap;
 
 use arch::VirtAddr;
 use arch::model::{user_load, user_store};
 use mm::Mm;
-use mm::config::{HvoStrategy, ThpMode};
+use mm::config::{HvoStrategy, PromotionThreshold, ThpMode};
 use mm::error::OutOfMemory;
 use mm::fault::FaultReason;
 use mm::kalloc::KArc;
 use mm::space::{AddressSpace, Advice, Errno, MapFlags, MapProt, MmapError, MmapRequest};
+use mm::stats::Counter;
 use mm::testkit::{Builder, Random, check_spaces, fail_every_allocation, run_as_user};
 use mm::thp::promoter;
 
@@ -38,8 +40,9 @@ fn written(mm: &Mm) -> KArc<AddressSpace> {
     space
 }
 
-/// Fails every allocation of `call` on a space of [`written`]; after each failure the contents are as they were, every count
-/// is right, and the end of the space gives everything back. Returns how many failures there were.
+/// Fails every allocation of `call` on a space of [`written`]; after each failure the contents are as they
+/// were, every count is right, and the end of the space gives everything back. Returns how many failures
+/// there were.
 fn exhaust(mode: ThpMode, call: impl Fn(&Mm, &KArc<AddressSpace>) -> Result<(), Errno>, kept: u64) -> u64 {
     fail_every_allocation(&machine(mode), written, |mm, space| {
         let result = call(mm, &space);
@@ -171,15 +174,18 @@ impl Oracle<'_> {
         VirtAddr::new(BASE + page * PAGE)
     }
 
-    /// First page and number of pages: short, or about as long as a block.
+    /// First page and number of pages: a few anywhere, or whole blocks.
     fn range(&mut self) -> (u64, u64) {
+        if self.random.below(3) == 0 {
+            let first = self.random.below(3);
+            return (512 * first, 512 * (1 + self.random.below(3 - first)));
+        }
         let first = self.random.below(SPAN);
-        let most = [4, 64, 1100][self.random.below(3) as usize];
-        (first, (1 + self.random.below(most)).min(SPAN - first))
+        (first, (1 + self.random.below(48)).min(SPAN - first))
     }
 
     fn prot(&mut self) -> MapProt {
-        let all = [RW, RW, RW, MapProt::READ, MapProt::empty(), MapProt::READ | MapProt::EXEC];
+        let all = [RW, RW, RW, RW, RW, MapProt::READ, MapProt::empty(), MapProt::READ | MapProt::EXEC];
         all[self.random.below(all.len() as u64) as usize]
     }
 
@@ -189,11 +195,14 @@ impl Oracle<'_> {
         let (at, len) = (Self::va(first).raw(), count * PAGE);
         let pages = first..first + count;
         let whole = pages.clone().all(|page| self.pages.contains_key(&page));
-        match self.random.below(10) {
+        match self.random.below(11) {
             0..2 => {
                 let prot = self.prot();
                 let request = MmapRequest::anonymous(len, prot).fixed(at);
                 self.mm.mmap(self.space, &request).unwrap();
+                if self.random.below(2) == 0 {
+                    self.mm.madvise(self.space, at, len, Advice::HugePage).unwrap();
+                }
                 self.pages.extend(pages.map(|page| (page, Page { prot, word: 0 })));
             }
             2 => {
@@ -213,12 +222,16 @@ impl Oracle<'_> {
                 assert_eq!(result.is_ok(), whole, "{result:?}");
                 self.pages.range_mut(pages).for_each(|(_, page)| page.word = 0);
             }
-            6 => {
-                let advice = [Advice::HugePage, Advice::NoHugePage][self.random.below(2) as usize];
+            6..8 => {
+                let advice = if self.random.below(4) == 0 { Advice::NoHugePage } else { Advice::HugePage };
                 assert_eq!(self.mm.madvise(self.space, at, len, advice).is_ok(), whole);
             }
-            7 => _ = promoter::drain(self.mm),
-            _ => (first..first + count).for_each(|page| self.touch(page)),
+            _ => {
+                (first..first + count.min(200)).for_each(|page| self.touch(page));
+                if self.random.below(2) == 0 {
+                    promoter::drain(self.mm);
+                }
+            }
         }
     }
 
@@ -254,21 +267,25 @@ impl Oracle<'_> {
     }
 }
 
-/// Random calls and accesses, under each huge page policy, against the picture: every load sees the word that was stored
-/// last, every refusal is where it should be, and every count is right all the way. The seed comes from `MM_SEED`.
+/// Random calls and accesses, under each huge page policy, against the picture: every load sees the word that
+/// was stored last, every refusal is where it should be, and every count is right all the way. Reservations
+/// are promoted soon in the first part, and live on in the second. The seed comes from `MM_SEED`.
 #[test]
 fn random_calls_match_the_picture() {
     for (n, &mode) in ThpMode::ALL.iter().enumerate() {
         let random = Random::for_test("random_calls_match_the_picture", 100 + n as u64);
         let builder = machine(mode).config(|config| {
-            config.promotion_threshold = mm::config::PromotionThreshold::new(100).unwrap();
+            config.promotion_threshold = PromotionThreshold::new(8).unwrap();
         });
         builder.boot(|mm, env| {
             let before = mm.free_page_count();
             let space = mm.new_space().unwrap();
             run_as_user(mm, env, &space, || {
                 let mut oracle = Oracle { mm, space: &space, pages: BTreeMap::new(), random };
-                for round in 0..300 {
+                for round in 0..500 {
+                    if round == 300 {
+                        mm.thp.set_threshold(500).unwrap();
+                    }
                     oracle.call();
                     if round % 10 == 0 {
                         oracle.check_vmas();
@@ -281,6 +298,16 @@ fn random_calls_match_the_picture() {
             check_spaces(mm, &[&space]);
             mm.destroy_space(&space);
             assert_eq!(mm.free_page_count(), before, "{mode}: pages are missing");
+            let huge = [Counter::ThpFaultAlloc, Counter::ThpResAlloc, Counter::ResPagesCollapsed]
+                .map(|counter| mm.stats.get(counter) != 0);
+            let splits = mm.stats.get(Counter::ThpSplitPmd) != 0;
+            match mode {
+                ThpMode::Never => assert_eq!((huge, splits), ([false; 3], false)),
+                ThpMode::Always | ThpMode::Madvise => {
+                    assert_eq!((huge, splits), ([true, false, false], true))
+                }
+                ThpMode::Reserve => assert_eq!((huge, splits), ([false, true, true], true)),
+            }
         });
     }
 }

@@ -36,8 +36,8 @@ fn fill(va: VirtAddr, pages: u64) {
     (0..pages).for_each(|n| user_store(va.add(n * PAGE), n + 1).unwrap());
 }
 
-/// A read of untouched memory maps the page of zeros, which costs no page and is counted nowhere; a write replaces it by a
-/// page of the space's own, and the neighbours stay.
+/// A read of untouched memory maps the page of zeros, which costs no page and is counted nowhere; a write
+/// replaces it by a page of the space's own, and the neighbours stay.
 #[test]
 fn reads_share_the_page_of_zeros() {
     with_space(&small(), |mm, _, space| {
@@ -146,14 +146,14 @@ fn empty_tables_are_freed() {
     });
 }
 
-/// The time of a call follows what is mapped, not how wide the range is: a few pages in 64 TiB are unmapped with a
-/// handful of stores, and the walk over the rest is short enough for a test.
+/// The time of a call follows what is mapped, not how wide the range is: a few pages in 64 TiB are unmapped
+/// with a handful of stores, and the walk over the rest is short enough for a test.
 #[test]
 fn wide_ranges_are_cheap() {
     with_space(&small(), |mm, _, space| {
         let bytes = 64 << 40;
         let va = mm.mmap(space, &MmapRequest::anonymous(bytes, RW).with(MapFlags::NORESERVE)).unwrap();
-        for at in [0, bytes / 3 & !7, bytes - PAGE] {
+        for at in [0, (bytes / 3) & !7, bytes - PAGE] {
             user_store(va.add(at), 1).unwrap();
         }
         mm.mprotect(space, va.raw(), bytes, MapProt::READ).unwrap();
@@ -163,8 +163,8 @@ fn wide_ranges_are_cheap() {
     });
 }
 
-/// MAP_POPULATE leaves nothing to fault: written pages where the mapping can be written, the page of zeros elsewhere,
-/// nothing where nothing may be accessed.
+/// MAP_POPULATE leaves nothing to fault: written pages where the mapping can be written, the page of zeros
+/// elsewhere, nothing where nothing may be accessed.
 #[test]
 fn populate_faults_everything_in() {
     with_space(&small(), |mm, _, space| {
@@ -187,7 +187,8 @@ fn populate_faults_everything_in() {
     });
 }
 
-/// A mapping that does not fit into RAM is populated as far as memory goes, and the rest can still be refused cleanly.
+/// A mapping that does not fit into RAM is populated as far as memory goes, and the rest can still be refused
+/// cleanly.
 #[test]
 fn populate_stops_when_memory_is_out() {
     with_space(&small().ram_mib(16), |mm, _, space| {
@@ -219,8 +220,8 @@ fn reservations_yield_to_faults() {
     });
 }
 
-/// Walk A, without a kernel: the first write reserves, each fault takes its page, the last one of the threshold
-/// submits, and the promoter makes the block in place.
+/// Walk A, without a kernel: the first write reserves, each fault takes its page, the last one of the
+/// threshold submits, and the promoter makes the block in place.
 #[test]
 fn fault_reservation_promotion() {
     let threshold = |config: &mut mm::config::MmConfig| {
@@ -284,7 +285,8 @@ fn code_is_written_and_then_run() {
     });
 }
 
-/// Reading and writing works on a space that is active nowhere, faults pages in, and stops at what is not mapped.
+/// Reading and writing works on a space that is active nowhere, faults pages in, and stops at what is not
+/// mapped.
 #[test]
 fn access_to_an_inactive_space() {
     with_space(&small(), |mm, _, space| {

@@ -31,8 +31,8 @@ fn on_other_cpu<R>(mm: &Mm, env: &HostEnv, space: &KArc<AddressSpace>, f: impl F
     handle().run_as(CpuId::new(1), || run_as_user(mm, env, space, f))
 }
 
-/// The model's TLBs forget nothing by themselves. What another CPU holds of an address is gone when munmap, mprotect or
-/// MADV_DONTNEED returns; for pages and for blocks.
+/// The model's TLBs forget nothing by themselves. What another CPU holds of an address is gone when munmap,
+/// mprotect or MADV_DONTNEED returns; for pages and for blocks.
 #[test]
 fn no_stale_translation_is_used_after_a_call() {
     for mode in [ThpMode::Never, ThpMode::Always] {
@@ -86,8 +86,8 @@ fn a_switch_flushes_nothing() {
     });
 }
 
-/// 600 spaces on 8-bit ASIDs: each sees its own word at the same address on both CPUs, in whatever order they are run,
-/// through every rollover.
+/// 600 spaces on 8-bit ASIDs: each sees its own word at the same address on both CPUs, in whatever order they
+/// are run, through every rollover.
 #[test]
 fn asid_rollover_mixes_nothing() {
     let mut random = Random::for_test("asid_rollover_mixes_nothing", 7);
@@ -112,8 +112,33 @@ fn asid_rollover_mixes_nothing() {
     });
 }
 
-/// A CPU that runs one space all the time, while the other CPU goes through several generations, keeps its own ASID, and
-/// nobody else gets that number.
+/// What a CPU has cached under a number is gone when the number means another space, though that space got it
+/// on another CPU and this one has seen nothing of the rollover.
+#[test]
+fn a_rollover_elsewhere_empties_this_tlb() {
+    Builder::new().machine(|desc| desc.features.asid_bits = 8).boot(|mm, env| {
+        let spaces: Vec<_> = (0..256).map(|_| mm.new_space().unwrap()).collect();
+        let va = VirtAddr::new(BASE);
+        let (first, running, last) = (&spaces[0], &spaces[1], &spaces[255]);
+        for space in [first, running, last] {
+            map_at(mm, space, BASE, PAGE);
+            mm.write_user(space, va, &space.id.to_ne_bytes()).unwrap();
+        }
+        for space in [first, running] {
+            assert_eq!(on_other_cpu(mm, env, space, || user_load(va)), Ok(space.id));
+        }
+        for space in &spaces[2..] {
+            run_as_user(mm, env, space, || ());
+        }
+        assert_eq!(mm.stats.get(Counter::AsidRollover), 1);
+        assert_eq!(last.asid.asid(), first.asid.asid(), "the last space has the first one's number");
+        assert_eq!(on_other_cpu(mm, env, last, || user_load(va)), Ok(last.id));
+        spaces.iter().for_each(|space| mm.destroy_space(space));
+    });
+}
+
+/// A CPU that runs one space all the time, while the other CPU goes through several generations, keeps its
+/// own ASID, and nobody else gets that number.
 #[test]
 fn a_running_cpu_keeps_its_asid_through_rollovers() {
     Builder::new().machine(|desc| desc.features.asid_bits = 8).boot(|mm, env| {
@@ -155,8 +180,8 @@ fn a_running_cpu_keeps_its_asid_through_rollovers() {
     });
 }
 
-/// Two CPUs touch the same untouched pages at the same time: each page is made once, both see both words, and the loser
-/// gives its page back.
+/// Two CPUs touch the same untouched pages at the same time: each page is made once, both see both words, and
+/// the loser gives its page back.
 #[test]
 fn concurrent_faults_make_one_page() {
     for mode in ThpMode::ALL {
@@ -194,8 +219,8 @@ fn concurrent_faults_make_one_page() {
     }
 }
 
-/// One CPU writes and reads back, while the other takes the pages away: a word is what was written last or zero, never
-/// another's; and nothing is lost.
+/// One CPU writes and reads back, while the other takes the pages away: a word is what was written last or
+/// zero, never another's; and nothing is lost.
 #[test]
 fn faults_against_dontneed() {
     for mode in [ThpMode::Never, ThpMode::Reserve] {

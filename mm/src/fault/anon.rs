@@ -7,8 +7,8 @@
 //! | too few rights | raised to those of the VMA | raised to those of the VMA |
 //! | good | spurious | spurious |
 //!
-//! The page of zeros is replaced by break-before-make, as the output address changes while the new entry grants
-//! write (Arm ARM D8.16, R_WHZWS).
+//! The page of zeros is replaced by break-before-make, as the output address changes while the new entry
+//! grants write (Arm ARM D8.16, R_WHZWS).
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
@@ -121,8 +121,8 @@ impl Site<'_> {
         done
     }
 
-    /// Makes the entry for `page`, unless another thread has made one that is as good. Takes over the reference to the
-    /// page only where the answer is [`FaultDone::Made`].
+    /// Makes the entry for `page`, unless another thread has made one that is as good. Takes over the
+    /// reference to the page only where the answer is [`FaultDone::Made`].
     fn map(&self, page: PageRef) -> Result<FaultDone, FaultReason> {
         let Site { mm, space, vma, va, access } = *self;
         let new = range::leaf_for(mm, page.pfn().phys(), Level::L3, vma.prot);

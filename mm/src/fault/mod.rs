@@ -1,7 +1,7 @@
 //! Room 7: page faults.
 //!
-//! The kernel decodes the exception and hands a [`FaultInfo`] down; the answer is a word, or an error that says in
-//! words, and with the VMA, why the access cannot be made good.
+//! The kernel decodes the exception and hands a [`FaultInfo`] down; the answer is a word, or an error that
+//! says in words, and with the VMA, why the access cannot be made good.
 //!
 //! ```text
 //!   handle_mm_fault --- no VMA, no right ----------------------> FaultError
@@ -10,12 +10,12 @@
 //!        |                           `--> entry already good: spurious
 //!        `-- VmaKind::Hugetlb --> hugetlb::fault
 //! ```
-//! **Protocol of an arm.** Look under the page-table lock, let go, allocate and fill all that is needed, take the lock
-//! again and look whether all is as it was; if not, give everything back. Nothing is allocated or zeroed under the
-//! lock, and a fault that lost a race has left no trace.
+//! **Protocol of an arm.** Look under the page-table lock, let go, allocate and fill all that is needed, take
+//! the lock again and look whether all is as it was; if not, give everything back. Nothing is allocated or
+//! zeroed under the lock, and a fault that lost a race has left no trace.
 //!
-//! **Out of memory.** Unused pages of reservations are the only memory that can be had back; they are, and the fault is
-//! tried once more.
+//! **Out of memory.** Unused pages of reservations are the only memory that can be had back; they are, and
+//! the fault is tried once more.
 #![forbid(unsafe_code)]
 
 pub mod anon;
@@ -61,7 +61,8 @@ impl FaultInfo {
 pub enum FaultDone {
     /// An entry was made or got more rights.
     Made,
-    /// The entry was good already: another thread was faster, or the fault was raised by a translation that is gone.
+    /// The entry was good already: another thread was faster, or the fault was raised by a translation that
+    /// is gone.
     Spurious,
 }
 

@@ -1,7 +1,8 @@
 //! The shared page of zeros: what a read of untouched anonymous memory sees.
 //!
 //! It is mapped read-only any number of times, without references and without being counted as mapped, so it
-//! can neither be freed nor overflow a count (Linux: `empty_zero_page`, a special entry that is not refcounted).
+//! can neither be freed nor overflow a count (Linux: `empty_zero_page`, a special entry that is not
+//! refcounted).
 #![forbid(unsafe_code)]
 
 use arch::{Pfn, PhysAddr};

@@ -47,8 +47,8 @@ pub trait MapcountScheme {
     fn add(&self, head: PageRef, n: u32);
     /// `n` leaf entries that mapped a part of the folio were cleared. Under T. Returns how many are left.
     fn remove(&self, head: PageRef, n: u32) -> u32;
-    /// Single pages from `head` on, each mapped by one entry or by none, are about to become one folio of `order`
-    /// that one entry maps. Their references are frozen. Under T.
+    /// Single pages from `head` on, each mapped by one entry or by none, are about to become one folio of
+    /// `order` that one entry maps. Their references are frozen. Under T.
     fn fold(&self, head: PageRef, order: Order);
     /// Whether any entry maps any part. Exact in every scheme.
     fn is_mapped(&self, head: PageRef) -> bool;

@@ -1,8 +1,8 @@
 //! `rfc-v2`: one counter in the head, plus one for each leaf entry of any size.
 //!
 //! The tails are never written, so the scheme works with read-only tails. What it loses is which page of the
-//! folio is mapped: 512 page entries of one process and one entry of each of 512 processes are the same number
-//! (the second version of the hugetlb high-granularity mapping series, 2023).
+//! folio is mapped: 512 page entries of one process and one entry of each of 512 processes are the same
+//! number (the second version of the hugetlb high-granularity mapping series, 2023).
 #![forbid(unsafe_code)]
 
 use arch::Order;
@@ -45,8 +45,8 @@ impl MapcountScheme for RfcV2 {
         if single || entries == 0 { Answer::Exact(entries) } else { Answer::AtMost(entries) }
     }
 
-    /// Exact for no entry and for one; beyond that unknown, but for a single page: this kernel maps a page once per
-    /// address space, so two entries are two spaces.
+    /// Exact for no entry and for one; beyond that unknown, but for a single page: this kernel maps a page
+    /// once per address space, so two entries are two spaces.
     fn sharing(&self, head: PageRef) -> Answer<Sharing> {
         match head.raw_mapcount() {
             0 | 1 => Answer::Exact(Sharing::Exclusive),

@@ -1,8 +1,8 @@
 //! Reading and writing a space that need not be active on any CPU: for loading programs and their arguments.
 //!
-//! The copy goes through the linear map, under the page-table lock, so that the frame cannot be unmapped meanwhile. What
-//! the user may not do, this may not either: a loader maps writable, fills, and then takes the right away by mprotect, which
-//! also readies frames for execution.
+//! The copy goes through the linear map, under the page-table lock, so that the frame cannot be unmapped
+//! meanwhile. What the user may not do, this may not either: a loader maps writable, fills, and then takes
+//! the right away by mprotect, which also readies frames for execution.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;

@@ -18,8 +18,8 @@
 //! **The fast path** takes no lock: the CPU's slot in `active` still holds an ASID (nobody rolled over since)
 //! and the space's ASID is of this generation. A rollover empties the slot by an atomic swap, so either the
 //! rollover sees what the CPU runs, or the CPU sees that its slot is empty and takes the lock (the scheme of
-//! Linux's arch/arm64/mm/context.c; there the free numbers are a bitmap, here a counter, as none is given back
-//! before the next rollover).
+//! Linux's arch/arm64/mm/context.c; there the free numbers are a bitmap, here a counter, as none is given
+//! back before the next rollover).
 //!
 //! The flush at a rollover is local to each CPU (TLBI VMALLE1; DSB NSH) and pending until it switches, so the
 //! lock is never held across a broadcast. The Arm ARM asks for it before an ASID is used for another address
@@ -48,8 +48,8 @@ pub struct Asids {
     bits: u8,
     /// The present generation, in the bits of an [`AsidCell`]. Written under A.
     generation: AtomicU64,
-    /// What each CPU runs, generation and number; 0: nothing since the last rollover. A CPU writes its own slot
-    /// without the lock while it is not 0; else under A.
+    /// What each CPU runs, generation and number; 0: nothing since the last rollover. A CPU writes its own
+    /// slot without the lock while it is not 0; else under A.
     active: [AtomicU64; MAX_CPUS],
     /// The number of the next address space.
     next_space: AtomicU64,
@@ -93,7 +93,8 @@ impl Asids {
         self.next_space.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// An ASID under which this CPU may run the space from now on. Interrupts are masked until TTBR0 is written.
+    /// An ASID under which this CPU may run the space from now on. Interrupts are masked until TTBR0 is
+    /// written.
     fn acquire(&self, cell: &AsidCell, stats: &Stats) -> Asid {
         let slot = &self.active[Machine::id().index()];
         let mine = cell.raw();
@@ -122,7 +123,8 @@ impl Asids {
         }
         slot.store(cell.raw(), Ordering::SeqCst);
         drop(state);
-        // A flusher that did not see the new number has made its stores visible before the walks under it begin.
+        // A flusher that did not see the new number has made its stores visible before the walks under it
+        // begin.
         Machine::dsb(Dsb::Ish);
         cell.asid()
     }
@@ -145,8 +147,8 @@ impl Asids {
         }
     }
 
-    /// Where a CPU ran the space at the rollover, the space keeps its number in the new generation. Every slot is
-    /// looked at: two CPUs may have run two threads of it.
+    /// Where a CPU ran the space at the rollover, the space keeps its number in the new generation. Every
+    /// slot is looked at: two CPUs may have run two threads of it.
     fn keep_reserved(&self, state: &mut State, old: u64) -> Option<u64> {
         let kept = self.generation.load(Ordering::SeqCst) | number_of(old);
         let slots = state.reserved.iter_mut().filter(|raw| old != 0 && **raw == old);
@@ -161,7 +163,8 @@ impl Asids {
         self.generation.fetch_add(FIRST_GENERATION, Ordering::SeqCst);
         for (slot, reserved) in self.active.iter().zip(&mut state.reserved) {
             let ran = slot.swap(0, Ordering::SeqCst);
-            // A slot that was emptied by the rollover before and not filled since: the CPU still runs what it ran then.
+            // A slot that was emptied by the rollover before and not filled since: the CPU still runs what it
+            // ran then.
             if ran != 0 {
                 *reserved = ran;
             }
@@ -178,7 +181,8 @@ const fn number_of(raw: u64) -> u64 {
 
 impl Mm {
     /// Makes the user half of this CPU that of `space`, or empty. Flushes nothing but at an ASID rollover.
-    /// Called with interrupts masked or by a thread that stays on its CPU; no lock of rank 65 or above is held.
+    /// Called with interrupts masked or by a thread that stays on its CPU; no lock of rank 65 or above is
+    /// held.
     pub fn activate_space(&self, space: Option<&AddressSpace>) {
         let irq = Machine::mask_irqs();
         match space {

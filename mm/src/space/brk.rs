@@ -11,15 +11,16 @@ use super::{AddressSpace, Commit, Growth, HugeAdvice, MmapError, Prot, Vma, VmaK
 use crate::Mm;
 
 impl Mm {
-    /// Where the heap of a new program begins, an address of the user half: set once, after its image is mapped.
+    /// Where the heap of a new program begins, an address of the user half: set once, after its image is
+    /// mapped.
     pub fn set_brk_start(&self, space: &AddressSpace, start: VirtAddr) {
         let _mmap = space.mmap_lock.write(self.env);
         space.brk_start.store(start.raw(), Ordering::Relaxed);
         space.brk_end.store(start.raw(), Ordering::Relaxed);
     }
 
-    /// Moves the end of the heap to `addr`, and returns where it is then: where it was, if that cannot be done (Linux's
-    /// brk has no errors). 0 for a space without a heap. May sleep.
+    /// Moves the end of the heap to `addr`, and returns where it is then: where it was, if that cannot be
+    /// done (Linux's brk has no errors). 0 for a space without a heap. May sleep.
     pub fn brk(&self, space: &AddressSpace, addr: u64) -> VirtAddr {
         let _mmap = space.mmap_lock.write(self.env);
         let (start, end) = (space.brk_start.load(Ordering::Relaxed), space.brk_end.load(Ordering::Relaxed));

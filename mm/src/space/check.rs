@@ -1,7 +1,7 @@
 //! Every count that mappings have, against a full scan of the tables.
 //!
-//! Frames are never shared between spaces yet, nor mapped twice in one, so a frame's truth stands in one place: the
-//! leaf, or the run of 512 leaves, at the address that its struct page names.
+//! Frames are never shared between spaces yet, nor mapped twice in one, so a frame's truth stands in one
+//! place: the leaf, or the run of 512 leaves, at the address that its struct page names.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
@@ -18,8 +18,8 @@ use crate::pgtable::WalkStep;
 use crate::stats::Counter;
 
 impl Mm {
-    /// Checks every leaf of `spaces`, which are all the address spaces that there are, and the counters that add them up.
-    /// Nothing else runs meanwhile.
+    /// Checks every leaf of `spaces`, which are all the address spaces that there are, and the counters that
+    /// add them up. Nothing else runs meanwhile.
     ///
     /// # Errors
     /// The first [`Inconsistency`].

@@ -4,8 +4,8 @@
 //!   USER_START ............................ MMAP_BASE ....... USER_END
 //!                 new mappings grow  <-----  |   stack, 128 MiB  |
 //! ```
-//! First fit from [`MMAP_BASE`] downwards, as Linux lays out a process (mmap_base); what does not fit there may go
-//! above it. A mapping of 2 MiB or more begins at a multiple of 2 MiB, so that blocks fit
+//! First fit from [`MMAP_BASE`] downwards, as Linux lays out a process (mmap_base); what does not fit there
+//! may go above it. A mapping of 2 MiB or more begins at a multiple of 2 MiB, so that blocks fit
 //! (Linux: thp_get_unmapped_area).
 #![forbid(unsafe_code)]
 
@@ -24,8 +24,8 @@ fn alignment(bytes: u64) -> u64 {
     if bytes >= PageSize::Size2M.bytes() { PageSize::Size2M.bytes() } else { PAGE_SIZE }
 }
 
-/// A free address for `bytes` bytes (a multiple of 4 KiB): `hint`, where it is not 0 and free, or else the highest
-/// one that fits.
+/// A free address for `bytes` bytes (a multiple of 4 KiB): `hint`, where it is not 0 and free, or else the
+/// highest one that fits.
 pub(super) fn find(vmas: &VmaSet, hint: u64, bytes: u64, granule: PageSize) -> Option<VirtAddr> {
     at_hint(vmas, hint, bytes, granule)
         .or_else(|| highest(vmas, USER_START, MMAP_BASE, bytes))

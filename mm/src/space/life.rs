@@ -36,9 +36,9 @@ impl Mm {
         KArc::try_new(space).inspect_err(|_| self.free_table(root))
     }
 
-    /// Unmaps everything and frees all tables: the end of the space, called once. No CPU has it active and nobody will
-    /// activate it or map anything into it again; who still holds the [`KArc`] finds no VMAs. Its ASID is not given to
-    /// anybody before a rollover drops all that is tagged with it. May sleep.
+    /// Unmaps everything and frees all tables: the end of the space, called once. No CPU has it active and
+    /// nobody will activate it or map anything into it again; who still holds the [`KArc`] finds no VMAs. Its
+    /// ASID is not given to anybody before a rollover drops all that is tagged with it. May sleep.
     pub fn destroy_space(&self, space: &AddressSpace) {
         debug_assert!(
             Machine::user_root().is_none_or(|(root, _)| root != space.root),

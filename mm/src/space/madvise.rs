@@ -2,7 +2,7 @@
 //!
 //! | advice | anonymous | hugetlb |
 //! |---|---|---|
-//! | MADV_DONTNEED | pages and reservations go; the next access finds zeros | EINVAL, as on Linux before 5.18 |
+//! | MADV_DONTNEED | pages and reservations go; the next access finds zeros | EINVAL, as before Linux 5.18 |
 //! | MADV_HUGEPAGE, MADV_NOHUGEPAGE | noted in the VMA for the huge page policy | noted, means nothing |
 //!
 //! Parts of the range that are not mapped are passed over, and the call then fails with ENOMEM, as on Linux.
@@ -20,12 +20,12 @@ use crate::thp::reservation;
 impl Mm {
     /// Takes advice for `[addr, addr + len)`. May sleep.
     ///
-    /// The mmap lock is taken for writing also for MADV_DONTNEED, where Linux reads: between the split of a block and
-    /// the unmapping of its pieces no promotion may put the block back.
+    /// The mmap lock is taken for writing also for MADV_DONTNEED, where Linux reads: between the split of a
+    /// block and the unmapping of its pieces no promotion may put the block back.
     ///
     /// # Errors
-    /// `Unaligned`, `Length`, `Unadvisable`: EINVAL. `Hole`: a part is not mapped; the rest is done. `Busy`, `OutOfMemory`:
-    /// a VMA or a block cannot be cut; what lies below is done.
+    /// `Unaligned`, `Length`, `Unadvisable`: EINVAL. `Hole`: a part is not mapped; the rest is done. `Busy`,
+    /// `OutOfMemory`: a VMA or a block cannot be cut; what lies below is done.
     pub fn madvise(
         &self,
         space: &AddressSpace,

@@ -122,8 +122,8 @@ fn check_type(flags: MapFlags) -> Result<(), MmapError> {
 }
 
 impl Mm {
-    /// Maps memory into `space` and returns its first address. Nothing is backed yet, but with MAP_POPULATE. May
-    /// sleep.
+    /// Maps memory into `space` and returns its first address. Nothing is backed yet, but with MAP_POPULATE.
+    /// May sleep.
     ///
     /// # Errors
     /// [`MmapError`]; nothing has changed.

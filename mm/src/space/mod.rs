@@ -1,8 +1,8 @@
 //! Room 6: address spaces.
 //!
-//! An [`AddressSpace`] is a set of VMAs, which say what a user address *may* be, and a tree of tables, which says
-//! what it *is*. The calls of this room change the VMAs and take away or tighten what the tables say; only a
-//! page fault (room 7) and the huge page rooms put something in.
+//! An [`AddressSpace`] is a set of VMAs, which say what a user address *may* be, and a tree of tables, which
+//! says what it *is*. The calls of this room change the VMAs and take away or tighten what the tables say;
+//! only a page fault (room 7) and the huge page rooms put something in.
 //!
 //! ```text
 //!   mmap  munmap  mprotect  madvise  brk        page fault      promotion
@@ -11,13 +11,13 @@
 //!            |                                      |               |
 //!        VmaSet: may be                    is:  tables, under the page-table lock
 //! ```
-//! **Guarantee.** A call that fails has changed nothing, but where its documentation says otherwise. All that a call
-//! needs is allocated before its first change. A frame or table that leaves the tree reaches the allocator only
-//! after every TLB has lost it ([`crate::pgtable::Gather`]).
+//! **Guarantee.** A call that fails has changed nothing, but where its documentation says otherwise. All that
+//! a call needs is allocated before its first change. A frame or table that leaves the tree reaches the
+//! allocator only after every TLB has lost it ([`crate::pgtable::Gather`]).
 //!
 //! **Order.** mmap lock (M), VMA set, reservations (R, Q), page-table lock (T). A walk over a range holds the
-//! page-table lock for a bounded number of entries at a time and skips what no table covers, so its time follows
-//! what is mapped, not how wide the range is.
+//! page-table lock for a bounded number of entries at a time and skips what no table covers, so its time
+//! follows what is mapped, not how wide the range is.
 //!
 //! | file | what |
 //! |---|---|

@@ -1,10 +1,11 @@
 //! mprotect.
 //!
-//! A mapping without rights (PROT_NONE) keeps its frames: the leaves stay valid and lose the user bit, so no content
-//! is lost and nothing else in the kernel has to know another kind of entry ([`super::Prot::leaf_flags`]).
+//! A mapping without rights (PROT_NONE) keeps its frames: the leaves stay valid and lose the user bit, so no
+//! content is lost and nothing else in the kernel has to know another kind of entry
+//! ([`super::Prot::leaf_flags`]).
 //!
-//! Where a part of the range is not mapped, Linux changes what lies before the hole and then fails; here the whole range
-//! is checked first, and nothing changes.
+//! Where a part of the range is not mapped, Linux changes what lies before the hole and then fails; here the
+//! whole range is checked first, and nothing changes.
 #![forbid(unsafe_code)]
 
 use arch::VirtAddr;
@@ -19,7 +20,8 @@ impl Mm {
     /// Changes the rights of `[addr, addr + len)`. May sleep.
     ///
     /// # Errors
-    /// `Unaligned`, `ProtBits`, `NoStack`, `InsideHugePage`: EINVAL. `WriteAndExecute`. `Hole`: a part is not mapped.
+    /// `Unaligned`, `ProtBits`, `NoStack`, `InsideHugePage`: EINVAL. `WriteAndExecute`. `Hole`: a part is not
+    /// mapped.
     /// `Overcommit`, `TooManyVmas`, `OutOfMemory`. Nothing has changed.
     pub fn mprotect(
         &self,

@@ -35,7 +35,8 @@ impl Mm {
     /// blocks that reach beyond are split. May sleep.
     ///
     /// # Errors
-    /// `Unaligned`, `OutOfRange`, `Length`: the range. `InsideHugePage`: it cuts a hugetlb page. `TooManyVmas`,
+    /// `Unaligned`, `OutOfRange`, `Length`: the range. `InsideHugePage`: it cuts a hugetlb page.
+    /// `TooManyVmas`,
     /// `OutOfMemory`: a VMA or block that must be cut cannot be. Nothing has changed.
     pub fn munmap(&self, space: &AddressSpace, addr: u64, len: u64) -> Result<(), MmapError> {
         let (start, end) = user_range(addr, len)?;
@@ -45,8 +46,8 @@ impl Mm {
         Ok(())
     }
 
-    /// All of a change of `[start, end)` that can fail: room for the VMAs that its ends cut and for `more`, and no block
-    /// across an end. M is held for writing.
+    /// All of a change of `[start, end)` that can fail: room for the VMAs that its ends cut and for `more`,
+    /// and no block across an end. M is held for writing.
     ///
     /// # Errors
     /// `InsideHugePage`, `TooManyVmas`, `OutOfMemory`; nothing has changed that anybody can see.

@@ -1,8 +1,9 @@
 //! Walks over a range of a live tree: what a call on a range does to what is mapped there.
 //!
-//! [`scan`] visits every descriptor that the range has, from the lowest address up: a leaf, or the invalid one at
-//! which the walk ends. One step over an invalid level-1 descriptor passes 1 GiB, so an empty terabyte costs a
-//! thousand steps. The page-table lock is let go after each [`BATCH`] of steps; M keeps the caller's range as it is.
+//! `scan` visits every descriptor that the range has, from the lowest address up: a leaf, or the invalid
+//! one at which the walk ends. One step over an invalid level-1 descriptor passes 1 GiB, so an empty terabyte
+//! costs a thousand steps. The page-table lock is let go after each `BATCH` of steps; M keeps the caller's
+//! range as it is.
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
@@ -21,7 +22,7 @@ use crate::stats::Counter;
 /// Descriptors looked at while the page-table lock is held once.
 const BATCH: usize = 512;
 
-/// One step of a [`scan`].
+/// One step of a `scan`.
 pub(super) struct Visit<'l> {
     /// The tree, under its lock.
     pub(super) tree: &'l mut PtRoot,
@@ -65,8 +66,8 @@ pub(super) fn scan(space: &AddressSpace, start: VirtAddr, end: VirtAddr, mut vis
     }
 }
 
-/// Splits the blocks that an end of `[start, end)` cuts, so that each leaf is wholly in the range or out of it.
-/// M is held for writing.
+/// Splits the blocks that an end of `[start, end)` cuts, so that each leaf is wholly in the range or out of
+/// it. M is held for writing.
 ///
 /// # Errors
 /// [`OutOfMemory`]: no table for the pieces. What was split stays split, which nobody can see.
@@ -93,8 +94,8 @@ pub(super) fn release_cut_reservations(mm: &Mm, space: &AddressSpace, start: Vir
     }
 }
 
-/// Unmaps every leaf of `[start, end)` and frees the tables that become empty. M is held for writing, no block is
-/// cut by the range, and its reservations are released. Everything goes through one gather.
+/// Unmaps every leaf of `[start, end)` and frees the tables that become empty. M is held for writing, no
+/// block is cut by the range, and its reservations are released. Everything goes through one gather.
 pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
     let mut gather = Gather::new(mm, space.tag());
     scan(space, start, end, |visit| {
@@ -146,7 +147,8 @@ fn is_empty(table: PhysAddr) -> bool {
     (0..ENTRIES_PER_TABLE as u64).all(|n| !Machine::read_desc(table.add(8 * n)).is_valid())
 }
 
-/// Gives every leaf of `[start, end)` the rights of `prot`. M is held for writing, and no block is cut by the range.
+/// Gives every leaf of `[start, end)` the rights of `prot`. M is held for writing, and no block is cut by the
+/// range.
 ///
 /// One flush at the end covers leaves that got more and leaves that got fewer rights: a TLB may hold the old
 /// permission of either kind, and one that grants too little would fault for ever.
@@ -164,8 +166,8 @@ pub(super) fn protect(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtA
     gather.finish();
 }
 
-/// The leaf of `level` for a frame in a VMA with these rights. The page of zeros is never writable. A frame that
-/// may be executed is made ready for that: some CPU's instruction cache may hold what it held before.
+/// The leaf of `level` for a frame in a VMA with these rights. The page of zeros is never writable. A frame
+/// that may be executed is made ready for that: some CPU's instruction cache may hold what it held before.
 pub(crate) fn leaf_for(mm: &Mm, frame: PhysAddr, level: Level, prot: Prot) -> Desc {
     let mut flags = prot.leaf_flags();
     if mm.zero_page.is_at(frame) {

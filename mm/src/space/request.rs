@@ -1,5 +1,5 @@
-//! The numbers of Linux's memory calls on arm64, as types. Unknown bits are kept: which of them are an error is
-//! decided by each call as Linux decides it.
+//! The numbers of Linux's memory calls on arm64, as types. Unknown bits are kept: which of them are an error
+//! is decided by each call as Linux decides it.
 #![forbid(unsafe_code)]
 
 use bitflags::bitflags;
@@ -31,8 +31,8 @@ impl MapProt {
     /// The rights of a VMA.
     ///
     /// # Errors
-    /// [`MmapError::WriteAndExecute`]: memory here is never both, as where SELinux denies `execmem`. A program that
-    /// makes code writes it first and then asks for PROT_EXEC by mprotect.
+    /// [`MmapError::WriteAndExecute`]: memory here is never both, as where SELinux denies `execmem`. A
+    /// program that makes code writes it first and then asks for PROT_EXEC by mprotect.
     pub fn rights(self) -> Result<Prot, MmapError> {
         if self.contains(MapProt::WRITE | MapProt::EXEC) {
             return Err(MmapError::WriteAndExecute);

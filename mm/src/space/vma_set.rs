@@ -112,8 +112,8 @@ impl VmaSet {
         self.vmas.drain(from..to);
     }
 
-    /// Changes every VMA of `[start, end)`, cutting those that reach beyond, and merges what became equal. Room
-    /// for two more has been made.
+    /// Changes every VMA of `[start, end)`, cutting those that reach beyond, and merges what became equal.
+    /// Room for two more has been made.
     pub fn change(&mut self, start: VirtAddr, end: VirtAddr, change: impl Fn(&mut Vma)) {
         self.split_at(start);
         self.split_at(end);
