@@ -8,7 +8,7 @@ use mm::hvo::{BatchOutcome, Switch};
 use mm::stats::Counter;
 
 use super::commands::{Complaint, none};
-use crate::files::{self, Written};
+use crate::files::{self, FileError, Written};
 use crate::println;
 
 const NR_HUGEPAGES: &str = "/proc/sys/vm/nr_hugepages";
@@ -35,10 +35,18 @@ pub(super) fn vmstat(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     show(mm, "/proc/vmstat")
 }
 
-/// `ls`
+/// `ls [path]`
 pub(super) fn ls(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
-    none(args)?;
-    files::all().for_each(|file| println!("{}\n    {}", file.path, file.what));
+    let prefix = match *args {
+        [] => "",
+        [prefix] => prefix,
+        _ => return Err(Complaint::Usage),
+    };
+    let mut files = files::all().filter(|file| file.path.starts_with(prefix)).peekable();
+    if files.peek().is_none() {
+        return Err(Complaint::new(format_args!("{prefix}: {}", FileError::NotFound)));
+    }
+    files.for_each(|file| println!("{}\n    {}", file.path, file.what));
     Ok(())
 }
 
