@@ -10,6 +10,7 @@ use qemu::session::{Sink, tail};
 use qemu::{Boot, Options, Outcome, Session, Status};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -95,6 +96,9 @@ impl Berth {
     }
 }
 
+/// How long a machine may write nothing before it is typed to nevertheless.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// Boots a machine, types `poweroff` and waits for its end.
 ///
 /// # Errors
@@ -114,6 +118,8 @@ pub fn type_lines(
     sink: Sink,
 ) -> Result<Outcome, qemu::Error> {
     let mut session = Session::start(options, boot, qemu::command::Console::Pipes, sink)?;
+    // Before its first line the kernel has not set its UART up, which would lose what is typed.
+    let _ = session.wait_for("\n", SILENCE);
     for line in lines {
         // A machine that has ended already takes no more input; its outcome tells.
         let _ = session.send_line(line);
