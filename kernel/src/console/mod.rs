@@ -13,6 +13,8 @@
 //! | `memory` | `hugetlb`, `hvo`, `cat`, `echo`, `ls` and the files with commands of their own |
 //! | `machine` | `ps`, `run`, `uptime`, `features`, `config`, `poweroff` |
 #![forbid(unsafe_code)]
+// A complaint is kept by value: there may be no memory.
+#![allow(clippy::result_large_err, clippy::large_enum_variant)]
 
 mod commands;
 mod inspect;

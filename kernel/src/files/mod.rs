@@ -19,6 +19,9 @@ use core::fmt;
 use mm::Mm;
 use mm::hvo::HvoError;
 
+/// Takes a value, or refuses it and changes nothing.
+type Write = fn(&Mm, &str) -> Result<Written, Refused>;
+
 /// One file.
 pub struct File {
     /// Its path.
@@ -26,7 +29,7 @@ pub struct File {
     /// What it says, in a few words.
     pub what: &'static str,
     read: fn(&Mm),
-    write: Option<fn(&Mm, &str) -> Result<Written, Refused>>,
+    write: Option<Write>,
 }
 
 /// A value was taken.

@@ -12,12 +12,14 @@
 //! | file | what |
 //! |---|---|
 //! | `elf` | what a program file asks for |
+//! | `end` | exit, and who waits for it |
 //! | `load` | an address space with a program in it |
 //! | `stack` | arguments and auxiliary vector, as Linux lays them out |
 //! | `trap` | what an exception of a process leads to |
 #![forbid(unsafe_code)]
 
 mod elf;
+mod end;
 mod load;
 mod stack;
 mod status;
@@ -25,14 +27,14 @@ pub mod trap;
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use arch::VirtAddr;
 use arch::aarch64::context;
 use arch::aarch64::vectors::TrapFrame;
-use arch::contract::Cpu;
-use arch::{Machine, VirtAddr};
 use arrayvec::ArrayString;
 use mm::kalloc::KArc;
 use mm::space::AddressSpace;
 
+pub use end::leave;
 pub use load::RunError;
 pub use status::{ExitStatus, Signal};
 
@@ -119,24 +121,6 @@ impl Process {
     pub fn syscalls(&self) -> u64 {
         self.syscalls.load(Ordering::Relaxed)
     }
-    /// How it ended, if it has.
-    pub fn status(&self) -> Option<ExitStatus> {
-        match self.state.load(Ordering::Acquire) {
-            LIVES | ENDS => None,
-            code => Some(ExitStatus::decode(code)),
-        }
-    }
-
-    /// Waits for its end.
-    pub fn wait(&self) -> ExitStatus {
-        loop {
-            if let Some(status) = self.status() {
-                return status;
-            }
-            sched::park(self.key(), &|| self.status().is_none());
-        }
-    }
-
     /// What it writes goes to the console; its observer is told first, where it has one and the line is for it.
     pub(crate) fn output(&self, bytes: &[u8]) {
         let line = core::str::from_utf8(bytes).ok().and_then(|line| line.strip_prefix("@stop "));
@@ -149,20 +133,5 @@ impl Process {
                 }
             }),
         }
-    }
-
-    /// Takes the address space apart and says how the process ended. Called on its own thread, which must end next.
-    fn take_apart(&self, status: ExitStatus) {
-        self.state.store(ENDS, Ordering::Release);
-        let irq = Machine::mask_irqs();
-        the_mm().activate_space(None);
-        Machine::restore_irqs(irq);
-        the_mm().destroy_space(&self.space);
-        self.state.store(status.encode(), Ordering::Release);
-        sched::unpark_all(self.key());
-    }
-
-    fn key(&self) -> usize {
-        core::ptr::from_ref(self).addr()
     }
 }

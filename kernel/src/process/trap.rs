@@ -10,6 +10,7 @@ use arch::contract::Privilege;
 use mm::fault::{self, FaultInfo};
 use mm::kalloc::KArc;
 
+use super::end::leave;
 use super::{ExitStatus, Process, Signal};
 use crate::syscall::{self, Call};
 use crate::{println, sched, the_mm};
@@ -65,12 +66,4 @@ fn kill(process: KArc<Process>, signal: Signal, frame: &TrapFrame, why: &dyn fmt
     let (pid, name) = (process.pid, process.name);
     println!("process {pid} ({name}): {signal} at pc {:#x}: {why}", frame.elr);
     leave(process, ExitStatus::Killed(signal))
-}
-
-/// Ends the process that `process` is the thread of. The reference that the caller held is dropped first: the thread
-/// does not come back to drop it.
-pub fn leave(process: KArc<Process>, status: ExitStatus) -> ! {
-    process.take_apart(status);
-    drop(process);
-    sched::exit()
 }

@@ -24,8 +24,7 @@ pub use errno::Errno;
 
 use mm::kalloc::KArc;
 
-use crate::process::trap::leave;
-use crate::process::{ExitStatus, Process};
+use crate::process::{ExitStatus, Process, leave};
 use crate::sched;
 
 /// Number and arguments of one call.
