@@ -26,8 +26,11 @@ pub struct File {
     /// What it says, in a few words.
     pub what: &'static str,
     read: fn(&Mm),
-    write: Option<fn(&Mm, &str) -> Result<Written, Refused>>,
+    write: Option<Write>,
 }
+
+/// Takes a value for a file.
+type Write = fn(&Mm, &str) -> Result<Written, Refused>;
 
 /// A value was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -23,10 +23,10 @@ pub fn park(key: usize, still_wait: &dyn Fn() -> bool) {
     // Pairs with the fence of `unpark_all`: either it sees the count, or `still_wait` sees its change.
     fence(Ordering::SeqCst);
     reschedule(|table| {
-        if still_wait() {
-            if let Some(thread) = table.running_thread() {
-                thread.state = State::Parked(key);
-            }
+        if still_wait()
+            && let Some(thread) = table.running_thread()
+        {
+            thread.state = State::Parked(key);
         }
     });
     bucket(key).fetch_sub(1, Ordering::SeqCst);
