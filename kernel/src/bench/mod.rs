@@ -76,7 +76,7 @@ fn round_trip(mm: &Mm, head: PageRef, there: &mut u64, back: &mut u64) -> bool {
 /// Runs a program once and prints how long that took and how many faults.
 fn measure_program(mm: &Mm, what: &str, args: &[&str]) {
     let (began, faults) = (time::now_ns(), mm.stats.get(Counter::PgFault));
-    let Ok(process) = process::run(args[0], args, None) else { return };
+    let Ok(process) = process::run(args[0], args, Some(|_, _| ())) else { return };
     let status = process.wait();
     let (took, faults) = (time::now_ns() - began, mm.stats.get(Counter::PgFault) - faults);
     println!("    {what:<36} {took:>10}            {faults} faults, {status}");

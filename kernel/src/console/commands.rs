@@ -1,9 +1,8 @@
 //! The table of commands.
 #![forbid(unsafe_code)]
 
-use core::fmt::{self, Write};
+use core::fmt;
 
-use arrayvec::ArrayString;
 use mm::Mm;
 
 use super::words::Words;
@@ -22,30 +21,19 @@ struct Command {
     run: Run,
 }
 
-/// Why a command could not do what was asked.
+/// A command could not do what was asked.
 pub(super) enum Complaint {
     /// The arguments are not those of the command.
     Usage,
-    /// This sentence.
-    Sentence(ArrayString<200>),
+    /// The sentence that says why is printed.
+    Said,
 }
 
 impl Complaint {
-    /// A sentence; what does not fit is cut.
+    /// Prints why.
     pub(super) fn new(sentence: impl fmt::Display) -> Self {
-        let mut text = ArrayString::new();
-        // Only a sentence that is too long is an error here, and its beginning is kept.
-        let _cut = write!(Cut(&mut text), "{sentence}");
-        Complaint::Sentence(text)
-    }
-}
-
-/// Writes what fits.
-struct Cut<'a>(&'a mut ArrayString<200>);
-
-impl Write for Cut<'_> {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        s.chars().try_for_each(|c| self.0.try_push(c)).map_err(|_| fmt::Error)
+        println!("error: {sentence}");
+        Complaint::Said
     }
 }
 
@@ -96,9 +84,8 @@ pub(super) fn dispatch(mm: &'static Mm, words: &Words<'_>) {
         _ => (command.run)(mm, words.args()),
     };
     match result {
-        Ok(()) => {}
+        Ok(()) | Err(Complaint::Said) => {}
         Err(Complaint::Usage) => println!("usage: {} {}", command.name, command.usage),
-        Err(Complaint::Sentence(sentence)) => println!("error: {sentence}"),
     }
 }
 

@@ -8,7 +8,7 @@
 //! KTAP version 1
 //! 1..3
 //! ok 1 buddy::split_page_frees_singly
-//! # hvo::restore: kernel/src/selftest/hvo.rs:40: free pages: 120311, expected 120318
+//! # kernel/src/selftest/ktap.rs:99: 120318 pages were free before the test, 120311 after it
 //! not ok 2 hvo::restore
 //! ok 3 stop::holds_the_others # SKIP needs two CPUs
 //! ```

@@ -1,10 +1,11 @@
 //! What a self-test is, how it is registered, and how it says what did not hold.
 
-use core::fmt::{self, Write};
+use core::fmt;
 
-use arrayvec::ArrayString;
 use linkme::distributed_slice;
 use mm::Mm;
+
+use crate::println;
 
 /// All self-tests of the kernel, gathered by the linker; in no particular order.
 #[distributed_slice]
@@ -22,6 +23,7 @@ pub struct SelfTest {
 pub type Verdict = Result<(), NotPassed>;
 
 /// Why a self-test did not pass.
+#[derive(Debug)]
 pub enum NotPassed {
     /// Something did not hold.
     Failed(Failure),
@@ -35,35 +37,15 @@ impl From<Failure> for NotPassed {
     }
 }
 
-/// What did not hold, and where.
-pub struct Failure {
-    file: &'static str,
-    line: u32,
-    what: ArrayString<160>,
-}
+/// Something did not hold. What, and where, was printed when this was made.
+#[derive(Debug)]
+pub struct Failure(());
 
 impl Failure {
-    /// A failure in these words; what does not fit is cut.
+    /// Prints what did not hold, as a line of the report. Any lock below the console's may be held.
     pub fn new(file: &'static str, line: u32, words: fmt::Arguments<'_>) -> Self {
-        let mut failure = Failure { file, line, what: ArrayString::new() };
-        // A sentence that is cut is still a sentence about the failure.
-        let _cut = write!(Cut(&mut failure.what), "{words}");
-        failure
-    }
-}
-
-/// Writes what fits.
-struct Cut<'a>(&'a mut ArrayString<160>);
-
-impl Write for Cut<'_> {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        s.chars().try_for_each(|c| self.0.try_push(c)).map_err(|_| fmt::Error)
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.what)
+        println!("# {file}:{line}: {words}");
+        Failure(())
     }
 }
 
