@@ -65,6 +65,7 @@ pub fn run(mm: &'static Mm, filter: &str) -> Summary {
     if count == 0 {
         return summary;
     }
+    let free = crate::settle::free_pages(mm);
     println!("KTAP version 1");
     println!("1..{count}");
     for (index, test) in chosen(filter).enumerate() {
@@ -85,6 +86,7 @@ pub fn run(mm: &'static Mm, filter: &str) -> Summary {
         }
     }
     let Summary { passed, failed, skipped } = summary;
+    println!("# free pages: {free} before the tests, {} after them", crate::settle::free_pages(mm));
     println!("# selftest: {passed} passed, {failed} failed, {skipped} skipped");
     summary
 }
