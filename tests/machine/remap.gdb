@@ -9,7 +9,7 @@ while seen != "restore_end":
     seen = frame.name.split("::")[-1] if frame else ""
     if seen in ("hvo_begin", "hvo_end", "restore_end"):
         step = gdb.parse_and_eval("$x0")
-        address = int.from_bytes(gdb.selected_inferior().read_memory(int(step) + 8, 8).tobytes(), "little")
+        address = int.from_bytes(gdb.selected_inferior().read_memory((int(step) & (1 << 64) - 1) + 8, 8).tobytes(), "little")
         print(f"walk at {seen}")
         gdb.execute(f"pt {address:#x}")
 end

@@ -1,7 +1,8 @@
 //! The sixteen vectors and the frame that each of them makes.
 //!
 //! Before a vector stores anything it looks at the one bit of SP that tells an overflow
-//! ([`super::percpu`]); a stack that has run over is left alone, and the frame is made on this CPU's emergency stack.
+//! ([`super::percpu`]), as SP will be with a frame and a handler's needs on the stack; a stack that has run over is left
+//! alone, and the frame is made on this CPU's emergency stack.
 //!
 //! The frame ends in a frame record (x29, interrupted address), and x29 points to it: a backtrace by frame
 //! pointers walks through an exception as through a call.
@@ -36,6 +37,9 @@ pub struct TrapFrame {
 }
 
 const FRAME_BYTES: usize = size_of::<TrapFrame>();
+/// What a handler may need below the frame. A stack with less left counts as run over: the store that reaches the
+/// guard first may be one of the handler's own, or one that faults before it has moved the stack pointer.
+const HANDLER_BYTES: usize = 3072;
 const _: () = assert!(FRAME_BYTES == 304);
 
 impl TrapFrame {
@@ -186,12 +190,13 @@ global_asm!(
 // memory to spare: sp = sp + x0, x0 = sp - x0 (the stack pointer), and back.
     .macro  kernel_vector, index
     .balign 0x80
-    sub     sp, sp, #{frame}
+    sub     sp, sp, #{reach}
     add     sp, sp, x0
     sub     x0, sp, x0
     tbnz    x0, #{stack_shift}, 1f
     sub     x0, sp, x0
     sub     sp, sp, x0
+    add     sp, sp, #{reach} - {frame}
     save_registers
     mov     x1, #\index
     b       from_kernel
@@ -255,12 +260,13 @@ stack_ran_over:
     mrs     x0, tpidrro_el0
     save_registers
     mrs     x21, tpidr_el0
-    add     x21, x21, #{frame}
+    add     x21, x21, #{reach}
     mrs     x22, elr_el1
     save_state x29, x22
     b       {overflow}
 "#,
     frame = const FRAME_BYTES,
+    reach = const FRAME_BYTES + HANDLER_BYTES,
     stack_shift = const STACK_SHIFT,
     emergency_top = const EMERGENCY_TOP,
     enter = sym enter,

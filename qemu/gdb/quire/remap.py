@@ -49,7 +49,7 @@ class StepBreakpoint(gdb.Breakpoint):
     """Stops at the first instruction of a step's function, where x0 points to the step."""
 
     def __init__(self, name, on_step):
-        lines = gdb.decode_line(f"-function mm::steps::{name}")[1]
+        lines = gdb.decode_line(f"mm::steps::{name}")[1]
         if not lines:
             raise gdb.GdbError(f"the kernel has no function mm::steps::{name}")
         entry = gdb.block_for_pc(lines[0].pc).function.value().address
