@@ -113,6 +113,11 @@ pub(super) fn install() {
     Machine::isb();
 }
 
+/// Bytes that must be left of a stack below the frame: what handling the exception takes, a panic included. With
+/// less, the stack counts as run over, or the handler would run over it and could report nothing. A page, which fits
+/// an immediate of ADD.
+const MARGIN_BYTES: u64 = 4096;
+
 extern "C" fn enter(frame: &mut TrapFrame, vector: u64) {
     trap::dispatch(frame, Vector(vector));
 }
@@ -187,11 +192,13 @@ global_asm!(
     .macro  kernel_vector, index
     .balign 0x80
     sub     sp, sp, #{frame}
+    sub     sp, sp, #{margin}
     add     sp, sp, x0
     sub     x0, sp, x0
     tbnz    x0, #{stack_shift}, 1f
     sub     x0, sp, x0
     sub     sp, sp, x0
+    add     sp, sp, #{margin}
     save_registers
     mov     x1, #\index
     b       from_kernel
@@ -256,11 +263,13 @@ stack_ran_over:
     save_registers
     mrs     x21, tpidr_el0
     add     x21, x21, #{frame}
+    add     x21, x21, #{margin}
     mrs     x22, elr_el1
     save_state x29, x22
     b       {overflow}
 "#,
     frame = const FRAME_BYTES,
+    margin = const MARGIN_BYTES,
     stack_shift = const STACK_SHIFT,
     emergency_top = const EMERGENCY_TOP,
     enter = sym enter,
