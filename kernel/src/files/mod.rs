@@ -29,9 +29,6 @@ pub struct File {
     write: Option<Write>,
 }
 
-/// Takes a value for a file.
-type Write = fn(&Mm, &str) -> Result<Written, Refused>;
-
 /// A value was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Written {

@@ -279,6 +279,8 @@ fn reached(mm: &Mm, process: &Process, va: VirtAddr) {
         (head.refcount(), head.raw_mapcount()) == (1, 1),
         format_args!("one reference of one entry was expected"),
     );
+    let flushes = counters.moved(mm, Counter::TlbiVa) + counters.moved(mm, Counter::TlbiAsid);
+    stop.check(flushes > 0, format_args!("nothing was flushed"));
     stop.check(counters.moved(mm, Counter::NrPageTable) == -1, format_args!("the old table is still in use"));
     drop(stop);
     KEPT.lock().counters = Counters::now(mm);

@@ -170,6 +170,7 @@ fn optimise(mm: &'static Mm, head: PageRef, before: &[VmemmapEntry; PAGES]) {
             Counter::DsbIsh,
         ],
     );
+    stop.check(counters.moved(mm, Counter::TlbiVa) > 0, format_args!("nothing was flushed"));
     let layout = Layout::of(Order::PMD).map(Layout::bytes_freed);
     stop.check(layout == Ok(bytes), format_args!("{layout:?} bytes were expected"));
     stop.check(
