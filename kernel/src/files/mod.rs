@@ -19,6 +19,9 @@ use core::fmt;
 use mm::Mm;
 use mm::hvo::HvoError;
 
+/// Takes a value, or refuses it and changes nothing.
+type Write = fn(&Mm, &str) -> Result<Written, Refused>;
+
 /// One file.
 pub struct File {
     /// Its path.
