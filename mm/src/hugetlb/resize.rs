@@ -56,13 +56,13 @@ impl Hugetlb {
         Resized { nr: self.counts().nr, unoptimized, unrestored }
     }
 
-    /// Optimises the free folios of the pool that are not; those that are promised stay as they are. May
-    /// sleep; no spinlock is held.
+    /// Optimises the free folios of the pool that are not, as many at a time as are not promised. May sleep; no
+    /// spinlock is held.
     pub fn optimize_free(&self, mm: &Mm) -> BatchOutcome {
         self.treat_free(mm, |head| !is_optimized(head), hvo::optimize_folios)
     }
 
-    /// Restores the free folios of the pool that are optimised; those that are promised stay as they are. May
+    /// Restores the free folios of the pool that are optimised, as many at a time as are not promised. May
     /// sleep; no spinlock is held.
     pub fn restore_free(&self, mm: &Mm) -> BatchOutcome {
         self.treat_free(mm, is_optimized, hvo::restore_folios)

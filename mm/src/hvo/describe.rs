@@ -53,7 +53,8 @@ impl fmt::Display for VmemmapEntry {
     }
 }
 
-/// The entries for the struct pages of the 2 MiB range that `pfn` lies in, read from the live tables.
+/// The entries for the struct pages of the 2 MiB range that `pfn` lies in, read from the live tables. Takes
+/// lock V: not for [`crate::env::KernelEnv::trace`], which is called under it.
 #[must_use]
 pub fn describe(mm: &Mm, pfn: Pfn) -> [VmemmapEntry; PAGES] {
     let base = layout::vmemmap(pfn.align_down(Order::PMD));

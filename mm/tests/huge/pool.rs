@@ -111,6 +111,29 @@ fn a_pool_may_be_mixed() {
     });
 }
 
+/// What is free in the pool can be restored and optimised where it is, but for what is promised; the numbers
+/// stay.
+#[test]
+fn free_folios_are_treated_in_place() {
+    Builder::new().boot(|mm, _| {
+        assert_eq!(set_nr(mm, 20), 20);
+        assert_eq!(reserve(mm, 2), Ok(()));
+        let restored = mm.hugetlb.restore_free(mm);
+        assert_eq!((restored.done, restored.first_error), (20, None));
+        assert_eq!(mm.stats.get(Counter::NrHvoOptimized), 0);
+        assert_eq!(mm.hugetlb.counts(), counts(20, 20, 2));
+        mm.check_all().unwrap();
+        assert_eq!(reserve(mm, 18), Ok(()));
+        assert_eq!(mm.hugetlb.optimize_free(mm).done, 0);
+        unreserve(mm, 18);
+        let optimized = mm.hugetlb.optimize_free(mm);
+        assert_eq!((optimized.done, optimized.first_error), (20, None));
+        assert_eq!(mm.hugetlb.counts(), counts(20, 20, 2));
+        unreserve(mm, 2);
+        assert_eq!(set_nr(mm, 0), 0);
+    });
+}
+
 /// Promises are made of what is free and not promised, all or none; what is promised is not given back.
 #[test]
 fn promises_are_kept() {
