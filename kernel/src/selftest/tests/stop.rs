@@ -11,6 +11,7 @@ use crate::selftest::{Verdict, check, check_eq, require, selftest};
 use crate::time;
 
 selftest!("stop::the_others_are_held", the_others_are_held);
+selftest!("stop::masked_interrupts_are_waited_for", masked_interrupts_are_waited_for);
 selftest!("stop::each_cpu_runs_the_function_once", each_cpu_runs_the_function_once);
 selftest!("stop::requests_from_many_threads", requests_from_many_threads);
 
@@ -27,8 +28,29 @@ fn total() -> u64 {
     COUNTERS.iter().map(|counter| counter.load(Ordering::SeqCst)).sum()
 }
 
+/// Counts as one does who holds a spinlock: interrupts are masked for a while.
+fn count_masked(_: &'static Mm) {
+    while !STOP.load(Ordering::Relaxed) {
+        let irq = Machine::mask_irqs();
+        let until = time::now_ns() + 500_000;
+        while time::now_ns() < until {
+            COUNTERS[Machine::id().index()].fetch_add(1, Ordering::Relaxed);
+        }
+        Machine::restore_irqs(irq);
+    }
+}
+
 /// While one CPU has the machine stopped no other one counts; before and after they do.
 fn the_others_are_held(mm: &'static Mm) -> Verdict {
+    held_while(mm, count)
+}
+
+/// A CPU that cannot take the interrupt at once is waited for: it counts on until it does, and not a moment longer.
+fn masked_interrupts_are_waited_for(mm: &'static Mm) -> Verdict {
+    held_while(mm, count_masked)
+}
+
+fn held_while(mm: &'static Mm, count: fn(&'static Mm)) -> Verdict {
     require!(mm.env.online_cpus() > 1, "two CPUs");
     let _threads = Threads::start(mm.env.online_cpus(), &STOP, count)?;
     for _ in 0..20 {
