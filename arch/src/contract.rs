@@ -183,7 +183,7 @@ pub enum FaultStatus {
     AccessFlag(Level),
     /// The descriptor does not allow it.
     Permission(Level),
-    /// The address is of neither half, or out of range of the output size.
+    /// An output address is wider than the CPU has. (An address of neither half is a translation fault of level 0.)
     AddressSize(Level),
     /// Two TLB entries matched.
     TlbConflict,
