@@ -6,8 +6,6 @@
 //! |---|--:|---|---|
 //! | M | 10 | mmap lock (sleeping) | the VMAs of an address space |
 //! | - | 15 | VMA set | its memory; who may look or change is decided by M |
-//! | F | 20 | hugetlb fault lock | one fault at a time per hugetlb page |
-//! | L | 25 | folio lock | a folio's identity |
 //! | R | 40 | reservation | one bucket of the table of reservations: its chain and their records |
 //! | Q | 45 | promoter | the promoter's queue |
 //! | T | 50 | page-table lock | the tables of one user root |
@@ -32,10 +30,6 @@ use crate::env::KernelEnv;
 
 /// The set of VMAs of an address space.
 pub const VMAS: Rank = Rank(15);
-/// hugetlb fault lock.
-pub const HUGETLB_FAULT: Rank = Rank(20);
-/// Folio lock.
-pub const FOLIO: Rank = Rank(25);
 /// One bucket of the table of reservations.
 pub const RESERVATION: Rank = Rank(40);
 /// The promoter's queue.
