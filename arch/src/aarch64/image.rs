@@ -66,9 +66,3 @@ pub fn sections() -> [Section; 3] {
 pub fn bytes() -> u64 {
     symbol!(__image_end).offset_from(IMAGE_BASE)
 }
-
-/// Whether `va` is an instruction's address in the image.
-#[must_use]
-pub fn is_text(va: VirtAddr) -> bool {
-    (symbol!(__text_start)..symbol!(__text_end)).contains(&va)
-}

@@ -48,10 +48,3 @@ pub(super) static BLOCKS: [CpuBlock; MAX_CPUS] = {
 pub fn set_emergency_stack(cpu: CpuId, top: VirtAddr) {
     BLOCKS[cpu.index()].emergency_top.store(top.raw(), Ordering::Release);
 }
-
-/// The range of the kernel stack that holds `sp`, as far as its address tells.
-#[must_use]
-pub const fn stack_around(sp: VirtAddr) -> core::ops::Range<VirtAddr> {
-    let base = sp.align_down(STACK_BYTES);
-    base..base.add(STACK_BYTES)
-}

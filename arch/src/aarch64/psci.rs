@@ -1,4 +1,4 @@
-//! PSCI: starting CPUs and turning the machine off, through the conduit that the device tree names.
+//! PSCI: starting CPUs, through the conduit that the device tree names.
 
 use smccc::psci::{self, error::Error};
 use smccc::{Hvc, Smc};
@@ -24,17 +24,6 @@ impl Conduit {
         match self {
             Conduit::Hvc => psci::cpu_on::<Hvc>(target.raw(), entry.raw(), argument.raw()),
             Conduit::Smc => psci::cpu_on::<Smc>(target.raw(), entry.raw(), argument.raw()),
-        }
-    }
-
-    /// Turns the machine off.
-    ///
-    /// # Errors
-    /// What the firmware says, if it does not do it.
-    pub fn system_off(self) -> Result<(), Error> {
-        match self {
-            Conduit::Hvc => psci::system_off::<Hvc>(),
-            Conduit::Smc => psci::system_off::<Smc>(),
         }
     }
 }
