@@ -55,7 +55,9 @@ impl Cpu for Machine {
 
     #[inline(always)]
     fn relax() {
-        core::hint::spin_loop();
+        // SAFETY: a hint. Where QEMU runs all CPUs in turn (-icount) it ends this one's turn, which `spin_loop`'s ISB
+        // would not: a CPU that spins with interrupts masked would else keep the others from what it waits for.
+        unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) };
     }
 
     #[inline(always)]
