@@ -107,25 +107,26 @@ fn fill_pool(mm: &Mm) {
     }
 }
 
-/// The task that the boot arguments ask for; the last one counts. Says which words nobody knows.
+/// The task that the boot arguments ask for; the last one counts, and `tour=` only where there is no other. Says which
+/// words nobody knows.
 fn task() -> Task {
-    let mut task = Task::Tour;
+    let (mut task, mut otherwise) = (None, Task::Tour);
     for word in boot::arguments().split_whitespace() {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         match (key, value) {
-            ("selftest", "list") => task = Task::ListSelfTests,
-            ("selftest", filter) => task = Task::SelfTest(filter),
-            ("bench", "") => task = Task::Bench,
-            ("tour", "off") => task = Task::Console,
-            ("tour", "" | "on") => task = Task::Tour,
-            ("crash", "panic" | "stack" | "null") => task = Task::Crash(value),
+            ("selftest", "list") => task = Some(Task::ListSelfTests),
+            ("selftest", filter) => task = Some(Task::SelfTest(filter)),
+            ("bench", "") => task = Some(Task::Bench),
+            ("tour", "off") => otherwise = Task::Console,
+            ("tour", "" | "on") => otherwise = Task::Tour,
+            ("crash", "panic" | "stack" | "null") => task = Some(Task::Crash(value)),
             ("tour", _) => println!("error: {word}: must be one of on off"),
             ("crash", _) => println!("error: {word}: must be one of panic stack null"),
             _ if is_of_mm(key, value) => {}
             _ => println!("warning: the boot argument `{word}` is not known"),
         }
     }
-    task
+    task.unwrap_or(otherwise)
 }
 
 /// Whether the word is a choice of memory management; a value that was refused was reported at boot.
