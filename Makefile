@@ -46,7 +46,7 @@ run: need-host+machine+c+qemu kernel programs runner
 	target/debug/quire-run $(KERNEL)
 
 bench: need-host+machine+c+qemu kernel programs runner
-	target/debug/quire-run --with bench $(KERNEL)
+	target/debug/quire-run --with bench $(KERNEL) bench
 
 debug: need-host+machine+c+qemu+gdb kernel programs runner
 	target/debug/quire-run --gdb $(KERNEL)
