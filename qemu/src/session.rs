@@ -264,7 +264,15 @@ mod tests {
         options.qemu = path.to_str().unwrap().to_owned();
         options.limit = Some(limit);
         let boot = Boot { elf: "kernel".into(), image: "Image".into(), initrd: "initrd".into() };
-        Session::boot(&options, &boot).unwrap()
+        loop {
+            match Session::boot(&options, &boot) {
+                // Another test's child has inherited the file, open for writing, and not come to its exec yet.
+                Err(Error::Start(_, error)) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                    std::thread::yield_now();
+                }
+                session => return session.unwrap(),
+            }
+        }
     }
 
     const LONG: Duration = Duration::from_secs(60);
