@@ -13,6 +13,13 @@ def register(name):
     return int(value) & ((1 << 64) - 1)
 
 
+def mmu_is_on():
+    """Whether the CPU that gdb looks at translates addresses. QEMU 7.2 calls the register SCTLR."""
+    values = [gdb.parse_and_eval(f"${name}") for name in ("SCTLR_EL1", "SCTLR")]
+    known = [int(value) & 1 for value in values if value.type.code != gdb.TYPE_CODE_VOID]
+    return known[:1] != [0]
+
+
 def read_physical(address, length):
     """Bytes of physical memory, whatever the tables say."""
     gdb.execute("maintenance packet Qqemu.PhyMemMode:1", to_string=True)
@@ -35,4 +42,7 @@ def number(text):
     """An address or number that the user gave, in gdb's own notation."""
     if not text.strip():
         raise gdb.GdbError("an address or a number is needed")
-    return int(gdb.parse_and_eval(text)) & ((1 << 64) - 1)
+    try:
+        return int(gdb.parse_and_eval(text)) & ((1 << 64) - 1)
+    except gdb.error as error:
+        raise gdb.GdbError(str(error)) from None

@@ -58,6 +58,8 @@ def root_for(va):
     top = va >> 48
     if top not in (0, 0xFFFF):
         raise gdb.GdbError(f"{va:#x} is in neither half of the address space")
+    if not machine.mmu_is_on():
+        raise gdb.GdbError("the MMU of this CPU is off: it uses no tables")
     return machine.register("TTBR1_EL1" if top else "TTBR0_EL1") & ADDRESS
 
 
