@@ -85,6 +85,7 @@ pub(super) fn dispatch(mm: &'static Mm, words: &Words<'_>) {
     };
     match result {
         Ok(()) | Err(Complaint::Said) => {}
+        Err(Complaint::Usage) if command.usage.is_empty() => println!("usage: {}", command.name),
         Err(Complaint::Usage) => println!("usage: {} {}", command.name, command.usage),
     }
 }

@@ -79,7 +79,8 @@ fn address(word: &str) -> Result<VirtAddr, Complaint> {
     va.ok_or_else(|| {
         let end = USER_END.raw() + 0xfff;
         Complaint::new(format_args!(
-            "`{word}` is no address: must be from 0x0 to {end:#x}, or from 0xffff000000000000 to 0xffffffffffffffff"
+            "`{word}` is no address: must be decimal, or hexadecimal with 0x: from 0x0 to {end:#x}, or from \
+             0xffff000000000000 to 0xffffffffffffffff"
         ))
     })
 }

@@ -18,7 +18,7 @@ pub(super) struct Words<'a> {
 }
 
 /// Stands for a word that begins with `-`, which the editor takes apart.
-const OPTION: &str = "-";
+const OPTION: &str = "-...";
 
 impl<'a> Words<'a> {
     pub(super) fn of(line: &RawCommand<'a>) -> Self {
@@ -28,8 +28,9 @@ impl<'a> Words<'a> {
                 Ok(Arg::Value(word)) => word,
                 Ok(Arg::DoubleDash) => continue,
                 Ok(Arg::LongOption(_) | Arg::ShortOption(_)) | Err(_) => {
-                    words.unusable =
-                        Some("no command has options; `--` before the arguments makes them plain");
+                    words.unusable = Some(
+                        "no command has options or negative numbers; `--` before words makes them plain",
+                    );
                     OPTION
                 }
             };
