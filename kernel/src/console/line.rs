@@ -38,7 +38,11 @@ impl ErrorType for ToUart {
 
 impl Write for ToUart {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
-        uart::write_bytes(bytes);
+        // Lines end in a line feed alone, like all that the kernel prints; the terminal adds what it needs.
+        uart::write_bytes(bytes.strip_suffix(b"\r\n").unwrap_or(bytes));
+        if bytes.ends_with(b"\r\n") {
+            uart::write_bytes(b"\n");
+        }
         Ok(bytes.len())
     }
     fn flush(&mut self) -> Result<(), Infallible> {
