@@ -8,7 +8,9 @@ impl Choices {
     }
     pub(super) fn choose(&self, options: usize) -> usize {
         let mut x = self.0.load(Ordering::Relaxed);
-        x ^= x << 13; x ^= x >> 7; x ^= x << 17;
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
         self.0.store(x, Ordering::Relaxed);
         ((x >> 32) % options as u64) as usize
     }

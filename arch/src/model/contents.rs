@@ -2,7 +2,7 @@
 
 use super::ram::Ram;
 use super::tables::entries;
-use crate::addr::{Level, PAGE_SIZE, VirtAddr};
+use crate::addr::{Level, PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::bbm::Contents;
 use crate::pte::{Desc, Kind, PteFlags};
 
@@ -31,7 +31,9 @@ fn table_like_leaf(ram: &Ram, leaf: Desc, table: Desc, level: Level) -> bool {
             let output = leaf.output(level).add(index as u64 * below.entry_bytes());
             match desc.kind(below) {
                 Kind::Invalid => false,
-                Kind::Table => table_like_leaf(ram, Desc::leaf(output, below, leaf.flags(level)), desc, below),
+                Kind::Table => {
+                    table_like_leaf(ram, Desc::leaf(output, below, leaf.flags(level)), desc, below)
+                }
                 Kind::Block | Kind::Page => {
                     desc.output(below) == output && same_rights(leaf, level, desc, below)
                 }
@@ -58,6 +60,15 @@ pub(super) fn leaves_alike(large: LeafAt, small: LeafAt) -> bool {
     let within = small.va.offset_from(large.va);
     same_rights(large.desc, large.level, small.desc, small.level)
         && small.desc.output(small.level) == large.desc.output(large.level).add(within)
+}
+
+/// The leaf that translates `va` from `root`.
+pub(super) fn leaf_at(ram: &Ram, root: PhysAddr, va: VirtAddr) -> Option<LeafAt> {
+    let desc = ram.load(root.add(8 * va.index(Level::L0) as u64));
+    match desc.kind(Level::L0) {
+        Kind::Table => leaf_below(ram, desc, Level::L0, va),
+        _ => None,
+    }
 }
 
 /// The leaf below the table descriptor `table` of `level` that translates `va`.

@@ -72,7 +72,9 @@ fn misfit(context: &Context<'_>, member: Desc, va: VirtAddr) -> Option<Misfit> {
 fn fail(context: &Context<'_>, held: &str, why: Misfit) -> ! {
     let (store, level, va) = (context.store, context.table.level, context.va);
     let why = match why {
-        Misfit::Run => "the members of a contiguous group must map one run of memory alike (R_NGLXZ)".to_string(),
+        Misfit::Run => {
+            "the members of a contiguous group must map one run of memory alike (R_NGLXZ)".to_string()
+        }
         Misfit::Size => BbmNeed::BreakBeforeMake { why: Why::Size }.to_string(),
     };
     panic!(

@@ -4,14 +4,14 @@
 //! the same addresses: that is how a flush that was forgotten, local where it had to be broadcast, or not
 //! complete, is found at the very next `make`. Contents are compared in RAM at that moment.
 
-use super::contents::{LeafAt, compare, leaf_below, leaves_alike};
+use super::contents::{LeafAt, compare, leaf_at, leaf_below, leaves_alike};
 use super::cpus::Cpus;
 use super::group;
 use super::machine::State;
 use super::regime::{Regime, When};
 use super::reuse;
 use super::stale::{Stale, Written};
-use super::tables::{Table, points_to};
+use super::tables::Table;
 use crate::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::bbm::{BbmNeed, Ctx, SOFTWARE, Why, bbm_need};
 use crate::contract::CpuId;
@@ -46,7 +46,7 @@ pub(super) fn stored(state: &State, regime: &mut Regime, store: Stored) {
     let Some(table) = regime.tables.of(page) else { return };
     let since = regime.tables.since(&table, store.at);
     let holders = regime.reach(&state.ram, page, When::Since(since));
-    if holders.is_empty() && !is_linked(state, regime, page) {
+    if holders.is_empty() && !regime.is_linked(&state.ram, page) {
         regime.tables.remove(page);
         return;
     }
@@ -55,17 +55,6 @@ pub(super) fn stored(state: &State, regime: &mut Regime, store: Stored) {
         context.judge(regime);
     }
     book(state, regime, &context, holders);
-}
-
-/// Whether a root that is known leads to the table in `page`.
-fn is_linked(state: &State, regime: &Regime, page: PhysAddr) -> bool {
-    let Some(table) = regime.tables.of(page) else { return false };
-    match (table.parent, table.level.previous()) {
-        (Some(at), Some(above)) => {
-            points_to(&state.ram, at, above, page) && is_linked(state, regime, at.align_down(PAGE_SIZE))
-        }
-        _ => regime.roots.is_known(page),
-    }
 }
 
 /// A store and where it happened.
@@ -85,6 +74,7 @@ impl Context<'_> {
         }
         if new.kind(self.table.level) != Kind::Invalid {
             self.against_stale(regime);
+            self.against_other_spaces(regime);
             group::check(self, regime);
         }
         if new.kind(self.table.level) == Kind::Table {
@@ -133,7 +123,8 @@ impl Context<'_> {
             return;
         }
         let level = self.table.level;
-        let same = regime.stale.at(self.va, level).iter().filter_map(|e| Some((e, self.refuses_stale(regime, e)?)));
+        let same =
+            regime.stale.at(self.va, level).iter().filter_map(|e| Some((e, self.refuses_stale(regime, e)?)));
         let above = std::iter::successors(level.previous(), |l| l.previous())
             .flat_map(|above| regime.stale.at(self.va, above))
             .filter_map(|e| Some((e, self.refuses_larger(regime, e)?)));
@@ -143,8 +134,25 @@ impl Context<'_> {
         };
         let below = below.into_iter().flatten().filter_map(|e| Some((e, self.refuses_smaller(regime, e)?)));
         if let Some((stale, why)) = same.chain(above).chain(below).min_by_key(|(e, _)| (e.level, e.va)) {
-            let held = format!(" while {} may still hold {} of level {}", holders(stale), stale.desc, stale.level);
+            let held =
+                format!(" while {} may still hold {} of level {}", holders(stale), stale.desc, stale.level);
             self.fail("", &held, why);
+        }
+    }
+
+    /// Judges a global leaf in the user's half against what other roots map there by non-global ones.
+    fn against_other_spaces(&self, regime: &Regime) {
+        if !self.new_is_global() || !self.va.is_user() {
+            return;
+        }
+        for root in regime.roots.iter().filter(|&root| root != self.table.root) {
+            let other = leaf_at(&self.state.ram, root, self.va)
+                .filter(|leaf| leaf.desc.flags(leaf.level).contains(PteFlags::NOT_GLOBAL));
+            let cpus = regime.roots.since(root, 0);
+            if let Some(leaf) = other.filter(|_| !cpus.is_empty()) {
+                let held = format!(" while {cpus} may still hold {} of level {}", leaf.desc, leaf.level);
+                self.fail("", &held, Why::Global);
+            }
         }
     }
 
@@ -262,7 +270,14 @@ fn book(state: &State, regime: &mut Regime, context: &Context<'_>, holders: Cpus
         regime.unseen.forget(at);
     }
     if overwrites || makes {
-        regime.vcpu(cpu).unordered.push(Written { slot: at, va, level, storer: cpu, overwrites });
+        regime.vcpu(cpu).unordered.push(Written {
+            slot: at,
+            va,
+            level,
+            storer: cpu,
+            overwrites,
+            seen_by_self: false,
+        });
     }
     if new.kind(level) == Kind::Table {
         regime.link(&state.ram, table, at, new);

@@ -3,11 +3,11 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::choice::Choices;
 use super::counters::Tally;
 use super::ram::Ram;
-use super::stop::Stop;
-use super::choice::Choices;
 use super::regime::Regime;
+use super::stop::Stop;
 use super::user::FaultHandler;
 use crate::addr::{PAGE_SIZE, PhysAddr};
 use crate::contract::MAX_CPUS;

@@ -6,6 +6,7 @@ use super::counters::Tally;
 use super::machine::{State, lock};
 use super::regime::Regime;
 use super::reuse;
+use super::stale::Written;
 use super::step::{Step, before};
 use super::tables::{check_asid, check_root};
 use super::tlbi::{Pending, validate};
@@ -134,7 +135,8 @@ impl Mmu for Machine {
             validate(&op);
             state.tally.count_tlbi(op, scope);
             let mut regime = lock(&state.regime);
-            if regime.vcpu(cpu).unordered.iter().any(|store| store.overwrites) {
+            let late = |s: &Written| s.overwrites && !(scope == FlushScope::Local && s.seen_by_self);
+            if regime.vcpu(cpu).unordered.iter().any(late) {
                 Tally::add(&state.tally.tlbi_unordered);
             }
             let issued = regime.now();

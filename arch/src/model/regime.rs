@@ -107,17 +107,30 @@ impl Regime {
             When::Since(_) => self.stale.holders_of_table(page),
             When::Now => self.users_of_table(page),
         };
-        let through = match (table.parent, table.level.previous()) {
-            (Some(at), Some(above)) if points_to(ram, at, above, page) => {
-                self.reach(ram, at.align_down(PAGE_SIZE), when)
-            }
-            (Some(_), _) => Cpus::NONE,
-            (None, _) => match when {
-                When::Now => self.roots.here(page),
-                When::Since(moment) => self.roots.since(page, moment),
-            },
+        let through = match (table.parent, self.parent(ram, page, &table), when) {
+            (None, _, When::Now) => self.roots.here(page),
+            (None, _, When::Since(moment)) => self.roots.since(page, moment),
+            (Some(_), Some(parent), _) => self.reach(ram, parent, when),
+            (Some(_), None, _) => Cpus::NONE,
         };
         held | through
+    }
+
+    /// The table whose descriptor points to the one in `page`, if it still does.
+    fn parent(&self, ram: &Ram, page: PhysAddr, table: &Table) -> Option<PhysAddr> {
+        let (at, above) = (table.parent?, table.level.previous()?);
+        let parent = at.align_down(PAGE_SIZE);
+        let known = self.tables.of(parent).is_some_and(|parent| parent.level == above);
+        (known && points_to(ram, at, above, page)).then_some(parent)
+    }
+
+    /// Whether a root that is known leads to the table in `page`.
+    pub(super) fn is_linked(&self, ram: &Ram, page: PhysAddr) -> bool {
+        let Some(table) = self.tables.of(page) else { return false };
+        match table.parent {
+            Some(_) => self.parent(ram, page, &table).is_some_and(|parent| self.is_linked(ram, parent)),
+            None => self.roots.is_known(page),
+        }
     }
 
     /// The vCPUs that may use a stale descriptor of the table in `page` under their present ASID.
@@ -165,7 +178,14 @@ impl Regime {
     }
 
     /// Makes `desc`, which stood at `at` in `table`, stale for `holders`, as overwritten by `storer`.
-    pub(super) fn make_stale(&mut self, table: &Table, at: PhysAddr, desc: Desc, holders: Cpus, storer: CpuId) {
+    pub(super) fn make_stale(
+        &mut self,
+        table: &Table,
+        at: PhysAddr,
+        desc: Desc,
+        holders: Cpus,
+        storer: CpuId,
+    ) {
         let va = table.va_of(at);
         let mut groups: Vec<(HeldBy, Cpus)> = Vec::new();
         for cpu in holders.iter() {
@@ -204,7 +224,8 @@ impl Regime {
             self.unseen.ordered(store.slot, cpu, if storer_only { Cpus::only(cpu) } else { self.all() });
         }
         if storer_only {
-            self.vcpu(cpu).unordered = stores;
+            let seen = stores.into_iter().map(|store| Written { seen_by_self: true, ..store });
+            self.vcpu(cpu).unordered = seen.collect();
         }
         if barrier != Dsb::IshSt {
             self.complete(ram, cpu, |tlbi| !storer_only || tlbi.scope == FlushScope::Local);

@@ -116,6 +116,11 @@ impl Roots {
         }
     }
 
+    /// All roots that are known.
+    pub(super) fn iter(&self) -> impl Iterator<Item = PhysAddr> {
+        self.roots.keys().copied()
+    }
+
     pub(super) fn is_known(&self, root: PhysAddr) -> bool {
         self.roots.contains_key(&root)
     }

@@ -309,4 +309,6 @@ pub(super) struct Written {
     pub(super) storer: CpuId,
     /// What stood there may be held.
     pub(super) overwrites: bool,
+    /// A DSB NSH has followed: this vCPU's own walker sees it.
+    pub(super) seen_by_self: bool,
 }

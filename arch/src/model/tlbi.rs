@@ -39,9 +39,12 @@ pub(super) fn reach(op: &Tlbi, entry: &Stale, ttl: bool) -> Reach {
         Tlbi::All => Reach::All,
         Tlbi::Asid(asid) if entry.by == HeldBy::Asid(asid) => Reach::All,
         Tlbi::Asid(_) => Reach::Nothing,
-        Tlbi::Va { va, tag, depth, level } => {
-            by_address(va.align_down(PAGE_SIZE), 1, entry, right_kind(tag, depth, level.filter(|_| ttl), entry))
-        }
+        Tlbi::Va { va, tag, depth, level } => by_address(
+            va.align_down(PAGE_SIZE),
+            1,
+            entry,
+            right_kind(tag, depth, level.filter(|_| ttl), entry),
+        ),
         Tlbi::Range { start, pages, tag, depth, level } => {
             by_address(start, pages, entry, right_kind(tag, depth, level.filter(|_| ttl), entry))
         }

@@ -85,12 +85,7 @@ const EXTERNAL_ABORT: u8 = 0x10;
 const EXTERNAL_ABORT_WALK: u8 = 0x14;
 
 /// Translates on `cpu`. The address is in RAM.
-pub(super) fn translate(
-    state: &State,
-    regime: &Regime,
-    cpu: CpuId,
-    req: Request,
-) -> Result<PhysAddr, Fault> {
+pub(super) fn translate(state: &State, regime: &Regime, cpu: CpuId, req: Request) -> Result<PhysAddr, Fault> {
     if req.privilege == Privilege::User && req.va.is_kernel() && state.desc.features.e0pd {
         return Err(in_memory(FaultStatus::Translation(Level::L0), Desc::INVALID));
     }
@@ -117,7 +112,12 @@ pub(super) fn translate(
 }
 
 /// All that a translation on `cpu` may come to, without making a choice; first what the tables say now.
-pub(super) fn possible(state: &State, regime: &Regime, cpu: CpuId, req: Request) -> Vec<Result<PhysAddr, Fault>> {
+pub(super) fn possible(
+    state: &State,
+    regime: &Regime,
+    cpu: CpuId,
+    req: Request,
+) -> Vec<Result<PhysAddr, Fault>> {
     let give = |outcome: &Outcome| match *outcome {
         Ok(leaf) => finish(state, leaf, req).transpose(),
         Err(fault) => Some(Err(fault)),
