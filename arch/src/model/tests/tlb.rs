@@ -32,11 +32,6 @@ fn stale(tables: &mut Tables, va: VirtAddr, pages: u64, flags: PteFlags) {
     }
 }
 
-/// Translates with the rights that fit the half.
-fn probe(va: VirtAddr) -> Result<PhysAddr, FaultStatus> {
-    let privilege = if va.is_user() { Privilege::User } else { Privilege::Kernel };
-    Machine::translate(va, Access::Read, privilege)
-}
 
 /// Which of `pages` pages from `va` may still translate.
 fn alive(va: VirtAddr, pages: u64) -> Vec<bool> {
