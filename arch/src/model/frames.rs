@@ -3,7 +3,7 @@
 //! The linear map is left out: it maps all of RAM for ever.
 
 use super::stale::NumberMap;
-use crate::addr::{Level, PAGE_SIZE, PhysAddr, VirtAddr};
+use crate::addr::{Level, PhysAddr, VirtAddr};
 use crate::layout::{LINEAR_BASE, VMEMMAP_BASE};
 use crate::pte::Desc;
 
@@ -51,18 +51,21 @@ impl Frames {
 
     /// Where leaves may stand that map any of `bytes` bytes from `at`.
     pub(super) fn mapping(&self, at: PhysAddr, bytes: u64) -> Vec<(PhysAddr, Level)> {
+        LEAF_LEVELS.into_iter().flat_map(|level| self.mapping_at(at, bytes, level)).collect()
+    }
+
+    /// Where leaves of `level` may stand that do.
+    pub(super) fn mapping_at(&self, at: PhysAddr, bytes: u64, level: Level) -> Vec<(PhysAddr, Level)> {
         let mut found = Vec::new();
         if self.places.is_empty() {
             return found;
         }
-        for level in LEAF_LEVELS {
-            let step = level.entry_bytes().max(PAGE_SIZE);
-            let mut frame = at.align_down(step);
-            while frame < at.add(bytes) {
-                let places = self.places.get(&key(frame, level)).into_iter().flatten();
-                found.extend(places.map(|&slot| (slot, level)));
-                frame = frame.add(step);
-            }
+        let step = level.entry_bytes();
+        let mut frame = at.align_down(step);
+        while frame < at.add(bytes) {
+            let places = self.places.get(&key(frame, level)).into_iter().flatten();
+            found.extend(places.map(|&slot| (slot, level)));
+            frame = frame.add(step);
         }
         found
     }

@@ -80,6 +80,8 @@ fn switch_user(state: &State, regime: &mut Regime, cpu: CpuId, root: Option<(Phy
         }
         regime.adopt_root(&state.ram, table, VirtAddr::new(0));
         regime.roots.install(cpu, table, asid);
+        regime.joins(cpu, table, asid);
+        reuse::awakened(regime, cpu, table, asid);
     }
     regime.vcpu(cpu).user_root = root;
     regime.synchronise(cpu);
@@ -112,6 +114,7 @@ impl Mmu for Machine {
             }
             regime.adopt_root(&state.ram, root, Regime::KERNEL_HALF);
             regime.roots.install(cpu, root, Asid::NONE);
+            regime.joins(cpu, root, Asid::NONE);
             regime.vcpu(cpu).kernel_root = Some(root);
             regime.forget_all(cpu);
             regime.synchronise(cpu);

@@ -154,6 +154,16 @@ impl Regime {
         }
     }
 
+    /// `cpu` has installed `root` under `asid`, and walks as long as a store is not visible what stood there before.
+    pub(super) fn joins(&mut self, cpu: CpuId, root: PhysAddr, asid: Asid) {
+        for entry in self.stale.invisible(root) {
+            let holders = Cpus::only(cpu);
+            let group_holders = if entry.group().is_some() { holders } else { Cpus::NONE };
+            let by = HeldBy::of(entry.desc, entry.level, entry.va, asid);
+            self.stale.add(Stale { holders, group_holders, by, ..entry });
+        }
+    }
+
     /// Takes notice of the table descriptor `desc` at `at` in `above`, and of all tables below it.
     pub(super) fn link(&mut self, ram: &Ram, above: &Table, at: PhysAddr, desc: Desc) {
         let page = desc.output(above.level);
@@ -208,6 +218,7 @@ impl Regime {
                 storer,
                 visible: NEVER,
                 visible_to_storer: NEVER,
+                gone: false,
             };
             let group_holders = if entry.group().is_some() { holders } else { Cpus::NONE };
             self.stale.add(Stale { group_holders, ..entry });

@@ -2,20 +2,21 @@
 //!
 //! | what happens to frames | refused while |
 //! |---|---|
-//! | they go back to the allocator | a walk can get to them, or a vCPU may use a stale entry for them; tables likewise |
+//! | they go back to the allocator | a walk can get to them, by their own descriptor or a contiguous neighbour's, or a vCPU may use a stale entry for them; tables likewise |
 //! | they become a table | a writable translation to them may be used |
+//! | they are written | they are a table that can be walked, or stand in for a page that may still be read |
 //! | they are filled otherwise than by an access | they are a table that can be walked, or were unmapped and a stale entry for them may be used |
 //!
 //! The linear map does not count, nor what is tagged with an ASID that no vCPU runs: it cannot be used before
-//! that ASID is installed again, and then [`super::roots::Roots::claim`] asks.
+//! that ASID is installed again, and then [`super::roots::Roots::claim`] and [`awakened`] ask.
 
 use super::cpus::Cpus;
 use super::judge::Context;
 use super::machine::State;
 use super::regime::{Regime, When};
-use super::stale::Stale;
+use super::stale::{GROUP, HeldBy, LEAF_LEVELS, Stale, group_region};
 use super::walker::leads_to;
-use crate::addr::{Level, PAGE_SIZE, PhysAddr, VirtAddr};
+use crate::addr::{Asid, Level, PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::contract::CpuId;
 use crate::layout::{LINEAR_BASE, VMEMMAP_BASE};
 use crate::pte::{Desc, HwDirty};
@@ -46,13 +47,34 @@ fn users(regime: &Regime, stale: &Stale) -> Cpus {
 
 /// The first way to any of the `bytes` bytes from `at` by what stands in tables.
 fn standing(state: &State, regime: &Regime, at: PhysAddr, bytes: u64) -> Option<Way> {
-    regime.frames.mapping(at, bytes).into_iter().find_map(|(slot, level)| {
-        let page = slot.align_down(PAGE_SIZE);
-        let table = regime.tables.of(page).filter(|table| table.level == level)?;
-        let (desc, va) = (state.ram.load(slot), table.va_of(slot));
-        let cpus = regime.reach(&state.ram, page, When::Now);
-        let way = Way { desc, level, va, cpus, stale: false };
-        (leads_to(desc, level, at, bytes) && !cpus.is_empty()).then_some(way)
+    let own = regime.frames.mapping(at, bytes).into_iter().find_map(|(slot, level)| {
+        let way = way_by(state, regime, slot, level)?;
+        leads_to(way.desc, level, at, bytes).then_some(way)
+    });
+    own.or_else(|| LEAF_LEVELS.into_iter().find_map(|level| beside(state, regime, at, bytes, level)))
+}
+
+/// The way by the descriptor in `slot`, if a walk can get there.
+fn way_by(state: &State, regime: &Regime, slot: PhysAddr, level: Level) -> Option<Way> {
+    let page = slot.align_down(PAGE_SIZE);
+    let table = regime.tables.of(page).filter(|table| table.level == level)?;
+    let (desc, va) = (state.ram.load(slot), table.va_of(slot));
+    let cpus = regime.reach(&state.ram, page, When::Now);
+    (!cpus.is_empty()).then_some(Way { desc, level, va, cpus, stale: false })
+}
+
+/// The first way by the contiguous neighbour of a descriptor that is gone: the group may be held as one entry.
+fn beside(state: &State, regime: &Regime, at: PhysAddr, bytes: u64, level: Level) -> Option<Way> {
+    let group = GROUP * level.entry_bytes();
+    let first = at.align_down(group);
+    let span = at.add(bytes).align_up(group).offset_from(first);
+    let places = regime.frames.mapping_at(first, span, level);
+    places.into_iter().filter_map(|(slot, level)| way_by(state, regime, slot, level)).find(|way| {
+        let region = group_region(way.desc, level, way.va);
+        region.is_some_and(|region| {
+            let start = way.desc.output(level).raw().wrapping_sub(way.va.offset_from(region.start));
+            start < at.raw() + bytes && at.raw() < start.wrapping_add(group)
+        })
     })
 }
 
@@ -88,6 +110,22 @@ pub(super) fn released(state: &State, regime: &mut Regime, cpu: CpuId, at: PhysA
             regime.tables.remove(page);
             regime.roots.gone(page);
         }
+    }
+    regime.stale.given_back(at, bytes);
+}
+
+/// `cpu` installs a user root under `asid`, and may use again what it holds under that.
+///
+/// # Panics
+/// Something of it leads to memory that was given back meanwhile.
+pub(super) fn awakened(regime: &Regime, cpu: CpuId, root: PhysAddr, asid: Asid) {
+    let wakes = |e: &&Stale| e.gone && e.by == HeldBy::Asid(asid) && super::judge::holders(e).has(cpu);
+    if let Some(e) = regime.stale.iter().filter(wakes).min_by_key(|e| (e.va, e.level)) {
+        panic!(
+            "model: vCPU {cpu} installs root {root} under ASID {asid} while it may still hold {} of level {} for {}, \
+             which leads to memory that was given back (R_GPPYH)",
+            e.desc, e.level, e.va
+        );
     }
 }
 
@@ -133,7 +171,8 @@ pub(super) fn filled(state: &State, regime: &mut Regime, cpu: CpuId, at: PhysAdd
 /// Bytes are written.
 ///
 /// # Panics
-/// They belong to a table that can be walked.
+/// They belong to a table that can be walked, or to a page that has taken the place of another which may still be
+/// held.
 pub(super) fn written(state: &State, regime: &mut Regime, cpu: CpuId, at: PhysAddr, bytes: u64) {
     for page in pages(at, bytes) {
         let Some(table) = regime.tables.of(page) else { continue };
@@ -143,6 +182,28 @@ pub(super) fn written(state: &State, regime: &mut Regime, cpu: CpuId, at: PhysAd
             "model: vCPU {cpu} writes to {page}, a table of level {} for {} that can still be walked",
             table.level,
             table.va
+        );
+    }
+    if !regime.stale.is_empty() {
+        twin_written(state, regime, cpu, at, bytes);
+    }
+}
+
+/// A page that was repointed shows two frames until it is flushed, which must not come to differ.
+fn twin_written(state: &State, regime: &Regime, cpu: CpuId, at: PhysAddr, bytes: u64) {
+    let twin = |e: &&Stale| {
+        let now = state.ram.load(e.source);
+        let moved = !e.is_table() && now.is_leaf(e.level) && now.output(e.level) != e.desc.output(e.level);
+        moved && leads_to(now, e.level, at, bytes) && !users(regime, e).is_empty()
+    };
+    if let Some(e) = regime.stale.iter().filter(twin).min_by_key(|e| (e.va, e.level)) {
+        panic!(
+            "model: vCPU {cpu} writes {bytes} bytes at {at}, which stand for {}, while {} may still hold {} of level \
+             {} there: the contents come to differ (R_WHZWS, second bullet)",
+            e.va,
+            users(regime, e),
+            e.desc,
+            e.level
         );
     }
 }

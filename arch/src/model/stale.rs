@@ -92,6 +92,8 @@ pub(super) struct Stale {
     /// When that store became visible: to all walkers (DSB ISH or ISHST), and to the storer's (any DSB).
     pub(super) visible: u64,
     pub(super) visible_to_storer: u64,
+    /// What it leads to has been given back: nobody could use the entry at that time.
+    pub(super) gone: bool,
 }
 
 /// Not yet visible.
@@ -153,7 +155,7 @@ impl Hasher for NumberHasher {
 pub(super) type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
 
 /// Levels that have leaves, smallest first.
-const LEAF_LEVELS: [Level; 3] = [Level::L3, Level::L2, Level::L1];
+pub(super) const LEAF_LEVELS: [Level; 3] = [Level::L3, Level::L2, Level::L1];
 /// Levels that have tables, deepest first.
 const TABLE_LEVELS: [Level; 3] = [Level::L2, Level::L1, Level::L0];
 
@@ -250,6 +252,20 @@ impl StaleSet {
                     entry.visible = entry.visible.min(now);
                 }
             }
+        }
+    }
+
+    /// What is overwritten in the tables of `root` and not visible to all walkers.
+    pub(super) fn invisible(&self, root: PhysAddr) -> Vec<Stale> {
+        self.iter().filter(|e| e.root == root && e.visible == NEVER).copied().collect()
+    }
+
+    /// The `bytes` bytes from `at` have been given back.
+    pub(super) fn given_back(&mut self, at: PhysAddr, bytes: u64) {
+        for entry in self.slots.values_mut().flatten() {
+            let size = if entry.is_table() { PAGE_SIZE } else { entry.level.entry_bytes() };
+            let from = entry.desc.output(entry.level);
+            entry.gone |= from < at.add(bytes) && at < from.add(size);
         }
     }
 
