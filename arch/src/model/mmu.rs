@@ -17,13 +17,14 @@ use crate::pte::HwDirty;
 ///
 /// # Errors
 /// The fault that the access takes.
+#[track_caller]
 pub fn try_kernel_access(va: VirtAddr, access: Access) -> Result<*mut u8, FaultStatus> {
     current(|state, cpu| access_at(state, cpu, va, access)).map_err(|fault| fault.status)
 }
 
 fn access_at(state: &State, cpu: CpuId, va: VirtAddr, access: Access) -> Result<*mut u8, Fault> {
-    before(state, cpu, Step::Access);
     let req = Request { va, access, privilege: Privilege::Kernel };
+    before(state, cpu, Step::Access { va, access, privilege: Privilege::Kernel });
     let pa = translate(state, &mut state.vcpu(cpu), req)?;
     if access == Access::Write {
         judge::written(state, cpu, pa, 1);
@@ -83,9 +84,10 @@ impl Mmu for Machine {
         })
     }
 
+    #[track_caller]
     fn set_kernel_root(root: PhysAddr) {
         current(|state, cpu| {
-            before(state, cpu, Step::Barrier);
+            before(state, cpu, Step::KernelRoot(root));
             check_root(state, root);
             state.tables.install_kernel(state, root);
             let mut vcpu = state.vcpu(cpu);
@@ -98,9 +100,10 @@ impl Mmu for Machine {
         current(|state, cpu| state.vcpu(cpu).user_root)
     }
 
+    #[track_caller]
     fn set_user_root(root: Option<(PhysAddr, Asid)>) {
         current(|state, cpu| {
-            before(state, cpu, Step::Barrier);
+            before(state, cpu, Step::UserRoot(root));
             if let Some((table, asid)) = root {
                 check_root(state, table);
                 state.tables.install_user(state, table, asid);
@@ -111,9 +114,10 @@ impl Mmu for Machine {
         });
     }
 
+    #[track_caller]
     fn tlbi(op: Tlbi, scope: FlushScope) {
         current(|state, cpu| {
-            before(state, cpu, Step::Tlbi);
+            before(state, cpu, Step::Tlbi(op, scope));
             validate(&op);
             state.tally.count_tlbi(op, scope);
             let mut vcpu = state.vcpu(cpu);
@@ -125,9 +129,10 @@ impl Mmu for Machine {
         });
     }
 
+    #[track_caller]
     fn dsb(barrier: Dsb) {
         current(|state, cpu| {
-            before(state, cpu, Step::Barrier);
+            before(state, cpu, Step::Dsb(barrier));
             Tally::add(&state.tally.dsb);
             match barrier {
                 Dsb::IshSt => state.vcpu(cpu).unordered.clear(),
@@ -143,13 +148,15 @@ impl Mmu for Machine {
         });
     }
 
+    #[track_caller]
     fn isb() {
         current(|state, cpu| {
-            before(state, cpu, Step::Barrier);
+            before(state, cpu, Step::Isb);
             Tally::add(&state.tally.isb);
         });
     }
 
+    #[track_caller]
     fn kernel_access(va: VirtAddr, access: Access) -> *mut u8 {
         match current(|state, cpu| access_at(state, cpu, va, access).map_err(|fault| (fault, cpu))) {
             Ok(host) => host,
@@ -157,9 +164,10 @@ impl Mmu for Machine {
         }
     }
 
+    #[track_caller]
     fn translate(va: VirtAddr, access: Access, privilege: Privilege) -> Result<PhysAddr, FaultStatus> {
         current(|state, cpu| {
-            before(state, cpu, Step::Access);
+            before(state, cpu, Step::Translate { va, access, privilege });
             let req = Request { va, access, privilege };
             translate(state, &mut state.vcpu(cpu), req).map_err(|fault| fault.status)
         })

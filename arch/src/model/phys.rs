@@ -20,37 +20,47 @@ fn stored(state: &State, cpu: CpuId, at: PhysAddr, old: Desc, new: Desc) {
 }
 
 impl PhysMem for Machine {
+    #[track_caller]
     fn read_desc(at: PhysAddr) -> Desc {
-        current(|state, _| state.ram.load(at))
+        current(|state, cpu| {
+            before(state, cpu, Step::Read(at));
+            state.ram.load(at)
+        })
     }
 
+    #[track_caller]
     fn write_desc(at: PhysAddr, new: Desc) {
         current(|state, cpu| {
-            before(state, cpu, Step::Store);
+            before(state, cpu, Step::Store { at, new });
             let old = state.ram.swap(at, new);
             stored(state, cpu, at, old, new);
         });
     }
 
+    #[track_caller]
     fn cas_desc(at: PhysAddr, old: Desc, new: Desc) -> Result<(), Desc> {
         current(|state, cpu| {
-            before(state, cpu, Step::Store);
+            before(state, cpu, Step::Cas { at, old, new });
             state.ram.cas(at, old, new)?;
             stored(state, cpu, at, old, new);
             Ok(())
         })
     }
 
+    #[track_caller]
     fn zero(at: PhysAddr, bytes: u64) {
         assert!(at.is_aligned(64) && bytes.is_multiple_of(64), "model: zero of {bytes} bytes at {at}");
         current(|state, cpu| {
+            before(state, cpu, Step::Zero { at, bytes });
             judge::written(state, cpu, at, bytes);
             state.ram.zero(at, bytes);
         });
     }
 
+    #[track_caller]
     fn copy(to: PhysAddr, from: PhysAddr, bytes: u64) {
         current(|state, cpu| {
+            before(state, cpu, Step::Copy { to, from, bytes });
             judge::written(state, cpu, to, bytes);
             state.ram.copy(to, from, bytes);
         });
