@@ -268,6 +268,17 @@ pub trait Mmu {
     fn translate(va: VirtAddr, access: Access, privilege: Privilege) -> Result<PhysAddr, FaultStatus>;
 }
 
+/// A moment in the life of a lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LockStep {
+    /// It is about to be taken.
+    Take,
+    /// It is about to be taken if it is free.
+    Try,
+    /// It has been released.
+    Release,
+}
+
 /// The CPU that runs this.
 pub trait Cpu {
     /// Its number.
@@ -281,6 +292,8 @@ pub trait Cpu {
     /// A place where another CPU's step may come between; the model may switch here. Nothing on the
     /// machine.
     fn interleave();
+    /// [`Self::interleave`] at a lock of this rank.
+    fn at_lock(step: LockStep, rank: u8);
 }
 
 /// A user access that no page fault handler could resolve: the first address that failed.

@@ -15,7 +15,7 @@ use spin::RelaxStrategy;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use crate::Machine;
-use crate::contract::{Cpu, IrqState};
+use crate::contract::{Cpu, IrqState, LockStep};
 
 /// A lock's place in the order; see `mm::locks` for the list.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -48,16 +48,19 @@ impl<T: ?Sized> SpinLock<T> {
     ///
     /// # Panics
     /// Where ranks are checked: this CPU holds a lock of the same or a higher rank.
+    #[cfg_attr(not(target_os = "none"), track_caller)]
     pub fn lock(&self) -> SpinGuard<'_, T> {
         let irq = Machine::mask_irqs();
         held::push(self.rank);
-        Machine::interleave();
+        Machine::at_lock(LockStep::Take, self.rank.0);
         SpinGuard { inner: ManuallyDrop::new(self.inner.lock()), rank: self.rank, irq }
     }
 
     /// Takes the lock if nobody holds it. The order of ranks is checked as for [`Self::lock`].
+    #[cfg_attr(not(target_os = "none"), track_caller)]
     pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
         let irq = Machine::mask_irqs();
+        Machine::at_lock(LockStep::Try, self.rank.0);
         if let Some(guard) = self.inner.try_lock() {
             held::push(self.rank);
             return Some(SpinGuard { inner: ManuallyDrop::new(guard), rank: self.rank, irq });
@@ -114,6 +117,7 @@ impl<T: ?Sized> Drop for SpinGuard<'_, T> {
         unsafe { ManuallyDrop::drop(&mut self.inner) };
         held::pop(self.rank);
         Machine::restore_irqs(self.irq);
+        Machine::at_lock(LockStep::Release, self.rank.0);
     }
 }
 
@@ -126,20 +130,20 @@ pub fn assert_may_sleep(what: &str) {
 
 /// The ranks that each CPU holds.
 #[cfg(any(debug_assertions, not(target_os = "none")))]
-mod held {
+pub(crate) mod held {
     use super::Rank;
 
     /// Deepest nesting of spinlocks.
     const DEPTH: usize = 16;
 
     #[derive(Clone, Copy)]
-    pub(super) struct Stack {
+    pub(crate) struct Stack {
         ranks: [u8; DEPTH],
         len: usize,
     }
 
     impl Stack {
-        const EMPTY: Stack = Stack { ranks: [0; DEPTH], len: 0 };
+        pub(crate) const EMPTY: Stack = Stack { ranks: [0; DEPTH], len: 0 };
 
         fn top(&self) -> Option<Rank> {
             self.ranks[..self.len].iter().max().map(|&r| Rank(r))
@@ -172,13 +176,8 @@ mod held {
         with(|stack| stack.top())
     }
 
-    /// A virtual CPU is a host thread.
     #[cfg(not(target_os = "none"))]
-    fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
-        use std::cell::RefCell;
-        std::thread_local!(static HELD: RefCell<Stack> = const { RefCell::new(Stack::EMPTY) });
-        HELD.with(|stack| f(&mut stack.borrow_mut()))
-    }
+    use crate::model::with_ranks as with;
 
     #[cfg(target_os = "none")]
     fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {

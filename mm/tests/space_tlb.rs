@@ -1,10 +1,9 @@
 //! Several CPUs: stale translations, ASIDs, and faults that race.
 
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arch::contract::CpuId;
-use arch::model::{Job, handle, user_load, user_store};
+use arch::model::{Job, run_as, user_load, user_store};
 use arch::{Cpu, Machine, Mmu, VirtAddr};
 use mm::Mm;
 use mm::config::ThpMode;
@@ -28,7 +27,15 @@ fn map_at(mm: &Mm, space: &KArc<AddressSpace>, addr: u64, len: u64) -> VirtAddr 
 
 /// Runs `f` on vCPU 1 with `space` active there.
 fn on_other_cpu<R>(mm: &Mm, env: &HostEnv, space: &KArc<AddressSpace>, f: impl FnOnce() -> R) -> R {
-    handle().run_as(CpuId::new(1), || run_as_user(mm, env, space, f))
+    run_as(CpuId::new(1), || run_as_user(mm, env, space, f))
+}
+
+/// Goes on when both vCPUs are here.
+fn meet(arrived: &AtomicUsize) {
+    arrived.fetch_add(1, Ordering::Relaxed);
+    while arrived.load(Ordering::Relaxed) < 2 {
+        Machine::relax();
+    }
 }
 
 /// The model's TLBs forget nothing by themselves. What another CPU holds of an address is gone when munmap,
@@ -143,7 +150,7 @@ fn a_rollover_elsewhere_empties_this_tlb() {
 fn a_running_cpu_keeps_its_asid_through_rollovers() {
     Builder::new().machine(|desc| desc.features.asid_bits = 8).boot(|mm, env| {
         let spaces: Vec<_> = (0..300).map(|_| mm.new_space().unwrap()).collect();
-        let (va, stop, started) = (VirtAddr::new(BASE), AtomicBool::new(false), Barrier::new(2));
+        let (va, stop, started) = (VirtAddr::new(BASE), AtomicBool::new(false), AtomicUsize::new(0));
         for space in &spaces {
             map_at(mm, space, BASE, PAGE);
         }
@@ -152,7 +159,7 @@ fn a_running_cpu_keeps_its_asid_through_rollovers() {
             run_as_user(mm, env, own, || {
                 user_store(va, own.id).unwrap();
                 let asid = own.asid.asid();
-                started.wait();
+                meet(&started);
                 while !stop.load(Ordering::Relaxed) {
                     assert_eq!(user_load(va), Ok(own.id));
                     Machine::relax();
@@ -166,7 +173,7 @@ fn a_running_cpu_keeps_its_asid_through_rollovers() {
             });
         });
         let roller: Job<'_> = Box::new(|| {
-            started.wait();
+            meet(&started);
             let kept = own.asid.asid();
             for space in spaces[1..].iter().cycle().take(4 * 299) {
                 run_as_user(mm, env, space, || user_store(va, space.id)).unwrap();
@@ -190,11 +197,11 @@ fn concurrent_faults_make_one_page() {
             let before = mm.free_page_count();
             let space = mm.new_space().unwrap();
             let va = map_at(mm, &space, BASE, HUGE);
-            let barrier = Barrier::new(2);
+            let started = AtomicUsize::new(0);
             let job = |cpu: u64| -> Job<'_> {
-                let (space, barrier) = (&space, &barrier);
+                let (space, started) = (&space, &started);
                 let touch = move || {
-                    barrier.wait();
+                    meet(started);
                     for n in 0..512 {
                         let page = va.add(n * PAGE);
                         if n % 3 == 0 {

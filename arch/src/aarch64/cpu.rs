@@ -7,7 +7,7 @@ use aarch64_cpu::registers::{CNTKCTL_EL1, CPACR_EL1, DAIF, Readable, TPIDR_EL1, 
 use super::Machine;
 use super::fpsimd;
 use super::percpu::CpuBlock;
-use crate::contract::{Cpu, CpuId, IrqState, Mmu};
+use crate::contract::{Cpu, CpuId, IrqState, LockStep, Mmu};
 use crate::{Dsb, FlushScope, Tlbi};
 
 /// CNTKCTL_EL1.EL0VCTEN: EL0 may read the virtual counter, as under Linux.
@@ -62,6 +62,9 @@ impl Cpu for Machine {
 
     #[inline(always)]
     fn interleave() {}
+
+    #[inline(always)]
+    fn at_lock(_: LockStep, _: u8) {}
 }
 
 impl Machine {

@@ -1,9 +1,10 @@
 //! The CPU half of the contract.
 
 use super::Machine;
-use super::bind::{current, swap_irq_mask};
+use super::bind::current;
+use super::sched::swap_irq_mask;
 use super::step::{Step, before};
-use crate::contract::{Cpu, CpuId, IrqState};
+use crate::contract::{Cpu, CpuId, IrqState, LockStep};
 
 impl Cpu for Machine {
     fn id() -> CpuId {
@@ -22,7 +23,13 @@ impl Cpu for Machine {
         current(|state, cpu| before(state, cpu, Step::Relax));
     }
 
+    #[track_caller]
     fn interleave() {
         current(|state, cpu| before(state, cpu, Step::Mark));
+    }
+
+    #[track_caller]
+    fn at_lock(step: LockStep, rank: u8) {
+        current(|state, cpu| before(state, cpu, Step::Lock(step, rank)));
     }
 }

@@ -3,7 +3,7 @@
 use super::Machine;
 use super::bind::current;
 use super::counters::Tally;
-use super::machine::{State, lock};
+use super::machine::State;
 use super::regime::Regime;
 use super::reuse;
 use super::stale::Written;
@@ -20,6 +20,7 @@ use crate::pte::HwDirty;
 ///
 /// # Errors
 /// The fault that the access takes.
+#[track_caller]
 pub fn try_kernel_access(va: VirtAddr, access: Access) -> Result<*mut u8, FaultStatus> {
     current(|state, cpu| access_at(state, cpu, va, access, Purpose::Access)).map_err(|fault| fault.status)
 }
@@ -29,7 +30,7 @@ pub fn try_kernel_access(va: VirtAddr, access: Access) -> Result<*mut u8, FaultS
 #[must_use]
 pub fn possible(va: VirtAddr, access: Access, privilege: Privilege) -> Vec<Result<PhysAddr, FaultStatus>> {
     let req = Request { va, access, privilege, purpose: Purpose::Question };
-    let all = current(|state, cpu| walker::possible(state, &lock(&state.regime), cpu, req));
+    let all = current(|state, cpu| walker::possible(state, &state.regime(), cpu, req));
     all.into_iter().map(|outcome| outcome.map_err(|fault| fault.status)).collect()
 }
 
@@ -40,9 +41,9 @@ fn access_at(
     access: Access,
     purpose: Purpose,
 ) -> Result<*mut u8, Fault> {
-    before(state, cpu, Step::Access);
+    before(state, cpu, Step::Access { va, access, privilege: Privilege::Kernel });
     let req = Request { va, access, privilege: Privilege::Kernel, purpose };
-    let mut regime = lock(&state.regime);
+    let mut regime = state.regime();
     let pa = translate(state, &regime, cpu, req)?;
     if access == Access::Write {
         reuse::written(state, &mut regime, cpu, pa, 1);
@@ -97,17 +98,18 @@ impl Mmu for Machine {
     }
 
     fn kernel_root() -> PhysAddr {
-        current(|state, cpu| match lock(&state.regime).vcpu(cpu).kernel_root {
+        current(|state, cpu| match state.regime().vcpu(cpu).kernel_root {
             Some(root) => root,
             None => panic!("model: vCPU {cpu} has no kernel root; install one with set_kernel_root"),
         })
     }
 
+    #[track_caller]
     fn set_kernel_root(root: PhysAddr) {
         current(|state, cpu| {
-            before(state, cpu, Step::Barrier);
+            before(state, cpu, Step::KernelRoot(root));
             check_root(state, root);
-            let mut regime = lock(&state.regime);
+            let mut regime = state.regime();
             if let Some(earlier) = regime.vcpu(cpu).kernel_root {
                 let now = regime.now();
                 regime.roots.leave(cpu, earlier, now);
@@ -122,22 +124,24 @@ impl Mmu for Machine {
     }
 
     fn user_root() -> Option<(PhysAddr, Asid)> {
-        current(|state, cpu| lock(&state.regime).vcpu(cpu).user_root)
+        current(|state, cpu| state.regime().vcpu(cpu).user_root)
     }
 
+    #[track_caller]
     fn set_user_root(root: Option<(PhysAddr, Asid)>) {
         current(|state, cpu| {
-            before(state, cpu, Step::Barrier);
-            switch_user(state, &mut lock(&state.regime), cpu, root);
+            before(state, cpu, Step::UserRoot(root));
+            switch_user(state, &mut state.regime(), cpu, root);
         });
     }
 
+    #[track_caller]
     fn tlbi(op: Tlbi, scope: FlushScope) {
         current(|state, cpu| {
-            before(state, cpu, Step::Tlbi);
+            before(state, cpu, Step::Tlbi(op, scope));
             validate(&op);
             state.tally.count_tlbi(op, scope);
-            let mut regime = lock(&state.regime);
+            let mut regime = state.regime();
             let late = |s: &Written| s.overwrites && !(scope == FlushScope::Local && s.seen_by_self);
             if regime.vcpu(cpu).unordered.iter().any(late) {
                 Tally::add(&state.tally.tlbi_unordered);
@@ -147,22 +151,25 @@ impl Mmu for Machine {
         });
     }
 
+    #[track_caller]
     fn dsb(barrier: Dsb) {
         current(|state, cpu| {
-            before(state, cpu, Step::Barrier);
+            before(state, cpu, Step::Dsb(barrier));
             Tally::add(&state.tally.dsb);
-            lock(&state.regime).dsb(&state.ram, cpu, barrier);
+            state.regime().dsb(&state.ram, cpu, barrier);
         });
     }
 
+    #[track_caller]
     fn isb() {
         current(|state, cpu| {
-            before(state, cpu, Step::Barrier);
+            before(state, cpu, Step::Isb);
             Tally::add(&state.tally.isb);
-            lock(&state.regime).synchronise(cpu);
+            state.regime().synchronise(cpu);
         });
     }
 
+    #[track_caller]
     fn kernel_access(va: VirtAddr, access: Access) -> *mut u8 {
         let accessed = current(|state, cpu| {
             access_at(state, cpu, va, access, Purpose::MustSucceed).map_err(|fault| (fault, cpu))
@@ -173,11 +180,12 @@ impl Mmu for Machine {
         }
     }
 
+    #[track_caller]
     fn translate(va: VirtAddr, access: Access, privilege: Privilege) -> Result<PhysAddr, FaultStatus> {
         current(|state, cpu| {
-            before(state, cpu, Step::Access);
+            before(state, cpu, Step::Translate { va, access, privilege });
             let req = Request { va, access, privilege, purpose: Purpose::Question };
-            translate(state, &lock(&state.regime), cpu, req).map_err(|fault| fault.status)
+            translate(state, &state.regime(), cpu, req).map_err(|fault| fault.status)
         })
     }
 }

@@ -2,8 +2,8 @@
 //! themselves.
 //!
 //! A model machine lives as long as the closure given to [`with_machine`]; nothing of it is global. The
-//! host thread that runs the closure *is* virtual CPU 0, [`run_on_cpus`] and [`Handle::run_as`] bring
-//! further ones to life. All of `mm` runs here unchanged, because [`Machine`] keeps the same contract as
+//! host thread that runs the closure *is* virtual CPU 0; [`run_on_cpus`] runs further ones beside it, in turns, and
+//! [`run_as`] acts as one of them. All of `mm` runs here unchanged, because [`Machine`] keeps the same contract as
 //! the real machine.
 //!
 //! **Guarantee.** A translation that a vCPU has once used is used again, however stale, until a TLBI that
@@ -22,10 +22,16 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `machine` | description and state of one machine |
-//! | `bind` | which vCPU the calling thread is |
+//! | `desc` | what a machine is made of |
+//! | `machine` | the state of one machine |
+//! | `bind` | which machine the calling thread runs |
 //! | `step` | the one place where another vCPU may come between |
-//! | `stop` | holding all other vCPUs |
+//! | `run` | vCPUs as coroutines; why |
+//! | `sched` | who runs; `mood` says when another does, `stuck` why nobody can |
+//! | `stop`, `act`, `park` | holding the others, acting as another, sleeping |
+//! | `choice`, `seed` | the one stream of choices, and its name |
+//! | `explore` | every schedule of a small case |
+//! | `trace` | the last steps |
 //! | `ram` | physical memory; `phys` is its half of the contract |
 //! | `tlb` | what a vCPU holds, and which TLBI removes it |
 //! | `mmu` | translation, TLBI, barriers |
@@ -40,28 +46,38 @@
 //! entry, hierarchical table attributes, shareability domains, caches, entries that conflict but were
 //! not both used.
 
+mod act;
 mod bind;
 mod choice;
 mod contents;
 mod counters;
 mod cpu;
 mod cpus;
+mod desc;
+mod explore;
 mod frames;
 mod group;
 mod judge;
 mod machine;
 mod mmu;
+mod mood;
 mod owed;
+mod park;
 mod phys;
 mod ram;
 mod regime;
 mod reuse;
 mod roots;
+mod run;
+mod sched;
+mod seed;
 mod stale;
 mod step;
 mod stop;
+mod stuck;
 mod tables;
 mod tlbi;
+mod trace;
 mod unseen;
 mod user;
 mod walker;
@@ -69,10 +85,18 @@ mod walker;
 #[cfg(test)]
 mod tests;
 
-pub use bind::{Handle, Job, handle, irqs_masked, off_cpu, run_on_cpus, with_default_machine, with_machine};
+pub use act::run_as;
+pub use bind::{try_with_machine, with_default_machine, with_machine};
 pub use counters::{Counters, counters};
-pub use machine::MachineDesc;
+pub use desc::{DescError, MachineDesc};
+pub use explore::{Bounds, Explored, explore, explore_runs};
 pub use mmu::{possible, try_kernel_access};
+pub use park::{park_while, unpark_all};
+pub use run::{Job, run_on_cpus};
+pub use sched::irqs_masked;
+pub(crate) use sched::with_ranks;
+pub use seed::{SeedError, seeds};
+pub use step::{Steps, steps};
 pub use stop::stop_others;
 pub use user::{
     FaultHandler, set_fault_handler, user_execute, user_load, user_store, user_touch, with_fault_handler,

@@ -4,7 +4,6 @@ use super::Machine;
 use super::bind::current;
 use super::counters::Tally;
 use super::judge::{self, How, Stored};
-use super::machine::lock;
 use super::reuse;
 use super::step::{Step, before};
 use crate::addr::PhysAddr;
@@ -12,40 +11,50 @@ use crate::contract::PhysMem;
 use crate::pte::Desc;
 
 impl PhysMem for Machine {
+    #[track_caller]
     fn read_desc(at: PhysAddr) -> Desc {
-        current(|state, _| state.ram.load(at))
+        current(|state, cpu| {
+            before(state, cpu, Step::Read(at));
+            state.ram.load(at)
+        })
     }
 
+    #[track_caller]
     fn write_desc(at: PhysAddr, new: Desc) {
         current(|state, cpu| {
-            before(state, cpu, Step::Store);
+            before(state, cpu, Step::Store { at, new });
             let old = state.ram.swap(at, new);
             Tally::add(&state.tally.desc_stores);
-            judge::stored(state, &mut lock(&state.regime), Stored { cpu, at, old, new, how: How::Plain });
+            judge::stored(state, &mut state.regime(), Stored { cpu, at, old, new, how: How::Plain });
         });
     }
 
+    #[track_caller]
     fn cas_desc(at: PhysAddr, old: Desc, new: Desc) -> Result<(), Desc> {
         current(|state, cpu| {
-            before(state, cpu, Step::Store);
+            before(state, cpu, Step::Cas { at, old, new });
             state.ram.cas(at, old, new)?;
             Tally::add(&state.tally.desc_stores);
-            judge::stored(state, &mut lock(&state.regime), Stored { cpu, at, old, new, how: How::Swap });
+            judge::stored(state, &mut state.regime(), Stored { cpu, at, old, new, how: How::Swap });
             Ok(())
         })
     }
 
+    #[track_caller]
     fn zero(at: PhysAddr, bytes: u64) {
         assert!(at.is_aligned(64) && bytes.is_multiple_of(64), "model: zero of {bytes} bytes at {at}");
         current(|state, cpu| {
-            reuse::filled(state, &mut lock(&state.regime), cpu, at, bytes);
+            before(state, cpu, Step::Zero { at, bytes });
+            reuse::filled(state, &mut state.regime(), cpu, at, bytes);
             state.ram.zero(at, bytes);
         });
     }
 
+    #[track_caller]
     fn copy(to: PhysAddr, from: PhysAddr, bytes: u64) {
         current(|state, cpu| {
-            reuse::filled(state, &mut lock(&state.regime), cpu, to, bytes);
+            before(state, cpu, Step::Copy { to, from, bytes });
+            reuse::filled(state, &mut state.regime(), cpu, to, bytes);
             state.ram.copy(to, from, bytes);
         });
     }
@@ -60,13 +69,13 @@ impl PhysMem for Machine {
 
     fn write_bytes(to: PhysAddr, from: &[u8]) {
         current(|state, cpu| {
-            reuse::filled(state, &mut lock(&state.regime), cpu, to, from.len() as u64);
+            reuse::filled(state, &mut state.regime(), cpu, to, from.len() as u64);
             state.ram.write(to, from);
         });
     }
 
     fn released(at: PhysAddr, bytes: u64) {
-        current(|state, cpu| reuse::released(state, &mut lock(&state.regime), cpu, at, bytes));
+        current(|state, cpu| reuse::released(state, &mut state.regime(), cpu, at, bytes));
     }
 
     /// Caches are not modelled: fetches see memory.

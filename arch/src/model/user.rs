@@ -27,6 +27,9 @@ pub fn set_fault_handler(handler: Box<FaultHandler>) {
 }
 
 /// Installs `handler` while `f` runs, so that it may borrow what the caller owns.
+///
+/// # Panics
+/// The caller is a job of `run_on_cpus`.
 pub fn with_fault_handler<R>(
     handler: &(dyn Fn(VirtAddr, Access, FaultStatus) -> bool + Sync),
     f: impl FnOnce() -> R,
@@ -39,22 +42,18 @@ pub fn with_fault_handler<R>(
     unsafe impl Sync for Borrowed {}
     impl Borrowed {
         fn call(&self, va: VirtAddr, access: Access, status: FaultStatus) -> bool {
-            // SAFETY: `Scope::drop` below removes the handler and waits for its users before the borrow
-            // ends.
+            // SAFETY: `Scope::drop` below removes the handler before the borrow ends, and nobody is inside of it
+            // then: jobs have ended, as none of them called this.
             unsafe { (*self.0)(va, access, status) }
         }
     }
     /// Takes the handler out again, also when `f` panics.
     struct Scope {
-        own: Arc<FaultHandler>,
         outer: Option<Arc<FaultHandler>>,
     }
     impl Drop for Scope {
         fn drop(&mut self) {
             current(|state, _| *lock(&state.fault_handler) = self.outer.take());
-            while Arc::strong_count(&self.own) > 1 {
-                std::thread::yield_now();
-            }
         }
     }
     // SAFETY: only the lifetime changes; `Scope` keeps every use inside it.
@@ -66,8 +65,11 @@ pub fn with_fault_handler<R>(
     };
     let borrowed = Borrowed(erased);
     let own: Arc<FaultHandler> = Arc::new(move |va, access, status| borrowed.call(va, access, status));
-    let outer = current(|state, _| lock(&state.fault_handler).replace(own.clone()));
-    let _scope = Scope { own, outer };
+    let outer = current(|state, _| {
+        assert!(state.sched.running().is_none(), "model: with_fault_handler is not for jobs");
+        lock(&state.fault_handler).replace(own)
+    });
+    let _scope = Scope { outer };
     f()
 }
 
@@ -79,10 +81,12 @@ enum Try {
 
 /// Tries one access: `then` runs while the translation cannot be taken away. Entering EL0 synchronises the
 /// context.
+#[track_caller]
 fn attempt(req: Request, bytes: u64, then: &mut dyn FnMut(*mut u8)) -> Try {
     current(|state, cpu| {
-        before(state, cpu, Step::Access);
-        let mut regime = lock(&state.regime);
+        let Request { va, access, privilege, .. } = req;
+        before(state, cpu, Step::Access { va, access, privilege });
+        let mut regime = state.regime();
         regime.synchronise(cpu);
         let pa = match translate(state, &regime, cpu, req) {
             Ok(pa) => pa,
@@ -98,6 +102,7 @@ fn attempt(req: Request, bytes: u64, then: &mut dyn FnMut(*mut u8)) -> Try {
 
 /// Performs one access of `bytes` bytes that do not cross a page, with EL0's rights; offers faults to the
 /// handler.
+#[track_caller]
 fn perform(va: VirtAddr, access: Access, bytes: u64, mut then: impl FnMut(*mut u8)) -> Result<(), UserFault> {
     let req = Request { va, access, privilege: Privilege::User, purpose: Purpose::Access };
     for _ in 0..MAX_TRIES {
@@ -117,6 +122,7 @@ fn perform(va: VirtAddr, access: Access, bytes: u64, mut then: impl FnMut(*mut u
 ///
 /// # Errors
 /// The fault handler gave up.
+#[track_caller]
 pub fn user_load(va: VirtAddr) -> Result<u64, UserFault> {
     assert!(va.is_aligned(8), "model: user load from {va} is not aligned");
     let mut word = 0;
@@ -129,6 +135,7 @@ pub fn user_load(va: VirtAddr) -> Result<u64, UserFault> {
 ///
 /// # Errors
 /// The fault handler gave up.
+#[track_caller]
 pub fn user_store(va: VirtAddr, word: u64) -> Result<(), UserFault> {
     assert!(va.is_aligned(8), "model: user store to {va} is not aligned");
     // SAFETY: as in `user_load`.
@@ -139,6 +146,7 @@ pub fn user_store(va: VirtAddr, word: u64) -> Result<(), UserFault> {
 ///
 /// # Errors
 /// The fault handler gave up.
+#[track_caller]
 pub fn user_execute(va: VirtAddr) -> Result<(), UserFault> {
     user_touch(va, Access::Execute)
 }
@@ -147,6 +155,7 @@ pub fn user_execute(va: VirtAddr) -> Result<(), UserFault> {
 ///
 /// # Errors
 /// The fault handler gave up.
+#[track_caller]
 pub fn user_touch(va: VirtAddr, access: Access) -> Result<(), UserFault> {
     perform(va, access, 1, |_| ())
 }

@@ -101,7 +101,7 @@ pub(super) fn translate(state: &State, regime: &Regime, cpu: CpuId, req: Request
         {
             return Err(fault);
         }
-        let pick = if outcomes.len() == 1 { 0 } else { state.choices.choose(outcomes.len()) };
+        let pick = if outcomes.len() == 1 { 0 } else { state.choose(outcomes.len()) };
         if pick != 0 {
             Tally::add(&state.tally.stale_used);
         }

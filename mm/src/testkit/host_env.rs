@@ -2,8 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arch::contract::{Cpu, CpuId};
 use arch::{Machine, model};
@@ -14,8 +13,8 @@ use crate::env::{KernelEnv, SpawnError};
 use crate::fault::FaultError;
 use crate::steps::Step;
 
-/// A sleep longer than this is taken for one that nobody will end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Nanoseconds that a step of the machine takes.
+const STEP_NS: u64 = 10;
 
 /// What a test wants to do at each step of a remap.
 pub type StepHook = dyn Fn(&Step) + Send + Sync;
@@ -27,13 +26,10 @@ pub type Spawned = (&'static str, fn(&Mm));
 /// not run by themselves.
 pub struct HostEnv {
     cpus: usize,
-    begun: Instant,
     stops: AtomicU64,
     steps: Mutex<Vec<Step>>,
     hook: Mutex<Option<Arc<StepHook>>>,
     spawned: Mutex<Vec<Spawned>>,
-    sleepers: Mutex<()>,
-    woken: Condvar,
     pub(super) users: Users,
 }
 
@@ -46,13 +42,10 @@ impl HostEnv {
     pub(super) fn new(cpus: usize) -> Self {
         HostEnv {
             cpus,
-            begun: Instant::now(),
             stops: AtomicU64::new(0),
             steps: Mutex::default(),
             hook: Mutex::default(),
             spawned: Mutex::default(),
-            sleepers: Mutex::default(),
-            woken: Condvar::new(),
             users: Users::default(),
         }
     }
@@ -96,34 +89,18 @@ impl KernelEnv for HostEnv {
         model::stop_others(f);
     }
 
-    /// Waits until no other thread is the CPU whose turn it is.
     fn run_on_each_cpu(&self, f: &(dyn Fn() + Sync)) {
-        let (own, machine) = (Machine::id(), model::handle());
         for cpu in (0..self.cpus).map(CpuId::new) {
-            if cpu == own {
-                masked(f);
-            } else {
-                machine.run_as(cpu, || masked(f));
-            }
+            model::run_as(cpu, || masked(f));
         }
     }
 
-    fn park(&self, _: usize, still_wait: &dyn Fn() -> bool) {
-        let sleepers = lock(&self.sleepers);
-        // Masked: whoever stops the machine may wake others, so nobody is held while he has this lock.
-        if !masked(still_wait) {
-            return;
-        }
-        model::off_cpu(|| {
-            let (_guard, waited) =
-                self.woken.wait_timeout(sleepers, PATIENCE).unwrap_or_else(PoisonError::into_inner);
-            assert!(!waited.timed_out(), "a thread sleeps, and nobody has woken it for {PATIENCE:?}");
-        });
+    fn park(&self, key: usize, still_wait: &dyn Fn() -> bool) {
+        model::park_while(key, still_wait);
     }
 
-    fn unpark_all(&self, _: usize) {
-        let _sleepers = lock(&self.sleepers);
-        self.woken.notify_all();
+    fn unpark_all(&self, key: usize) {
+        model::unpark_all(key);
     }
 
     fn spawn(&self, name: &'static str, body: fn(&Mm)) -> Result<(), SpawnError> {
@@ -131,8 +108,9 @@ impl KernelEnv for HostEnv {
         Ok(())
     }
 
+    /// Time passes by steps.
     fn now_ns(&self) -> u64 {
-        self.begun.elapsed().as_nanos() as u64
+        model::steps().steps * STEP_NS
     }
 
     fn trace(&self, step: &Step) {

@@ -29,7 +29,7 @@ fn a_stopped_machine_stands_still() {
             for _ in 0..20 {
                 env.stop_machine(&mut || {
                     let before = steps.load(Ordering::Relaxed);
-                    std::thread::sleep(std::time::Duration::from_millis(1));
+                    (0..50).for_each(|_| Machine::interleave());
                     assert_eq!(steps.load(Ordering::Relaxed), before);
                 });
             }
@@ -49,7 +49,7 @@ fn stopping_is_exclusive() {
             for _ in 0..50 {
                 env.stop_machine(&mut || {
                     assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
-                    std::thread::yield_now();
+                    Machine::interleave();
                     inside.fetch_sub(1, Ordering::Relaxed);
                 });
             }
@@ -79,7 +79,7 @@ fn sleep_locks_exclude() {
             for _ in 0..200 {
                 let _guard = lock.write(env);
                 let seen = value.load(Ordering::Relaxed);
-                std::thread::yield_now();
+                Machine::interleave();
                 value.store(seen + 1, Ordering::Relaxed);
             }
         };
@@ -87,7 +87,7 @@ fn sleep_locks_exclude() {
             for _ in 0..50 {
                 let guard = lock.read(env);
                 let seen = value.load(Ordering::Relaxed);
-                std::thread::yield_now();
+                Machine::interleave();
                 assert_eq!(value.load(Ordering::Relaxed), seen);
                 drop(guard);
                 env.stop_machine(&mut || ());

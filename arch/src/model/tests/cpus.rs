@@ -1,9 +1,8 @@
 //! Virtual CPUs: who the calling thread is, interrupt masks, several at once.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
 
-use super::super::{handle, irqs_masked, off_cpu, run_on_cpus};
+use super::super::{irqs_masked, run_as, run_on_cpus};
 use super::*;
 use crate::contract::{Cpu, CpuId};
 use crate::sync::{Rank, SpinLock};
@@ -76,24 +75,11 @@ fn a_lonely_spin_ends() {
     });
 }
 
-/// A thread that waits off its vCPU lets another be that vCPU, and is itself again afterwards.
-#[test]
-fn off_cpu_lends_the_vcpu() {
-    with_machine(DESC, || {
-        let (machine, (send, wait)) = (handle(), mpsc::channel());
-        std::thread::scope(|scope| {
-            scope.spawn(move || machine.run_as(CpuId::BOOT, || send.send(Machine::id())));
-            assert_eq!(off_cpu(|| wait.recv()), Ok(CpuId::BOOT));
-        });
-        assert_eq!(Machine::id(), CpuId::BOOT);
-    });
-}
-
 /// A machine has the vCPUs it was described with.
 #[test]
 #[should_panic(expected = "model: no vCPU 4 on a machine of 4")]
 fn no_such_vcpu() {
-    with_machine(DESC, || handle().run_as(CpuId::new(4), || ()));
+    with_machine(DESC, || run_as(CpuId::new(4), || ()));
 }
 
 /// A thread outside every machine is told what to do.

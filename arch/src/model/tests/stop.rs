@@ -39,7 +39,7 @@ fn nobody_else_steps_during_a_stop() {
         },
         || {
             let before = turns.load(Ordering::Relaxed);
-            (0..50).for_each(|_| std::thread::yield_now());
+            (0..50).for_each(|_| Machine::interleave());
             assert_eq!(turns.load(Ordering::Relaxed), before, "a vCPU ran during the stop");
         },
     );
@@ -70,7 +70,7 @@ fn stoppers_take_turns() {
         for _ in 0..STOPS {
             stop_others(&mut || {
                 assert_eq!(running.fetch_add(1, Ordering::Relaxed), 0, "two stop at once");
-                std::thread::yield_now();
+                Machine::interleave();
                 running.fetch_sub(1, Ordering::Relaxed);
             });
         }

@@ -11,7 +11,7 @@ mod split;
 
 use arch::addr::PAGE_SIZE;
 use arch::contract::{FaultStatus, Privilege};
-use arch::{Access, Level, Machine, Order, PageSize, PhysAddr, PhysMem, VirtAddr, model};
+use arch::{Access, Cpu, Level, Machine, Order, PageSize, PhysAddr, PhysMem, VirtAddr, model};
 
 use super::promoter;
 use crate::Mm;

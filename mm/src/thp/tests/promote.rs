@@ -55,8 +55,7 @@ fn other_cpus_see_the_block() {
     with_site(threshold(2), |site| {
         let (mm, space) = (site.mm, &site.space);
         site.store_all(0..2);
-        let machine = model::handle();
-        let as_cpu_1 = |f: &(dyn Fn() + Sync)| machine.run_as(arch::CpuId::new(1), f);
+        let as_cpu_1 = |f: &(dyn Fn() + Sync)| model::run_as(arch::CpuId::new(1), f);
         as_cpu_1(&|| {
             mm.activate_space(Some(space));
             assert_eq!(model::user_load(va(1)), Ok(word(1)));
@@ -291,7 +290,7 @@ fn the_thread_wakes_up() {
         let thread = || {
             promoter::wait(mm);
             while promoter::drain(mm) == 0 {
-                std::thread::yield_now();
+                Machine::relax();
             }
         };
         let user = || {

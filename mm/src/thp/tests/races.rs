@@ -8,15 +8,7 @@ use crate::space::Advice;
 use crate::testkit::{Random, run_on_cpus};
 use crate::thp::reclaim;
 
-/// Seeds of the machine's switches between vCPUs, or the one that `MM_SEED` names.
-fn seeds() -> Vec<u64> {
-    let given = std::env::var("MM_SEED").ok().and_then(|word| word.parse().ok());
-    let seeds = given.map_or(vec![1, 2], |seed| vec![seed]);
-    println!("MM_SEED={seeds:?}");
-    seeds
-}
-
-/// A machine that switches vCPUs often, as `seed` has it.
+/// A machine whose vCPUs take turns as `seed` has it.
 fn restless(seed: u64, pages: u64) -> Builder {
     threshold(pages).machine(|desc| desc.seed = seed)
 }
@@ -42,7 +34,7 @@ fn contend(site: &Site<'_>, writers: [&(dyn Fn() + Sync); 2], others: &[&(dyn Fn
             active(&|| {
                 while left.load(Ordering::SeqCst) != 0 {
                     other();
-                    std::thread::yield_now();
+                    Machine::relax();
                 }
             });
         }));
@@ -55,7 +47,7 @@ fn contend(site: &Site<'_>, writers: [&(dyn Fn() + Sync); 2], others: &[&(dyn Fn
 /// written is lost, and in the end every range is a block.
 #[test]
 fn writers_and_promoter() {
-    for seed in seeds() {
+    for seed in model::seeds(2) {
         for pages in [2, 100, 512] {
             with_site(restless(seed, pages), |site| {
                 let all = RANGES * RANGE_PAGES;
@@ -79,7 +71,7 @@ fn writers_and_promoter() {
 /// Two threads write the same pages at the same moment, so each page is in one thread's hand when the other wants it.
 #[test]
 fn two_writers_of_one_page() {
-    for seed in seeds() {
+    for seed in model::seeds(2) {
         with_site(restless(seed, 300), |site| {
             let write = || site.store_all(0..RANGE_PAGES);
             let promote = || {
@@ -96,7 +88,7 @@ fn two_writers_of_one_page() {
 /// MADV_DONTNEED comes between: a page reads as written or as zeros, never as anything else.
 #[test]
 fn writers_promoter_and_dontneed() {
-    for seed in seeds() {
+    for seed in model::seeds(2) {
         with_site(restless(seed, 32), |site| {
             let write = || {
                 for page in 0..RANGE_PAGES {
@@ -123,7 +115,7 @@ fn writers_promoter_and_dontneed() {
 /// ranges, the third is mapped, written, submitted and unmapped.
 #[test]
 fn promoter_and_munmap() {
-    with_site(restless(seeds()[0], 2), |site| {
+    with_site(restless(0, 2), |site| {
         let range = 2 * RANGE_PAGES;
         let write = || site.store_all(0..2 * RANGE_PAGES);
         let remap = || {
@@ -149,7 +141,7 @@ fn promoter_and_munmap() {
 /// no page is lost, nothing that was written changes.
 #[test]
 fn writers_promoter_pressure_and_walker() {
-    for seed in seeds() {
+    for seed in model::seeds(2) {
         let gave_up = AtomicBool::new(false);
         with_site(restless(seed, 64), |site| {
             let mm = site.mm;

@@ -152,10 +152,8 @@ fn while_another_waits(
         let other = || expect(site, taken, reservation::take(mm, space, va(1)));
         let own = || {
             while mm.thp.turnstile.waiting() == 0 {
-                std::thread::yield_now();
+                Machine::relax();
             }
-            // It has counted itself; give it the time to fall asleep.
-            std::thread::sleep(std::time::Duration::from_millis(20));
             settle(site, taken);
         };
         crate::testkit::run_on_cpus(site.env, vec![Box::new(own), Box::new(other)]);
