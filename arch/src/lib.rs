@@ -11,6 +11,7 @@
 //! | [`addr`] | physical and virtual addresses, frame numbers, orders, levels: a type per unit |
 //! | [`pte`] | VMSAv8-64 stage-1 descriptors, 4K granule; pure |
 //! | [`bbm`] | when break-before-make is required; pure |
+//! | [`contiguous`] | what 16 descriptors with the contiguous bit must be; pure |
 //! | [`features`] | what the CPU offers, probed or injected |
 //! | [`layout`] | the kernel's half of the virtual address space |
 //! | [`contract`] | the interface of both backends |
@@ -25,11 +26,14 @@
 pub mod addr;
 pub mod bbm;
 pub mod conformance;
+pub mod contiguous;
 pub mod contract;
 pub mod esr;
 pub mod features;
 pub mod layout;
 pub mod pte;
+#[cfg(test)]
+mod random;
 pub mod sync;
 pub mod tlbi_operand;
 
