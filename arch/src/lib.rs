@@ -17,7 +17,8 @@
 //! | [`contract`] | the interface of both backends |
 //! | [`conformance`] | checks of the contract that run on both |
 //! | [`esr`] | what an exception syndrome says; pure |
-//! | [`tlbi_operand`] | operands of the TLBI instructions; pure |
+//! | [`tlbi_plan`] [`tlbi_operand`] | which TLBI instructions an invalidation takes, and their operands; pure |
+//! | [`ttbr`] | the translation table base registers; pure |
 //! | [`sync`] | locks whose order is checked |
 //! | `aarch64` / `model` | the machine, and its model |
 #![cfg_attr(target_os = "none", no_std)]
@@ -36,6 +37,8 @@ pub mod pte;
 mod random;
 pub mod sync;
 pub mod tlbi_operand;
+pub mod tlbi_plan;
+pub mod ttbr;
 
 #[cfg(target_os = "none")]
 pub mod aarch64;

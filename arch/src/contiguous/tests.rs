@@ -28,7 +28,10 @@ fn sizes_and_indices() {
     assert_eq!(LEVELS.map(group_bytes), [16 << 30, 32 << 20, 64 << 10]);
     for index in 0..512 {
         let group = group_of(index);
-        assert!(group.contains(&index) && group.len() == 16 && group.start % 16 == 0, "{index}: {group:?}");
+        assert!(
+            group.contains(&index) && group.len() == 16 && group.start.is_multiple_of(16),
+            "{index}: {group:?}"
+        );
     }
 }
 
