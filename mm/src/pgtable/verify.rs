@@ -2,13 +2,15 @@
 //! is held on this CPU.
 //!
 //! [`Entry`] is the only way to such a descriptor, and its `store` the only place that writes one, so nothing gets
-//! past. Tables that hardware cannot walk yet are no concern of the rule, and are written without an entry:
+//! past. Tables that hardware cannot walk yet are no concern of the rule, and are written without an entry, by whom
+//! nobody else can know them:
 //!
 //! | who | which tables | live from |
 //! |---|---|---|
-//! | `boot::tables` | the kernel's own, before translation uses them | `set_kernel_root` |
+//! | `boot::tables` | the kernel's own; it refuses to replace a valid descriptor | `set_kernel_root` |
 //! | `thp::split`, `hvo::remap` | one level-3 table, filled before it is linked | the [`Entry`] that links it |
 //! | `TableStock` | zeroed tables | the [`Entry`] that links them |
+//! | `arch::aarch64::boot` | the early tables: one device, from invalid, while one CPU runs | the MMU goes on |
 //!
 //! In a release build none of this is there.
 #![forbid(unsafe_code)]
@@ -59,3 +61,6 @@ impl Ram for Linked {
         Machine::equal(a, b, bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;
