@@ -52,6 +52,14 @@ fn names_are_unique() {
     assert_eq!(names.len(), CHECKS.len());
 }
 
+/// arch/README.md says how many checks there are.
+#[test]
+fn the_readme_counts_the_checks() {
+    let readme = include_str!("../../README.md");
+    let words = format!("{} checks of the contract", CHECKS.len());
+    assert!(readme.contains(&words), "`{words}`");
+}
+
 /// An arena that cannot carry the checks is refused with the reason.
 #[test]
 fn bad_arenas_are_refused() {
