@@ -91,8 +91,8 @@ pub enum Why {
     Global,
 }
 
-/// Descriptor bits that hardware ignores in a leaf: software's (D8.3.2).
-const IGNORED_IN_LEAF: u64 = 0xf << 55;
+/// Descriptor bits that are left to software (D8.3.2): all that hardware ignores in a leaf.
+pub(crate) const SOFTWARE: u64 = 0xf << 55;
 /// Descriptor bits that hardware ignores in a table descriptor (D8.3.1).
 const IGNORED_IN_TABLE: u64 = 0xff << 51 | 0x3ff << 2;
 /// NS of a leaf: the output address space (I_WZRHR counts its change as one of the output address).
@@ -115,7 +115,7 @@ pub fn bbm_row(old: Desc, new: Desc, level: Level, ctx: &Ctx) -> Row {
     match (old.kind(level), new.kind(level)) {
         (Kind::Invalid, _) => Row::FromFault,
         (Kind::Block | Kind::Page, kind) if !may_be_held(old, level, ctx) => match kind {
-            _ if ignored_apart(old, new, IGNORED_IN_LEAF) => Row::NothingChanges,
+            _ if ignored_apart(old, new, SOFTWARE) => Row::NothingChanges,
             _ => Row::NotAccessed,
         },
         (_, Kind::Invalid) => Row::ToFault,
@@ -166,7 +166,7 @@ fn leaf_to_leaf(old: Desc, new: Desc, level: Level, ctx: &Ctx) -> Row {
     let moved = old.output(level) != new.output(level) || (old.raw() ^ new.raw()) & NS != 0;
     let written = old.grants_write(ctx.hw_dirty) || new.grants_write(ctx.hw_dirty);
     match () {
-        () if ignored_apart(old, new, IGNORED_IN_LEAF) => Row::NothingChanges,
+        () if ignored_apart(old, new, SOFTWARE) => Row::NothingChanges,
         () if changed.intersects(PteFlags::ATTR_INDEX | PteFlags::SHAREABILITY) => Row::MemoryType,
         () if moved && written => Row::MovedWritten,
         () if moved && ctx.contents == Contents::Differ => Row::MovedDiffers,
@@ -183,7 +183,7 @@ fn leaf_to_leaf(old: Desc, new: Desc, level: Level, ctx: &Ctx) -> Row {
 
 /// Rows 16 to 18: the contiguous bit changes, perhaps with something else.
 fn contiguous(old: Desc, new: Desc, ctx: &Ctx) -> Row {
-    let alone = ignored_apart(old, new, IGNORED_IN_LEAF | PteFlags::CONTIGUOUS.bits());
+    let alone = ignored_apart(old, new, SOFTWARE | PteFlags::CONTIGUOUS.bits());
     match ctx.bbm {
         BbmLevel::Level0 => Row::Contiguous,
         _ if alone => Row::ContiguousAlone,

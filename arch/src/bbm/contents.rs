@@ -1,6 +1,6 @@
 //! How what two descriptors lead to compares: the part of the rule that is about memory.
 
-use super::{Contents, IGNORED_IN_LEAF, NS, NS_TABLE};
+use super::{Contents, NS, NS_TABLE, SOFTWARE};
 use crate::addr::{ENTRIES_PER_TABLE, Level, PAGE_SIZE, PhysAddr};
 use crate::pte::{Desc, Kind, PteFlags};
 
@@ -70,5 +70,5 @@ fn part_of(leaf: Desc, output: PhysAddr) -> Desc {
 
 /// Whether two leaves have the same attributes, those of the size apart.
 fn same_attributes(a: Desc, b: Desc) -> bool {
-    (a.raw() ^ b.raw()) & !(ADDRESS | OF_SIZE.bits() | IGNORED_IN_LEAF) == 0
+    (a.raw() ^ b.raw()) & !(ADDRESS | OF_SIZE.bits() | SOFTWARE) == 0
 }
