@@ -6,7 +6,7 @@ use arch::addr::PAGE_SIZE;
 use arch::pte::PteFlags;
 use arch::{Desc, Level, VirtAddr};
 use mm::Mm;
-use mm::pgtable::{FlushTag, Flusher, PtRoot};
+use mm::pgtable::{AsidCell, FlushTag, Flusher, PtRoot};
 
 /// Runs over the end of this thread's stack.
 pub fn overflow_stack() {
@@ -34,12 +34,12 @@ pub fn store_without_break(mm: &Mm) {
     panic!("the kernel has replaced a live descriptor without a break: it has no debug assertions");
 }
 
-/// Stores to the kernel's tree without its lock, what stands there already. A kernel with debug assertions ends at
-/// the store, for want of the lock.
+/// Stores what stands there already to the kernel's tree, taken for a user root, whose lock is not held. A kernel with
+/// debug assertions ends at the store, for want of that lock.
 pub fn store_without_lock(mm: &Mm) {
-    let base = stack(mm);
-    let flusher = Flusher::new(FlushTag::Kernel, &mm.stats);
-    replace(&mut PtRoot::new(mm.kernel_root()), flusher, base, 0);
+    let (base, cell) = (stack(mm), AsidCell::new());
+    let flusher = Flusher::new(FlushTag::User(&cell), &mm.stats);
+    mm.with_kernel_tree(|tree, _| replace(tree, flusher, base, 0));
     panic!("the kernel has stored a descriptor without the lock: it has no debug assertions");
 }
 

@@ -21,7 +21,7 @@ const CRASHES: [(&str, Kernel, &[&str]); 5] = [
     ("stack", Kernel::Release, &["stack overflow"]),
     ("null", Kernel::Release, &["translation fault", "0x0000000000000000"]),
     ("bbm", Kernel::Checked, &["break-before-make is needed", "r_whzws, second bullet"]),
-    ("unlocked", Kernel::Checked, &["without a lock of rank 55"]),
+    ("unlocked", Kernel::Checked, &["without a lock of rank 50"]),
 ];
 
 pub(crate) fn trials(harness: &Arc<Harness>) -> Vec<Trial> {
