@@ -54,9 +54,9 @@ pub struct Ctx {
 /// How what is reached through the old descriptor compares with what is reached through the new one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Contents {
-    /// Two leaves: the memory holds the same bytes, and nobody writes it meanwhile. Two tables: their
-    /// 512 descriptors are the same. A leaf and a table: the table's leaves translate each address as the
-    /// leaf does, to the same output address with the same attributes. [`compare`] finds out.
+    /// Two leaves: the memory holds the same bytes. Two tables: their 512 descriptors are the same. A leaf and
+    /// a table: the table's leaves translate each address as the leaf does, to the same output address with the
+    /// same attributes. And nobody changes that before the flush. [`compare`] finds out.
     Equal,
     /// Different, or not known to be equal.
     Differ,

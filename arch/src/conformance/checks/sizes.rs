@@ -1,7 +1,7 @@
 //! Blocks, tables and contiguous groups, and the ways from one to the other.
 
 use super::*;
-use crate::contiguous::{CONT_ENTRIES, group_bytes};
+use crate::contiguous::{CONT_ENTRIES, check_group, group_bytes};
 use crate::contract::Dsb;
 use crate::features::BbmLevel;
 
@@ -121,8 +121,11 @@ fn map_group(
     Ok(first)
 }
 
-/// Each page of the group is where it should be, and cannot be written; page `marked` has the pattern.
-fn expect_group(va: VirtAddr, base: PhysAddr, marked: usize) -> Result<(), Failure> {
+/// The descriptors at `first` keep the promise of the contiguous bit; each page of the group is where it should be, and
+/// cannot be written; page `marked` has the pattern.
+fn expect_group(first: PhysAddr, va: VirtAddr, base: PhysAddr, marked: usize) -> Result<(), Failure> {
+    let descs = core::array::from_fn(|n| Machine::read_desc(first.add(8 * n as u64)));
+    expect_that("the group keeps its promise", check_group(&descs, Level::L3).ok())?;
     let at = |n: usize| n as u64 * PAGE_SIZE;
     for n in 0..CONT_ENTRIES {
         expect("a page of the group", kernel(va.add(at(n)), Access::Read), Ok(base.add(at(n))))?;
@@ -143,7 +146,7 @@ pub(super) fn contiguous(arena: &mut Arena<'_>) -> Result<(), Failure> {
     let (base, marked) = group(arena)?;
     let va = arena.window().add(group_bytes(Level::L3));
     let first = map_group(arena, va, base, RO | PteFlags::CONTIGUOUS)?;
-    expect_group(va, base, marked)?;
+    expect_group(first, va, base, marked)?;
     for n in 0..CONT_ENTRIES as u64 {
         Machine::write_desc(first.add(8 * n), Desc::INVALID);
     }
@@ -152,7 +155,7 @@ pub(super) fn contiguous(arena: &mut Arena<'_>) -> Result<(), Failure> {
         expect("a page of the broken group", kernel(va.add(n * PAGE_SIZE), Access::Read), GONE)?;
     }
     map_group(arena, va, base, RO)?;
-    expect_group(va, base, marked)
+    expect_group(first, va, base, marked)
 }
 
 pub(super) fn fold_directly(arena: &mut Arena<'_>) -> Result<(), Failure> {
@@ -167,7 +170,7 @@ pub(super) fn fold_directly(arena: &mut Arena<'_>) -> Result<(), Failure> {
             Machine::write_desc(first.add(8 * n), Desc::leaf(base.add(n * PAGE_SIZE), Level::L3, flags));
         }
         flush_group(va);
-        expect_group(va, base, marked)?;
+        expect_group(first, va, base, marked)?;
     }
     Ok(())
 }
