@@ -9,7 +9,7 @@
 
 use core::fmt;
 
-use crate::addr::Level;
+use crate::addr::{Level, PhysAddr, VirtAddr};
 use crate::contract::{Access, FaultStatus};
 
 /// The exception class with the part of its syndrome that a handler acts on.
@@ -149,6 +149,18 @@ pub const fn fault_status(code: u8) -> FaultStatus {
     }
 }
 
+/// What AT found for `va`, in a value of PAR_EL1 (D24.2.140): F (bit 0) tells a fault, whose status is FST (bits
+/// 6..1); otherwise bits 47..12 are the output address of the page.
+///
+/// # Errors
+/// The fault.
+pub const fn walk_result(par: u64, va: VirtAddr) -> Result<PhysAddr, FaultStatus> {
+    if par & 1 != 0 {
+        return Err(fault_status((par >> 1 & 0x3f) as u8));
+    }
+    Ok(PhysAddr::new((par & 0x0000_ffff_ffff_f000) | (va.raw() & 0xfff)))
+}
+
 impl fmt::Display for Abort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let access = match self.access {
@@ -247,6 +259,23 @@ mod tests {
         assert_eq!(fault_status(0x30), FaultStatus::TlbConflict);
         for other in [0x10, 0x14, 0x21, 0x31, 0x3f] {
             assert_eq!(fault_status(other), FaultStatus::Other(other));
+        }
+    }
+
+    /// PAR_EL1 gives the output address with the offset in the page, without attributes and reserved bits; or the
+    /// fault, whatever else it holds.
+    #[test]
+    fn results_of_walks() {
+        let va = VirtAddr::new(0xffff_8000_1234_5678);
+        let found = walk_result(0xff00_8765_4321_0b80, va);
+        assert_eq!(found, Ok(PhysAddr::new(0x8765_4321_0678)));
+        for (status, fault) in [
+            (0x07, FaultStatus::Translation(Level::L3)),
+            (0x0e, FaultStatus::Permission(Level::L2)),
+            (0x09, FaultStatus::AccessFlag(Level::L1)),
+            (0x30, FaultStatus::TlbConflict),
+        ] {
+            assert_eq!(walk_result(1 << 11 | status << 1 | 1, va), Err(fault));
         }
     }
 

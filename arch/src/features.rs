@@ -31,6 +31,24 @@ impl BbmLevel {
     }
 }
 
+/// The ID registers that say what a CPU offers (Arm ARM D24.2).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct IdRegisters {
+    /// ID_AA64ISAR0_EL1.
+    pub isar0: u64,
+    /// ID_AA64MMFR0_EL1.
+    pub mmfr0: u64,
+    /// ID_AA64MMFR1_EL1.
+    pub mmfr1: u64,
+    /// ID_AA64MMFR2_EL1.
+    pub mmfr2: u64,
+}
+
+/// A field of four bits.
+const fn field(register: u64, low_bit: u32) -> u64 {
+    register >> low_bit & 0xf
+}
+
 /// The features of the machine, the same on all its CPUs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Features {
@@ -67,6 +85,30 @@ impl Features {
         e0pd: false,
         pa_bits: 40,
     };
+
+    /// What a CPU with these registers offers.
+    #[must_use]
+    pub const fn from_id_registers(ids: &IdRegisters) -> Features {
+        Features {
+            bbm: BbmLevel::from_id_field(field(ids.mmfr2, 52)),
+            hw_access_flag: field(ids.mmfr1, 0) >= 1,
+            hw_dirty: field(ids.mmfr1, 0) >= 2,
+            // ISAR0.TLB: 1 is outer shareable TLBIs alone, 2 adds the range instructions.
+            tlbi_range: field(ids.isar0, 56) >= 2,
+            ttl: field(ids.mmfr2, 48) >= 1,
+            asid_bits: if field(ids.mmfr0, 4) == 2 { 16 } else { 8 },
+            pan: field(ids.mmfr1, 20) >= 1,
+            e0pd: field(ids.mmfr2, 60) >= 1,
+            pa_bits: match field(ids.mmfr0, 0) {
+                0 => 32,
+                1 => 36,
+                2 => 40,
+                3 => 42,
+                4 => 44,
+                _ => 48,
+            },
+        }
+    }
 
     /// What both machines have: the set that a system of unlike CPUs may rely on.
     #[must_use]
@@ -107,6 +149,41 @@ impl fmt::Display for Features {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A Cortex-A72 offers wide ASIDs and 44 bits of address beyond the base.
+    #[test]
+    fn registers_of_a_cortex_a72() {
+        let ids = IdRegisters { isar0: 0x1_1120, mmfr0: 0x1124, mmfr1: 0, mmfr2: 0 };
+        assert_eq!(
+            Features::from_id_registers(&ids),
+            Features { asid_bits: 16, pa_bits: 44, ..Features::BASE }
+        );
+    }
+
+    /// Each field stands for one feature, and for nothing below its first value.
+    #[test]
+    fn each_field_is_one_feature() {
+        let none = IdRegisters { mmfr0: 2, ..IdRegisters::default() };
+        let base = Features::BASE;
+        let of = |change: fn(&mut IdRegisters)| {
+            let mut ids = none;
+            change(&mut ids);
+            Features::from_id_registers(&ids)
+        };
+        assert_eq!(of(|_| ()), base);
+        assert_eq!(of(|ids| ids.isar0 |= 1 << 56), base, "outer shareable alone");
+        assert_eq!(of(|ids| ids.isar0 |= 2 << 56), Features { tlbi_range: true, ..base });
+        assert_eq!(of(|ids| ids.mmfr1 |= 1), Features { hw_access_flag: true, ..base });
+        assert_eq!(of(|ids| ids.mmfr1 |= 2), Features { hw_access_flag: true, hw_dirty: true, ..base });
+        assert_eq!(of(|ids| ids.mmfr1 |= 3 << 20), Features { pan: true, ..base });
+        assert_eq!(of(|ids| ids.mmfr2 |= 1 << 48), Features { ttl: true, ..base });
+        assert_eq!(of(|ids| ids.mmfr2 |= 1 << 52), Features { bbm: BbmLevel::Level1, ..base });
+        assert_eq!(of(|ids| ids.mmfr2 |= 2 << 52), Features { bbm: BbmLevel::Level2, ..base });
+        assert_eq!(of(|ids| ids.mmfr2 |= 15 << 52), Features { bbm: BbmLevel::Level3, ..base });
+        assert_eq!(of(|ids| ids.mmfr2 |= 1 << 60), Features { e0pd: true, ..base });
+        assert_eq!(of(|ids| ids.mmfr0 |= 2 << 4), Features { asid_bits: 16, ..base });
+        assert_eq!(of(|ids| ids.mmfr0 |= 6), Features { pa_bits: 48, ..base }, "52 bits are not used");
+    }
 
     /// The meet of two feature sets offers nothing that one side lacks.
     #[test]

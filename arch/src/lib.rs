@@ -11,12 +11,14 @@
 //! | [`addr`] | physical and virtual addresses, frame numbers, orders, levels: a type per unit |
 //! | [`pte`] | VMSAv8-64 stage-1 descriptors, 4K granule; pure |
 //! | [`bbm`] | when break-before-make is required; pure |
+//! | [`contiguous`] | what 16 descriptors with the contiguous bit must be; pure |
 //! | [`features`] | what the CPU offers, probed or injected |
 //! | [`layout`] | the kernel's half of the virtual address space |
 //! | [`contract`] | the interface of both backends |
 //! | [`conformance`] | checks of the contract that run on both |
 //! | [`esr`] | what an exception syndrome says; pure |
-//! | [`tlbi_operand`] | operands of the TLBI instructions; pure |
+//! | [`tlbi_plan`] [`tlbi_operand`] | which TLBI instructions an invalidation takes, and their operands; pure |
+//! | [`ttbr`] | the translation table base registers; pure |
 //! | [`sync`] | locks whose order is checked |
 //! | `aarch64` / `model` | the machine, and its model |
 #![cfg_attr(target_os = "none", no_std)]
@@ -25,13 +27,18 @@
 pub mod addr;
 pub mod bbm;
 pub mod conformance;
+pub mod contiguous;
 pub mod contract;
 pub mod esr;
 pub mod features;
 pub mod layout;
 pub mod pte;
+#[cfg(test)]
+mod random;
 pub mod sync;
 pub mod tlbi_operand;
+pub mod tlbi_plan;
+pub mod ttbr;
 
 #[cfg(target_os = "none")]
 pub mod aarch64;

@@ -8,6 +8,7 @@
 //! The lock under it is `spin`'s test-and-test-and-set mutex, not its ticket lock: with more virtual CPUs
 //! than host cores a ticket is often handed to a CPU that is not running.
 
+use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 
@@ -128,6 +129,11 @@ pub fn assert_may_sleep(what: &str) {
     }
 }
 
+/// Panics where this CPU holds no spinlock of `rank`, in builds that check ranks: `what` needs one.
+pub fn assert_held(rank: Rank, what: impl fmt::Display) {
+    assert!(held::holds(rank), "{what} without a lock of rank {}", rank.0);
+}
+
 /// The ranks that each CPU holds.
 #[cfg(any(debug_assertions, not(target_os = "none")))]
 pub(crate) mod held {
@@ -175,6 +181,9 @@ pub(crate) mod held {
     pub(super) fn highest() -> Option<Rank> {
         with(|stack| stack.top())
     }
+    pub(super) fn holds(rank: Rank) -> bool {
+        with(|stack| stack.ranks[..stack.len].contains(&rank.0))
+    }
 
     #[cfg(not(target_os = "none"))]
     use crate::model::with_ranks as with;
@@ -210,6 +219,9 @@ mod held {
     pub(super) fn highest() -> Option<Rank> {
         None
     }
+    pub(super) fn holds(_: Rank) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]
@@ -237,6 +249,31 @@ mod tests {
             let (low, high) = (SpinLock::new(Rank(10), ()), SpinLock::new(Rank(20), ()));
             let _outer = high.lock();
             let _inner = low.lock();
+        });
+    }
+
+    /// A lock of the rank that is asked for is held, whatever else is held beside it.
+    #[test]
+    fn a_held_rank_is_found() {
+        model::with_default_machine(|| {
+            let (low, high) = (SpinLock::new(Rank(10), ()), SpinLock::new(Rank(20), ()));
+            let outer = low.lock();
+            let inner = high.lock();
+            assert_held(Rank(10), "this test");
+            assert_held(Rank(20), "this test");
+            drop((inner, outer));
+        });
+    }
+
+    /// A lock of another rank is not the lock that is asked for, nor is one that was released.
+    #[test]
+    #[should_panic(expected = "this test without a lock of rank 10")]
+    fn a_rank_that_is_not_held_is_missed() {
+        model::with_default_machine(|| {
+            let (low, high) = (SpinLock::new(Rank(10), ()), SpinLock::new(Rank(20), ()));
+            drop(low.lock());
+            let _other = high.lock();
+            assert_held(Rank(10), "this test");
         });
     }
 

@@ -1,5 +1,5 @@
-//! Operands of the TLBI instructions, computed; pure, so that they are tested on a host. The
-//! instructions themselves stand in `aarch64/tlb.rs`.
+//! Operands of the TLBI instructions, computed; pure, so that they are tested on a host. Which
+//! instructions an operation takes is decided in [`crate::tlbi_plan`].
 //!
 //! ```text
 //!  63    48 47  44 43                           0
@@ -61,6 +61,13 @@ pub enum Piece {
 }
 
 impl Piece {
+    /// Its first address.
+    #[must_use]
+    pub const fn start(self) -> VirtAddr {
+        match self {
+            Piece::Page(start) | Piece::Range { start, .. } => start,
+        }
+    }
     /// Pages that the piece covers.
     #[must_use]
     pub const fn pages(self) -> u64 {
@@ -86,39 +93,43 @@ pub const fn by_range(start: VirtAddr, scale: u8, num: u8, tag: Tag, hint: Optio
         | (start.raw() >> 12 & 0x1f_ffff_ffff)
 }
 
+/// The pieces of a range that are still to come.
+#[derive(Clone, Debug)]
+pub struct Pieces {
+    start: VirtAddr,
+    taken: u64,
+    left: u64,
+}
+
 /// The pieces that cover exactly `pages` pages (1..=[`MAX_RANGE_PAGES`]) from `start`, in ascending order.
-pub fn split(start: VirtAddr, pages: u64) -> impl Iterator<Item = Piece> {
+#[must_use]
+pub fn split(start: VirtAddr, pages: u64) -> Pieces {
     debug_assert!((1..=MAX_RANGE_PAGES).contains(&pages), "a range TLBI of {pages} pages");
-    let mut at = start;
-    let mut take = move |piece: fn(VirtAddr, u8, u8) -> Piece, scale, num| {
-        let piece = piece(at, scale, num);
-        at = at.add(piece.pages() * PAGE_SIZE);
-        piece
-    };
-    let mut step = 0;
-    core::iter::from_fn(move || {
-        while step <= 4 {
-            step += 1;
-            if step == 1 {
-                if pages % 2 == 1 {
-                    return Some(take(|va, _, _| Piece::Page(va), 0, 0));
-                }
-                continue;
-            }
-            let scale = step - 2;
-            let units = pages >> (5 * scale as u32 + 1);
-            // The last scale takes all that is left: up to 32 units.
-            let units = if scale == 3 { units } else { units & 31 };
-            if units > 0 {
-                return Some(take(
-                    |start, scale, num| Piece::Range { start, scale, num },
-                    scale,
-                    units as u8 - 1,
-                ));
-            }
+    Pieces { start, taken: 0, left: pages }
+}
+
+impl Iterator for Pieces {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        if self.left == 0 {
+            return None;
         }
-        None
-    })
+        let start = self.start.add(self.taken * PAGE_SIZE);
+        let piece = if self.left % 2 == 1 { Piece::Page(start) } else { smallest_range(start, self.left) };
+        self.taken += piece.pages();
+        self.left -= piece.pages();
+        Some(piece)
+    }
+}
+
+/// The range operand of the smallest scale that has a part in an even count.
+fn smallest_range(start: VirtAddr, pages: u64) -> Piece {
+    let units = |scale: u8| pages >> (5 * u32::from(scale) + 1);
+    let scale = (0..3).find(|&scale| units(scale) & 31 != 0).unwrap_or(3);
+    // The last scale takes all that is left: up to 32 units.
+    let count = if scale == 3 { units(3) } else { units(scale) & 31 };
+    Piece::Range { start, scale, num: count as u8 - 1 }
 }
 
 /// Bytes from one TLBI by address to the next in a range whose leaves are all of the hinted level.
@@ -171,14 +182,10 @@ mod tests {
         for pages in (1..5000).chain(edges) {
             let mut at = KERNEL;
             for piece in split(KERNEL, pages) {
-                let start = match piece {
-                    Piece::Page(va) => va,
-                    Piece::Range { start, scale, num } => {
-                        assert!(scale <= 3 && num <= 31, "{pages} pages: {piece:?}");
-                        start
-                    }
-                };
-                assert_eq!(start, at, "{pages} pages: {piece:?}");
+                if let Piece::Range { scale, num, .. } = piece {
+                    assert!(scale <= 3 && num <= 31, "{pages} pages: {piece:?}");
+                }
+                assert_eq!(piece.start(), at, "{pages} pages: {piece:?}");
                 at = at.add(piece.pages() * PAGE_SIZE);
             }
             assert_eq!(at.offset_from(KERNEL), pages * PAGE_SIZE);

@@ -2,6 +2,12 @@
 
 use core::hint::black_box;
 
+use arch::addr::PAGE_SIZE;
+use arch::pte::PteFlags;
+use arch::{Desc, Level, VirtAddr};
+use mm::Mm;
+use mm::pgtable::{AsidCell, FlushTag, Flusher, PtRoot};
+
 /// Runs over the end of this thread's stack.
 pub fn overflow_stack() {
     black_box(descend(black_box(1)));
@@ -18,4 +24,36 @@ pub fn read_null() {
     // SAFETY: the access faults, and the fault is what the caller wants to see.
     let value = unsafe { null.read_volatile() };
     panic!("the kernel has read {value:#x} at address 0");
+}
+
+/// Lets a page of a kernel stack that nobody uses map another frame, at once. A kernel with debug assertions ends at
+/// the store, by the rule.
+pub fn store_without_break(mm: &Mm) {
+    let base = stack(mm);
+    mm.with_kernel_tree(|tree, flusher| replace(tree, flusher, base, PAGE_SIZE));
+    panic!("the kernel has replaced a live descriptor without a break: it has no debug assertions");
+}
+
+/// Stores what stands there already to the kernel's tree, taken for a user root, whose lock is not held. A kernel with
+/// debug assertions ends at the store, for want of that lock.
+pub fn store_without_lock(mm: &Mm) {
+    let (base, cell) = (stack(mm), AsidCell::new());
+    let flusher = Flusher::new(FlushTag::User(&cell), &mm.stats);
+    mm.with_kernel_tree(|tree, _| replace(tree, flusher, base, 0));
+    panic!("the kernel has stored a descriptor without the lock: it has no debug assertions");
+}
+
+/// A mapped kernel stack of one page that nobody runs on.
+fn stack(mm: &Mm) -> VirtAddr {
+    match mm.alloc_stack(1) {
+        Ok(base) => base,
+        Err(error) => panic!("no stack to end badly with: {error:?}"),
+    }
+}
+
+/// Moves what maps `va` on by `bytes` bytes of physical memory.
+fn replace(tree: &mut PtRoot, flusher: Flusher<'_>, va: VirtAddr, bytes: u64) {
+    let Ok(entry) = tree.entry(flusher, va, Level::L3) else { panic!("{va} is not mapped by a page") };
+    let frame = entry.desc().output(Level::L3).add(bytes);
+    entry.relax(Desc::leaf(frame, Level::L3, PteFlags::KERNEL_RW));
 }

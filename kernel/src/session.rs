@@ -6,7 +6,7 @@
 //! | `selftest=list` | lists their names, then powers off |
 //! | `bench` | measures, then powers off |
 //! | `tour=off` | no tour before the console |
-//! | `crash=panic`, `crash=stack`, `crash=null` | ends so |
+//! | `crash=panic`, `crash=stack`, `crash=null`, `crash=bbm`, `crash=unlocked` | ends so |
 //! | none of these | the tour, then the console |
 //!
 //! The exit status is 1 once a self-test or a stop of the tour has failed, else 0.
@@ -53,7 +53,7 @@ pub fn main(mm: &'static Mm) {
             }
         }
         Task::Bench => bench::run(mm),
-        Task::Crash(how) => crash(how),
+        Task::Crash(how) => crash(mm, how),
         Task::Tour => {
             tour(mm);
             console::run(mm)
@@ -119,9 +119,9 @@ fn task() -> Task {
             ("bench", "") => task = Some(Task::Bench),
             ("tour", "off") => otherwise = Task::Console,
             ("tour", "" | "on") => otherwise = Task::Tour,
-            ("crash", "panic" | "stack" | "null") => task = Some(Task::Crash(value)),
+            ("crash", "panic" | "stack" | "null" | "bbm" | "unlocked") => task = Some(Task::Crash(value)),
             ("tour", _) => println!("error: {word}: must be one of on off"),
-            ("crash", _) => println!("error: {word}: must be one of panic stack null"),
+            ("crash", _) => println!("error: {word}: must be one of panic stack null bbm unlocked"),
             _ if is_of_mm(key, value) => {}
             _ => println!("warning: the boot argument `{word}` is not known"),
         }
@@ -134,10 +134,12 @@ fn is_of_mm(key: &str, value: &str) -> bool {
     !matches!(MmConfig::default().parse(key, value), Ok(Parsed::NotOurs))
 }
 
-fn crash(how: &str) {
+fn crash(mm: &Mm, how: &str) {
     match how {
         "stack" => crate::crash::overflow_stack(),
         "null" => crate::crash::read_null(),
+        "bbm" => crate::crash::store_without_break(mm),
+        "unlocked" => crate::crash::store_without_lock(mm),
         _ => panic!("asked for by the boot argument crash=panic"),
     }
 }

@@ -6,23 +6,38 @@ use qemu::{Options, Status};
 use std::sync::Arc;
 use tests::fleet;
 
-/// The boot argument `crash=` and words (in lower case) that the report must have.
-const CRASHES: [(&str, &[&str]); 3] = [
-    ("panic", &["panic"]),
-    ("stack", &["stack overflow"]),
-    ("null", &["translation fault", "0x0000000000000000"]),
+/// Which kernel is to end.
+#[derive(Clone, Copy)]
+enum Kernel {
+    /// As `make run` has it.
+    Release,
+    /// With debug assertions.
+    Checked,
+}
+
+/// The boot argument `crash=`, the kernel, and words (in lower case) that the report must have.
+const CRASHES: [(&str, Kernel, &[&str]); 5] = [
+    ("panic", Kernel::Release, &["panic"]),
+    ("stack", Kernel::Release, &["stack overflow"]),
+    ("null", Kernel::Release, &["translation fault", "0x0000000000000000"]),
+    ("bbm", Kernel::Checked, &["break-before-make is needed", "r_whzws, second bullet"]),
+    ("unlocked", Kernel::Checked, &["without a lock of rank 50"]),
 ];
 
 pub(crate) fn trials(harness: &Arc<Harness>) -> Vec<Trial> {
-    let trial = |(kind, words): (&'static str, &'static [&'static str])| {
-        harness.trial(format!("crash::{kind}"), move |harness| check(harness, kind, words))
+    let trial = |(kind, kernel, words): (&'static str, Kernel, &'static [&'static str])| {
+        harness.trial(format!("crash::{kind}"), move |harness| check(harness, kind, kernel, words))
     };
     CRASHES.into_iter().map(trial).collect()
 }
 
-fn check(harness: &Harness, kind: &str, words: &[&str]) -> Verdict {
+fn check(harness: &Harness, kind: &str, kernel: Kernel, words: &[&str]) -> Verdict {
+    let boot = match kernel {
+        Kernel::Release => &harness.release,
+        Kernel::Checked => &harness.checked,
+    };
     let options = Options { append: format!("crash={kind}"), ..harness.options.clone() };
-    let outcome = fleet::run(&options, &harness.release)?;
+    let outcome = fleet::run(&options, boot)?;
     let log = outcome.log.to_lowercase();
     match outcome.status {
         Status::Exited(0) => return Err(failed("the machine ended with status 0", &outcome.log)),

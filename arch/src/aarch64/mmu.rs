@@ -8,16 +8,13 @@ use spin::Once;
 use super::{Machine, boot, image, probe, tlb};
 use crate::addr::{Asid, Level, PhysAddr, VirtAddr};
 use crate::contract::{Access, Cpu, Dsb, FaultStatus, FlushScope, Mmu, PhysMem, Privilege, Tlbi};
-use crate::esr;
 use crate::features::Features;
 use crate::layout::IMAGE_BASE;
 use crate::pte::{HwDirty, Kind, PteFlags};
+use crate::{esr, ttbr};
 
 /// What the first CPU offers. A CPU that offers less is not started, so this is what all offer.
 static FEATURES: Once<Features> = Once::new();
-
-/// BADDR of TTBR0_EL1 and TTBR1_EL1; bit 0 is CnP, bits 63..48 the ASID.
-const ROOT: u64 = 0x0000_ffff_ffff_fffe;
 
 impl Mmu for Machine {
     fn features() -> Features {
@@ -30,7 +27,7 @@ impl Mmu for Machine {
     }
 
     fn kernel_root() -> PhysAddr {
-        PhysAddr::new(TTBR1_EL1.get() & ROOT)
+        ttbr::root(TTBR1_EL1.get())
     }
 
     fn set_kernel_root(root: PhysAddr) {
@@ -55,15 +52,14 @@ impl Mmu for Machine {
     }
 
     fn user_root() -> Option<(PhysAddr, Asid)> {
-        let ttbr = TTBR0_EL1.get();
-        let root = PhysAddr::new(ttbr & ROOT);
-        (root != boot::empty_root()).then(|| (root, Asid::new((ttbr >> 48) as u16)))
+        let value = TTBR0_EL1.get();
+        let root = ttbr::root(value);
+        (root != boot::empty_root()).then(|| (root, ttbr::asid(value)))
     }
 
     fn set_user_root(root: Option<(PhysAddr, Asid)>) {
         let (table, asid) = root.unwrap_or((boot::empty_root(), Asid::NONE));
-        // TCR_EL1.A1 is clear: root and ASID change in one write (D8.14.1).
-        TTBR0_EL1.set(table.raw() | u64::from(asid.raw()) << 48);
+        TTBR0_EL1.set(ttbr::encode(table, asid));
         Self::isb();
     }
 
@@ -110,8 +106,7 @@ macro_rules! at {
     };
 }
 
-/// AT, then PAR_EL1: bit 0 tells a fault, whose status stands in bits 6..1; otherwise bits 47..12 are the
-/// output address.
+/// AT, then PAR_EL1.
 fn address_translate(va: VirtAddr, access: Access, privilege: Privilege) -> Result<PhysAddr, FaultStatus> {
     let irqs = Machine::mask_irqs();
     match (privilege, access) {
@@ -122,17 +117,14 @@ fn address_translate(va: VirtAddr, access: Access, privilege: Privilege) -> Resu
     }
     let par = PAR_EL1.get();
     Machine::restore_irqs(irqs);
-    if par & 1 != 0 {
-        return Err(esr::fault_status((par >> 1 & 0x3f) as u8));
-    }
-    Ok(PhysAddr::new((par & 0x0000_ffff_ffff_f000) | (va.raw() & 0xfff)))
+    esr::walk_result(par, va)
 }
 
 /// Whether the leaf that translates `va` lets `privilege` fetch: XN bits, WXN, and for EL1 nothing that EL0 may
 /// write (D8.4.1.2).
 fn check_execute(va: VirtAddr, privilege: Privilege) -> Result<(), FaultStatus> {
     let root = if va.is_kernel() { TTBR1_EL1.get() } else { TTBR0_EL1.get() };
-    let mut table = PhysAddr::new(root & ROOT);
+    let mut table = ttbr::root(root);
     for level in Level::ALL {
         let desc = Machine::read_desc(table.add(va.index(level) as u64 * 8));
         match desc.kind(level) {

@@ -114,7 +114,7 @@ impl<'a> Arena<'a> {
         if Machine::read_desc(at).kind(level) != Kind::Invalid {
             return Err(Failure::Arena("an entry is in use"));
         }
-        if level != Level::L3 {
+        if level != Level::L3 && !self.made[..self.made_len].contains(&at) {
             let Some(free) = self.made.get_mut(self.made_len) else {
                 return Err(Failure::Arena("out of entries"));
             };

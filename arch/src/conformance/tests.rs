@@ -17,7 +17,7 @@ fn pages() -> Vec<PhysAddr> {
     (0..Arena::PAGES as u64).map(|n| ROOT.add((4 << 20) + n * PAGE_SIZE)).collect()
 }
 
-/// Every check holds on every kind of model, twice over, and leaves the root as it found it.
+/// Every check holds on every kind of model, twice over and whatever the seed, and leaves the root as it found it.
 #[test]
 fn every_check_on_every_model() {
     let base = MachineDesc::DEFAULT;
@@ -28,14 +28,15 @@ fn every_check_on_every_model() {
     kinds.push(MachineDesc { features: Features::BASE, ..base });
     let updates = Features { hw_access_flag: true, hw_dirty: true, ..base.features };
     kinds.push(MachineDesc { features: updates, hw_dirty: HwDirty::Enabled, ..base });
-    for desc in kinds {
+    let seeds = 0..6;
+    for desc in kinds.iter().flat_map(|&desc| seeds.clone().map(move |seed| MachineDesc { seed, ..desc })) {
         with_machine(desc, || {
             Machine::set_kernel_root(ROOT);
             let pages = pages();
             let mut arena = Arena::new(WINDOW, &pages, ASIDS).unwrap();
             for check in CHECKS.iter().chain(CHECKS) {
                 let verdict = arena.run(check);
-                assert_eq!(verdict, Ok(()), "{} on {}", check.0, desc.features);
+                assert_eq!(verdict, Ok(()), "{} on {}, seed {}", check.0, desc.features, desc.seed);
             }
             assert!((0..512).all(|n| Machine::read_desc(ROOT.add(8 * n)).raw() == 0));
             assert_eq!(counters().tlbi_unordered, 0);
@@ -50,6 +51,14 @@ fn names_are_unique() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), CHECKS.len());
+}
+
+/// arch/README.md says how many checks there are.
+#[test]
+fn the_readme_counts_the_checks() {
+    let readme = include_str!("../../README.md");
+    let words = format!("{} checks of the contract", CHECKS.len());
+    assert!(readme.contains(&words), "`{words}`");
 }
 
 /// An arena that cannot carry the checks is refused with the reason.

@@ -1,20 +1,20 @@
 //! The only writer of live entries.
 //!
-//! Each operation is one row of the rule in [`arch::bbm`], and debug builds hold it against that rule at the
-//! store itself.
+//! Each operation is one row of the rule in [`arch::bbm`], and debug builds hold each store against that rule and
+//! against the lock of its tree (`verify`).
 #![forbid(unsafe_code)]
 
 use core::marker::PhantomData;
 
 use arch::addr::ENTRIES_PER_TABLE;
-use arch::bbm::{BbmNeed, Contents, Ctx, bbm_need};
 use arch::contract::Depth;
 use arch::pte::{Kind, PteFlags};
-use arch::{Desc, Level, Machine, Mmu, PhysAddr, PhysMem, VirtAddr};
+use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
 
 use super::flush::{FlushRange, Flusher};
 use super::gather::Gather;
 use super::root::PtRoot;
+use super::verify;
 use crate::stats::Counter;
 
 /// One descriptor of a live tree, under the tree's lock.
@@ -82,14 +82,12 @@ impl<'l> Entry<'l> {
     /// Grants more: write permission, the access flag. The old translation is flushed at once, so that the
     /// access which asked for it does not fault again.
     pub fn relax(self, new: Desc) {
-        self.check(new, Contents::Differ);
         self.store(new);
         self.flusher.flush(self.leaf_range());
     }
 
     /// Grants less. The flush is owed to `gather`.
     pub fn tighten(self, new: Desc, gather: &mut Gather<'_>) {
-        self.check(new, Contents::Differ);
         self.store(new);
         gather.owe(self.leaf_range());
     }
@@ -130,6 +128,9 @@ impl<'l> Entry<'l> {
     }
 
     fn store(&self, new: Desc) {
+        if cfg!(debug_assertions) {
+            verify::store(self, new, self.flusher.table_lock());
+        }
         Machine::write_desc(self.slot, new);
         self.flusher.stats().inc(Counter::PteStore);
     }
@@ -145,18 +146,6 @@ impl<'l> Entry<'l> {
         match old.kind(self.level) {
             Kind::Table => FlushRange { level: None, depth: Depth::AllLevels, ..self.leaf_range() },
             Kind::Block | Kind::Page | Kind::Invalid => self.leaf_range(),
-        }
-    }
-
-    /// Holds a direct change against the rule.
-    fn check(&self, new: Desc, contents: Contents) {
-        if cfg!(debug_assertions) {
-            let features = Machine::features();
-            let ctx = Ctx { bbm: features.bbm, hw_dirty: Machine::hw_dirty(), contents };
-            let (old, va) = (self.desc(), self.va);
-            let need = bbm_need(old, new, self.level, &ctx);
-            let direct = !matches!(need, BbmNeed::BreakBeforeMake { .. });
-            assert!(direct, "{old} at {va} replaced by {new}: {need:?}");
         }
     }
 }

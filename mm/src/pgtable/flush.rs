@@ -8,8 +8,10 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use arch::addr::PAGE_SIZE;
 use arch::contract::{Depth, MAX_RANGE_PAGES, Tag};
+use arch::sync::Rank;
 use arch::{Asid, Dsb, FlushScope, Level, Machine, Mmu, Tlbi, VirtAddr};
 
+use crate::locks;
 use crate::stats::{Counter, Stats};
 
 /// More single operations than this, and everything of the tag is dropped instead (Linux: `MAX_TLBI_OPS`).
@@ -85,6 +87,14 @@ impl<'a> Flusher<'a> {
     #[must_use]
     pub fn new(tag: FlushTag<'a>, stats: &'a Stats) -> Self {
         Flusher { tag, stats }
+    }
+
+    /// The rank of the lock that the tree stands in.
+    pub(super) fn table_lock(&self) -> Rank {
+        match self.tag {
+            FlushTag::Kernel => locks::KERNEL_TABLE,
+            FlushTag::User(_) => locks::PAGE_TABLE,
+        }
     }
 
     pub(super) fn stats(&self) -> &'a Stats {

@@ -20,6 +20,7 @@
 //! | [`mod@walk`] | reading a tree: every level from the root to the leaf |
 //! | [`root`] | a locked tree, and how entries are had from it |
 //! | [`entry`] | the only writer of live entries |
+//! | `verify` | in debug builds: each store against the rule and the lock |
 //! | [`flush`] | the only caller of TLBI |
 //! | [`gather`] | owes flushes; holds frames until they are done |
 //! | [`stock`] | tables allocated before the lock |
@@ -36,6 +37,7 @@ pub mod kernel;
 mod kernel_tests;
 pub mod root;
 pub mod stock;
+mod verify;
 pub mod visit;
 mod vmalloc;
 pub mod walk;

@@ -1,0 +1,167 @@
+//! Which TLBI instructions an invalidation takes; pure, so that it is tested on a host. `aarch64/tlb.rs` issues
+//! what is planned here, in its order, for the scope that is asked for.
+//!
+//! | operation | instruction (broadcast: with `IS`) | operand | removes |
+//! |---|---|---|---|
+//! | `Va`, `Asid`, `AllLevels` | `VAE1` | ASID, TTL, VA\[55:12\] | every level, that ASID and global |
+//! | `Va`, `Asid`, `LeafOnly` | `VALE1` | same | last level, that ASID and global |
+//! | `Va`, `AllAsids`, `AllLevels` | `VAAE1` | TTL, VA\[55:12\] | every level, any ASID |
+//! | `Va`, `AllAsids`, `LeafOnly` | `VAALE1` | same | last level, any ASID |
+//! | `Range`, ditto | `RVAE1` `RVALE1` `RVAAE1` `RVAALE1` | ASID, TG, SCALE, NUM, TTL, VA\[48:12\] | as above, for a range |
+//! | `Asid` | `ASIDE1` | ASID | non-global entries of that ASID |
+//! | `All` | `VMALLE1` | none | everything of EL1&0 |
+//!
+//! ```text
+//!   Range --- FEAT_TLBIRANGE ---> [odd page by address] + one range operand for each scale in use
+//!        \--- without ----------> leaf by leaf, up to MAX_OPS_BY_ADDRESS
+//!                            \--> more: the ASID (user's half), or everything
+//! ```
+//! A TTL hint is given only with FEAT_TTL; without it the bits are RES0.
+
+use crate::addr::{Level, PAGE_SIZE, VirtAddr};
+use crate::contract::{Depth, MAX_RANGE_PAGES, Tag, Tlbi};
+use crate::features::Features;
+use crate::tlbi_operand::{self as operand, MAX_OPS_BY_ADDRESS, Piece, Pieces};
+
+/// A TLBI instruction of EL1&0, without the suffix for its scope.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Name {
+    /// By address, ASID and global entries, all levels.
+    Vae1,
+    /// By address, ASID and global entries, last level.
+    Vale1,
+    /// By address, all ASIDs, all levels.
+    Vaae1,
+    /// By address, all ASIDs, last level.
+    Vaale1,
+    /// By range, ASID and global entries, all levels.
+    Rvae1,
+    /// By range, ASID and global entries, last level.
+    Rvale1,
+    /// By range, all ASIDs, all levels.
+    Rvaae1,
+    /// By range, all ASIDs, last level.
+    Rvaale1,
+    /// Non-global entries of one ASID.
+    Aside1,
+    /// Everything. Its operand is ignored.
+    Vmalle1,
+}
+
+/// One instruction to issue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Insn {
+    /// Which.
+    pub name: Name,
+    /// What it is given.
+    pub operand: u64,
+}
+
+/// The instructions that are still to be issued.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    what: What,
+    steps: Steps,
+}
+
+/// What all instructions of a plan have in common.
+#[derive(Clone, Copy, Debug)]
+struct What {
+    tag: Tag,
+    depth: Depth,
+    hint: Option<Level>,
+}
+
+#[derive(Clone, Debug)]
+enum Steps {
+    One(Option<Insn>),
+    Leaves { first: VirtAddr, stride: u64, done: u64, count: u64 },
+    Pieces(Pieces),
+}
+
+/// The instructions that do `op` on a machine with `features`, in order.
+#[must_use]
+pub fn plan(op: Tlbi, features: &Features) -> Plan {
+    let what = |tag, depth, level: Option<Level>| What { tag, depth, hint: level.filter(|_| features.ttl) };
+    match op {
+        Tlbi::Va { va, tag, depth, level } => {
+            let what = what(tag, depth, level);
+            Plan { what, steps: Steps::One(Some(what.by_address(va))) }
+        }
+        Tlbi::Range { start, pages, tag, depth, level } => {
+            debug_assert!((1..=MAX_RANGE_PAGES).contains(&pages), "a range TLBI of {pages} pages");
+            let steps = if features.tlbi_range {
+                Steps::Pieces(operand::split(start, pages))
+            } else {
+                leaf_by_leaf(start, pages, tag, level)
+            };
+            Plan { what: what(tag, depth, level), steps }
+        }
+        Tlbi::Asid(asid) => whole(Tag::Asid(asid)),
+        Tlbi::All => whole(Tag::AllAsids),
+    }
+}
+
+/// One instruction for each leaf that the range touches, or one for everything where those are too many.
+fn leaf_by_leaf(start: VirtAddr, pages: u64, tag: Tag, level: Option<Level>) -> Steps {
+    let stride = operand::stride(level);
+    let first = start.align_down(stride);
+    let count = (start.offset_from(first) + pages * PAGE_SIZE).div_ceil(stride);
+    match tag {
+        _ if count <= MAX_OPS_BY_ADDRESS => Steps::Leaves { first, stride, done: 0, count },
+        // No translation of the user's half is global.
+        Tag::Asid(_) if start.is_user() => whole(tag).steps,
+        Tag::Asid(_) | Tag::AllAsids => whole(Tag::AllAsids).steps,
+    }
+}
+
+/// Everything with this tag, by one instruction.
+fn whole(tag: Tag) -> Plan {
+    let insn = match tag {
+        Tag::Asid(asid) => Insn { name: Name::Aside1, operand: operand::by_asid(asid) },
+        Tag::AllAsids => Insn { name: Name::Vmalle1, operand: 0 },
+    };
+    Plan { what: What { tag, depth: Depth::AllLevels, hint: None }, steps: Steps::One(Some(insn)) }
+}
+
+impl What {
+    fn by_address(self, va: VirtAddr) -> Insn {
+        let name = match (self.tag, self.depth) {
+            (Tag::Asid(_), Depth::AllLevels) => Name::Vae1,
+            (Tag::Asid(_), Depth::LeafOnly) => Name::Vale1,
+            (Tag::AllAsids, Depth::AllLevels) => Name::Vaae1,
+            (Tag::AllAsids, Depth::LeafOnly) => Name::Vaale1,
+        };
+        Insn { name, operand: operand::by_address(va, self.tag, self.hint) }
+    }
+
+    fn by_piece(self, piece: Piece) -> Insn {
+        let Piece::Range { start, scale, num } = piece else { return self.by_address(piece.start()) };
+        let name = match (self.tag, self.depth) {
+            (Tag::Asid(_), Depth::AllLevels) => Name::Rvae1,
+            (Tag::Asid(_), Depth::LeafOnly) => Name::Rvale1,
+            (Tag::AllAsids, Depth::AllLevels) => Name::Rvaae1,
+            (Tag::AllAsids, Depth::LeafOnly) => Name::Rvaale1,
+        };
+        Insn { name, operand: operand::by_range(start, scale, num, self.tag, self.hint) }
+    }
+}
+
+impl Iterator for Plan {
+    type Item = Insn;
+
+    fn next(&mut self) -> Option<Insn> {
+        match &mut self.steps {
+            Steps::One(insn) => insn.take(),
+            Steps::Pieces(pieces) => pieces.next().map(|piece| self.what.by_piece(piece)),
+            Steps::Leaves { first, stride, done, count } => {
+                let va = (done < count).then(|| first.add(*done * *stride))?;
+                *done += 1;
+                Some(self.what.by_address(va))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
