@@ -87,6 +87,15 @@ impl<'a> Flusher<'a> {
         Flusher { tag, stats }
     }
 
+    /// Whether it flushes for the tree with this tag.
+    pub(super) fn is_for(&self, tag: FlushTag<'_>) -> bool {
+        match (self.tag, tag) {
+            (FlushTag::Kernel, FlushTag::Kernel) => true,
+            (FlushTag::User(own), FlushTag::User(other)) => core::ptr::eq(own, other),
+            _ => false,
+        }
+    }
+
     pub(super) fn stats(&self) -> &'a Stats {
         self.stats
     }
