@@ -56,5 +56,16 @@ pub fn kernel_access(va: VirtAddr, access: Access) -> *mut u8 {
     Machine::kernel_access(va, access)
 }
 
+/// Whether a panic unwinds this CPU's stack, so that what is dropped cannot be as it should. Never on the machine,
+/// where a panic does not unwind.
+#[inline(always)]
+#[must_use]
+pub fn unwinding() -> bool {
+    #[cfg(not(target_os = "none"))]
+    return std::thread::panicking();
+    #[cfg(target_os = "none")]
+    return false;
+}
+
 const fn satisfies_contract<M: PhysMem + Mmu + Cpu + UserMem>() {}
 const _: () = satisfies_contract::<Machine>();

@@ -12,8 +12,8 @@
 //! | the hugetlb pool, a hoard | the links of a [`FolioList`] | the list |
 //! | a user of the kernel's heap | an address | `kalloc` |
 //!
-//! [`FolioRef::into_raw`] and [`FolioRef::from_raw`] lead there and back; outside this crate there is neither,
-//! and in it only those places use `from_raw`.
+//! `FolioRef::into_raw` leads there and `FolioRef::from_raw` back. Outside this crate there is neither, and in it
+//! `from_raw` stands only in those places; a test of the source text (`tests/source/owners.rs`) lists them.
 //!
 //! A reference that is dropped like any value is lost, with the memory: that is safe, and every check that
 //! counts pages finds it. There is no assertion in `Drop`, as owners are dropped whenever a test unwinds.

@@ -44,7 +44,7 @@ pub struct Clean<'l, const N: usize> {
     old: [Desc; N],
 }
 
-/// A flush that is owed. It is done when this is dropped.
+/// A flush that is owed. It is done when this is dropped, unless a panic unwinds.
 struct Owed<'l> {
     flusher: Flusher<'l>,
     range: FlushRange,
@@ -52,7 +52,9 @@ struct Owed<'l> {
 
 impl Drop for Owed<'_> {
     fn drop(&mut self) {
-        self.flusher.flush(self.range);
+        if !arch::unwinding() {
+            self.flusher.flush(self.range);
+        }
     }
 }
 
