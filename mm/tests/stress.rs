@@ -1,20 +1,59 @@
-//! Every scenario of the test kit, for a handful of seeds.
+//! Every scenario of the test kit with a fixed handful of seeds; `make soak` runs them with fresh ones.
+//!
+//! `MMU_SEED=…` in the environment replays that one seed.
 
-use std::panic::catch_unwind;
-use std::time::Instant;
+use std::panic::{catch_unwind, resume_unwind};
 
 use mm::testkit::scenario;
 
-#[test]
-fn probe() {
-    let n: u32 = std::env::var("N").map_or(20, |n| n.parse().unwrap());
-    for s in scenario::ALL {
-        if std::env::var("ONLY").is_ok_and(|o| o != s.name) { continue; }
-        let t = Instant::now();
-        let mut steps = 0;
-        for seed in 1..=u64::from(n) {
-            match catch_unwind(|| (s.run)(seed)) { Ok(r) => steps += r.steps, Err(_) => println!("{} seed {seed} FAILED", s.name) }
+/// Runs a scenario with `seeds` seeds.
+fn explore(name: &str, seeds: u64) {
+    let Some(scenario) = scenario::find(name) else { panic!("no scenario {name}") };
+    let mut steps = 0;
+    for seed in 0..seeds {
+        match catch_unwind(|| (scenario.run)(seed)) {
+            Ok(ran) => steps += ran.steps,
+            Err(panic) => {
+                println!("scenario {name}, seed {seed}; again by: MMU_SEED={seed} make soak ONLY={name}");
+                resume_unwind(panic);
+            }
         }
-        println!("{}: {:?} per run, {} steps per run", s.name, t.elapsed() / n, steps / u64::from(n));
     }
+    println!("scenario {name}: {steps} steps");
+}
+
+/// Spaces come and go while vCPUs switch between them; everybody reads what he wrote, and obeys what calls returned.
+#[test]
+fn mixed() {
+    explore("mixed", 60);
+}
+
+/// Four threads race on the same few pages: what munmap and mprotect took away is gone for all when they return.
+#[test]
+fn shared() {
+    explore("shared", 90);
+}
+
+/// A program never reads by an ASID what another program with that ASID had.
+#[test]
+fn asid() {
+    explore("asid", 40);
+}
+
+/// Promotion in place loses nothing, whoever faults, unmaps, protects or discards meanwhile.
+#[test]
+fn promotion() {
+    explore("promotion", 30);
+}
+
+/// hugetlb folios are exactly accounted for and zeroed while the pool is resized.
+#[test]
+fn hugetlb() {
+    explore("hugetlb", 40);
+}
+
+/// Walkers of all pfns never fault and lose no reference while folios are optimised and restored.
+#[test]
+fn hvo() {
+    explore("hvo", 40);
 }

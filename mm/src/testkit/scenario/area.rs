@@ -131,7 +131,10 @@ impl Area {
         match outcome {
             Ok(()) => claim.settle(prot),
             Err(error) => {
-                assert!(may_fail(change, error), "{change:?} of {len:#x} bytes at {start:#x} of {self}: {error}");
+                assert!(
+                    may_fail(change, error),
+                    "{change:?} of {len:#x} bytes at {start:#x} of {self}: {error}"
+                );
                 claim.abandon();
                 return Changed::No;
             }
@@ -144,7 +147,9 @@ impl Area {
     /// # Panics
     /// It cannot be moved.
     pub(super) fn move_heap_end(&self, mm: &Mm, space: &AddressSpace, old: usize, new: usize) -> Changed {
-        let Some(claim) = self.laws.claim(old.min(new)..old.max(new), Contents::Go) else { return Changed::No };
+        let Some(claim) = self.laws.claim(old.min(new)..old.max(new), Contents::Go) else {
+            return Changed::No;
+        };
         let end = self.va(new);
         assert_eq!(mm.brk(space, end.raw()), end, "the end of the heap was not moved");
         claim.settle(Some(if new > old { RW } else { MapProt::empty() }));

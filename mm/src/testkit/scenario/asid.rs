@@ -33,7 +33,13 @@ const BASE: VirtAddr = VirtAddr::new(0x4000_0000);
 const PAGES: usize = 2;
 
 fn run(seed: u64) -> Ran {
-    stage::run_on(seed, 16, |desc| desc.features.asid_bits = 8, |_, choices| choices.thp = ThpMode::Never, play)
+    stage::run_on(
+        seed,
+        16,
+        |desc| desc.features.asid_bits = 8,
+        |_, choices| choices.thp = ThpMode::Never,
+        play,
+    )
 }
 
 fn play(stage: &Stage<'_>, random: &mut Random) {
@@ -49,18 +55,18 @@ fn play(stage: &Stage<'_>, random: &mut Random) {
         }
         person.end()
     });
-    let spent = 238 + random.below(14);
+    let spent = 232 + random.below(20);
     (0..spent).for_each(|_| spend(stage));
     let mut memories = stage.on_all_cpus(random, memories, |memories, random| {
         let mut person = Person::new(stage, &homes, memories, random);
-        for _ in 0..TURNS {
-            match person.random.below(8) {
-                0..3 => person.move_on(),
-                3..6 => person.access_any(),
-                _ => {
-                    person.leave();
-                    pass_by(stage, &mut person.random);
-                }
+        for turn in 0..TURNS {
+            if turn % 4 == 3 {
+                person.leave();
+                pass_by(stage, &mut person.random);
+            } else if person.random.below(2) == 0 {
+                person.move_on();
+            } else {
+                person.access_any();
             }
         }
         person.end()

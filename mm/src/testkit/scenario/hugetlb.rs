@@ -38,9 +38,8 @@ fn run(seed: u64) -> Ran {
 fn play(stage: &Stage<'_>, random: &mut Random) {
     let mm = stage.mm;
     resize(stage, FOLIOS);
-    let home = |_| {
-        Home::new(mm, vec![Area::new(Kind::Promised, PROMISED, 2), Area::new(Kind::Loose, LOOSE, 1)])
-    };
+    let home =
+        |_| Home::new(mm, vec![Area::new(Kind::Promised, PROMISED, 2), Area::new(Kind::Loose, LOOSE, 1)]);
     let homes: Vec<_> = (0..HOMES).map(home).collect();
     let ended = AtomicUsize::new(0);
     let nothing = stage.know_nothing(&homes);

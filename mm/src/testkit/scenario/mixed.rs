@@ -29,11 +29,8 @@ fn run(seed: u64) -> Ran {
 }
 
 fn home(stage: &Stage<'_>) -> Home {
-    let areas = vec![
-        Area::new(Kind::Anon, NEAR, 8),
-        Area::new(Kind::Anon, FAR, 4),
-        Area::new(Kind::Heap, HEAP, 5),
-    ];
+    let areas =
+        vec![Area::new(Kind::Anon, NEAR, 8), Area::new(Kind::Anon, FAR, 4), Area::new(Kind::Heap, HEAP, 5)];
     Home::new(stage.mm, areas)
 }
 
