@@ -33,6 +33,8 @@ pub(super) enum Kind {
 pub(super) enum Change {
     /// mmap at a fixed address, in place of what is there.
     Map(MapProt),
+    /// The same, and every page is faulted in.
+    Populate(MapProt),
     /// munmap.
     Unmap,
     /// mprotect.
@@ -120,9 +122,12 @@ impl Area {
         let (start, len) = (self.va(pages.start).raw(), self.va(pages.end).offset_from(self.va(pages.start)));
         let Some(claim) = self.laws.claim(pages, contents) else { return Changed::No };
         let (outcome, prot) = match change {
-            Change::Map(prot) => {
-                let mapped = mm.mmap(space, &self.request(len, prot).fixed(start));
-                (mapped.map(|_| ()), Some(prot))
+            Change::Map(prot) | Change::Populate(prot) => {
+                let mut request = self.request(len, prot).fixed(start);
+                if matches!(change, Change::Populate(_)) {
+                    request = request.with(MapFlags::POPULATE);
+                }
+                (mm.mmap(space, &request).map(|_| ()), Some(prot))
             }
             Change::Unmap => (mm.munmap(space, start, len), Some(MapProt::empty())),
             Change::Protect(prot) => (mm.mprotect(space, start, len, prot), Some(prot)),
@@ -176,7 +181,7 @@ fn discard(mm: &Mm, space: &AddressSpace, start: u64, len: u64) -> Result<(), Mm
 /// Whether a call may fail with this error and change nothing.
 fn may_fail(change: Change, error: MmapError) -> bool {
     match change {
-        Change::Map(_) => matches!(error, MmapError::HugetlbPool(_)),
+        Change::Map(_) | Change::Populate(_) => matches!(error, MmapError::HugetlbPool(_)),
         Change::Protect(_) => matches!(error, MmapError::Hole(_)),
         Change::Discard => matches!(error, MmapError::Unadvisable(_)),
         Change::Unmap => false,

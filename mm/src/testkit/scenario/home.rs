@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::area::{Area, Change, Changed, Kind, RW};
-use super::memory::Memory;
+use super::memory::{By, Memory};
 use super::stage::Stage;
 use crate::Mm;
 use crate::kalloc::KArc;
@@ -121,22 +121,30 @@ impl<'h> Inside<'h> {
         self.home.inside.fetch_sub(1, Ordering::SeqCst);
     }
     /// Loads or stores a word of a page.
-    pub(super) fn access(&self, memories: &mut [Memory], random: &mut Random, n: usize, page: usize) {
+    pub(super) fn access(
+        &self,
+        mm: &Mm,
+        memories: &mut [Memory],
+        random: &mut Random,
+        n: usize,
+        page: usize,
+    ) {
         let (area, memory) = (&self.home.areas[n], &mut memories[n]);
-        if random.below(2) == 0 { memory.load(area, page) } else { memory.store(area, page) }
+        let by = if random.below(8) == 0 { By::Kernel(mm, &self.space) } else { By::User };
+        if random.below(2) == 0 { memory.load(area, page, by) } else { memory.store(area, page, by) }
     }
 
     /// One random access to one random page.
-    pub(super) fn access_any(&self, memories: &mut [Memory], random: &mut Random) {
+    pub(super) fn access_any(&self, mm: &Mm, memories: &mut [Memory], random: &mut Random) {
         let n = random.below(self.home.areas.len() as u64) as usize;
         let page = random.below(self.home.areas[n].len() as u64) as usize;
-        self.access(memories, random, n, page);
+        self.access(mm, memories, random, n, page);
     }
 
-    /// Loads every word.
+    /// Loads every word that was accessed before.
     pub(super) fn look_at_all(&self, memories: &mut [Memory]) {
         for (area, memory) in self.home.areas.iter().zip(memories) {
-            (0..area.len()).for_each(|page| memory.load(area, page));
+            memory.load_all(area);
         }
     }
 
@@ -183,7 +191,8 @@ fn stretch(random: &mut Random, pages: usize) -> Range<usize> {
 /// A change; mappings come about as often as they go.
 pub(super) fn any_change(random: &mut Random) -> Change {
     match random.below(8) {
-        0 | 1 => Change::Map(RW),
+        0 => Change::Map(RW),
+        1 => Change::Populate(RW),
         2 => Change::Unmap,
         3 => Change::Protect(MapProt::empty()),
         4 => Change::Protect(MapProt::READ),

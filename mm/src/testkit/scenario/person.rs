@@ -55,7 +55,7 @@ impl<'s> Person<'s> {
     /// Loads or stores a word of a page.
     pub(super) fn access_any(&mut self) {
         match &self.place {
-            Some((n, inside)) => inside.access_any(&mut self.memories[*n], &mut self.random),
+            Some((n, inside)) => inside.access_any(self.stage.mm, &mut self.memories[*n], &mut self.random),
             None => self.move_on(),
         }
     }
@@ -75,7 +75,7 @@ impl<'s> Person<'s> {
         self.homes[n].rebuild(self.stage.mm);
     }
 
-    /// Loads every word of the home that it is in.
+    /// Loads every word that it accessed of the home that it is in.
     pub(super) fn look_around(&mut self) {
         if let Some((n, inside)) = &self.place {
             inside.look_at_all(&mut self.memories[*n]);

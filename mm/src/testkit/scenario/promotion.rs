@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arch::{Cpu, Machine, Order, Pfn};
 
-use super::area::{Area, Kind};
+use super::area::{Area, Change, Kind};
 use super::home::{Home, any_change};
 use super::stage::{self, CPUS, Stage};
 use super::{Ran, Scenario};
@@ -33,7 +33,7 @@ const TURNS: usize = 12;
 
 fn run(seed: u64) -> Ran {
     let config = |random: &mut Random, choices: &mut crate::config::MmConfig| {
-        choices.thp = ThpMode::Reserve;
+        choices.thp = if random.below(4) == 0 { ThpMode::Always } else { ThpMode::Reserve };
         if let Ok(threshold) = PromotionThreshold::new(2 + random.below(USED - 2)) {
             choices.promotion_threshold = threshold;
         }
@@ -64,16 +64,18 @@ fn play(stage: &Stage<'_>, random: &mut Random) {
             1 => {
                 for _ in (0..).take_while(busy) {
                     let first = used_page(&mut random);
-                    let len = [1, 1, 50, RANGES * RANGE][random.below(4) as usize];
-                    let pages = first..(first + len).min(RANGES * RANGE);
-                    inside.change(stage.mm, 0, pages, any_change(&mut random));
+                    let len = [1, 1, 1, 50, 50, RANGES * RANGE][random.below(6) as usize];
+                    let change = any_change(&mut random);
+                    let small = matches!(change, Change::Populate(_));
+                    let end = (first + if small { 1 } else { len }).min(RANGES * RANGE);
+                    inside.change(stage.mm, 0, first..end, change);
                     (0..random.below(40)).for_each(|_| Machine::relax());
                 }
             }
             _ => {
                 for _ in 0..ACCESSES {
                     let page = used_page(&mut random);
-                    inside.access(&mut memories[0], &mut random, 0, page);
+                    inside.access(stage.mm, &mut memories[0], &mut random, 0, page);
                 }
                 ended.fetch_add(1, Ordering::SeqCst);
             }
