@@ -37,6 +37,7 @@ fn run(seed: u64) -> Ran {
 
 fn play(stage: &Stage<'_>, random: &mut Random) {
     let mm = stage.mm;
+    stage.spoil(FOLIOS as usize + 1);
     resize(stage, FOLIOS);
     let home =
         |_| Home::new(mm, vec![Area::new(Kind::Promised, PROMISED, 2), Area::new(Kind::Loose, LOOSE, 1)]);

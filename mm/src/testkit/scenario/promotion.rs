@@ -41,13 +41,15 @@ fn run(seed: u64) -> Ran {
     stage::run(seed, 24, config, play)
 }
 
-/// A page of a range that is used: spread over the range, so that the last is near its end.
+/// A page of a range: mostly one of few that are spread over the range, so that the threshold is reached.
 fn used_page(random: &mut Random) -> usize {
     let range = random.below(RANGES as u64) as usize;
-    range * RANGE + (random.below(USED) * 46) as usize
+    let page = if random.below(8) == 0 { random.below(RANGE as u64) } else { random.below(USED) * 46 };
+    range * RANGE + page as usize
 }
 
 fn play(stage: &Stage<'_>, random: &mut Random) {
+    stage.spoil(3 * RANGES);
     let homes = vec![Home::new(stage.mm, vec![Area::new(Kind::Anon, BASE, RANGES * RANGE)])];
     let (home, ended) = (&homes[0], AtomicUsize::new(0));
     let nothing = stage.know_nothing(&homes);

@@ -3,6 +3,7 @@
 
 use arch::features::BbmLevel;
 use arch::model::{self, Job, MachineDesc};
+use arch::{Machine, Order, PhysMem};
 
 use super::Ran;
 use super::home::{Home, Inside};
@@ -10,6 +11,7 @@ use super::memory::Memory;
 use crate::Mm;
 use crate::config::{MmConfig, TailEncoding, VmemmapMap};
 use crate::kalloc::KArc;
+use crate::page::PageKind;
 use crate::space::AddressSpace;
 use crate::testkit::host_env::HostEnv;
 use crate::testkit::{Builder, Random, run_on_cpus};
@@ -87,7 +89,22 @@ fn steps() -> u64 {
     counted.desc_stores + counted.dsb + counted.isb + counted.tlbi_va
 }
 
+/// Bytes at the beginning of a page that hold vCPUs' words.
+const WORDS: usize = 64;
+
 impl Stage<'_> {
+    /// Writes junk to the words of up to `blocks` free blocks of 2 MiB, so that who forgets to zero a page shows it.
+    pub(super) fn spoil(&self, blocks: usize) {
+        let block = |_| self.mm.alloc_pages(Order::PMD, PageKind::Kernel).ok();
+        let blocks: Vec<_> = (0..blocks).map_while(block).collect();
+        for block in blocks {
+            for n in 0..Order::PMD.pages() {
+                Machine::write_bytes(block.pfn().add(n).phys(), &[0xa5; WORDS]);
+            }
+            self.mm.free_pages(block, Order::PMD);
+        }
+    }
+
     /// Makes `space` the one that this vCPU runs, from now on; `None`: none.
     pub(super) fn switch_to(&self, space: Option<&KArc<AddressSpace>>) {
         self.mm.activate_space(space.map(|space| &**space));
