@@ -107,7 +107,7 @@ impl Memory {
         if let Some(word) = word {
             assert!(
                 known.may.contains(&word),
-                "vCPU {} read {word:#x} from page {page} of {area}, where only {:#x?} can stand ({before:?}, {met:?})",
+                "vCPU {} read {word:#x} from page {page} of {area}, where only {:x?} can stand",
                 Machine::id(),
                 known.may,
             );

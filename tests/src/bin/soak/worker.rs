@@ -58,7 +58,8 @@ thread_local! {
     static RUNNING: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Makes every `stride`th run from `first` on, until the plan is done or the supervisor ends the process.
+/// Makes every `stride`th run from `first` on, until the plan is done, the supervisor ends the process, or a run fails:
+/// what a panic leaves behind in the process must not fail the next run.
 pub(crate) fn work(plan: &Plan, first: u64, stride: u64) {
     std::panic::set_hook(Box::new(tell_panic));
     let began = std::time::Instant::now();
@@ -66,10 +67,9 @@ pub(crate) fn work(plan: &Plan, first: u64, stride: u64) {
         let run = plan.run(n);
         Report::Begun(n).tell();
         RUNNING.set(Some(n));
-        if let Ok(ran) = catch_unwind(|| (run.scenario.run)(run.seed)) {
-            RUNNING.set(None);
-            Report::Ran(n, ran.steps).tell();
-        }
+        let Ok(ran) = catch_unwind(|| (run.scenario.run)(run.seed)) else { return };
+        RUNNING.set(None);
+        Report::Ran(n, ran.steps).tell();
     }
 }
 
