@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use arch::Pfn;
+
 use super::area::{Area, Change, Changed, Kind, RW};
 use super::memory::{By, Memory};
 use super::stage::Stage;
@@ -165,6 +167,14 @@ impl<'h> Inside<'h> {
     /// Changes pages of area `n`.
     pub(super) fn change(&self, mm: &Mm, n: usize, pages: Range<usize>, change: Change) -> Changed {
         self.home.areas[n].change(mm, &self.space, pages, change)
+    }
+
+    /// The frame that a page of area `n` is mapped to now.
+    pub(super) fn frame(&self, n: usize, page: usize) -> Option<Pfn> {
+        let va = self.home.areas[n].va(page);
+        let leaf = self.space.ptl.lock().walk(va).leaf()?;
+        let offset = va.raw() & (leaf.level.entry_bytes() - 1);
+        Some(leaf.desc.output(leaf.level).add(offset).pfn())
     }
 
     fn move_heap_end(&self, mm: &Mm, area: &Area, new: usize) {

@@ -2,12 +2,14 @@
 //! are unmapped, protected and discarded under it.
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arch::{Cpu, Machine, Order, Pfn};
+use arch::{Cpu, Machine};
 
-use super::area::{Area, Change, Kind};
-use super::home::{Home, any_change};
+use super::area::{Area, Change, Kind, RW};
+use super::home::{Home, Inside, any_change};
+use super::memory::Memory;
 use super::stage::{self, CPUS, Stage};
 use super::{Ran, Scenario};
 use crate::config::{PromotionThreshold, ThpMode};
@@ -24,17 +26,21 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const BASE: u64 = 0x4000_0000;
 const RANGE: usize = 512;
 const RANGES: usize = 2;
-/// Pages of each range that are used: more than the highest threshold.
+/// Pages of each range that are used most.
 const USED: u64 = 12;
-/// Accesses of each of the two.
-const ACCESSES: u64 = 60;
-/// Changes, and turns of the promoter, at most; both go on only while there are accesses.
-const TURNS: usize = 12;
+/// The highest threshold.
+const MOST_THRESHOLD: u64 = 6;
+/// Accesses of each of the two that access.
+const ACCESSES: usize = 100;
+/// Changes, spread over the time of the accesses.
+const CHANGES: usize = 10;
+/// Turns of the promoter at most; it ends with the accesses.
+const TURNS: usize = 2000;
 
 fn run(seed: u64) -> Ran {
     let config = |random: &mut Random, choices: &mut crate::config::MmConfig| {
         choices.thp = if random.below(4) == 0 { ThpMode::Always } else { ThpMode::Reserve };
-        if let Ok(threshold) = PromotionThreshold::new(2 + random.below(USED - 2)) {
+        if let Ok(threshold) = PromotionThreshold::new(2 + random.below(MOST_THRESHOLD - 1)) {
             choices.promotion_threshold = threshold;
         }
     };
@@ -51,35 +57,30 @@ fn used_page(random: &mut Random) -> usize {
 fn play(stage: &Stage<'_>, random: &mut Random) {
     stage.spoil(3 * RANGES);
     let homes = vec![Home::new(stage.mm, vec![Area::new(Kind::Anon, BASE, RANGES * RANGE)])];
-    let (home, ended) = (&homes[0], AtomicUsize::new(0));
+    let (home, made) = (&homes[0], AtomicUsize::new(0));
     let nothing = stage.know_nothing(&homes);
-    let users = CPUS - 2;
-    let job = |mut memories: Vec<Vec<super::memory::Memory>>, mut random: Random| {
+    let all = (CPUS - 2) * ACCESSES;
+    let job = |mut memories: Vec<Vec<Memory>>, mut random: Random| {
         let Some(inside) = home.enter(stage) else { panic!("the only home is closed") };
-        let busy = |turn: &usize| *turn < TURNS && ended.load(Ordering::SeqCst) < users;
         match Machine::id().index() {
             0 => {
-                for _ in (0..).take_while(busy) {
-                    promote(stage, &mut random);
+                for _ in (0..TURNS).take_while(|_| made.load(Ordering::SeqCst) < all) {
+                    promote(stage, &inside, &mut random);
                 }
             }
             1 => {
-                for _ in (0..).take_while(busy) {
-                    let first = used_page(&mut random);
-                    let len = [1, 1, 1, 50, 50, RANGES * RANGE][random.below(6) as usize];
-                    let change = any_change(&mut random);
-                    let small = matches!(change, Change::Populate(_));
-                    let end = (first + if small { 1 } else { len }).min(RANGES * RANGE);
-                    inside.change(stage.mm, 0, first..end, change);
-                    (0..random.below(40)).for_each(|_| Machine::relax());
+                for n in 0..CHANGES {
+                    wait(&made, n * all / CHANGES);
+                    let (pages, change) = any_part(&mut random);
+                    inside.change(stage.mm, 0, pages, change);
                 }
             }
             _ => {
                 for _ in 0..ACCESSES {
                     let page = used_page(&mut random);
                     inside.access(stage.mm, &mut memories[0], &mut random, 0, page);
+                    made.fetch_add(1, Ordering::SeqCst);
                 }
-                ended.fetch_add(1, Ordering::SeqCst);
             }
         }
         stage.go(inside);
@@ -90,15 +91,31 @@ fn play(stage: &Stage<'_>, random: &mut Random) {
     stage.close(homes, &mut memories);
 }
 
-/// One turn of the promoter; at times reservations go, or a walker holds a page of a block.
-fn promote(stage: &Stage<'_>, random: &mut Random) {
-    let mm = stage.mm;
+/// Waits until so many accesses are made, but not for long.
+fn wait(made: &AtomicUsize, accesses: usize) {
+    (0..TURNS).take_while(|_| made.load(Ordering::SeqCst) < accesses).for_each(|_| Machine::relax());
+}
+
+/// A change. One in two concerns a whole range, most of these so that it begins anew and is reserved again.
+fn any_part(random: &mut Random) -> (Range<usize>, Change) {
+    let first = used_page(random);
+    let range = first - first % RANGE;
     match random.below(8) {
+        0 | 1 => (range..range + RANGE, Change::Map(RW)),
+        2 => (range..range + RANGE, Change::Discard),
+        3 => (0..RANGES * RANGE, Change::Protect(RW)),
+        4 => (first..(first + 100).min(RANGES * RANGE), any_change(random)),
+        _ => (first..first + 1, any_change(random)),
+    }
+}
+
+/// One turn of the promoter; at times reservations go, or a walker holds a page of a block.
+fn promote(stage: &Stage<'_>, inside: &Inside<'_>, random: &mut Random) {
+    let mm = stage.mm;
+    match random.below(32) {
         0 => drop(reclaim::drop_reservations(mm)),
-        1 => {
-            let bank = mm.ram()[0];
-            let pfn: Pfn = bank.start.add(random.below(bank.len())).align_down(Order::PMD);
-            let held = mm.try_get_folio(pfn);
+        1..4 => {
+            let held = inside.frame(0, used_page(random)).and_then(|pfn| mm.try_get_folio(pfn));
             promoter::drain(mm);
             held.into_iter().for_each(|head| mm.put_folio(head));
         }
