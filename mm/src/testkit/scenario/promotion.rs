@@ -12,7 +12,9 @@ use super::home::{Home, Inside, any_change};
 use super::memory::Memory;
 use super::stage::{self, CPUS, Stage};
 use super::{Ran, Scenario};
+use crate::Mm;
 use crate::config::{PromotionThreshold, ThpMode};
+use crate::page::PageRef;
 use crate::testkit::Random;
 use crate::thp::{promoter, reclaim};
 
@@ -64,9 +66,11 @@ fn play(stage: &Stage<'_>, random: &mut Random) {
         let Some(inside) = home.enter(stage) else { panic!("the only home is closed") };
         match Machine::id().index() {
             0 => {
+                let mut walker = Walker::default();
                 for _ in (0..TURNS).take_while(|_| made.load(Ordering::SeqCst) < all) {
-                    promote(stage, &inside, &mut random);
+                    promote(stage, &inside, &mut walker, &mut random);
                 }
+                walker.let_go(stage.mm);
             }
             1 => {
                 for n in 0..CHANGES {
@@ -76,11 +80,14 @@ fn play(stage: &Stage<'_>, random: &mut Random) {
                 }
             }
             _ => {
+                let mut walker = Walker::default();
                 for _ in 0..ACCESSES {
                     let page = used_page(&mut random);
                     inside.access(stage.mm, &mut memories[0], &mut random, 0, page);
+                    walker.turn(stage.mm, &inside, &mut random);
                     made.fetch_add(1, Ordering::SeqCst);
                 }
+                walker.let_go(stage.mm);
             }
         }
         stage.go(inside);
@@ -109,17 +116,32 @@ fn any_part(random: &mut Random) -> (Range<usize>, Change) {
     }
 }
 
-/// One turn of the promoter; at times reservations go, or a walker holds a page of a block.
-fn promote(stage: &Stage<'_>, inside: &Inside<'_>, random: &mut Random) {
+/// One turn of the promoter; at times reservations go.
+fn promote(stage: &Stage<'_>, inside: &Inside<'_>, walker: &mut Walker, random: &mut Random) {
     let mm = stage.mm;
+    walker.turn(mm, inside, random);
     match random.below(32) {
         0 => drop(reclaim::drop_reservations(mm)),
-        1..4 => {
-            let held = inside.frame(0, used_page(random)).and_then(|pfn| mm.try_get_folio(pfn));
-            promoter::drain(mm);
-            held.into_iter().for_each(|head| mm.put_folio(head));
-        }
         _ => drop(promoter::drain(mm)),
     }
     Machine::relax();
+}
+
+/// Somebody who walks physical memory: at times he holds a reference to a page of a range, for a few turns.
+#[derive(Default)]
+struct Walker(Option<PageRef>);
+
+impl Walker {
+    fn turn(&mut self, mm: &Mm, inside: &Inside<'_>, random: &mut Random) {
+        if random.below(8) == 0 {
+            self.let_go(mm);
+        } else if self.0.is_none() && random.below(16) == 0 {
+            self.0 = inside.frame(0, used_page(random)).and_then(|pfn| mm.try_get_folio(pfn));
+        }
+    }
+    fn let_go(&mut self, mm: &Mm) {
+        if let Some(head) = self.0.take() {
+            mm.put_folio(head);
+        }
+    }
 }
