@@ -35,13 +35,13 @@ const MOST_THRESHOLD: u64 = 6;
 /// Accesses of each of the two that access.
 const ACCESSES: usize = 100;
 /// Changes, spread over the time of the accesses.
-const CHANGES: usize = 10;
+const CHANGES: usize = 14;
 /// Turns of the promoter at most; it ends with the accesses.
 const TURNS: usize = 2000;
 
 fn run(seed: u64) -> Ran {
     let config = |random: &mut Random, choices: &mut crate::config::MmConfig| {
-        choices.thp = if random.below(4) == 0 { ThpMode::Always } else { ThpMode::Reserve };
+        choices.thp = if random.below(8) == 0 { ThpMode::Always } else { ThpMode::Reserve };
         if let Ok(threshold) = PromotionThreshold::new(2 + random.below(MOST_THRESHOLD - 1)) {
             choices.promotion_threshold = threshold;
         }
@@ -120,7 +120,7 @@ fn any_part(random: &mut Random) -> (Range<usize>, Change) {
 fn promote(stage: &Stage<'_>, inside: &Inside<'_>, walker: &mut Walker, random: &mut Random) {
     let mm = stage.mm;
     walker.turn(mm, inside, random);
-    match random.below(32) {
+    match random.below(1024) {
         0 => drop(reclaim::drop_reservations(mm)),
         _ => drop(promoter::drain(mm)),
     }
