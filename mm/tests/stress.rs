@@ -46,6 +46,12 @@ fn promotion() {
     explore("promotion", 30);
 }
 
+/// Reservations give way to whoever needs memory, and no access fails for want of what they hold.
+#[test]
+fn pressure() {
+    explore("pressure", 40);
+}
+
 /// hugetlb folios are exactly accounted for and zeroed while the pool is resized.
 #[test]
 fn hugetlb() {

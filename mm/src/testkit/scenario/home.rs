@@ -30,6 +30,9 @@ pub(super) struct Home {
     heap: AtomicUsize,
 }
 
+/// Most pages that are faulted in by one call: the machines are small.
+const MOST_POPULATED: usize = 16;
+
 /// The end of the heap is being moved.
 const MOVING: usize = usize::MAX;
 
@@ -160,7 +163,11 @@ impl<'h> Inside<'h> {
         } else if area.kind() == Kind::Heap {
             area.change(mm, &self.space, pages, Change::Discard);
         } else {
-            area.change(mm, &self.space, pages, any_change(random));
+            let change = match any_change(random) {
+                Change::Populate(prot) if pages.len() > MOST_POPULATED => Change::Map(prot),
+                change => change,
+            };
+            area.change(mm, &self.space, pages, change);
         }
     }
 

@@ -26,7 +26,7 @@
 //! | [`home`] | a space with its areas; who is in it, its end and rebirth |
 //! | [`person`] | a vCPU that goes from home to home |
 //! | [`stage`] | the machine, the boot choices, the end of a run |
-//! | [`mixed`] [`shared`] [`asid`] [`promotion`] [`hugetlb`] [`hvo`] | the scenarios |
+//! | [`mixed`] [`shared`] [`asid`] [`promotion`] [`pressure`] [`hugetlb`] [`hvo`] | the scenarios |
 #![forbid(unsafe_code)]
 
 mod area;
@@ -38,6 +38,7 @@ mod law;
 mod memory;
 mod mixed;
 mod person;
+mod pressure;
 mod promotion;
 mod shared;
 mod stage;
@@ -66,6 +67,7 @@ pub const ALL: &[Scenario] = &[
     shared::SCENARIO,
     asid::SCENARIO,
     promotion::SCENARIO,
+    pressure::SCENARIO,
     hugetlb::SCENARIO,
     hvo::SCENARIO,
 ];
