@@ -46,6 +46,12 @@ fn promotion() {
     explore("promotion", 30);
 }
 
+/// A space may end at any moment of a promotion, and takes its requests with it.
+#[test]
+fn exit() {
+    explore("exit", 40);
+}
+
 /// Reservations give way to whoever needs memory, and no access fails for want of what they hold.
 #[test]
 fn pressure() {

@@ -26,11 +26,12 @@
 //! | [`home`] | a space with its areas; who is in it, its end and rebirth |
 //! | [`person`] | a vCPU that goes from home to home |
 //! | [`stage`] | the machine, the boot choices, the end of a run |
-//! | [`mixed`] [`shared`] [`asid`] [`promotion`] [`pressure`] [`hugetlb`] [`hvo`] | the scenarios |
+//! | [`mixed`] [`shared`] [`asid`] [`promotion`] [`exit`] [`pressure`] [`hugetlb`] [`hvo`] | the scenarios |
 #![forbid(unsafe_code)]
 
 mod area;
 mod asid;
+mod exit;
 mod home;
 mod hugetlb;
 mod hvo;
@@ -67,6 +68,7 @@ pub const ALL: &[Scenario] = &[
     shared::SCENARIO,
     asid::SCENARIO,
     promotion::SCENARIO,
+    exit::SCENARIO,
     pressure::SCENARIO,
     hugetlb::SCENARIO,
     hvo::SCENARIO,
