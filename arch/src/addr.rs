@@ -252,6 +252,16 @@ impl Level {
             Level::L3 => None,
         }
     }
+    /// The level above, whose descriptors point to tables of this level.
+    #[must_use]
+    pub const fn previous(self) -> Option<Level> {
+        match self {
+            Level::L0 => None,
+            Level::L1 => Some(Level::L0),
+            Level::L2 => Some(Level::L1),
+            Level::L3 => Some(Level::L2),
+        }
+    }
     /// The Linux name of the table at this level.
     #[must_use]
     pub const fn name(self) -> &'static str {

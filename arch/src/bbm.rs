@@ -102,7 +102,7 @@ const fn break_for(why: Why) -> BbmNeed {
 }
 
 /// Descriptor bits that are left to software (D8.3.2).
-const SOFTWARE: u64 = 0xf << 55;
+pub(crate) const SOFTWARE: u64 = 0xf << 55;
 
 /// What replacing `old` by `new` in a live table of `level` needs.
 #[must_use]

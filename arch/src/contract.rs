@@ -226,6 +226,9 @@ pub trait PhysMem {
     fn read_bytes(from: PhysAddr, into: &mut [u8]);
     /// Writes bytes.
     fn write_bytes(to: PhysAddr, from: &[u8]);
+    /// `bytes` bytes from `at`, whole pages, go back to the allocator. Nothing on the machine; the model refuses
+    /// it where a CPU could still get there, but by the linear map (R_GPPYH).
+    fn released(at: PhysAddr, bytes: u64);
     /// Makes what `bytes` bytes from `at` hold now the instructions that every CPU fetches there after its
     /// next context synchronisation: clean to the point of unification (DC CVAU), DSB ISH, invalidate
     /// (IC IVAU or IC IALLUIS), DSB ISH, ISB; less where CTR_EL0.{IDC,DIC} say so (B2.4.4). Both are

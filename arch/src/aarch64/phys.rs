@@ -118,6 +118,9 @@ impl PhysMem for Machine {
         unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), at::<u8>(to), from.len()) };
     }
 
+    #[inline(always)]
+    fn released(_at: PhysAddr, _bytes: u64) {}
+
     /// Lines as CTR_EL0 has them; nothing is cleaned with IDC, nothing invalidated with DIC.
     fn sync_icache(at: PhysAddr, bytes: u64) {
         debug_assert!(at.is_aligned(64) && bytes.is_multiple_of(64), "sync {bytes} bytes at {at}");

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::machine::{MachineDesc, State, lock};
+use super::owed;
 use super::step::Casualty;
 use super::stop::hold_if_wanted;
 use crate::contract::CpuId;
@@ -104,11 +105,7 @@ impl Handle {
         let cpus = self.0.desc.cpus;
         assert!(cpu.index() < cpus, "model: no vCPU {cpu} on a machine of {cpus}");
         let _binding = Binding::new(self, cpu);
-        let boot_root = self.0.vcpu(CpuId::BOOT).kernel_root;
-        {
-            let mut vcpu = self.0.vcpu(cpu);
-            vcpu.kernel_root = vcpu.kernel_root.or(boot_root);
-        }
+        lock(&self.0.regime).start(cpu);
         hold_if_wanted(&self.0, cpu);
         f()
     }
@@ -145,7 +142,12 @@ pub fn handle() -> Handle {
 
 /// Makes a machine, and runs `f` as its vCPU 0.
 pub fn with_machine<R>(desc: MachineDesc, f: impl FnOnce() -> R) -> R {
-    Handle(Arc::new(State::new(desc))).run_as(CpuId::BOOT, f)
+    let machine = Handle(Arc::new(State::new(desc)));
+    let result = machine.run_as(CpuId::BOOT, f);
+    if let Some(sentence) = owed::unpaid(&machine.0, &lock(&machine.0.regime)) {
+        panic!("{sentence}");
+    }
+    result
 }
 
 /// [`with_machine`] with [`MachineDesc::DEFAULT`].

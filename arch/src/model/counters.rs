@@ -57,10 +57,10 @@ counters! {
     dsb,
     /// ISBs.
     isb,
-    /// Table walks.
-    walks,
-    /// Translations answered from a TLB.
-    tlb_hits,
+    /// Translations, whatever came of them.
+    translations,
+    /// Translations for which something else was chosen than what the tables said.
+    stale_used,
 }
 
 impl Tally {

@@ -1,16 +1,16 @@
 //! One machine: what it is made of, and its state.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::choice::Choices;
 use super::counters::Tally;
 use super::ram::Ram;
+use super::regime::Regime;
 use super::stop::Stop;
-use super::tables::Tables;
-use super::tlb::{Pending, Tlb};
 use super::user::FaultHandler;
-use crate::addr::{Asid, PAGE_SIZE, PhysAddr};
-use crate::contract::{CpuId, MAX_CPUS};
+use crate::addr::{PAGE_SIZE, PhysAddr};
+use crate::contract::MAX_CPUS;
 use crate::features::Features;
 use crate::pte::HwDirty;
 
@@ -79,47 +79,18 @@ impl Default for MachineDesc {
     }
 }
 
-/// A descriptor store over a valid descriptor that no DSB has followed yet.
-#[derive(Clone, Copy)]
-pub(super) struct Store {
-    pub(super) at: PhysAddr,
-    /// A DSB NSH has made it visible to this vCPU's own walker.
-    pub(super) seen_by_self: bool,
-}
-
-/// A virtual CPU.
-#[derive(Default)]
-pub(super) struct Vcpu {
-    pub(super) tlb: Tlb,
-    pub(super) kernel_root: Option<PhysAddr>,
-    pub(super) user_root: Option<(PhysAddr, Asid)>,
-    /// TLBIs issued and not completed.
-    pub(super) pending: Vec<Pending>,
-    /// Stores not ordered before a TLBI yet.
-    pub(super) unordered: Vec<Store>,
-}
-
-impl Vcpu {
-    /// The ASID in TTBR0.
-    pub(super) fn asid(&self) -> Asid {
-        self.user_root.map_or(Asid::NONE, |(_, asid)| asid)
-    }
-}
-
 /// A machine.
 pub(super) struct State {
     pub(super) desc: MachineDesc,
     pub(super) ram: Ram,
-    pub(super) tables: Tables,
-    vcpus: Box<[Mutex<Vcpu>]>,
+    pub(super) regime: Mutex<Regime>,
+    pub(super) choices: Choices,
     /// Bit n: a host thread is vCPU n.
     pub(super) occupied: Mutex<u32>,
     pub(super) vacated: Condvar,
     pub(super) stop: Stop,
     /// A vCPU has panicked: the others stop at their next step.
     pub(super) failed: AtomicBool,
-    /// Orders TLB fills and TLBIs.
-    clock: AtomicU64,
     pub(super) tally: Tally,
     pub(super) fault_handler: Mutex<Option<Arc<FaultHandler>>>,
 }
@@ -130,31 +101,15 @@ impl State {
         State {
             desc,
             ram: Ram::new(desc.ram_base, desc.ram_bytes),
-            tables: Tables::new(desc.ram_base, desc.ram_bytes),
-            vcpus: (0..desc.cpus).map(|_| Mutex::default()).collect(),
+            regime: Mutex::new(Regime::new(&desc)),
+            choices: Choices::new(desc.seed),
             occupied: Mutex::new(0),
             vacated: Condvar::new(),
             stop: Stop::default(),
             failed: AtomicBool::new(false),
-            clock: AtomicU64::new(1),
             tally: Tally::default(),
             fault_handler: Mutex::new(None),
         }
-    }
-
-    /// A vCPU's state. Whoever holds one never asks for another.
-    pub(super) fn vcpu(&self, cpu: CpuId) -> MutexGuard<'_, Vcpu> {
-        lock(&self.vcpus[cpu.index()])
-    }
-
-    /// All vCPUs, to be locked one after the other.
-    pub(super) fn vcpus(&self) -> impl Iterator<Item = MutexGuard<'_, Vcpu>> {
-        self.vcpus.iter().map(lock)
-    }
-
-    /// A moment later than all moments handed out before.
-    pub(super) fn now(&self) -> u64 {
-        self.clock.fetch_add(1, Ordering::AcqRel)
     }
 }
 

@@ -3,30 +3,49 @@
 use super::Machine;
 use super::bind::current;
 use super::counters::Tally;
-use super::judge;
-use super::machine::{State, Store, Vcpu};
+use super::machine::{State, lock};
+use super::regime::Regime;
+use super::reuse;
+use super::stale::Written;
 use super::step::{Step, before};
-use super::tlb::{Pending, validate};
-use super::walker::{Fault, Request, translate};
-use crate::addr::{Asid, PAGE_SIZE, PhysAddr, VirtAddr};
+use super::tables::{check_asid, check_root};
+use super::tlbi::{Pending, validate};
+use super::walker::{self, Fault, Purpose, Request, translate};
+use crate::addr::{Asid, PhysAddr, VirtAddr};
 use crate::contract::{Access, CpuId, Dsb, FaultStatus, FlushScope, Mmu, Privilege, Tlbi};
 use crate::features::Features;
 use crate::pte::HwDirty;
 
-/// [`Mmu::kernel_access`] that returns the fault.
+/// [`Mmu::kernel_access`] that returns the fault, if the adversary chooses one.
 ///
 /// # Errors
 /// The fault that the access takes.
 pub fn try_kernel_access(va: VirtAddr, access: Access) -> Result<*mut u8, FaultStatus> {
-    current(|state, cpu| access_at(state, cpu, va, access)).map_err(|fault| fault.status)
+    current(|state, cpu| access_at(state, cpu, va, access, Purpose::Access)).map_err(|fault| fault.status)
 }
 
-fn access_at(state: &State, cpu: CpuId, va: VirtAddr, access: Access) -> Result<*mut u8, Fault> {
+/// Everything that a translation of `va` may come to on this vCPU; first what the tables say now, then what
+/// may be held. No step, and no choice, is made.
+#[must_use]
+pub fn possible(va: VirtAddr, access: Access, privilege: Privilege) -> Vec<Result<PhysAddr, FaultStatus>> {
+    let req = Request { va, access, privilege, purpose: Purpose::Question };
+    let all = current(|state, cpu| walker::possible(state, &lock(&state.regime), cpu, req));
+    all.into_iter().map(|outcome| outcome.map_err(|fault| fault.status)).collect()
+}
+
+fn access_at(
+    state: &State,
+    cpu: CpuId,
+    va: VirtAddr,
+    access: Access,
+    purpose: Purpose,
+) -> Result<*mut u8, Fault> {
     before(state, cpu, Step::Access);
-    let req = Request { va, access, privilege: Privilege::Kernel };
-    let pa = translate(state, &mut state.vcpu(cpu), req)?;
+    let req = Request { va, access, privilege: Privilege::Kernel, purpose };
+    let mut regime = lock(&state.regime);
+    let pa = translate(state, &regime, cpu, req)?;
     if access == Access::Write {
-        judge::written(state, cpu, pa, 1);
+        reuse::written(state, &mut regime, cpu, pa, 1);
     }
     Ok(state.ram.host(pa, 1))
 }
@@ -40,31 +59,30 @@ pub(super) fn verb(access: Access) -> &'static str {
     }
 }
 
-/// Completes those of this vCPU's TLBIs that `which` names.
-fn complete(state: &State, cpu: CpuId, which: impl Fn(FlushScope) -> bool) {
-    let all = std::mem::take(&mut state.vcpu(cpu).pending);
-    let (done, open): (Vec<_>, Vec<_>) = all.into_iter().partition(|tlbi| which(tlbi.scope));
-    state.vcpu(cpu).pending = open;
-    let ttl = state.desc.features.ttl;
-    for tlbi in &done {
-        match tlbi.scope {
-            FlushScope::Local => state.vcpu(cpu).tlb.complete(tlbi, ttl),
-            FlushScope::Broadcast => state.vcpus().for_each(|mut vcpu| vcpu.tlb.complete(tlbi, ttl)),
-        }
+/// Installs or removes a user root on `cpu`.
+///
+/// # Panics
+/// What the vCPU may hold under the ASID belongs to another root.
+fn switch_user(state: &State, regime: &mut Regime, cpu: CpuId, root: Option<(PhysAddr, Asid)>) {
+    if let Some((earlier, _)) = regime.vcpu(cpu).user_root {
+        let now = regime.now();
+        regime.roots.leave(cpu, earlier, now);
     }
-}
-
-/// The stores of this vCPU that a TLBI of `scope` is not ordered behind.
-fn unordered(vcpu: &Vcpu, scope: FlushScope) -> Vec<PhysAddr> {
-    let open = |store: &&Store| scope == FlushScope::Broadcast || !store.seen_by_self;
-    vcpu.unordered.iter().filter(open).map(|store| store.at).collect()
-}
-
-fn check_root(state: &State, root: PhysAddr) {
-    assert!(
-        root.is_aligned(PAGE_SIZE) && state.ram.contains(root, PAGE_SIZE),
-        "model: root {root} is not a page of RAM"
-    );
+    if let Some((table, asid)) = root {
+        check_root(state, table);
+        check_asid(state, asid);
+        if let Err(other) = regime.roots.claim(cpu, table, asid) {
+            let whose = other.map_or("a root that is gone".to_string(), |root| format!("root {root}"));
+            panic!(
+                "model: vCPU {cpu} installs root {table} under ASID {asid}, which was that of {whose}: what it holds \
+                 of that was never flushed (D8.16.4)"
+            );
+        }
+        regime.adopt_root(&state.ram, table, VirtAddr::new(0));
+        regime.roots.install(cpu, table, asid);
+    }
+    regime.vcpu(cpu).user_root = root;
+    regime.synchronise(cpu);
 }
 
 impl Mmu for Machine {
@@ -77,7 +95,7 @@ impl Mmu for Machine {
     }
 
     fn kernel_root() -> PhysAddr {
-        current(|state, cpu| match state.vcpu(cpu).kernel_root {
+        current(|state, cpu| match lock(&state.regime).vcpu(cpu).kernel_root {
             Some(root) => root,
             None => panic!("model: vCPU {cpu} has no kernel root; install one with set_kernel_root"),
         })
@@ -87,27 +105,27 @@ impl Mmu for Machine {
         current(|state, cpu| {
             before(state, cpu, Step::Barrier);
             check_root(state, root);
-            state.tables.install_kernel(state, root);
-            let mut vcpu = state.vcpu(cpu);
-            vcpu.kernel_root = Some(root);
-            vcpu.tlb.clear();
+            let mut regime = lock(&state.regime);
+            if let Some(earlier) = regime.vcpu(cpu).kernel_root {
+                let now = regime.now();
+                regime.roots.leave(cpu, earlier, now);
+            }
+            regime.adopt_root(&state.ram, root, Regime::KERNEL_HALF);
+            regime.roots.install(cpu, root, Asid::NONE);
+            regime.vcpu(cpu).kernel_root = Some(root);
+            regime.forget_all(cpu);
+            regime.synchronise(cpu);
         });
     }
 
     fn user_root() -> Option<(PhysAddr, Asid)> {
-        current(|state, cpu| state.vcpu(cpu).user_root)
+        current(|state, cpu| lock(&state.regime).vcpu(cpu).user_root)
     }
 
     fn set_user_root(root: Option<(PhysAddr, Asid)>) {
         current(|state, cpu| {
             before(state, cpu, Step::Barrier);
-            if let Some((table, asid)) = root {
-                check_root(state, table);
-                state.tables.install_user(state, table, asid);
-                let bits = state.desc.features.asid_bits;
-                assert!(u64::from(asid.raw()) >> bits == 0, "model: ASID {asid} has more than {bits} bits");
-            }
-            state.vcpu(cpu).user_root = root;
+            switch_user(state, &mut lock(&state.regime), cpu, root);
         });
     }
 
@@ -116,12 +134,13 @@ impl Mmu for Machine {
             before(state, cpu, Step::Tlbi);
             validate(&op);
             state.tally.count_tlbi(op, scope);
-            let mut vcpu = state.vcpu(cpu);
-            let unordered = unordered(&vcpu, scope);
-            if !unordered.is_empty() {
+            let mut regime = lock(&state.regime);
+            let late = |s: &Written| s.overwrites && !(scope == FlushScope::Local && s.seen_by_self);
+            if regime.vcpu(cpu).unordered.iter().any(late) {
                 Tally::add(&state.tally.tlbi_unordered);
             }
-            vcpu.pending.push(Pending { op, scope, issued: state.now(), unordered });
+            let issued = regime.now();
+            regime.vcpu(cpu).pending.push(Pending { op, scope, issued });
         });
     }
 
@@ -129,17 +148,7 @@ impl Mmu for Machine {
         current(|state, cpu| {
             before(state, cpu, Step::Barrier);
             Tally::add(&state.tally.dsb);
-            match barrier {
-                Dsb::IshSt => state.vcpu(cpu).unordered.clear(),
-                Dsb::Ish => {
-                    state.vcpu(cpu).unordered.clear();
-                    complete(state, cpu, |_| true);
-                }
-                Dsb::Nsh => {
-                    state.vcpu(cpu).unordered.iter_mut().for_each(|store| store.seen_by_self = true);
-                    complete(state, cpu, |scope| scope == FlushScope::Local);
-                }
-            }
+            lock(&state.regime).dsb(&state.ram, cpu, barrier);
         });
     }
 
@@ -147,11 +156,15 @@ impl Mmu for Machine {
         current(|state, cpu| {
             before(state, cpu, Step::Barrier);
             Tally::add(&state.tally.isb);
+            lock(&state.regime).synchronise(cpu);
         });
     }
 
     fn kernel_access(va: VirtAddr, access: Access) -> *mut u8 {
-        match current(|state, cpu| access_at(state, cpu, va, access).map_err(|fault| (fault, cpu))) {
+        let accessed = current(|state, cpu| {
+            access_at(state, cpu, va, access, Purpose::MustSucceed).map_err(|fault| (fault, cpu))
+        });
+        match accessed {
             Ok(host) => host,
             Err((fault, cpu)) => panic!("model: kernel {} {va} on vCPU {cpu}: {fault}", verb(access)),
         }
@@ -160,8 +173,8 @@ impl Mmu for Machine {
     fn translate(va: VirtAddr, access: Access, privilege: Privilege) -> Result<PhysAddr, FaultStatus> {
         current(|state, cpu| {
             before(state, cpu, Step::Access);
-            let req = Request { va, access, privilege };
-            translate(state, &mut state.vcpu(cpu), req).map_err(|fault| fault.status)
+            let req = Request { va, access, privilege, purpose: Purpose::Question };
+            translate(state, &lock(&state.regime), cpu, req).map_err(|fault| fault.status)
         })
     }
 }

@@ -41,17 +41,28 @@
 //! not both used.
 
 mod bind;
+mod choice;
+mod contents;
 mod counters;
 mod cpu;
+mod cpus;
+mod frames;
+mod group;
 mod judge;
 mod machine;
 mod mmu;
+mod owed;
 mod phys;
 mod ram;
+mod regime;
+mod reuse;
+mod roots;
+mod stale;
 mod step;
 mod stop;
 mod tables;
-mod tlb;
+mod tlbi;
+mod unseen;
 mod user;
 mod walker;
 
@@ -61,7 +72,7 @@ mod tests;
 pub use bind::{Handle, Job, handle, irqs_masked, off_cpu, run_on_cpus, with_default_machine, with_machine};
 pub use counters::{Counters, counters};
 pub use machine::MachineDesc;
-pub use mmu::try_kernel_access;
+pub use mmu::{possible, try_kernel_access};
 pub use stop::stop_others;
 pub use user::{
     FaultHandler, set_fault_handler, user_execute, user_load, user_store, user_touch, with_fault_handler,

@@ -3,21 +3,13 @@
 use super::Machine;
 use super::bind::current;
 use super::counters::Tally;
-use super::judge::{self, Stored};
-use super::machine::{State, Store};
+use super::judge::{self, How, Stored};
+use super::machine::lock;
+use super::reuse;
 use super::step::{Step, before};
 use crate::addr::PhysAddr;
-use crate::contract::{CpuId, PhysMem};
+use crate::contract::PhysMem;
 use crate::pte::Desc;
-
-/// Books a descriptor store that has been made.
-fn stored(state: &State, cpu: CpuId, at: PhysAddr, old: Desc, new: Desc) {
-    Tally::add(&state.tally.desc_stores);
-    if old.is_valid() && old != new {
-        state.vcpu(cpu).unordered.push(Store { at, seen_by_self: false });
-    }
-    judge::stored(state, Stored { cpu, at, old, new });
-}
 
 impl PhysMem for Machine {
     fn read_desc(at: PhysAddr) -> Desc {
@@ -28,7 +20,8 @@ impl PhysMem for Machine {
         current(|state, cpu| {
             before(state, cpu, Step::Store);
             let old = state.ram.swap(at, new);
-            stored(state, cpu, at, old, new);
+            Tally::add(&state.tally.desc_stores);
+            judge::stored(state, &mut lock(&state.regime), Stored { cpu, at, old, new, how: How::Plain });
         });
     }
 
@@ -36,7 +29,8 @@ impl PhysMem for Machine {
         current(|state, cpu| {
             before(state, cpu, Step::Store);
             state.ram.cas(at, old, new)?;
-            stored(state, cpu, at, old, new);
+            Tally::add(&state.tally.desc_stores);
+            judge::stored(state, &mut lock(&state.regime), Stored { cpu, at, old, new, how: How::Swap });
             Ok(())
         })
     }
@@ -44,14 +38,14 @@ impl PhysMem for Machine {
     fn zero(at: PhysAddr, bytes: u64) {
         assert!(at.is_aligned(64) && bytes.is_multiple_of(64), "model: zero of {bytes} bytes at {at}");
         current(|state, cpu| {
-            judge::written(state, cpu, at, bytes);
+            reuse::filled(state, &mut lock(&state.regime), cpu, at, bytes);
             state.ram.zero(at, bytes);
         });
     }
 
     fn copy(to: PhysAddr, from: PhysAddr, bytes: u64) {
         current(|state, cpu| {
-            judge::written(state, cpu, to, bytes);
+            reuse::filled(state, &mut lock(&state.regime), cpu, to, bytes);
             state.ram.copy(to, from, bytes);
         });
     }
@@ -66,9 +60,13 @@ impl PhysMem for Machine {
 
     fn write_bytes(to: PhysAddr, from: &[u8]) {
         current(|state, cpu| {
-            judge::written(state, cpu, to, from.len() as u64);
+            reuse::filled(state, &mut lock(&state.regime), cpu, to, from.len() as u64);
             state.ram.write(to, from);
         });
+    }
+
+    fn released(at: PhysAddr, bytes: u64) {
+        current(|state, cpu| reuse::released(state, &mut lock(&state.regime), cpu, at, bytes));
     }
 
     /// Caches are not modelled: fetches see memory.

@@ -1,28 +1,28 @@
 //! Which pages of RAM are tables that hardware may walk.
 //!
 //! A page becomes a table when its root is installed or when a table descriptor that points to it is
-//! stored into a table. It remains one for as long as a walk can get to it: from a root that a vCPU has
-//! installed, or from a descriptor that a vCPU still holds. The question is asked only when a store looks
-//! wrong, so marks may be out of date; [`Tables::can_be_walked`] is exact for what this machine's TLBs
-//! hold.
+//! stored into a table. It remains one for as long as a walk can get to it: from a root that is or was
+//! installed, or from a stale descriptor. Whether one can is asked when it matters
+//! ([`super::regime::Regime::reach`]), so a page may be known here that is a table no more.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
-
-use super::machine::{State, lock};
+use super::machine::State;
+use super::ram::Ram;
+use super::stale::NumberMap;
 use crate::addr::{Asid, ENTRIES_PER_TABLE, Level, PAGE_SHIFT, PAGE_SIZE, PhysAddr, VirtAddr};
-use crate::layout::LINEAR_BASE;
-use crate::pte::Kind;
+use crate::pte::{Desc, Kind};
 
 /// A page that is or was a table.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Table {
     pub(super) level: Level,
     /// The first address that it translates.
     pub(super) va: VirtAddr,
     /// The descriptor that points to it; `None` for a root.
-    parent: Option<PhysAddr>,
+    pub(super) parent: Option<PhysAddr>,
+    /// The level-0 table above it.
+    pub(super) root: PhysAddr,
+    /// Since when.
+    pub(super) since: u64,
 }
 
 impl Table {
@@ -33,133 +33,80 @@ impl Table {
     }
 }
 
+/// The descriptors of the table in `page`, with where they stand.
+pub(super) fn entries(ram: &Ram, page: PhysAddr) -> impl Iterator<Item = (PhysAddr, Desc)> {
+    (0..ENTRIES_PER_TABLE as u64).map(move |n| page.add(8 * n)).map(|at| (at, ram.load(at)))
+}
+
 /// The tables of a machine.
 pub(super) struct Tables {
     base: PhysAddr,
-    /// Per page of RAM: 1 where `tables` may know it, so that other stores cost one load.
-    marks: Box<[AtomicU8]>,
-    tables: Mutex<HashMap<PhysAddr, Table>>,
-    /// The ASID that each user root was last installed with.
-    asids: Mutex<HashMap<PhysAddr, Asid>>,
+    /// Per page of RAM: whether `tables` knows it, so that other stores cost one load.
+    marks: Box<[bool]>,
+    tables: NumberMap<PhysAddr, Table>,
+    /// When the descriptor in a place was stored, where that was later than its table became one.
+    stored: NumberMap<PhysAddr, u64>,
 }
 
 impl Tables {
     pub(super) fn new(base: PhysAddr, bytes: u64) -> Self {
-        let marks = (0..bytes >> PAGE_SHIFT).map(|_| AtomicU8::new(0)).collect();
-        Tables { base, marks, tables: Mutex::default(), asids: Mutex::default() }
+        let marks = vec![false; (bytes >> PAGE_SHIFT) as usize].into_boxed_slice();
+        Tables { base, marks, tables: NumberMap::default(), stored: NumberMap::default() }
     }
 
-    fn mark(&self, page: PhysAddr) -> Option<&AtomicU8> {
+    fn mark(&mut self, page: PhysAddr) -> Option<&mut bool> {
         let offset = page.raw().checked_sub(self.base.raw())?;
-        self.marks.get((offset >> PAGE_SHIFT) as usize)
-    }
-
-    fn set_mark(&self, page: PhysAddr, to: u8) {
-        if let Some(mark) = self.mark(page) {
-            mark.store(to, Ordering::Release);
-        }
+        self.marks.get_mut((offset >> PAGE_SHIFT) as usize)
     }
 
     /// The table that `at` lies in.
     pub(super) fn of(&self, at: PhysAddr) -> Option<Table> {
-        let page = at.align_down(PAGE_SIZE);
-        match self.mark(page)?.load(Ordering::Acquire) {
-            0 => None,
-            _ => lock(&self.tables).get(&page).copied(),
+        let offset = at.raw().checked_sub(self.base.raw())?;
+        let known = *self.marks.get((offset >> PAGE_SHIFT) as usize)?;
+        if known { self.tables.get(&at.align_down(PAGE_SIZE)).copied() } else { None }
+    }
+
+    pub(super) fn insert(&mut self, page: PhysAddr, table: Table) {
+        self.tables.insert(page, table);
+        if let Some(mark) = self.mark(page) {
+            *mark = true;
         }
     }
 
-    /// Takes notice of a user root that is about to be installed.
-    pub(super) fn install_user(&self, state: &State, root: PhysAddr, asid: Asid) {
-        lock(&self.asids).insert(root, asid);
-        self.install(state, root, VirtAddr::new(0));
-    }
-
-    /// Takes notice of a kernel root that is about to be installed.
-    pub(super) fn install_kernel(&self, state: &State, root: PhysAddr) {
-        self.install(state, root, LINEAR_BASE);
-    }
-
-    /// The ASID that the translations through the table in `page` are tagged with, where they are not
-    /// global: that of its root; `None` in the kernel's half, where every ASID is meant.
-    pub(super) fn asid(&self, mut page: PhysAddr) -> Option<Asid> {
-        while let Some(parent) = lock(&self.tables).get(&page).and_then(|table| table.parent) {
-            page = parent.align_down(PAGE_SIZE);
-        }
-        lock(&self.asids).get(&page).copied()
-    }
-
-    fn install(&self, state: &State, root: PhysAddr, va: VirtAddr) {
-        let known = self.of(root).is_some_and(|table| table.level == Level::L0);
-        if !known {
-            self.adopt(state, root, Table { level: Level::L0, va, parent: None });
+    pub(super) fn remove(&mut self, page: PhysAddr) {
+        self.tables.remove(&page);
+        if let Some(mark) = self.mark(page) {
+            *mark = false;
         }
     }
 
-    /// Takes notice of a table descriptor that stands at `at` in `parent`, and of all tables below it.
-    pub(super) fn link(&self, state: &State, parent: &Table, at: PhysAddr) {
-        let desc = state.ram.load(at);
-        let Some(level) = parent.level.next().filter(|_| desc.kind(parent.level) == Kind::Table) else {
-            return;
-        };
-        let page = desc.output(parent.level);
-        if state.ram.contains(page, PAGE_SIZE) {
-            self.adopt(state, page, Table { level, va: parent.va_of(at), parent: Some(at) });
-        }
+    /// Takes notice of a store to `at` in a table.
+    pub(super) fn stored(&mut self, at: PhysAddr, now: u64) {
+        self.stored.insert(at, now);
     }
 
-    fn adopt(&self, state: &State, page: PhysAddr, table: Table) {
-        lock(&self.tables).insert(page, table);
-        self.set_mark(page, 1);
-        if table.level != Level::L3 {
-            for index in 0..ENTRIES_PER_TABLE as u64 {
-                self.link(state, &table, page.add(8 * index));
-            }
-        }
-    }
-
-    /// Whether a walk on some vCPU can get to the table in `page`. If not, it and what is above it are tables
-    /// no more.
-    pub(super) fn can_be_walked(&self, state: &State, page: PhysAddr) -> bool {
-        let mut dead = Vec::new();
-        let mut next = Some(page);
-        while let Some(page) = next {
-            let known = lock(&self.tables).get(&page).copied();
-            let Some(table) = known else { break };
-            if is_root(state, page) || is_held(state, page) {
-                return true;
-            }
-            dead.push(page);
-            next = table.parent.filter(|&at| points_to(state, at, page)).map(|at| at.align_down(PAGE_SIZE));
-        }
-        for page in dead {
-            self.set_mark(page, 0);
-            lock(&self.tables).remove(&page);
-            lock(&self.asids).remove(&page);
-        }
-        false
+    /// Since when what stands at `at` in `table` has stood there.
+    pub(super) fn since(&self, table: &Table, at: PhysAddr) -> u64 {
+        self.stored.get(&at).map_or(table.since, |&stored| stored.max(table.since))
     }
 }
 
-/// Whether a vCPU has installed the root in `page`.
-fn is_root(state: &State, page: PhysAddr) -> bool {
-    state
-        .vcpus()
-        .any(|vcpu| vcpu.kernel_root == Some(page) || vcpu.user_root.is_some_and(|(root, _)| root == page))
+/// Whether the descriptor at `at`, of `level`, points to the table in `page`.
+pub(super) fn points_to(ram: &Ram, at: PhysAddr, level: Level, page: PhysAddr) -> bool {
+    let desc = ram.load(at);
+    desc.kind(level) == Kind::Table && desc.output(level) == page
 }
 
-/// Whether a vCPU holds a descriptor that stands in `page` or points to it as a table.
-fn is_held(state: &State, page: PhysAddr) -> bool {
-    state.vcpus().any(|vcpu| {
-        vcpu.tlb.iter().any(|held| {
-            held.source.align_down(PAGE_SIZE) == page
-                || (held.is_table() && held.desc.output(held.level) == page)
-        })
-    })
+/// Panics where `root` is no page of RAM.
+pub(super) fn check_root(state: &State, root: PhysAddr) {
+    assert!(
+        root.is_aligned(PAGE_SIZE) && state.ram.contains(root, PAGE_SIZE),
+        "model: root {root} is not a page of RAM"
+    );
 }
 
-/// Whether the descriptor at `at` still points to the table in `page`.
-fn points_to(state: &State, at: PhysAddr, page: PhysAddr) -> bool {
-    let desc = state.ram.load(at);
-    desc.kind(Level::L0) == Kind::Table && desc.output(Level::L0) == page
+/// The ASID's width fits the machine.
+pub(super) fn check_asid(state: &State, asid: Asid) {
+    let bits = state.desc.features.asid_bits;
+    assert!(u64::from(asid.raw()) >> bits == 0, "model: ASID {asid} has more than {bits} bits");
 }

@@ -1,17 +1,17 @@
 //! Accesses with EL0's rights, and the hook that stands for the page fault handler.
 //!
-//! An access happens while the vCPU's state is locked, so a DSB on another vCPU that completes a TLBI waits
-//! for it, as D8.14.3 demands of accesses that use an old translation.
+//! An access is one step, so a DSB on another vCPU that completes a TLBI comes before it or after it, as D8.14.3
+//! demands of accesses that use an old translation.
 
 use std::sync::Arc;
 
 use super::Machine;
 use super::bind::current;
-use super::judge;
 use super::machine::lock;
 use super::mmu::verb;
+use super::reuse;
 use super::step::{Step, before};
-use super::walker::{Request, translate};
+use super::walker::{Purpose, Request, translate};
 use crate::addr::VirtAddr;
 use crate::contract::{Access, FaultStatus, Privilege, UserFault, UserMem};
 
@@ -75,23 +75,21 @@ pub fn with_fault_handler<R>(
 enum Try {
     Done,
     Faulted(FaultStatus),
-    /// The page was a table once; it has been asked whether it still is.
-    Judged,
 }
 
-/// Tries one access: `then` runs while the translation cannot be taken away.
+/// Tries one access: `then` runs while the translation cannot be taken away. Entering EL0 synchronises the
+/// context.
 fn attempt(req: Request, bytes: u64, then: &mut dyn FnMut(*mut u8)) -> Try {
     current(|state, cpu| {
         before(state, cpu, Step::Access);
-        let mut vcpu = state.vcpu(cpu);
-        let pa = match translate(state, &mut vcpu, req) {
+        let mut regime = lock(&state.regime);
+        regime.synchronise(cpu);
+        let pa = match translate(state, &regime, cpu, req) {
             Ok(pa) => pa,
             Err(fault) => return Try::Faulted(fault.status),
         };
-        if req.access == Access::Write && state.tables.of(pa).is_some() {
-            drop(vcpu);
-            judge::written(state, cpu, pa, bytes);
-            return Try::Judged;
+        if req.access == Access::Write {
+            reuse::written(state, &mut regime, cpu, pa, bytes);
         }
         then(state.ram.host(pa, bytes));
         Try::Done
@@ -101,11 +99,10 @@ fn attempt(req: Request, bytes: u64, then: &mut dyn FnMut(*mut u8)) -> Try {
 /// Performs one access of `bytes` bytes that do not cross a page, with EL0's rights; offers faults to the
 /// handler.
 fn perform(va: VirtAddr, access: Access, bytes: u64, mut then: impl FnMut(*mut u8)) -> Result<(), UserFault> {
-    let req = Request { va, access, privilege: Privilege::User };
+    let req = Request { va, access, privilege: Privilege::User, purpose: Purpose::Access };
     for _ in 0..MAX_TRIES {
         let status = match attempt(req, bytes, &mut then) {
             Try::Done => return Ok(()),
-            Try::Judged => continue,
             Try::Faulted(status) => status,
         };
         let handler = current(|state, _| lock(&state.fault_handler).clone());

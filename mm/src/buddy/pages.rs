@@ -122,6 +122,7 @@ impl Mm {
             page.clear();
             page.set_kind(PageKind::Free, Order::PAGE);
         }
+        Machine::released(page.pfn().phys(), order.bytes());
         self.stats.add(Counter::PgFree, order.pages());
         self.zone.free(page, order);
     }

@@ -7,7 +7,7 @@ mod tlb;
 mod user;
 mod walk;
 
-use super::{MachineDesc, with_machine};
+use super::{MachineDesc, possible, with_machine};
 use crate::Machine;
 use crate::addr::{Asid, Level, PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::contract::{Access, Dsb, FaultStatus, FlushScope, Mmu, PhysMem, Privilege, Tlbi};
@@ -47,6 +47,8 @@ impl Tables {
             if Machine::read_desc(at).kind(above) == Kind::Invalid {
                 Machine::write_desc(at, Desc::table(self.next));
                 self.next = self.next.add(PAGE_SIZE);
+                Machine::dsb(Dsb::IshSt);
+                Machine::isb();
             }
             table = Machine::read_desc(at).output(above);
         }
@@ -63,9 +65,18 @@ impl Tables {
     }
 }
 
-/// Runs a test on a machine with both roots installed.
+/// Runs a test on a machine with both roots installed; at the end everything is flushed.
 fn with_tables(desc: MachineDesc, f: impl FnOnce(Tables)) {
-    with_machine(desc, || f(Tables::install()));
+    with_machine(desc, || {
+        f(Tables::install());
+        flush(Tlbi::All, FlushScope::Broadcast);
+    });
+}
+
+/// Where a read of `va` may lead, with the rights that fit the half: by the tables, and by what may be held.
+fn held(va: VirtAddr) -> Vec<PhysAddr> {
+    let privilege = if va.is_user() { Privilege::User } else { Privilege::Kernel };
+    possible(va, Access::Read, privilege).into_iter().filter_map(Result::ok).collect()
 }
 
 fn read(va: VirtAddr) -> Result<PhysAddr, FaultStatus> {

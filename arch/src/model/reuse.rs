@@ -1,0 +1,154 @@
+//! Memory that is put to another use while somebody may still get to it by its old address.
+//!
+//! | what happens to frames | refused while |
+//! |---|---|
+//! | they go back to the allocator | a walk can get to them, or a vCPU may use a stale entry for them; tables likewise |
+//! | they become a table | a writable translation to them may be used |
+//! | they are filled otherwise than by an access | they are a table that can be walked, or were unmapped and a stale entry for them may be used |
+//!
+//! The linear map does not count, nor what is tagged with an ASID that no vCPU runs: it cannot be used before
+//! that ASID is installed again, and then [`super::roots::Roots::claim`] asks.
+
+use super::cpus::Cpus;
+use super::judge::Context;
+use super::machine::State;
+use super::regime::{Regime, When};
+use super::stale::Stale;
+use super::walker::leads_to;
+use crate::addr::{Level, PAGE_SIZE, PhysAddr, VirtAddr};
+use crate::contract::CpuId;
+use crate::layout::{LINEAR_BASE, VMEMMAP_BASE};
+use crate::pte::{Desc, HwDirty};
+
+/// A translation through which a frame may be reached.
+struct Way {
+    desc: Desc,
+    level: Level,
+    va: VirtAddr,
+    cpus: Cpus,
+    stale: bool,
+}
+
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Way { desc, level, va, cpus, stale } = self;
+        let verb = if *stale { "may still hold" } else { "can walk to" };
+        write!(f, "{cpus} {verb} {desc} of level {level} for {va}")
+    }
+}
+
+/// The vCPUs that may use a stale entry under the ASID that they run.
+fn users(regime: &Regime, stale: &Stale) -> Cpus {
+    let holders = super::judge::holders(stale);
+    let used = |&cpu: &CpuId| stale.by.serves(regime.asid(cpu));
+    holders.iter().filter(used).fold(Cpus::NONE, |cpus, cpu| cpus | Cpus::only(cpu))
+}
+
+/// The first way to any of the `bytes` bytes from `at` by what stands in tables.
+fn standing(state: &State, regime: &Regime, at: PhysAddr, bytes: u64) -> Option<Way> {
+    regime.frames.mapping(at, bytes).into_iter().find_map(|(slot, level)| {
+        let page = slot.align_down(PAGE_SIZE);
+        let table = regime.tables.of(page).filter(|table| table.level == level)?;
+        let (desc, va) = (state.ram.load(slot), table.va_of(slot));
+        let cpus = regime.reach(&state.ram, page, When::Now);
+        let way = Way { desc, level, va, cpus, stale: false };
+        (leads_to(desc, level, at, bytes) && !cpus.is_empty()).then_some(way)
+    })
+}
+
+/// The first way to them by what is stale.
+fn remaining(regime: &Regime, at: PhysAddr, bytes: u64, also: impl Fn(&Stale) -> bool) -> Option<Way> {
+    let linear = LINEAR_BASE..VMEMMAP_BASE;
+    let leads = |e: &&Stale| leads_to(e.desc, e.level, at, bytes) && !linear.contains(&e.va) && also(e);
+    let ways = regime.stale.iter().filter(leads).map(|e| {
+        let cpus = users(regime, e);
+        Way { desc: e.desc, level: e.level, va: e.va, cpus, stale: true }
+    });
+    ways.filter(|way| !way.cpus.is_empty()).min_by_key(|way| way.va)
+}
+
+/// Frames go back to the allocator.
+///
+/// # Panics
+/// They can be reached.
+pub(super) fn released(state: &State, regime: &mut Regime, cpu: CpuId, at: PhysAddr, bytes: u64) {
+    let way = standing(state, regime, at, bytes).or_else(|| remaining(regime, at, bytes, |_| true));
+    if let Some(way) = way {
+        panic!("model: vCPU {cpu} gives back {bytes} bytes at {at} while {way} (R_GPPYH)");
+    }
+    for page in pages(at, bytes) {
+        if let Some(table) = regime.tables.of(page) {
+            let cpus = regime.reach(&state.ram, page, When::Now);
+            assert!(
+                cpus.is_empty(),
+                "model: vCPU {cpu} gives back {page}, a table of level {} for {} that {cpus} can still walk",
+                table.level,
+                table.va
+            );
+            regime.tables.remove(page);
+            regime.roots.gone(page);
+        }
+    }
+}
+
+/// A page becomes a table.
+///
+/// # Panics
+/// It may be written by a translation.
+pub(super) fn as_table(context: &Context<'_>, regime: &Regime) {
+    let (store, level) = (context.store, context.table.level);
+    let page = store.new.output(level);
+    let writable = |desc: Desc| desc.grants_write(HwDirty::Enabled);
+    let standing = standing(context.state, regime, page, PAGE_SIZE).filter(|way| writable(way.desc));
+    let way = standing.or_else(|| remaining(regime, page, PAGE_SIZE, |e| writable(e.desc)));
+    if let Some(way) = way {
+        panic!(
+            "model: vCPU {} makes {page} a table of level {} for {} while {way}: a walk may read what is written \
+             there",
+            store.cpu,
+            level.next().unwrap_or(level),
+            context.va
+        );
+    }
+}
+
+/// Bytes are written by other means than a descriptor store or an access.
+///
+/// # Panics
+/// They belong to a table that can be walked, or to a page that was unmapped and may still be reached.
+pub(super) fn filled(state: &State, regime: &mut Regime, cpu: CpuId, at: PhysAddr, bytes: u64) {
+    written(state, regime, cpu, at, bytes);
+    if regime.stale.is_empty() {
+        return;
+    }
+    let unmapped = |e: &Stale| {
+        let now = state.ram.load(e.source);
+        !now.is_leaf(e.level) || now.output(e.level) != e.desc.output(e.level)
+    };
+    if let Some(way) = remaining(regime, at, bytes, unmapped) {
+        panic!("model: vCPU {cpu} fills {bytes} bytes at {at}, which were unmapped, while {way} (R_GPPYH)");
+    }
+}
+
+/// Bytes are written.
+///
+/// # Panics
+/// They belong to a table that can be walked.
+pub(super) fn written(state: &State, regime: &mut Regime, cpu: CpuId, at: PhysAddr, bytes: u64) {
+    for page in pages(at, bytes) {
+        let Some(table) = regime.tables.of(page) else { continue };
+        let cpus = regime.reach(&state.ram, page, When::Now);
+        assert!(
+            cpus.is_empty(),
+            "model: vCPU {cpu} writes to {page}, a table of level {} for {} that can still be walked",
+            table.level,
+            table.va
+        );
+    }
+}
+
+fn pages(at: PhysAddr, bytes: u64) -> impl Iterator<Item = PhysAddr> {
+    let first = at.align_down(PAGE_SIZE);
+    let count = (at.add(bytes).raw() - first.raw()).div_ceil(PAGE_SIZE);
+    (0..count).map(move |n| first.add(n * PAGE_SIZE))
+}
