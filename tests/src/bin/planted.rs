@@ -29,8 +29,10 @@ struct Planted {
 /// A way past [`Broken::flush`] which the types of the tree do not offer.
 const UNFLUSHED: Edit = Edit {
     file: "mm/src/pgtable/entry.rs",
-    old: "impl<'l> Broken<'l> {\n",
-    new: "impl<'l> Broken<'l> {\n    #[expect(missing_docs)]\n    pub fn unflushed(self) -> Clean<'l> {\n        Clean { first: self.first, count: self.count }\n    }\n",
+    old: "impl<'l, const N: usize> Broken<'l, N> {\n",
+    new: "impl<'l, const N: usize> Broken<'l, N> {\n    #[expect(missing_docs)]\n    \
+          pub fn unflushed(self) -> Clean<'l, N> {\n        let Broken { first, old, owed } = self;\n        \
+          core::mem::forget(owed);\n        Clean { first, old }\n    }\n",
 };
 
 const ALL: &[Planted] = &[

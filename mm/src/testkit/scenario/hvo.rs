@@ -9,7 +9,7 @@ use arch::{Cpu, Machine, Order, Pfn, PhysMem};
 use super::stage::{self, Stage};
 use super::{Ran, Scenario};
 use crate::Mm;
-use crate::page::{PageKind, PageRef, page_of};
+use crate::page::{FolioRef, PageKind, PageRef, page_of};
 use crate::stats::Counter;
 use crate::testkit::Random;
 
@@ -117,7 +117,7 @@ fn visit(mm: &Mm, pfn: Pfn, random: &mut Random, shared: &Shared) {
 
 /// Takes single pages, so those that HVO gives away too, writes to them, and holds them for a while.
 fn use_frames(mm: &Mm, random: &mut Random, shared: &Shared) {
-    let mut held: Vec<(PageRef, u64)> = Vec::new();
+    let mut held: Vec<(FolioRef, u64)> = Vec::new();
     for _ in 0..WALKS {
         if shared.is_over() {
             break;
@@ -125,7 +125,7 @@ fn use_frames(mm: &Mm, random: &mut Random, shared: &Shared) {
         if held.len() < HELD && random.below(3) != 0 {
             if let Ok(page) = mm.alloc_pages(Order::PAGE, PageKind::Kernel) {
                 let word = random.bits();
-                fill(page, word);
+                fill(*page, word);
                 held.push((page, word));
             }
         } else if let Some((page, word)) = random.take(&mut held) {
@@ -142,7 +142,7 @@ fn fill(page: PageRef, word: u64) {
 }
 
 /// Gives a page back that must still hold what was written to it.
-fn give_back(mm: &Mm, page: PageRef, word: u64) {
+fn give_back(mm: &Mm, page: FolioRef, word: u64) {
     let mut bytes = [0; 4096];
     Machine::read_bytes(page.pfn().phys(), &mut bytes);
     let same = bytes.as_chunks().0.iter().all(|&bytes| u64::from_ne_bytes(bytes) == word);

@@ -14,7 +14,7 @@ use super::stage::{self, CPUS, Stage};
 use super::{Ran, Scenario};
 use crate::Mm;
 use crate::config::{PromotionThreshold, ThpMode};
-use crate::page::PageRef;
+use crate::page::FolioRef;
 use crate::testkit::Random;
 use crate::thp::{promoter, reclaim};
 
@@ -129,7 +129,7 @@ fn promote(stage: &Stage<'_>, inside: &Inside<'_>, walker: &mut Walker, random: 
 
 /// Somebody who walks physical memory: at times he holds a reference to a page of a range, for a few turns.
 #[derive(Default)]
-struct Walker(Option<PageRef>);
+struct Walker(Option<FolioRef>);
 
 impl Walker {
     fn turn(&mut self, mm: &Mm, inside: &Inside<'_>, random: &mut Random) {
