@@ -124,8 +124,8 @@ fn reservations_leave_with_their_range() {
 fn rfc_v2_answers() {
     testkit::boot(|mm| {
         let scheme = mapcount::scheme(mm);
-        let page = mm.alloc_pages(Order::PAGE, PageKind::Anon).unwrap();
-        let head = mm.alloc_pages(Order::new(2), PageKind::Anon).unwrap();
+        let owned = [Order::PAGE, Order::new(2)].map(|order| mm.alloc_pages(order, PageKind::Anon).unwrap());
+        let [page, head] = [owned[0].page(), owned[1].page()];
         head.prep_compound(PageKind::Anon, Order::new(2), mm.config.tails);
         for (folio, tail) in [(page, page), (head, head.nth(3))] {
             assert!(!scheme.is_mapped(folio));
@@ -141,9 +141,9 @@ fn rfc_v2_answers() {
         assert_eq!(scheme.sharing(page), Answer::Exact(Sharing::Shared));
         assert_eq!(scheme.page_entries(head, head.nth(3)), Answer::AtMost(3));
         assert_eq!(scheme.sharing(head), Answer::Unknown);
-        for (folio, order) in [(page, Order::PAGE), (head, Order::new(2))] {
-            assert_eq!(mapcount::remove(mm, folio, 3), 0);
-            mm.free_pages(folio, order);
+        for folio in owned {
+            assert_eq!(mapcount::remove(mm, *folio, 3), 0);
+            mm.put_folio(folio);
         }
     });
 }

@@ -251,14 +251,12 @@ fn a_fault_raises_rights() {
         with_space(&thp(mode), |mm, _, space| {
             let va = map(mm, space, HUGE);
             user_store(va, 5).unwrap();
-            let mut gather = mm::pgtable::Gather::new(mm, space.tag());
-            {
+            mm.gather(space.tag(), |gather| {
                 let mut tree = space.ptl.lock();
                 let entry = tree.entry(space.flusher(mm), va, level).unwrap();
                 let old = entry.desc();
-                entry.tighten(old.with_flags(level, PteFlags::USER_RO), &mut gather);
-            }
-            gather.finish();
+                entry.tighten(old.with_flags(level, PteFlags::USER_RO), gather);
+            });
             let faults = mm.stats.get(Counter::PgFault);
             assert_eq!(user_load(va), Ok(5));
             user_store(va, 6).unwrap();

@@ -1,8 +1,10 @@
 //! The host harness of Quire.
 //!
-//! `cargo test -p tests` has two parts. `tests/machine` boots the kernel in QEMU and shows each self-test that ran
+//! `cargo test -p tests` has three parts. `tests/machine` boots the kernel in QEMU and shows each self-test that ran
 //! in there, on each machine of the matrix, as one trial; it needs a built kernel (`make test` builds it first).
-//! `tests/source` reads the source text. What the first is made of is here:
+//! `tests/source` reads the source text. `tests/soak` runs the program `soak` (`src/bin/soak`), which runs the
+//! scenarios of `mm::testkit::scenario` for as long as one likes; `src/bin/planted.rs` shows that it finds bugs.
+//! What the first part is made of is here:
 //!
 //! | room | what it holds |
 //! |---|---|

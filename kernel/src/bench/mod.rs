@@ -54,7 +54,7 @@ fn measure_hvo(mm: &'static Mm) {
     head.prep_compound(PageKind::Hugetlb, Order::PMD, mm.config.tails);
     if head.freeze(1) {
         let (mut there, mut back) = ([0; ROUNDS], [0; ROUNDS]);
-        let done = there.iter_mut().zip(&mut back).all(|(there, back)| round_trip(mm, head, there, back));
+        let done = there.iter_mut().zip(&mut back).all(|(there, back)| round_trip(mm, *head, there, back));
         if done {
             print_times("HVO: optimise a folio", &mut there);
             print_times("HVO: restore it", &mut back);

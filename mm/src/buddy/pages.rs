@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
-use arch::{Machine, Order, PhysAddr, PhysMem};
+use arch::{Machine, Order, PhysMem};
 
 use super::ORDERS;
 use super::watermark::{Reserve, Watermarks};
@@ -10,19 +10,19 @@ use super::zone::Zone;
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::kalloc::inject;
-use crate::page::{Flags, LastRef, PageKind, PageRef, page_of};
+use crate::page::{Flags, FolioRef, LastRef, PageKind, PageRef, SinglePages};
 use crate::stats::Counter;
 use crate::thp::reclaim;
 
 impl Mm {
-    /// A block of 2^`order` pages: contents undefined, `kind` and `order` in the first struct page, which has
+    /// A block of 2^`order` pages, the sole reference to which is the caller's: contents undefined, `kind` and `order` in the first struct page, which has
     /// refcount 1. The pages are no folio yet ([`PageRef::prep_compound`]), nor single pages
     /// ([`Self::split_page`]).
     ///
     /// # Errors
     /// [`OutOfMemory`]: no such block is free, or only what [`Reserve`] keeps from this kind. `order` above
     /// [`super::MAX_ORDER`] always fails.
-    pub fn alloc_pages(&self, order: Order, kind: PageKind) -> Result<PageRef, OutOfMemory> {
+    pub fn alloc_pages(&self, order: Order, kind: PageKind) -> Result<FolioRef, OutOfMemory> {
         if inject::denied() {
             return Err(OutOfMemory);
         }
@@ -30,7 +30,7 @@ impl Mm {
         page.set_kind(kind, order);
         page.set_refcount(1);
         self.stats.add(Counter::PgAlloc, order.pages());
-        Ok(page)
+        Ok(FolioRef::from_raw(page))
     }
 
     /// Once more, with what reservations of huge pages held.
@@ -47,22 +47,23 @@ impl Mm {
     ///
     /// # Errors
     /// As [`Self::alloc_pages`].
-    pub fn alloc_zeroed_page(&self, kind: PageKind) -> Result<PageRef, OutOfMemory> {
+    pub fn alloc_zeroed_page(&self, kind: PageKind) -> Result<FolioRef, OutOfMemory> {
         let page = self.alloc_pages(Order::PAGE, kind)?;
         Machine::zero(page.pfn().phys(), PAGE_SIZE);
         Ok(page)
     }
 
-    /// Drops the caller's reference to a block of 2^`order` pages, plain or a folio, and gives it back if that
+    /// Drops a reference to a block of 2^`order` pages, plain or a folio, and gives it back if that
     /// was the last one. If a speculative reference is still out, whoever drops it gives the block back.
-    /// A block with refcount 0 was frozen by the caller, who is its sole user, and is given back at once.
+    /// A block with refcount 0 is frozen, which makes the caller its sole user, and is given back at once.
     ///
     /// # Panics
     /// The block is not given out, has another order, or is reserved: see [`Self::put_folio`].
-    pub fn free_pages(&self, page: PageRef, order: Order) {
+    pub fn free_pages(&self, block: FolioRef, order: Order) {
+        let page = block.page();
         check_given_out(page);
         assert!(page.order() == order, "{page:?} of order {} freed as order {order}", page.order());
-        if page.refcount() == 0 || page.put() == LastRef::Yes {
+        if page.refcount() == 0 || block.put() == LastRef::Yes {
             self.release(page, order);
         }
     }
@@ -72,16 +73,17 @@ impl Mm {
     ///
     /// # Panics
     /// The page is free already, reserved, a tail, or inside a block: the caller has lost count.
-    pub fn put_folio(&self, page: PageRef) {
+    pub fn put_folio(&self, folio: FolioRef) {
+        let page = folio.page();
         // Of a reserved page a walker may hold a reference beside that of boot, which is never dropped.
         if page.kind() != PageKind::Reserved {
             check_given_out(page);
         }
-        if page.put() == LastRef::No {
+        if folio.put() == LastRef::No {
             return;
         }
         match page.kind() {
-            PageKind::Hugetlb => crate::hugetlb::free_folio(self, page),
+            PageKind::Hugetlb => crate::hugetlb::free_folio(self, FolioRef::from_raw(page)),
             PageKind::Reserved => check_given_out(page),
             _ => self.release(page, page.order()),
         }
@@ -92,18 +94,21 @@ impl Mm {
     ///
     /// # Panics
     /// As [`Self::free_pages`].
-    pub fn split_page(&self, page: PageRef, order: Order) {
+    pub fn split_page(&self, block: FolioRef, order: Order) -> SinglePages {
+        let page = block.page();
         check_given_out(page);
         assert!(page.order() == order, "{page:?} of order {} split as order {order}", page.order());
         let kind = page.kind();
         if page.flags().contains(Flags::HEAD) {
-            return page.dissolve(kind);
+            page.dissolve(kind);
+        } else {
+            for single in (1..order.pages()).map(|n| page.nth(n)) {
+                single.set_kind(kind, Order::PAGE);
+                single.set_refcount(1);
+            }
+            page.set_kind(kind, Order::PAGE);
         }
-        for single in (1..order.pages()).map(|n| page.nth(n)) {
-            single.set_kind(kind, Order::PAGE);
-            single.set_refcount(1);
-        }
-        page.set_kind(kind, Order::PAGE);
+        SinglePages::from_raw(block.into_raw(), order.pages())
     }
 
     /// Returns a block without references to the zone.
@@ -120,22 +125,6 @@ impl Mm {
         Machine::released(page.pfn().phys(), order.bytes());
         self.stats.add(Counter::PgFree, order.pages());
         self.zone.free(page, order);
-    }
-
-    /// One zeroed page table.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`].
-    pub fn alloc_table(&self) -> Result<PhysAddr, OutOfMemory> {
-        let page = self.alloc_zeroed_page(PageKind::Table)?;
-        self.stats.inc(Counter::NrPageTable);
-        Ok(page.pfn().phys())
-    }
-
-    /// Gives back a table that no walker can reach any more.
-    pub fn free_table(&self, table: PhysAddr) {
-        self.stats.sub(Counter::NrPageTable, 1);
-        self.free_pages(page_of(table.pfn()), Order::PAGE);
     }
 
     /// Free pages, on free lists and lists of CPUs (4 KiB units).

@@ -8,7 +8,7 @@ use super::*;
 use crate::Mm;
 use crate::boot::Frames;
 use crate::config::TailEncoding;
-use crate::page::{PageKind, PageRef, page_of};
+use crate::page::{FolioRef, PageKind, PageRef, page_of};
 use crate::testkit::{self, Builder, Random, run_on_cpus};
 
 const KERNEL: PageKind = PageKind::Kernel;
@@ -85,21 +85,20 @@ fn random_use_agrees_with_the_oracle() {
     Builder::new().ram_mib(32).boot(|mm, _| {
         let mut oracle = Oracle::new(mm);
         let before = oracle.blocks();
-        let mut held: Vec<(PageRef, Order)> = Vec::new();
+        let mut held: Vec<(FolioRef, Order)> = Vec::new();
         for round in 0..4000 {
             match random.below(8) {
                 0..=3 => allocate(mm, &mut random, &mut oracle, &mut held),
                 4..=6 => {
                     for _ in 0..random.below(4) {
                         let Some((page, order)) = random.take(&mut held) else { break };
-                        mm.free_pages(page, order);
                         oracle.set(page.pfn(), order, true);
+                        mm.free_pages(page, order);
                     }
                 }
                 _ => {
                     if let Some((page, order)) = random.take(&mut held) {
-                        mm.split_page(page, order);
-                        held.extend((0..order.pages()).map(|n| (page.nth(n), Order::PAGE)));
+                        held.extend(mm.split_page(page, order).map(|single| (single, Order::PAGE)));
                     }
                 }
             }
@@ -108,15 +107,15 @@ fn random_use_agrees_with_the_oracle() {
             }
         }
         for (page, order) in held {
-            mm.free_pages(page, order);
             oracle.set(page.pfn(), order, true);
+            mm.free_pages(page, order);
         }
         compare(mm, &oracle);
         assert_eq!(mm.buddyinfo(), before);
     });
 }
 
-fn allocate(mm: &Mm, random: &mut Random, oracle: &mut Oracle, held: &mut Vec<(PageRef, Order)>) {
+fn allocate(mm: &Mm, random: &mut Random, oracle: &mut Oracle, held: &mut Vec<(FolioRef, Order)>) {
     let want = order(random.below(ORDERS as u64).min(random.below(ORDERS as u64)) as u8);
     match mm.alloc_pages(want, KERNEL) {
         Ok(page) => {
@@ -190,7 +189,7 @@ fn the_reserve_is_for_those_who_give_back() {
         assert_eq!(mm.free_page_count(), min);
         assert!(mm.alloc_pages(order(3), PageKind::Hugetlb).is_err());
         let some = held.split_off(held.len() - 20);
-        let free = || some.iter().for_each(|&page| mm.free_pages(page, Order::PAGE));
+        let free = || some.into_iter().for_each(|page| mm.free_pages(page, Order::PAGE));
         run_on_cpus(env, vec![Box::new(|| ()), Box::new(free)]);
         while let Ok(page) = mm.alloc_pages(Order::PAGE, PageKind::Table) {
             held.push(page);
@@ -213,7 +212,7 @@ fn a_failed_allocation_drains_the_cpu_lists() {
         let block = Frames::new(first, 32);
         let (back, rest): (Vec<_>, Vec<_>) = held.into_iter().partition(|page| block.contains(page.pfn()));
         assert_eq!(back.len(), 32, "the block is whole");
-        let free = || back.iter().for_each(|&page| mm.free_pages(page, Order::PAGE));
+        let free = || back.into_iter().for_each(|page| mm.free_pages(page, Order::PAGE));
         run_on_cpus(env, vec![Box::new(|| ()), Box::new(free)]);
         assert_eq!((mm.zones()[0].cached_pages(), mm.buddyinfo()), (32, [0; ORDERS]));
         let page = mm.alloc_pages(order(5), PageKind::Table).unwrap();
@@ -258,10 +257,10 @@ fn cpus_share_a_zone() {
                         passed.lock().unwrap().push((page, want));
                     }
                     let other = random.take(&mut passed.lock().unwrap());
-                    if let (Some((page, order)), true) = (other, random.below(4) != 0) {
-                        mm.free_pages(page, order);
-                    } else if let Some(kept) = other {
-                        passed.lock().unwrap().push(kept);
+                    match other {
+                        Some((page, order)) if random.below(4) != 0 => mm.free_pages(page, order),
+                        Some(kept) => passed.lock().unwrap().push(kept),
+                        None => {}
                     }
                 }
             }
@@ -282,10 +281,10 @@ fn folios_come_back_clean() {
             let head = mm.alloc_pages(Order::PMD, PageKind::Anon).unwrap();
             head.prep_compound(PageKind::Anon, Order::PMD, encoding);
             head.set_mapping(7, 8);
-            head.get();
+            let another = head.get();
             mm.put_folio(head);
             assert_eq!(mm.free_page_count(), before - Order::PMD.pages());
-            mm.put_folio(head);
+            mm.put_folio(another);
             assert_eq!(mm.free_page_count(), before);
         });
     }
@@ -301,8 +300,10 @@ fn split_blocks_are_single_pages() {
             if folio {
                 page.prep_compound(KERNEL, order(4), mm.config.tails);
             }
-            mm.split_page(page, order(4));
-            for single in (0..16).map(|n| page.nth(n)) {
+            let first = page.page();
+            let singles: Vec<_> = mm.split_page(page, order(4)).collect();
+            assert!(singles.iter().map(|single| single.page()).eq((0..16).map(|n| first.nth(n))));
+            for single in singles {
                 assert_eq!((single.kind(), single.order(), single.refcount()), (KERNEL, Order::PAGE, 1));
                 assert_eq!(single.compound_info(), 0);
                 mm.put_folio(single);
@@ -318,49 +319,54 @@ fn the_last_reference_gives_back() {
     testkit::boot(|mm| {
         let before = mm.free_page_count();
         let page = mm.alloc_pages(order(2), KERNEL).unwrap();
-        assert!(page.try_get());
+        let (view, speculative) = (page.page(), page.try_get().unwrap());
         mm.free_pages(page, order(2));
         assert_eq!(mm.free_page_count(), before - 4);
-        mm.put_folio(page);
+        mm.put_folio(speculative);
         assert_eq!(mm.free_page_count(), before);
-        assert!(!page.try_get(), "a free page has no references to share");
+        assert_eq!(view.try_get(), None, "a free page has no references to share");
     });
 }
 
-/// Wrong frees are stopped by a sentence that says what is wrong.
+/// Wrong frees are stopped by a sentence that says what is wrong. They take an owner that does not exist, as only
+/// this crate can make up.
 mod wrong_frees {
     use super::*;
 
     fn provoke(order: Order, wrong: impl Fn(&Mm, PageRef)) {
         testkit::boot(|mm| {
             let page = mm.alloc_pages(order, KERNEL).unwrap();
-            wrong(mm, page);
+            wrong(mm, page.into_raw());
         });
+    }
+
+    fn free(mm: &Mm, page: PageRef, order: Order) {
+        mm.free_pages(FolioRef::from_raw(page), order);
     }
 
     /// A page that waits on a CPU's list.
     #[test]
     #[should_panic(expected = "cannot be freed: it is free already, or inside a block")]
     fn twice() {
-        provoke(Order::PAGE, |mm, page| (0..2).for_each(|_| mm.free_pages(page, Order::PAGE)));
+        provoke(Order::PAGE, |mm, page| (0..2).for_each(|_| free(mm, page, Order::PAGE)));
     }
     /// A block that has merged.
     #[test]
     #[should_panic(expected = "cannot be freed: it is free already")]
     fn block_twice() {
-        provoke(order(10), |mm, page| (0..2).for_each(|_| mm.free_pages(page, order(10))));
+        provoke(order(10), |mm, page| (0..2).for_each(|_| free(mm, page, order(10))));
     }
     /// Another order than it was given out with.
     #[test]
     #[should_panic(expected = "of order 3 freed as order 2")]
     fn other_order() {
-        provoke(order(3), |mm, page| mm.free_pages(page, order(2)));
+        provoke(order(3), |mm, page| free(mm, page, order(2)));
     }
     /// A page inside a block.
     #[test]
     #[should_panic(expected = "cannot be freed: it is free already, or inside a block")]
     fn inside_a_block() {
-        provoke(order(3), |mm, page| mm.free_pages(page.nth(1), Order::PAGE));
+        provoke(order(3), |mm, page| free(mm, page.nth(1), Order::PAGE));
     }
     /// A tail of a folio.
     #[test]
@@ -368,14 +374,14 @@ mod wrong_frees {
     fn tail() {
         provoke(order(3), |mm, page| {
             page.prep_compound(KERNEL, order(3), mm.config.tails);
-            mm.put_folio(page.nth(5));
+            mm.put_folio(FolioRef::from_raw(page.nth(5)));
         });
     }
     /// A page that was never the allocator's: an early table.
     #[test]
     #[should_panic(expected = "cannot be freed: it is reserved")]
     fn reserved() {
-        provoke(Order::PAGE, |mm, _| mm.free_pages(page_of(mm.kernel_root().pfn()), Order::PAGE));
+        provoke(Order::PAGE, |mm, _| free(mm, page_of(mm.kernel_root().pfn()), Order::PAGE));
     }
     /// A page that entries still map.
     #[test]
@@ -383,7 +389,7 @@ mod wrong_frees {
     fn mapped() {
         provoke(Order::PAGE, |mm, page| {
             page.add_raw_mapcount(1);
-            mm.free_pages(page, Order::PAGE);
+            free(mm, page, Order::PAGE);
         });
     }
 }

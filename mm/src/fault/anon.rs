@@ -103,16 +103,18 @@ impl Site<'_> {
     fn small(&self) -> Result<FaultDone, FaultReason> {
         let page = self.mm.alloc_zeroed_page(PageKind::Anon)?;
         page.set_mapping(self.space.id, self.va.raw() / PAGE_SIZE);
-        let done = self.map(page);
-        if done != Ok(FaultDone::Made) {
-            self.mm.put_folio(page);
+        let done = self.map(page.page());
+        match done {
+            // The reference is the entry's.
+            Ok(FaultDone::Made) => page.leave(),
+            Ok(FaultDone::Spurious) | Err(_) => self.mm.put_folio(page),
         }
         done
     }
 
     /// A page of the range's reservation.
     fn reserved(&self, taken: reservation::Taken) -> Result<FaultDone, FaultReason> {
-        let done = self.map(taken.page);
+        let done = self.map(taken.page.page());
         if done != Ok(FaultDone::Made) {
             reservation::untake(self.mm, self.space, taken, self.va);
         } else {
@@ -121,8 +123,8 @@ impl Site<'_> {
         done
     }
 
-    /// Makes the entry for `page`, unless another thread has made one that is as good. Takes over the
-    /// reference to the page only where the answer is [`FaultDone::Made`].
+    /// Makes the entry for `page`, unless another thread has made one that is as good. The entry has the caller's
+    /// reference where the answer is [`FaultDone::Made`].
     fn map(&self, page: PageRef) -> Result<FaultDone, FaultReason> {
         let Site { mm, space, vma, va, access } = *self;
         let new = range::leaf_for(mm, page.pfn().phys(), Level::L3, vma.prot);
@@ -140,7 +142,8 @@ impl Site<'_> {
             let Ok(entry) = entry else { continue };
             // Walk A.6: the entry, and its mapping in the page's count.
             match seen {
-                Seen::Zero => entry.break_live(1, |_, _| ()).flush().make(|_| new, |_, _| ()),
+                // Nobody counts the entries that map the page of zeros.
+                Seen::Zero => entry.break_live::<1>(|_, _| ()).flush().make(|_| new, |_, _| ()).keep(),
                 _ => entry.make(new),
             }
             if !mm.zero_page.is_at(page.pfn().phys()) {

@@ -15,7 +15,7 @@ use crate::fault::{FaultDone, FaultReason};
 use crate::kalloc::KArc;
 use crate::mapcount;
 use crate::page::PageRef;
-use crate::pgtable::{Entry, Gather, Missing, TableStock};
+use crate::pgtable::{Entry, Missing, TableStock};
 use crate::space::range::leaf_for;
 use crate::space::{AddressSpace, Commit, Vma};
 
@@ -50,10 +50,14 @@ pub fn fault(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) -> Re
     Machine::zero(folio.pfn().phys(), SIZE_2M.bytes());
     folio.set_mapping(space.id, va.raw() / PAGE_SIZE);
     let leaf = leaf_for(mm, folio.pfn().phys(), SIZE_2M.level(), vma.prot);
-    let mapped = map(mm, space, va, (folio, leaf), &mut stock);
-    if mapped != Ok(FaultDone::Made) {
-        folio.set_mapping(0, 0);
-        mm.hugetlb.untake(folio, claim);
+    let mapped = map(mm, space, va, (folio.page(), leaf), &mut stock);
+    match mapped {
+        // The reference is the entry's.
+        Ok(FaultDone::Made) => folio.leave(),
+        Ok(FaultDone::Spurious) | Err(_) => {
+            folio.set_mapping(0, 0);
+            mm.hugetlb.untake(folio, claim);
+        }
     }
     mapped
 }
@@ -90,11 +94,12 @@ fn map(
 /// Removes a table without entries, which a fault left behind that ran out of memory half-way: until it is
 /// flushed, a walk cache may lead to it, and no block may be made.
 fn remove_empty_table(mm: &Mm, space: &AddressSpace, entry: Entry<'_>) {
-    let mut gather = Gather::new(mm, space.tag());
-    let table = entry.clear(&mut gather).output(SIZE_2M.level());
-    debug_assert!(is_empty(table), "a table in use where a hugetlb page belongs");
-    gather.hold_table(table);
-    gather.finish();
+    mm.gather(space.tag(), |gather| {
+        let table = entry.clear(gather);
+        let empty = is_empty(table.desc().output(table.level()));
+        debug_assert!(empty, "a table in use where a hugetlb page belongs");
+        gather.hold(table);
+    });
 }
 
 fn is_empty(table: PhysAddr) -> bool {

@@ -8,7 +8,7 @@ use super::HugetlbError;
 use super::hstate::SIZE_2M;
 use crate::Mm;
 use crate::locks::{HUGETLB_POOL, SleepLock};
-use crate::page::{PageList, PageRef};
+use crate::page::{FolioList, FolioRef};
 
 /// Fault locks: faults on slots that share one wait for each other.
 const FAULT_LOCKS: usize = 8;
@@ -17,7 +17,7 @@ const FAULT_LOCKS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Pool {
     /// Folios that nobody uses, count 0.
-    pub(super) free: PageList,
+    pub(super) free: FolioList,
     /// Folios, free or in use.
     pub(super) nr: u64,
     /// Promises: folios of `free` that are kept for slots not mapped yet.
@@ -71,7 +71,7 @@ impl Hugetlb {
     /// An empty pool.
     #[must_use]
     pub const fn new() -> Self {
-        let pool = Pool { free: PageList::new(), nr: 0, reserved: 0, surplus: 0 };
+        let pool = Pool { free: FolioList::new(), nr: 0, reserved: 0, surplus: 0 };
         Hugetlb {
             pool: SpinLock::new(HUGETLB_POOL, pool),
             faults: [const { SleepLock::new() }; FAULT_LOCKS],
@@ -98,7 +98,7 @@ impl Hugetlb {
 
     /// Takes a folio, count 0, contents undefined. `None`: there is none that this claim may have.
     // Walk B.3: a folio leaves the pool.
-    pub(super) fn take(&self, claim: Claim) -> Option<PageRef> {
+    pub(super) fn take(&self, claim: Claim) -> Option<FolioRef> {
         let mut pool = self.lock();
         let allowed = match claim {
             Claim::Reserved => pool.reserved > 0,
@@ -112,7 +112,7 @@ impl Hugetlb {
     }
 
     /// Gives back a folio that was taken and not used, and the promise with it.
-    pub(super) fn untake(&self, folio: PageRef, claim: Claim) {
+    pub(super) fn untake(&self, folio: FolioRef, claim: Claim) {
         let mut pool = self.lock();
         pool.free.push(folio);
         if claim == Claim::Reserved {
@@ -150,7 +150,7 @@ pub fn unreserve(mm: &Mm, pages: u64) {
 
 /// Puts a hugetlb folio, whose last reference was dropped, back into the pool. Takes lock H only: it may be
 /// called under a page-table lock.
-pub fn free_folio(mm: &Mm, head: PageRef) {
+pub fn free_folio(mm: &Mm, head: FolioRef) {
     debug_assert!(head.refcount() == 0 && head.raw_mapcount() == 0, "{head:?}: freed in use");
     head.set_mapping(0, 0);
     mm.hugetlb.lock().free.push(head);

@@ -7,7 +7,7 @@ use super::hstate::SIZE_2M;
 use super::pool::Hugetlb;
 use crate::Mm;
 use crate::hvo::{self, BatchOutcome, HvoError, Switch};
-use crate::page::{Flags, PageKind, PageRef, page_of};
+use crate::page::{Flags, FolioRef, PageKind, PageRef, page_of};
 
 /// Turns that a new folio waits for a walker of physical memory to drop its reference.
 const FREEZE_TURNS: usize = 1000;
@@ -24,25 +24,49 @@ pub struct Resized {
     pub unrestored: Option<HvoError>,
 }
 
-/// Up to [`hvo::BATCH`] folios that HVO treats together.
+/// Up to [`hvo::BATCH`] folios that HVO treats together, owned.
 struct Folios {
-    heads: [PageRef; hvo::BATCH],
+    owned: [Option<FolioRef>; hvo::BATCH],
+    heads: Heads,
+}
+
+/// Views of up to [`hvo::BATCH`] folios.
+struct Heads {
+    views: [PageRef; hvo::BATCH],
     len: usize,
 }
 
 impl Folios {
     /// What `next` gives, up to `most` and the size of a batch.
-    fn collect(most: u64, next: impl FnMut() -> Option<PageRef>) -> Folios {
-        let mut folios = Folios { heads: [page_of(Pfn::new(0)); hvo::BATCH], len: 0 };
+    fn collect(most: u64, next: impl FnMut() -> Option<FolioRef>) -> Folios {
+        let mut owned = [const { None }; hvo::BATCH];
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(hvo::BATCH);
-        for (place, head) in folios.heads[..most].iter_mut().zip(core::iter::from_fn(next)) {
-            *place = head;
-            folios.len += 1;
+        for (place, folio) in owned[..most].iter_mut().zip(core::iter::from_fn(next)) {
+            *place = Some(folio);
         }
-        folios
+        let heads = Heads::collect(owned.iter().flatten().map(FolioRef::page));
+        Folios { owned, heads }
     }
     fn heads(&self) -> &[PageRef] {
-        &self.heads[..self.len]
+        self.heads.as_slice()
+    }
+    fn into_owned(self) -> impl Iterator<Item = FolioRef> {
+        self.owned.into_iter().flatten()
+    }
+}
+
+impl Heads {
+    /// At most [`hvo::BATCH`] folios.
+    fn collect(folios: impl Iterator<Item = PageRef>) -> Heads {
+        let mut heads = Heads { views: [page_of(Pfn::new(0)); hvo::BATCH], len: 0 };
+        for (place, folio) in heads.views.iter_mut().zip(folios) {
+            *place = folio;
+            heads.len += 1;
+        }
+        heads
+    }
+    fn as_slice(&self) -> &[PageRef] {
+        &self.views[..self.len]
     }
 }
 
@@ -84,7 +108,7 @@ impl Hugetlb {
                 break;
             }
             let outcome = treat(mm, folios.heads());
-            folios.heads().iter().for_each(|&head| self.attach(head));
+            folios.into_owned().for_each(|folio| self.attach(folio));
             all = BatchOutcome { done: all.done + outcome.done, first_error: outcome.first_error };
         }
         all
@@ -109,15 +133,15 @@ impl Hugetlb {
             Switch::Off => None,
         };
         let mut pool = self.lock();
-        for &head in folios.heads() {
-            pool.free.push(head);
+        for folio in folios.into_owned() {
+            pool.free.push(folio);
             pool.nr += 1;
         }
         first_error.map(|(_, error)| error)
     }
 
     /// A new folio, count 0; `None` where memory is out.
-    fn new_folio(&self, mm: &Mm) -> Option<PageRef> {
+    fn new_folio(&self, mm: &Mm) -> Option<FolioRef> {
         let head = mm.alloc_pages(SIZE_2M.order(), PageKind::Hugetlb).ok()?;
         head.prep_compound(PageKind::Hugetlb, SIZE_2M.order(), mm.config.tails);
         for _ in 0..FREEZE_TURNS {
@@ -145,14 +169,13 @@ impl Hugetlb {
     /// Gives back up to a batch of free folios that are not promised, at most `most`.
     fn shrink_batch(&self, mm: &Mm, most: u64) -> Option<HvoError> {
         let folios = self.detach(most, |_| true);
-        let mut rest = folios.heads().iter().copied().filter(is_optimized);
-        let optimized = Folios::collect(u64::MAX, || rest.next());
-        let outcome = hvo::restore_folios(mm, optimized.heads());
-        for &head in folios.heads() {
-            if is_optimized(&head) {
-                self.attach(head);
+        let optimized = Heads::collect(folios.heads().iter().copied().filter(is_optimized));
+        let outcome = hvo::restore_folios(mm, optimized.as_slice());
+        for folio in folios.into_owned() {
+            if is_optimized(&folio) {
+                self.attach(folio);
             } else {
-                mm.free_pages(head, SIZE_2M.order());
+                mm.free_pages(folio, SIZE_2M.order());
             }
         }
         outcome.first_error.map(|(_, error)| error)
@@ -162,18 +185,14 @@ impl Hugetlb {
     fn detach(&self, most: u64, wanted: fn(&PageRef) -> bool) -> Folios {
         let mut pool = self.lock();
         let most = most.min(pool.available());
-        let folios = Folios::collect(most, || {
-            let head = pool.free.iter().find(wanted)?;
-            pool.free.remove(head);
-            Some(head)
-        });
-        pool.nr -= folios.len as u64;
+        let folios = Folios::collect(most, || pool.free.take_first(wanted));
+        pool.nr -= folios.heads().len() as u64;
         folios
     }
 
-    fn attach(&self, head: PageRef) {
+    fn attach(&self, folio: FolioRef) {
         let mut pool = self.lock();
-        pool.free.push(head);
+        pool.free.push(folio);
         pool.nr += 1;
     }
 }

@@ -35,8 +35,8 @@
 //! broken its struct pages cannot be touched by anybody: the splitting of one 2 MiB block of vmemmap hides
 //! 32768 struct pages, those of 128 MiB of RAM, even that of the table which replaces the block. A
 //! [`strategy`] is a way to be sure that nobody does. On this side it holds by construction: what runs
-//! between plan and settle is given a [`remap::Plan`], which has addresses and finished descriptors and no
-//! [`crate::page::PageRef`]; it reads and writes tables through the linear map only; counters stand in
+//! between plan and settle is given a [`remap::Plan`], which has addresses, finished descriptors and a table to
+//! link, and leads to no [`crate::page::PageRef`]; it reads and writes tables through the linear map only; counters stand in
 //! [`crate::Mm`]; and no allocation, free or gather happens there.
 //!
 //! | file | what |

@@ -5,14 +5,14 @@ use arch::addr::PAGE_SIZE;
 use arch::{Level, Machine, Pfn, PhysAddr, PhysMem};
 
 use super::layout::{Fate, Layout};
-use super::remap::{self, Batch, Plan, Replaced};
+use super::remap::{self, Batch, Plan, RUN, Replaced};
 use super::{BATCH, BatchOutcome, HvoError, strategy};
 use crate::Mm;
 use crate::config::TailEncoding;
 use crate::page::tails::{self, PER_VMEMMAP_PAGE};
 use crate::page::{Flags, PageKind, PageRef, page_of};
 use crate::pgtable::entry::read_only;
-use crate::pgtable::{FlushTag, Gather};
+use crate::pgtable::{Displaced, FlushTag, Gather};
 use crate::stats::Counter;
 
 /// Optimises one folio; see [`optimize_folios`].
@@ -45,11 +45,11 @@ fn optimize_chunk(mm: &Mm, heads: &[PageRef], outcome: &mut BatchOutcome) {
     if let Some(strategy) = strategy::chosen(mm).filter(|_| !batch.plans().is_empty()) {
         strategy.optimise(mm, batch.plans_mut());
     }
-    let mut gather = Gather::new(mm, FlushTag::Kernel);
-    for plan in batch.plans() {
-        outcome.record(plan.pfn, settle(mm, plan, &mut gather));
-    }
-    gather.finish();
+    mm.gather(FlushTag::Kernel, |gather| {
+        for plan in batch.plans_mut() {
+            outcome.record(plan.pfn, settle(mm, plan, gather));
+        }
+    });
 }
 
 /// Checks the folio and plans its remap. `earlier` are the plans of the same batch.
@@ -62,12 +62,12 @@ fn plan(mm: &Mm, head: PageRef, earlier: &[Plan]) -> Result<Plan, HvoError> {
         TailEncoding::Pointer => head_frame(mm, pfn)?,
     };
     check_tails(mm, head, layout, &plan, shared)?;
-    plan.target(|_| shared, read_only);
+    plan.target(core::iter::repeat(shared), read_only);
     if let Some((block_va, block)) = plan.block() {
         let planned = |p: &Plan| p.table.is_some() && p.block().is_some_and(|(va, _)| va == block_va);
         if !earlier.iter().any(planned) {
-            let table = mm.alloc_table()?;
-            remap::fill_table(table, block);
+            let mut table = mm.alloc_table()?;
+            remap::fill_table(&mut table, block);
             plan.table = Some(table);
         }
     }
@@ -132,25 +132,26 @@ fn check_tails(
 }
 
 /// Notes what became of the plan, and hands over what is no longer used.
-fn settle(mm: &Mm, plan: &Plan, gather: &mut Gather<'_>) -> Result<(), HvoError> {
-    match (plan.outcome, plan.table) {
-        (Ok(Replaced::SplitAndEntries), _) => mm.stats.inc(Counter::HvoSplitPmd),
-        (_, Some(table)) => mm.free_table(table),
-        (_, None) => {}
+fn settle(mm: &Mm, plan: &mut Plan, gather: &mut Gather<'_>) -> Result<(), HvoError> {
+    if plan.outcome == Ok(Replaced::SplitAndEntries) {
+        mm.stats.inc(Counter::HvoSplitPmd);
+    }
+    if let Some(table) = plan.table.take() {
+        mm.free_table(table);
     }
     plan.outcome?;
     page_of(plan.pfn).set_flags(Flags::HVO);
     mm.stats.inc(Counter::NrHvoOptimized);
     mm.stats.inc(Counter::HvoOptimize);
-    release_frames(mm, plan, gather);
+    if let Some(frames) = plan.displaced.take() {
+        release_frames(mm, frames, gather);
+    }
     Ok(())
 }
 
 /// Gives the frames that no entry maps any more to the buddy allocator.
 // Walk B.8: the freed vmemmap pages leave through the gather.
-fn release_frames(mm: &Mm, plan: &Plan, gather: &mut Gather<'_>) {
-    for frame in plan.old_frames() {
-        gather.hold_folio(page_of(frame));
-        mm.stats.inc(Counter::NrVmemmapFreed);
-    }
+fn release_frames(mm: &Mm, frames: Displaced<RUN>, gather: &mut Gather<'_>) {
+    gather.hold_displaced(frames);
+    mm.stats.add(Counter::NrVmemmapFreed, RUN as u64);
 }

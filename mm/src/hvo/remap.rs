@@ -12,28 +12,31 @@
 //! ```
 #![forbid(unsafe_code)]
 
-use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::addr::PAGE_SIZE;
 use arch::pte::{Kind, PteFlags};
-use arch::{Desc, Level, Machine, Pfn, PhysAddr, PhysMem, VirtAddr};
+use arch::{Desc, Level, Pfn, PhysAddr, VirtAddr};
 
 use super::layout::Layout;
 use super::{BATCH, HvoError};
 use crate::env::KernelEnv;
-use crate::pgtable::{Flusher, Missing, PtRoot};
+use crate::pgtable::{Displaced, Flusher, LooseTable, Missing, PtRoot};
 use crate::steps::{self, Owed, Step, StepKind};
 
 /// Entries of one folio that are replaced: what [`Layout::freed`] gives for 2 MiB, the one size of the pool.
 pub const RUN: usize = 7;
 
 /// What a strategy is given for one folio: addresses and finished descriptors.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Plan {
     pub(super) pfn: Pfn,
     first: VirtAddr,
     block: Option<Desc>,
-    pub(super) table: Option<PhysAddr>,
+    /// For the split of a block; goes when it is linked.
+    pub(super) table: Option<LooseTable>,
     pub(super) old: [Desc; RUN],
     pub(super) new: [Desc; RUN],
+    /// What the run held, once it was replaced.
+    pub(super) displaced: Option<Displaced<RUN>>,
     pub(super) outcome: Result<Replaced, HvoError>,
 }
 
@@ -56,6 +59,7 @@ impl Plan {
         table: None,
         old: [Desc::INVALID; RUN],
         new: [Desc::INVALID; RUN],
+        displaced: None,
         outcome: Ok(Replaced::NotYet),
     };
 
@@ -87,27 +91,16 @@ impl Plan {
         self.block.map(|desc| (self.first.align_down(Level::L2.entry_bytes()), desc))
     }
 
-    /// Plans the new descriptors: entry `n` of the run comes to map `frame(n)` with the rights it has,
+    /// Plans the new descriptors: the entries of the run come to map `frames` with the rights they have,
     /// changed by `rights`.
     pub(super) fn target(
         &mut self,
-        frame: impl Fn(usize) -> PhysAddr,
+        frames: impl Iterator<Item = PhysAddr>,
         rights: impl Fn(PteFlags) -> PteFlags,
     ) {
-        for n in 0..RUN {
-            let flags = self.old[n].flags(Level::L3);
-            self.new[n] = Desc::leaf(frame(n), Level::L3, rights(flags));
+        for ((new, old), frame) in self.new.iter_mut().zip(self.old).zip(frames) {
+            *new = Desc::leaf(frame, Level::L3, rights(old.flags(Level::L3)));
         }
-    }
-
-    /// The frames that the run maps before.
-    pub(super) fn old_frames(&self) -> impl Iterator<Item = Pfn> {
-        self.old.iter().map(|desc| desc.output(Level::L3).pfn())
-    }
-
-    /// The frames that the run maps after.
-    pub(super) fn new_frames(&self) -> impl Iterator<Item = Pfn> {
-        self.new.iter().map(|desc| desc.output(Level::L3).pfn())
     }
 }
 
@@ -117,11 +110,9 @@ fn page_of_block(block: Desc, n: usize) -> Desc {
     Desc::leaf(pa, Level::L3, block.flags(Level::L2).difference(PteFlags::NT))
 }
 
-/// Fills a table that is not linked yet with the pages of `block`: the same frames, the same rights.
-pub(super) fn fill_table(table: PhysAddr, block: Desc) {
-    for n in 0..ENTRIES_PER_TABLE {
-        Machine::write_desc(table.add(8 * n as u64), page_of_block(block, n));
-    }
+/// Fills a table with the pages of `block`: the same frames, the same rights.
+pub(super) fn fill_table(table: &mut LooseTable, block: Desc) {
+    table.fill(|n| page_of_block(block, n));
 }
 
 /// Up to [`BATCH`] plans.
@@ -132,7 +123,7 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) const fn new() -> Self {
-        Batch { plans: [Plan::EMPTY; BATCH], len: 0 }
+        Batch { plans: [const { Plan::EMPTY }; BATCH], len: 0 }
     }
     /// Adds a plan; the caller adds at most [`BATCH`].
     pub(super) fn push(&mut self, plan: Plan) {
@@ -201,34 +192,24 @@ impl<'w> Window<'w> {
         plan.outcome = self.try_replace(plan);
     }
 
-    fn try_replace(&mut self, plan: &Plan) -> Result<Replaced, HvoError> {
-        let (block_va, split) = self.verify(plan)?;
+    fn try_replace(&mut self, plan: &mut Plan) -> Result<Replaced, HvoError> {
+        let replaced = self.verify(plan)?;
         self.announce_walk(self.names.begin, plan.first);
-        let replaced = match split {
-            Some((block, table)) => {
-                self.split(block_va, block, table)?;
-                Replaced::SplitAndEntries
-            }
-            None => Replaced::Entries,
-        };
+        if replaced == Replaced::SplitAndEntries {
+            self.split(plan)?;
+        }
         self.replace_run(plan)?;
         self.announce_walk(self.names.end, plan.first);
         Ok(replaced)
     }
 
-    /// Holds everything that will change against the plan. Returns the block that must be split, with its
-    /// table.
-    fn verify(&self, plan: &Plan) -> Result<(VirtAddr, Option<(Desc, PhysAddr)>), HvoError> {
+    /// Holds everything that will change against the plan. Returns what must be done.
+    fn verify(&self, plan: &Plan) -> Result<Replaced, HvoError> {
         let last = self.tree.walk(plan.first).last();
-        let found = HvoError::Entry(plan.first, last.desc);
-        let block_va = plan.first.align_down(Level::L2.entry_bytes());
         if last.level == Level::L2 {
-            let table = plan.table.ok_or(found)?;
-            return if plan.block == Some(last.desc) {
-                Ok((block_va, Some((last.desc, table))))
-            } else {
-                Err(found)
-            };
+            let planned = plan.block == Some(last.desc) && plan.table.is_some();
+            let found = HvoError::Entry(plan.first, last.desc);
+            return if planned { Ok(Replaced::SplitAndEntries) } else { Err(found) };
         }
         for (n, &old) in plan.old.iter().enumerate() {
             let va = plan.first.add(n as u64 * PAGE_SIZE);
@@ -237,37 +218,40 @@ impl<'w> Window<'w> {
                 return Err(HvoError::Entry(va, desc));
             }
         }
-        Ok((block_va, None))
+        Ok(Replaced::Entries)
     }
 
     /// Replaces a block by a table that maps the same. Until the table stands, none of the 32768 struct pages
     /// of the block can be touched.
-    fn split(&mut self, va: VirtAddr, block: Desc, table: PhysAddr) -> Result<(), HvoError> {
-        let (env, link) = (self.env, Desc::table(table));
+    fn split(&mut self, plan: &mut Plan) -> Result<(), HvoError> {
+        let (env, va) = (self.env, plan.first.align_down(Level::L2.entry_bytes()));
         let entry = self.tree.entry(self.flusher, va, Level::L2).map_err(|missing| not_there(va, missing))?;
-        let at = Place { slot: entry.slot(), level: Level::L2, va };
+        let (at, block) = (Place::of(&entry), entry.desc());
+        let link = plan.table.take().ok_or(HvoError::Entry(va, block))?.link();
         let broken =
-            entry.break_live(1, |_, old| at.announce(env, StepKind::HvoSplitBreak, old, Desc::INVALID));
+            entry.break_live::<1>(|_, old| at.announce(env, StepKind::HvoSplitBreak, old, Desc::INVALID));
         let clean = broken.flush();
         at.announce(env, StepKind::HvoSplitFlush, block, Desc::INVALID);
-        clean.make(|_| link, |_, new| at.announce(env, StepKind::HvoSplitMake, Desc::INVALID, new));
+        // The table's entries map the frames that the block mapped.
+        clean.make(|_| link, |_, new| at.announce(env, StepKind::HvoSplitMake, Desc::INVALID, new)).keep();
         Ok(())
     }
 
     /// Breaks the run, flushes once, and makes it anew.
-    fn replace_run(&mut self, plan: &Plan) -> Result<(), HvoError> {
+    fn replace_run(&mut self, plan: &mut Plan) -> Result<(), HvoError> {
         let (env, names, va) = (self.env, self.names, plan.first);
         let entry = self.tree.entry(self.flusher, va, Level::L3).map_err(|missing| not_there(va, missing))?;
-        let first = Place { slot: entry.slot(), level: Level::L3, va };
-        let broken = entry.break_live(RUN, |entry, old| {
+        let first = Place::of(&entry);
+        let broken = entry.break_live::<RUN>(|entry, old| {
             Place::of(entry).announce(env, names.broken, old, Desc::INVALID);
         });
         let clean = broken.flush();
         first.announce(env, names.flushed, plan.old[0], Desc::INVALID);
-        clean.make(
+        let displaced = clean.make(
             |n| plan.new[n],
             |entry, new| Place::of(entry).announce(env, names.made, Desc::INVALID, new),
         );
+        plan.displaced = Some(displaced);
         Ok(())
     }
 

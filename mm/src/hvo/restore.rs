@@ -1,15 +1,15 @@
 //! Restoring: the folio gets vmemmap pages of its own again, before it may be taken apart and freed.
 #![forbid(unsafe_code)]
 
-use arch::Order;
 use arch::pte::PteFlags;
+use arch::{Order, PhysAddr};
 
 use super::layout::Layout;
 use super::remap::{Batch, Plan, RUN};
 use super::{BATCH, BatchOutcome, HvoError, strategy};
 use crate::Mm;
 use crate::error::OutOfMemory;
-use crate::page::{Flags, PageKind, PageRef, page_of, tails};
+use crate::page::{Flags, FolioRef, PageKind, PageRef, page_of, tails};
 use crate::stats::Counter;
 
 /// Restores one folio; see [`restore_folios`].
@@ -33,8 +33,9 @@ pub fn restore_folios(mm: &Mm, heads: &[PageRef]) -> BatchOutcome {
 
 fn restore_chunk(mm: &Mm, heads: &[PageRef], outcome: &mut BatchOutcome) {
     let mut batch = Batch::new();
+    let mut frames = [const { Frames::NONE }; BATCH];
     for &head in heads {
-        match plan(mm, head) {
+        match plan(mm, head, &mut frames[batch.plans().len()]) {
             Ok(plan) => batch.push(plan),
             Err(error) => {
                 mm.stats.inc(Counter::HvoRestoreFailed);
@@ -45,13 +46,40 @@ fn restore_chunk(mm: &Mm, heads: &[PageRef], outcome: &mut BatchOutcome) {
     if let Some(strategy) = strategy::chosen(mm).filter(|_| !batch.plans().is_empty()) {
         strategy.restore(mm, batch.plans_mut());
     }
-    for plan in batch.plans() {
-        outcome.record(plan.pfn, settle(mm, plan));
+    for (plan, frames) in batch.plans_mut().iter_mut().zip(frames) {
+        outcome.record(plan.pfn, settle(mm, plan, frames));
+    }
+}
+
+/// The pages of one folio, from plan to settlement. They are no part of the plan, which a strategy sees.
+struct Frames([Option<FolioRef>; RUN]);
+
+impl Frames {
+    const NONE: Frames = Frames([const { None }; RUN]);
+
+    /// Takes all or none.
+    fn alloc(&mut self, mm: &Mm) -> Result<(), OutOfMemory> {
+        for n in 0..RUN {
+            match mm.alloc_pages(Order::PAGE, PageKind::Vmemmap) {
+                Ok(frame) => self.0[n] = Some(frame),
+                Err(error) => {
+                    self.take().for_each(|frame| mm.free_pages(frame, Order::PAGE));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+    fn addresses(&self) -> impl Iterator<Item = PhysAddr> {
+        self.0.iter().flatten().map(|frame| frame.pfn().phys())
+    }
+    fn take(&mut self) -> impl Iterator<Item = FolioRef> {
+        self.0.iter_mut().filter_map(Option::take)
     }
 }
 
 /// Checks the folio, and allocates and fills its pages.
-fn plan(mm: &Mm, head: PageRef) -> Result<Plan, HvoError> {
+fn plan(mm: &Mm, head: PageRef, frames: &mut Frames) -> Result<Plan, HvoError> {
     let pfn = head.pfn();
     strategy::chosen(mm).ok_or(HvoError::Off)?;
     if !head.flags().contains(Flags::HVO) {
@@ -62,36 +90,24 @@ fn plan(mm: &Mm, head: PageRef) -> Result<Plan, HvoError> {
     }
     let layout = Layout::of(head.order())?;
     let mut plan = mm.with_kernel_tree(|tree, _| Plan::survey(tree, pfn, layout))?;
-    let frames = alloc_frames(mm)?;
+    frames.alloc(mm)?;
     let info = tails::encode(mm.config.tails, head, layout.order());
-    for frame in frames {
-        tails::write_page(frame.pfn().phys(), info);
-    }
-    plan.target(|n| frames[n].pfn().phys(), |rights| rights.difference(PteFlags::READ_ONLY));
+    frames.addresses().for_each(|frame| tails::write_page(frame, info));
+    plan.target(frames.addresses(), |rights| rights.difference(PteFlags::READ_ONLY));
     Ok(plan)
 }
 
-/// The pages of one folio; all or none.
-fn alloc_frames(mm: &Mm) -> Result<[PageRef; RUN], OutOfMemory> {
-    let mut frames = [mm.alloc_pages(Order::PAGE, PageKind::Vmemmap)?; RUN];
-    for n in 1..RUN {
-        match mm.alloc_pages(Order::PAGE, PageKind::Vmemmap) {
-            Ok(frame) => frames[n] = frame,
-            Err(error) => {
-                frames[..n].iter().for_each(|&frame| mm.free_pages(frame, Order::PAGE));
-                return Err(error);
-            }
-        }
-    }
-    Ok(frames)
-}
-
-/// Notes what became of the plan.
-fn settle(mm: &Mm, plan: &Plan) -> Result<(), HvoError> {
+/// Notes what became of the plan, and of its frames.
+fn settle(mm: &Mm, plan: &mut Plan, mut frames: Frames) -> Result<(), HvoError> {
     if let Err(error) = plan.outcome {
-        plan.new_frames().for_each(|frame| mm.free_pages(page_of(frame), Order::PAGE));
+        frames.take().for_each(|frame| mm.free_pages(frame, Order::PAGE));
         mm.stats.inc(Counter::HvoRestoreFailed);
         return Err(error);
+    }
+    // The entries have the references. What they mapped before is shared: no reference comes back.
+    frames.take().for_each(FolioRef::leave);
+    if let Some(shared) = plan.displaced.take() {
+        shared.keep();
     }
     page_of(plan.pfn).clear_flags(Flags::HVO);
     mm.stats.sub(Counter::NrHvoOptimized, 1);

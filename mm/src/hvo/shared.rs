@@ -49,7 +49,10 @@ impl SharedTails {
         tails::write_page(pfn.phys(), tails::encode(TailEncoding::Mask, page_of(pfn), order));
         let place = &self.0[usize::from(order.raw())];
         match place.compare_exchange(0, pfn.raw(), Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => Ok(pfn.phys()),
+            Ok(_) => {
+                page.leave();
+                Ok(pfn.phys())
+            }
             Err(theirs) => {
                 mm.free_pages(page, Order::PAGE);
                 Ok(Pfn::new(theirs).phys())

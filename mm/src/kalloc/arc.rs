@@ -37,8 +37,16 @@ impl<T> KArc<T> {
     /// # Errors
     /// [`OutOfMemory`]; `value` is dropped.
     pub fn try_new(value: T) -> Result<Self, OutOfMemory> {
-        let shared = Shared { owners: AtomicUsize::new(1), value };
-        let shared = Box::try_new_in(shared, KAlloc).map_err(|_| OutOfMemory)?;
+        Self::try_new_with(|| Ok(value))
+    }
+
+    /// A first owner of what `make` gives. Where `make` is called, nothing else can fail.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]: no memory for the value, or `make` said so.
+    pub fn try_new_with(make: impl FnOnce() -> Result<T, OutOfMemory>) -> Result<Self, OutOfMemory> {
+        let memory = Box::try_new_uninit_in(KAlloc).map_err(|_| OutOfMemory)?;
+        let shared = Box::write(memory, Shared { owners: AtomicUsize::new(1), value: make()? });
         Ok(KArc { shared: NonNull::from(Box::leak(shared)), owns: PhantomData })
     }
 

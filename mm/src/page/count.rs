@@ -14,7 +14,7 @@ use core::sync::atomic::Ordering;
 
 use arch::{Cpu, Machine};
 
-use super::{Page, PageRef};
+use super::{FolioRef, Page, PageRef};
 
 const REFCOUNT: usize = offset_of!(Page, refcount);
 const MAPCOUNT: usize = offset_of!(Page, mapcount);
@@ -41,35 +41,30 @@ impl PageRef {
         self.store_32(REFCOUNT, n, Ordering::Release);
     }
     /// Takes one more reference. The caller holds one already.
-    pub fn get(self) {
+    pub(crate) fn get(self) -> FolioRef {
         let old = self.fetch_add_32(REFCOUNT, 1);
         debug_assert!(old != 0, "{self:?}: a reference taken from none");
+        FolioRef::from_raw(self)
     }
     /// Takes a reference if the folio has any (Linux: `folio_try_get`). The page is a head or a single page;
     /// for a pfn of which nothing is known, see [`crate::Mm::try_get_folio`].
     #[must_use]
-    pub fn try_get(self) -> bool {
+    pub fn try_get(self) -> Option<FolioRef> {
         let irq = Machine::mask_irqs();
         let got = self.try_get_masked();
         Machine::restore_irqs(irq);
         got
     }
     /// As [`Self::try_get`]. The caller has masked interrupts.
-    pub(super) fn try_get_masked(self) -> bool {
+    pub(super) fn try_get_masked(self) -> Option<FolioRef> {
         let mut count = self.refcount();
         while count != 0 {
             match self.compare_exchange_32(REFCOUNT, count, count + 1) {
-                Ok(_) => return true,
+                Ok(_) => return Some(FolioRef::from_raw(self)),
                 Err(now) => count = now,
             }
         }
-        false
-    }
-    /// Drops a reference.
-    pub fn put(self) -> LastRef {
-        let old = self.fetch_sub_32(REFCOUNT, 1);
-        debug_assert!(old != 0, "{self:?}: a reference dropped from none");
-        if old == 1 { LastRef::Yes } else { LastRef::No }
+        None
     }
     /// Sets the count from `expected` to 0, so that nobody can take a reference (Linux: `folio_ref_freeze`).
     /// Fails where anybody else holds one.
@@ -101,5 +96,16 @@ impl PageRef {
     #[must_use]
     pub fn pincount(self) -> u32 {
         self.load_32(PINCOUNT, Ordering::Acquire)
+    }
+}
+
+impl FolioRef {
+    /// Drops the reference, and says whether it was the last. [`crate::Mm::put_folio`] is for everybody who does
+    /// not know that it is not.
+    pub(crate) fn put(self) -> LastRef {
+        let page = self.into_raw();
+        let old = page.fetch_sub_32(REFCOUNT, 1);
+        debug_assert!(old != 0, "{page:?}: a reference dropped from none");
+        if old == 1 { LastRef::Yes } else { LastRef::No }
     }
 }

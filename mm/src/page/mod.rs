@@ -16,6 +16,9 @@
 //! the first struct page, the head; the others are tails, and hold nothing but [`tails`]' word that leads to
 //! the head. A tail's reference count is always 0, so [`PageRef::try_get`] of a tail never writes.
 //!
+//! A `PageRef` is a view: it is copied at will and frees nothing. Who may give memory up owns a reference, a
+//! [`FolioRef`].
+//!
 //! | field | in a head or single page | in a tail |
 //! |---|---|---|
 //! | flags | kind, order, [`Flags`] | kind [`PageKind::Tail`] |
@@ -32,6 +35,7 @@ mod door;
 mod flags;
 mod folio;
 mod list;
+mod owned;
 mod speculate;
 pub mod tails;
 
@@ -39,6 +43,7 @@ pub use count::LastRef;
 pub use door::{PageRef, page_of};
 pub use flags::{Flags, PageKind};
 pub use list::PageList;
+pub use owned::{FolioList, FolioRef, SinglePages};
 
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicU32, AtomicU64};

@@ -8,24 +8,26 @@
 
 use arch::{Cpu, Machine, Pfn};
 
-use super::{PageRef, page_of};
+use super::{FolioRef, page_of};
 use crate::Mm;
 
 impl Mm {
-    /// Takes a reference to the folio that `pfn` belongs to, and returns its head. `None` where the page is
+    /// Takes a reference to the folio that `pfn` belongs to, the owner of which is returned. `None` where the page is
     /// free, its folio is frozen, or the page changed hands meanwhile. `pfn` must have a struct page
     /// ([`Self::pfn_valid`]). The reference is dropped by [`Self::put_folio`].
     #[must_use]
-    pub fn try_get_folio(&self, pfn: Pfn) -> Option<PageRef> {
+    pub fn try_get_folio(&self, pfn: Pfn) -> Option<FolioRef> {
         let head_now = || page_of(pfn).head(self.config.tails);
         let irq = Machine::mask_irqs();
         let head = head_now();
         let got = head.try_get_masked();
-        let same = got && head_now() == head;
+        let same = got.is_some() && head_now() == head;
         Machine::restore_irqs(irq);
-        if got && !same {
-            self.put_folio(head);
+        let folio = got?;
+        if same {
+            return Some(folio);
         }
-        same.then_some(head)
+        self.put_folio(folio);
+        None
     }
 }

@@ -14,6 +14,7 @@ use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
 use super::flush::{FlushRange, Flusher};
 use super::gather::Gather;
 use super::root::PtRoot;
+use super::unlinked::{Displaced, Unmapped};
 use super::verify;
 use crate::stats::Counter;
 
@@ -27,19 +28,34 @@ pub struct Entry<'l> {
     tree: PhantomData<&'l mut PtRoot>,
 }
 
-/// A run of entries of one table that are invalid, while TLBs may still hold what they were. Must be flushed.
+/// A run of `N` entries of one table that are invalid, while TLBs may still hold what they were. If it is dropped
+/// it is flushed all the same, so that no entry of the tree can be had meanwhile, and made, that is not flushed.
 #[must_use = "a broken entry must be flushed and made: until then its address has no translation"]
-pub struct Broken<'l> {
+pub struct Broken<'l, const N: usize> {
     first: Entry<'l>,
-    count: usize,
+    old: [Desc; N],
+    owed: Owed<'l>,
+}
+
+/// A run of `N` entries of one table that are invalid, and no TLB holds what they were.
+#[must_use = "a clean entry must be made: until then its address has no translation"]
+pub struct Clean<'l, const N: usize> {
+    first: Entry<'l>,
+    old: [Desc; N],
+}
+
+/// A flush that is owed. It is done when this is dropped, unless a panic unwinds.
+struct Owed<'l> {
+    flusher: Flusher<'l>,
     range: FlushRange,
 }
 
-/// A run of entries of one table that are invalid, and no TLB holds what they were.
-#[must_use = "a clean entry must be made: until then its address has no translation"]
-pub struct Clean<'l> {
-    first: Entry<'l>,
-    count: usize,
+impl Drop for Owed<'_> {
+    fn drop(&mut self) {
+        if !arch::unwinding() {
+            self.flusher.flush(self.range);
+        }
+    }
 }
 
 impl<'l> Entry<'l> {
@@ -89,37 +105,38 @@ impl<'l> Entry<'l> {
     /// Grants less. The flush is owed to `gather`.
     pub fn tighten(self, new: Desc, gather: &mut Gather<'_>) {
         self.store(new);
-        gather.owe(self.leaf_range());
+        gather.owe(self.flusher, self.leaf_range());
     }
 
-    /// Makes the entry invalid and returns what it was. The flush is owed to `gather`, which must also be
-    /// given the frame. A table comes with everything below it.
-    #[must_use = "what was mapped must go to the gather"]
-    pub fn clear(self, gather: &mut Gather<'_>) -> Desc {
+    /// Makes the entry invalid and returns what it held, which goes to the same `gather` that now owes the flush.
+    pub fn clear<'g>(self, gather: &mut Gather<'g>) -> Unmapped<'g> {
         let old = self.desc();
         self.store(Desc::INVALID);
-        gather.owe(self.range_of(old));
-        old
+        gather.owe(self.flusher, self.range_of(old));
+        Unmapped::new(old, self.level)
     }
 
-    /// Breaks this entry, and the `count - 1` that follow it in the same table: stores an invalid descriptor in
-    /// each, and tells `each` the index and what stood there. Accesses fault until [`Clean::make`].
+    /// Breaks this entry, and the `N - 1` that follow it in the same table: stores an invalid descriptor in
+    /// each, and tells `each` the entry and what stood there. Accesses fault until [`Clean::make`].
     ///
     /// # Panics
     /// The run leaves the table.
-    pub fn break_live(self, count: usize, mut each: impl FnMut(&Entry<'_>, Desc)) -> Broken<'l> {
+    pub fn break_live<const N: usize>(self, mut each: impl FnMut(&Entry<'_>, Desc)) -> Broken<'l, N> {
+        const { assert!(N >= 1) };
         let index = self.va.index(self.level);
-        assert!((1..=ENTRIES_PER_TABLE - index).contains(&count), "a run of {count} leaves the table");
+        assert!(N <= ENTRIES_PER_TABLE - index, "a run of {N} leaves the table");
         let mut range = self.range_of(self.desc());
-        range.end = self.va.add(count as u64 * self.level.entry_bytes());
-        for n in 0..count {
+        range.end = self.va.add(N as u64 * self.level.entry_bytes());
+        let old = core::array::from_fn(|n| {
             let entry = self.nth(n);
             let old = entry.desc();
             entry.store(Desc::INVALID);
             self.flusher.stats().inc(Counter::PteBreak);
             each(&entry, old);
-        }
-        Broken { first: self, count, range }
+            old
+        });
+        let owed = Owed { flusher: self.flusher, range };
+        Broken { first: self, old, owed }
     }
 
     fn nth(&self, n: usize) -> Entry<'l> {
@@ -150,24 +167,31 @@ impl<'l> Entry<'l> {
     }
 }
 
-impl<'l> Broken<'l> {
+impl<'l, const N: usize> Broken<'l, N> {
     /// Removes what the entries were from every TLB, and waits until no CPU uses it.
-    pub fn flush(self) -> Clean<'l> {
-        self.first.flusher.flush(self.range);
-        Clean { first: self.first, count: self.count }
+    pub fn flush(self) -> Clean<'l, N> {
+        let Broken { first, old, owed } = self;
+        drop(owed);
+        Clean { first, old }
     }
 }
 
-impl Clean<'_> {
+impl<const N: usize> Clean<'_, N> {
     /// Makes every entry of the run: `new` gives the descriptor for each, `made` is told after each store.
-    pub fn make(self, mut new: impl FnMut(usize) -> Desc, mut made: impl FnMut(&Entry<'_>, Desc)) {
-        for n in 0..self.count {
+    /// Returns what they held before.
+    pub fn make(
+        self,
+        mut new: impl FnMut(usize) -> Desc,
+        mut made: impl FnMut(&Entry<'_>, Desc),
+    ) -> Displaced<N> {
+        for n in 0..N {
             let entry = self.first.nth(n);
             let desc = new(n);
             entry.store(desc);
             made(&entry, desc);
         }
         self.first.flusher.publish();
+        Displaced::new(self.old, self.first.level)
     }
 }
 

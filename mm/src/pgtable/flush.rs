@@ -96,6 +96,14 @@ impl<'a> Flusher<'a> {
             FlushTag::User(_) => locks::PAGE_TABLE,
         }
     }
+    /// Whether it flushes for the tree with this tag.
+    pub(super) fn is_for(&self, tag: FlushTag<'_>) -> bool {
+        match (self.tag, tag) {
+            (FlushTag::Kernel, FlushTag::Kernel) => true,
+            (FlushTag::User(own), FlushTag::User(other)) => core::ptr::eq(own, other),
+            _ => false,
+        }
+    }
 
     pub(super) fn stats(&self) -> &'a Stats {
         self.stats

@@ -3,17 +3,37 @@
 //! What is unmapped from a live tree goes through a [`Gather`]: it remembers which addresses must leave the
 //! TLBs, holds the frames and tables that were mapped there, and gives them back only when no CPU can reach them
 //! any more. When its batch is full it flushes and goes on.
+//!
+//! A gather exists for the length of a closure only ([`Mm::gather`]), which sees it by reference: it can be
+//! neither dropped nor forgotten nor kept, and is finished when the closure returns, whatever that returns.
+//! Nothing is asserted at run time: if the closure unwinds, what was held is lost and so never used again.
+//!
+//! ```text
+//!   mm.gather(tag, |gather| {          closure        gather's lifetime 'g: no other gather has it
+//!       let old = entry.clear(gather);  Unmapped<'g>   only this gather takes it,
+//!       gather.hold(old);                              and only after its flush the frame is anybody's again
+//!   })                                  flush, free
+//! ```
 #![forbid(unsafe_code)]
 
+use core::marker::PhantomData;
+
 use arch::contract::Depth;
+use arch::pte::Kind;
 use arch::{PhysAddr, VirtAddr};
 
 use super::flush::{FlushRange, FlushTag, Flusher};
+use super::table::LooseTable;
+use super::unlinked::{Displaced, Old, Unmapped};
 use crate::Mm;
-use crate::page::PageRef;
+use crate::page::{FolioRef, PageRef};
 
 /// Frames held between two flushes.
 const BATCH: usize = 120;
+
+/// A mark that ties values to one gather: lifetimes of different closures are never equal, nor one a part of the
+/// other, as the mark is invariant.
+pub(super) type Brand<'g> = PhantomData<fn(&'g ()) -> &'g ()>;
 
 #[derive(Clone, Copy)]
 enum Held {
@@ -21,51 +41,60 @@ enum Held {
     Table(PhysAddr),
 }
 
-/// Owes a flush, and holds frames until it is done. Must be finished.
-#[must_use = "a gather must be finished: it owes a flush"]
-pub struct Gather<'m> {
-    mm: &'m Mm,
-    tag: FlushTag<'m>,
+/// Owes a flush, and holds frames until it is done. See the [module](self).
+pub struct Gather<'g> {
+    mm: &'g Mm,
+    tag: FlushTag<'g>,
     owed: Option<FlushRange>,
     held: [Option<Held>; BATCH],
     len: usize,
+    brand: Brand<'g>,
 }
 
-impl<'m> Gather<'m> {
-    /// An empty gather for the tree with this tag.
-    pub fn new(mm: &'m Mm, tag: FlushTag<'m>) -> Self {
-        Gather { mm, tag, owed: None, held: [None; BATCH], len: 0 }
+impl Mm {
+    /// Gives `f` a gather for the tree with this tag. When `f` returns, the gather flushes what it owes, and frees
+    /// what it holds. The page-table lock may be held or not.
+    pub fn gather<R>(&self, tag: FlushTag<'_>, f: impl for<'g> FnOnce(&mut Gather<'g>) -> R) -> R {
+        let mut gather =
+            Gather { mm: self, tag, owed: None, held: [None; BATCH], len: 0, brand: PhantomData };
+        let result = f(&mut gather);
+        gather.settle();
+        result
+    }
+}
+
+impl<'g> Gather<'g> {
+    /// Takes over what an entry held: the reference to a folio, or the table. It is given up after the flush.
+    /// Nothing is taken over where the entry was invalid or mapped the page of zeros.
+    pub fn hold(&mut self, unmapped: Unmapped<'g>) {
+        self.take(unmapped.old);
     }
 
-    /// Adds a range that must be flushed.
-    pub(super) fn owe(&mut self, range: FlushRange) {
+    /// As [`Self::hold`], for what entries held that were broken: they are flushed already.
+    pub fn hold_displaced<const N: usize>(&mut self, displaced: Displaced<N>) {
+        displaced.each().for_each(|old| self.take(old));
+    }
+
+    /// Adds a range that must be flushed, of the tree for which `flusher` flushes.
+    pub(super) fn owe(&mut self, flusher: Flusher<'_>, range: FlushRange) {
+        debug_assert!(flusher.is_for(self.tag), "the entry at {} is of another tree", range.start);
         self.owed = Some(match self.owed {
             None => range,
             Some(owed) => merge(owed, range),
         });
     }
 
-    /// Takes over the mapping's reference to a folio; it is dropped after the flush.
-    pub fn hold_folio(&mut self, head: PageRef) {
-        self.hold(Held::Folio(head));
-    }
-
-    /// Takes over a table that is no longer linked; it is freed after the flush.
-    pub fn hold_table(&mut self, table: PhysAddr) {
-        self.hold(Held::Table(table));
-    }
-
-    fn hold(&mut self, item: Held) {
+    fn take(&mut self, old: Old) {
+        let item = match old.kind() {
+            Kind::Table => Some(Held::Table(old.output())),
+            Kind::Block | Kind::Page | Kind::Invalid => old.folio(self.mm).map(Held::Folio),
+        };
+        let Some(item) = item else { return };
         if self.len == BATCH {
             self.settle();
         }
         self.held[self.len] = Some(item);
         self.len += 1;
-    }
-
-    /// Flushes, and frees what is held. The page-table lock may be held or not.
-    pub fn finish(mut self) {
-        self.settle();
     }
 
     fn settle(&mut self) {
@@ -74,17 +103,11 @@ impl<'m> Gather<'m> {
         }
         for item in self.held[..self.len].iter_mut().filter_map(Option::take) {
             match item {
-                Held::Folio(head) => self.mm.put_folio(head),
-                Held::Table(table) => self.mm.free_table(table),
+                Held::Folio(head) => self.mm.put_folio(FolioRef::from_raw(head)),
+                Held::Table(table) => self.mm.free_table(LooseTable::from_flushed(table)),
             }
         }
         self.len = 0;
-    }
-}
-
-impl Drop for Gather<'_> {
-    fn drop(&mut self) {
-        assert!(self.owed.is_none() && self.len == 0, "a gather was dropped unfinished");
     }
 }
 

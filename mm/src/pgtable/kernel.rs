@@ -23,7 +23,7 @@ use crate::Mm;
 use crate::boot::Frames;
 use crate::check::{Inconsistency, Report, agree};
 use crate::error::OutOfMemory;
-use crate::page::{PageKind, PageRef, page_of};
+use crate::page::PageKind;
 
 /// The kernel's tables and the addresses of the vmalloc area. Stands inside the lock of rank
 /// [`crate::locks::KERNEL_TABLE`].
@@ -35,9 +35,8 @@ pub struct KernelTree {
 
 impl KernelTree {
     /// The tree that boot has built.
-    #[must_use]
-    pub fn new(root: PhysAddr) -> Self {
-        KernelTree { tree: PtRoot::new(root), vmalloc: Vmalloc::new() }
+    pub(crate) fn new(root: PhysAddr) -> Self {
+        KernelTree { tree: PtRoot::built(root), vmalloc: Vmalloc::new() }
     }
 }
 
@@ -72,20 +71,20 @@ impl Mm {
         }
     }
 
-    /// Makes the leaves for one range of kernel addresses invalid. What was mapped goes to `take`, before the
-    /// flush; tables that no entry uses any more leave through the gather.
-    fn unmap_kernel_pages(&self, start: VirtAddr, pages: u64, mut take: impl FnMut(Desc, &mut Gather<'_>)) {
-        let mut gather = Gather::new(self, FlushTag::Kernel);
-        self.with_kernel_tree(|tree, flusher| {
-            for va in (0..pages).map(|n| start.add(n * PAGE_SIZE)) {
-                if let Ok(entry) = tree.entry(flusher, va, Level::L3) {
-                    let old = entry.clear(&mut gather);
-                    take(old, &mut gather);
+    /// Makes the leaves for one range of kernel addresses invalid. What was mapped, and a table that no entry uses
+    /// any more, leave through a gather.
+    fn unmap_kernel_pages(&self, start: VirtAddr, pages: u64) {
+        self.gather(FlushTag::Kernel, |gather| {
+            self.with_kernel_tree(|tree, flusher| {
+                for va in (0..pages).map(|n| start.add(n * PAGE_SIZE)) {
+                    if let Ok(entry) = tree.entry(flusher, va, Level::L3) {
+                        let unmapped = entry.clear(gather);
+                        gather.hold(unmapped);
+                    }
                 }
-            }
-            release_empty_table(tree, flusher, start, &mut gather);
+                release_empty_table(tree, flusher, start, gather);
+            });
         });
-        gather.finish();
     }
 
     /// Maps device registers, read and write, never executable, in the vmalloc area, and returns the address of
@@ -140,8 +139,10 @@ impl Mm {
         let page = self.alloc_pages(Order::PAGE, PageKind::Kernel)?;
         let leaf = Desc::leaf(page.pfn().phys(), Level::L3, PteFlags::KERNEL_RW);
         let made = self.make_kernel_leaf(va, Level::L3, leaf);
-        if made.is_err() {
-            self.free_pages(page, Order::PAGE);
+        match made {
+            // The reference is the entry's.
+            Ok(()) => page.leave(),
+            Err(_) => self.free_pages(page, Order::PAGE),
         }
         made
     }
@@ -149,11 +150,7 @@ impl Mm {
     /// Gives back a stack of `pages` pages at `base`, once no CPU runs on it. Its pages reach the allocator
     /// after the flush, and its addresses are used again only after that.
     pub fn free_stack(&self, base: VirtAddr, pages: u64) {
-        self.unmap_kernel_pages(base, pages, |old, gather| {
-            if let Some(page) = mapped_page(old) {
-                gather.hold_folio(page);
-            }
-        });
+        self.unmap_kernel_pages(base, pages);
         self.kernel.lock().vmalloc.give_stack(base, Class::of(pages));
     }
 
@@ -173,10 +170,6 @@ impl Mm {
     }
 }
 
-fn mapped_page(old: Desc) -> Option<PageRef> {
-    old.is_leaf(Level::L3).then(|| page_of(old.output(Level::L3).pfn()))
-}
-
 /// Unlinks the level-3 table that translates `va`, if all its entries are invalid.
 fn release_empty_table(tree: &mut PtRoot, flusher: Flusher<'_>, va: VirtAddr, gather: &mut Gather<'_>) {
     let Ok(above) = tree.entry(flusher, va, Level::L2) else { return };
@@ -187,7 +180,7 @@ fn release_empty_table(tree: &mut PtRoot, flusher: Flusher<'_>, va: VirtAddr, ga
     let table = desc.output(Level::L2);
     let empty = (0..ENTRIES_PER_TABLE as u64).all(|n| !Machine::read_desc(table.add(8 * n)).is_valid());
     if empty {
-        let cleared = above.clear(gather);
-        gather.hold_table(cleared.output(Level::L2));
+        let unmapped = above.clear(gather);
+        gather.hold(unmapped);
     }
 }

@@ -4,16 +4,25 @@
 //! [`PtRoot`] of its tree. An entry is a typestate: what may be done next is what its type offers.
 //!
 //! ```text
-//!            make                  tighten, relax, repoint
-//!   invalid ------> Entry (valid) ------------------------> Entry (valid), flush owed to the Gather
+//!            make                  relax, tighten
+//!   invalid ------> Entry (valid) ----------------> valid; relax has flushed, tighten owes it to the Gather
 //!                     |       \ clear
-//!          break_live |        `-------> invalid, flush owed to the Gather
+//!          break_live |        `-------> invalid, flush owed to the Gather, and Unmapped, which it holds
 //!                     v
-//!                  Broken --flush--> Clean --make--> valid
+//!                  Broken --flush--> Clean --make--> valid, and Displaced, which a Gather may hold
 //! ```
-//! A [`Broken`] entry has no `make`, and borrows the locked tree, so it cannot outlive the lock. What a change
-//! leaves behind in TLBs is owed to a [`Gather`], which also holds the frames that were unmapped: they reach
-//! the allocator only after its flush.
+//! What the compiler refuses (`mm/tests/ui` has a program for each):
+//!
+//! - A [`Broken`] entry has no `make`: only [`Clean`] has, which a flush alone gives. It borrows the locked tree,
+//!   exclusively: it cannot outlive the lock, and no other entry of the tree can be had while it lives.
+//! - A [`Gather`] exists inside the closure of [`crate::Mm::gather`] only, by reference: nobody can leave it
+//!   unfinished.
+//! - What was taken out of a live tree is an [`Unmapped`] (or [`Displaced`], once flushed), not something that can
+//!   be freed: only the gather that owes the flush takes it, and it reaches the allocator after that flush. Frames
+//!   and tables that were never linked have other types, [`crate::page::FolioRef`] and [`LooseTable`].
+//!
+//! What the types do not say, the judge of the model does: that an entry which was cleared is not made before the
+//! gather's flush, and that a table is linked with the descriptor that [`LooseTable::link`] gave.
 //!
 //! | file | what |
 //! |---|---|
@@ -23,6 +32,8 @@
 //! | `verify` | in debug builds: each store against the rule and the lock |
 //! | [`flush`] | the only caller of TLBI |
 //! | [`gather`] | owes flushes; holds frames until they are done |
+//! | [`unlinked`] | what was taken out of a tree |
+//! | [`table`] | tables that no tree leads to |
 //! | [`stock`] | tables allocated before the lock |
 //! | [`visit`] | every leaf of a tree |
 //! | [`kernel`] | the kernel's own tree: built at boot, devices and stacks later |
@@ -37,6 +48,8 @@ pub mod kernel;
 mod kernel_tests;
 pub mod root;
 pub mod stock;
+pub mod table;
+pub mod unlinked;
 mod verify;
 pub mod visit;
 mod vmalloc;
@@ -47,4 +60,6 @@ pub use flush::{AsidCell, FlushTag, Flusher};
 pub use gather::Gather;
 pub use root::{Missing, PtRoot};
 pub use stock::TableStock;
+pub use table::LooseTable;
+pub use unlinked::{Displaced, Unmapped};
 pub use walk::{Walk, WalkStep, walk};

@@ -7,13 +7,17 @@ use arch::{Desc, Level, PhysAddr, VirtAddr};
 use super::entry::Entry;
 use super::flush::Flusher;
 use super::stock::TableStock;
+use super::table::LooseTable;
 use super::walk::{Walk, walk};
 
 /// One tree of tables. It stands inside the spinlock that protects it, so a `&mut PtRoot` is the proof that the
-/// lock is held, and an [`Entry`], which borrows it, cannot outlive the lock.
+/// lock is held, and an [`Entry`], which borrows it, cannot outlive the lock. As the borrow is exclusive, a tree
+/// has one entry at a time in hand, or one that is broken, or one that is clean.
 #[derive(Debug)]
 pub struct PtRoot {
     root: PhysAddr,
+    /// `None` for the kernel's tree, whose root is never given back.
+    table: Option<LooseTable>,
 }
 
 /// Why there is no entry of the wished level.
@@ -28,10 +32,18 @@ pub enum Missing {
 }
 
 impl PtRoot {
-    /// The tree whose level-0 table is at `root`.
-    #[must_use]
-    pub const fn new(root: PhysAddr) -> Self {
-        PtRoot { root }
+    /// An empty tree, whose level-0 table `table` comes to be.
+    pub(crate) fn new(table: LooseTable) -> Self {
+        PtRoot { root: table.address(), table: Some(table) }
+    }
+    /// The tree that boot has built, whose level-0 table is at `root`.
+    pub(crate) const fn built(root: PhysAddr) -> Self {
+        PtRoot { root, table: None }
+    }
+    /// The level-0 table, at the end of the tree's life: nothing is mapped, and no CPU will use it again. `None`
+    /// where it was taken before.
+    pub(crate) fn take_root(&mut self) -> Option<LooseTable> {
+        self.table.take()
     }
     /// The level-0 table.
     #[must_use]
@@ -81,8 +93,9 @@ impl PtRoot {
     ) -> Result<Entry<'l>, Missing> {
         while let Err(missing) = self.entry(flusher, va, level) {
             let Missing::Table(at) = missing else { return Err(missing) };
+            let entry = self.entry(flusher, va, at)?;
             let table = stock.take().ok_or(Missing::Stock)?;
-            self.entry(flusher, va, at)?.make(Desc::table(table));
+            entry.make(table.link());
         }
         self.entry(flusher, va, level)
     }

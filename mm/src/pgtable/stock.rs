@@ -1,8 +1,7 @@
 //! Tables allocated before the page-table lock is taken, as nothing may be allocated under it.
 #![forbid(unsafe_code)]
 
-use arch::PhysAddr;
-
+use super::table::LooseTable;
 use crate::Mm;
 use crate::error::OutOfMemory;
 
@@ -12,7 +11,7 @@ const MOST: usize = 3;
 /// Up to three zeroed tables. What is left goes back when the stock is dropped.
 pub struct TableStock<'m> {
     mm: &'m Mm,
-    tables: [Option<PhysAddr>; MOST],
+    tables: [Option<LooseTable>; MOST],
 }
 
 impl<'m> TableStock<'m> {
@@ -21,7 +20,7 @@ impl<'m> TableStock<'m> {
     /// # Errors
     /// [`OutOfMemory`]; what was taken is given back.
     pub fn new(mm: &'m Mm, n: usize) -> Result<Self, OutOfMemory> {
-        let mut stock = TableStock { mm, tables: [None; MOST] };
+        let mut stock = TableStock { mm, tables: [const { None }; MOST] };
         for place in &mut stock.tables[..n] {
             *place = Some(mm.alloc_table()?);
         }
@@ -29,7 +28,7 @@ impl<'m> TableStock<'m> {
     }
 
     /// One table, zeroed, no longer owned by the stock.
-    pub fn take(&mut self) -> Option<PhysAddr> {
+    pub fn take(&mut self) -> Option<LooseTable> {
         self.tables.iter_mut().find_map(Option::take)
     }
 }

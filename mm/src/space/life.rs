@@ -21,19 +21,20 @@ impl Mm {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new_space(&self) -> Result<KArc<AddressSpace>, OutOfMemory> {
-        let root = self.alloc_table()?;
-        let space = AddressSpace {
-            id: self.asids.next_space_id(),
-            asid: AsidCell::new(),
-            mmap_lock: SleepLock::new(),
-            ptl: SpinLock::new(locks::PAGE_TABLE, PtRoot::new(root)),
-            reservations: SpaceReservations::new(),
-            root,
-            vmas: SpinLock::new(locks::VMAS, VmaSet::new()),
-            brk_start: AtomicU64::new(0),
-            brk_end: AtomicU64::new(0),
-        };
-        KArc::try_new(space).inspect_err(|_| self.free_table(root))
+        KArc::try_new_with(|| {
+            let tree = PtRoot::new(self.alloc_table()?);
+            Ok(AddressSpace {
+                id: self.asids.next_space_id(),
+                asid: AsidCell::new(),
+                mmap_lock: SleepLock::new(),
+                root: tree.root(),
+                ptl: SpinLock::new(locks::PAGE_TABLE, tree),
+                reservations: SpaceReservations::new(),
+                vmas: SpinLock::new(locks::VMAS, VmaSet::new()),
+                brk_start: AtomicU64::new(0),
+                brk_end: AtomicU64::new(0),
+            })
+        })
     }
 
     /// Unmaps everything and frees all tables: the end of the space, called once. No CPU has it active and
@@ -48,6 +49,9 @@ impl Mm {
         let _mmap = space.mmap_lock.write(self.env);
         self.unmap_prepared(space, VirtAddr::new(0), USER_END);
         promoter::cancel(self, space);
-        self.free_table(space.root);
+        let root = space.ptl.lock().take_root();
+        if let Some(root) = root {
+            self.free_table(root);
+        }
     }
 }

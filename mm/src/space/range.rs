@@ -16,7 +16,7 @@ use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount;
 use crate::page::{PageKind, page_of};
-use crate::pgtable::{Gather, PtRoot, Walk, WalkStep};
+use crate::pgtable::{Gather, PtRoot, Unmapped, Walk, WalkStep};
 use crate::stats::Counter;
 
 /// Descriptors looked at while the page-table lock is held once.
@@ -97,34 +97,32 @@ pub(super) fn release_cut_reservations(mm: &Mm, space: &AddressSpace, start: Vir
 /// Unmaps every leaf of `[start, end)` and frees the tables that become empty. M is held for writing, no
 /// block is cut by the range, and its reservations are released. Everything goes through one gather.
 pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
-    let mut gather = Gather::new(mm, space.tag());
-    scan(space, start, end, |visit| {
-        if let Some(leaf) = visit.whole_leaf(end)
-            && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
-        {
-            let old = entry.clear(&mut gather);
-            release_mapping(mm, leaf.level, old, &mut gather);
-        }
-        prune(mm, space, visit, end, &mut gather);
+    mm.gather(space.tag(), |gather| {
+        scan(space, start, end, |visit| {
+            if let Some(leaf) = visit.whole_leaf(end)
+                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
+            {
+                let unmapped = entry.clear(gather);
+                release_mapping(mm, unmapped, gather);
+            }
+            prune(mm, space, visit, end, gather);
+        });
     });
-    gather.finish();
 }
 
-/// What a leaf held goes: its count, its reference, its place in the counters.
-fn release_mapping(mm: &Mm, level: Level, leaf: Desc, gather: &mut Gather<'_>) {
-    let output = leaf.output(level);
-    if mm.zero_page.is_at(output) {
-        return;
-    }
-    let head = page_of(output.pfn()).head(mm.config.tails);
-    mapcount::remove(mm, head, 1);
-    if head.kind() == PageKind::Anon {
-        mm.stats.sub(Counter::NrAnon, level.entry_bytes() / PAGE_SIZE);
-        if level == Level::L2 {
-            mm.stats.sub(Counter::NrAnonThp, 1);
+/// What a leaf held goes: its count, its place in the counters, its reference.
+fn release_mapping<'g>(mm: &Mm, unmapped: Unmapped<'g>, gather: &mut Gather<'g>) {
+    if let Some(head) = unmapped.folio(mm) {
+        mapcount::remove(mm, head, 1);
+        if head.kind() == PageKind::Anon {
+            let level = unmapped.level();
+            mm.stats.sub(Counter::NrAnon, level.entry_bytes() / PAGE_SIZE);
+            if level == Level::L2 {
+                mm.stats.sub(Counter::NrAnonThp, 1);
+            }
         }
     }
-    gather.hold_folio(head);
+    gather.hold(unmapped);
 }
 
 /// Where the scan leaves a table, frees it if it is empty, and then the one above.
@@ -137,8 +135,8 @@ fn prune(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, end: VirtAddr, gather:
             return;
         }
         if let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, above.level) {
-            let table = entry.clear(gather).output(above.level);
-            gather.hold_table(table);
+            let unmapped = entry.clear(gather);
+            gather.hold(unmapped);
         }
     }
 }
@@ -153,17 +151,17 @@ fn is_empty(table: PhysAddr) -> bool {
 /// One flush at the end covers leaves that got more and leaves that got fewer rights: a TLB may hold the old
 /// permission of either kind, and one that grants too little would fault for ever.
 pub(super) fn protect(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr, prot: Prot) {
-    let mut gather = Gather::new(mm, space.tag());
-    scan(space, start, end, |visit| {
-        let Some(leaf) = visit.whole_leaf(end) else { return };
-        let new = leaf_for(mm, leaf.desc.output(leaf.level), leaf.level, prot);
-        if new != leaf.desc
-            && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
-        {
-            entry.tighten(new, &mut gather);
-        }
+    mm.gather(space.tag(), |gather| {
+        scan(space, start, end, |visit| {
+            let Some(leaf) = visit.whole_leaf(end) else { return };
+            let new = leaf_for(mm, leaf.desc.output(leaf.level), leaf.level, prot);
+            if new != leaf.desc
+                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
+            {
+                entry.tighten(new, gather);
+            }
+        });
     });
-    gather.finish();
 }
 
 /// The leaf of `level` for a frame in a VMA with these rights. The page of zeros is never writable. A frame

@@ -23,12 +23,14 @@
 //! | [`user`] | user accesses in an address space |
 //! | [`exhaust`] | fails every allocation of an operation, one after the other |
 //! | [`random`] | seeded random numbers |
+//! | [`scenario`] | concurrent workloads, each a function of its seed |
 #![forbid(unsafe_code)]
 
 pub mod builder;
 pub mod exhaust;
 pub mod host_env;
 pub mod random;
+pub mod scenario;
 #[cfg(test)]
 mod tests;
 pub mod user;

@@ -18,6 +18,11 @@ impl Random {
         let given = std::env::var(SEED).ok();
         let seed = given.map_or(seed, |word| word.parse().expect("MM_SEED is a decimal number"));
         println!("{name}: {SEED}={seed}");
+        Random::new(seed)
+    }
+    /// The sequence of `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
     /// The next 64 bits.

@@ -28,7 +28,8 @@ impl Users {
         *lock(&self.last_fault)
     }
 
-    fn set(&self, space: Option<KArc<AddressSpace>>) {
+    /// Notes the space that this vCPU runs from now on.
+    pub(super) fn set(&self, space: Option<KArc<AddressSpace>>) {
         let earlier = std::mem::replace(&mut lock(&self.spaces)[Machine::id().index()], space);
         drop(earlier);
     }

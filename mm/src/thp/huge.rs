@@ -8,7 +8,7 @@ use arch::{Level, Machine, Order, PhysMem, VirtAddr};
 use super::record::Key;
 use crate::Mm;
 use crate::mapcount;
-use crate::page::{PageKind, PageRef};
+use crate::page::{FolioRef, PageKind, PageRef};
 use crate::pgtable::{Missing, TableStock};
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
@@ -40,15 +40,17 @@ pub fn huge_fault(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr) -> Res
     let key = Key::new(space, va);
     let mut stock = TableStock::new(mm, 2).map_err(|_| NoHugePage::Memory)?;
     let head = alloc_huge(mm, key)?;
-    let made = make_block(mm, space, vma, key, head, &mut stock);
-    if made != Ok(HugeFault::Made) {
-        mm.free_pages(head, Order::PMD);
+    let made = make_block(mm, space, vma, key, head.page(), &mut stock);
+    match made {
+        // The reference is the entry's.
+        Ok(HugeFault::Made) => head.leave(),
+        Ok(HugeFault::Spurious) | Err(_) => mm.free_pages(head, Order::PMD),
     }
     made
 }
 
 /// A folio of 2 MiB, zeroed, with one reference.
-fn alloc_huge(mm: &Mm, key: Key) -> Result<PageRef, NoHugePage> {
+fn alloc_huge(mm: &Mm, key: Key) -> Result<FolioRef, NoHugePage> {
     let head = mm.alloc_pages(Order::PMD, PageKind::Anon).map_err(|_| NoHugePage::Memory)?;
     Machine::zero(head.pfn().phys(), Order::PMD.bytes());
     head.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);

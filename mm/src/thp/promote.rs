@@ -34,8 +34,8 @@ use super::reservation;
 use super::table::Unlinked;
 use crate::Mm;
 use crate::mapcount;
-use crate::page::{LastRef, PageKind, PageRef};
-use crate::pgtable::{Entry, Gather};
+use crate::page::{FolioRef, LastRef, PageKind, PageRef};
+use crate::pgtable::{Displaced, Entry};
 use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind, range};
 use crate::stats::Counter;
 use crate::steps::{Owed, Step, StepKind, announce};
@@ -102,9 +102,7 @@ fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> R
     }
     let block = range::leaf_for(mm, claim.record.block().pfn().phys(), Level::L2, vma.prot);
     let table = exchange(mm, space, block, claim)?;
-    let mut gather = Gather::new(mm, space.tag());
-    gather.hold_table(table);
-    gather.finish();
+    mm.gather(space.tag(), |gather| gather.hold_displaced(table));
     mm.stats.inc(Counter::ResPagesCollapsed);
     mm.stats.add(Counter::ResPagesFilled, claim.pages.count());
     Ok(())
@@ -129,7 +127,7 @@ impl Claim {
         }
         let pages = map.complement();
         record.set_popmap(&Popmap::EMPTY.complement());
-        pages.iter().for_each(|i| record.page(i).get());
+        pages.iter().for_each(|i| record.page(i).get().leave());
         mm.stats.sub(Counter::NrThpReserved, pages.count());
         Ok(Claim { key, record, pages })
     }
@@ -185,15 +183,20 @@ impl Claim {
             let bucket = mm.thp.table.lock(self.key);
             if let Some(record) = bucket.find(self.key).filter(|&record| record == self.record) {
                 record.set_popmap(&record.popmap().without(&self.pages));
-                for page in self.pages.iter().map(|i| record.page(i)) {
-                    let last = page.put();
-                    debug_assert!(last == LastRef::No, "{page:?}: the reservation's reference is missing");
+                for page in self.references() {
+                    let (view, last) = (page.page(), page.put());
+                    debug_assert!(last == LastRef::No, "{view:?}: the reservation's reference is missing");
                 }
                 mm.stats.add(Counter::NrThpReserved, self.pages.count());
                 return;
             }
         }
-        self.pages.iter().for_each(|i| mm.put_folio(self.record.page(i)));
+        self.references().for_each(|page| mm.put_folio(page));
+    }
+
+    /// The claim's references: taken back once, where nothing comes of it.
+    fn references(&self) -> impl Iterator<Item = FolioRef> {
+        self.pages.iter().map(|i| FolioRef::from_raw(self.record.page(i)))
     }
 }
 
@@ -210,7 +213,7 @@ fn table_of(entry: &Entry<'_>) -> Result<PhysAddr, PromoteError> {
 }
 
 /// The exchange, under R and T. Returns the table that is linked no more.
-fn exchange(mm: &Mm, space: &AddressSpace, block: Desc, claim: &Claim) -> Result<PhysAddr, PromoteError> {
+fn exchange(mm: &Mm, space: &AddressSpace, block: Desc, claim: &Claim) -> Result<Displaced<1>, PromoteError> {
     let mut bucket = mm.thp.table.lock(claim.key);
     let here = |&record: &Record| record == claim.record;
     let record = bucket.find(claim.key).filter(here).ok_or(PromoteError::NoReservation)?;
@@ -221,7 +224,7 @@ fn exchange(mm: &Mm, space: &AddressSpace, block: Desc, claim: &Claim) -> Result
     claim.verify(mm, table, block.flags(Level::L2))?;
     freeze(record)?;
     let head = fold(mm, bucket.unlink(record), claim.key);
-    make_block(mm, entry, block);
+    let table = make_block(mm, entry, block);
     head.set_refcount(1);
     mm.stats.add(Counter::NrAnon, claim.pages.count());
     mm.stats.inc(Counter::NrAnonThp);
@@ -247,16 +250,17 @@ fn fold(mm: &Mm, unlinked: Unlinked, key: Key) -> PageRef {
 }
 
 /// Break, flush, make; each step is announced.
-fn make_block(mm: &Mm, entry: Entry<'_>, block: Desc) {
+fn make_block(mm: &Mm, entry: Entry<'_>, block: Desc) -> Displaced<1> {
     let (slot, va, table) = (entry.slot(), entry.va(), entry.desc());
     let tell = |kind, owed, old, new| {
         announce(mm.env, &Step { kind, owed, level: Level::L2, va, slot, old, new });
     };
     tell(StepKind::PromoteBegin, Owed::Nothing, table, table);
-    let broken = entry.break_live(1, |_, _| ());
+    let broken = entry.break_live(|_, _| ());
     tell(StepKind::PromoteBreak, Owed::FlushThenMake, table, Desc::INVALID);
     let clean = broken.flush();
     tell(StepKind::PromoteFlush, Owed::Make, Desc::INVALID, Desc::INVALID);
-    clean.make(|_| block, |_, _| ());
+    let displaced = clean.make(|_| block, |_, _| ());
     tell(StepKind::PromoteMake, Owed::Nothing, Desc::INVALID, block);
+    displaced
 }

@@ -13,7 +13,7 @@
 use arch::{Order, PageSize, VirtAddr};
 
 use super::popmap::{PAGES, Popmap, WORDS};
-use crate::page::{PageKind, PageRef};
+use crate::page::{FolioRef, PageKind, PageRef};
 use crate::space::AddressSpace;
 
 const SPACE: u64 = WORDS as u64;
@@ -59,7 +59,7 @@ pub struct Record(PageRef);
 
 impl Record {
     /// Writes the record of an empty reservation into a block of 512 single pages, of which the caller is the
-    /// sole user.
+    /// sole user, and has the references.
     pub(super) fn write(block: PageRef, key: Key) -> Self {
         debug_assert!(block.pfn().is_aligned(Order::PMD));
         let record = Record(block);
@@ -116,14 +116,13 @@ impl Record {
     }
 
     /// Counts page `i` as populated and takes a reference to it for its future entry.
-    pub(super) fn populate(self, i: usize) -> PageRef {
+    pub(super) fn populate(self, i: usize) -> FolioRef {
         let mut map = self.popmap();
         map.insert(i);
         self.set_popmap(&map);
         let (key, page) = (self.key(), self.page(i));
         page.set_kind(PageKind::Anon, Order::PAGE);
         page.set_mapping(key.space, key.va(i).raw() / PageSize::Size4K.bytes());
-        page.get();
-        page
+        page.get()
     }
 }

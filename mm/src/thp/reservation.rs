@@ -30,7 +30,7 @@ use super::record::{Key, Queued, Record};
 use super::table::{BUCKETS, Bucket, Unlinked};
 use crate::Mm;
 use crate::kalloc::KArc;
-use crate::page::{LastRef, PageKind, PageRef};
+use crate::page::{FolioRef, LastRef, PageKind};
 use crate::pgtable::Missing;
 use crate::space::AddressSpace;
 use crate::stats::Counter;
@@ -66,17 +66,17 @@ pub enum Populated {
 }
 
 /// A page taken from a reservation: zeroed, kind [`PageKind::Anon`], with its space and index.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 #[must_use = "the page goes into an entry, and then `made` is called, or back by `untake`"]
 pub struct Taken {
-    /// The page. One reference, the future entry's, is the caller's.
-    pub page: PageRef,
+    /// The page: the reference that is to be the entry's.
+    pub page: FolioRef,
     /// Whether to submit the range.
     pub populated: Populated,
 }
 
 /// What came of the wish for a page of the range's reservation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Take {
     /// Here it is.
@@ -197,9 +197,10 @@ fn wait(mm: &Mm, space: &AddressSpace, key: Key, index: usize) -> Awaited {
     })
 }
 
-/// The entry of a page that [`take`] gave for `va` has been made: wakes those who wait for that, and submits the range
-/// where it is full. The caller holds no spinlock.
+/// The entry of a page that [`take`] gave for `va` has been made, and has the reference: wakes those who wait for
+/// that, and submits the range where it is full. The caller holds no spinlock.
 pub fn made(mm: &Mm, space: &KArc<AddressSpace>, taken: Taken, va: VirtAddr) {
+    taken.page.leave();
     mm.thp.turnstile.wake(mm);
     match taken.populated {
         Populated::Full => promoter::submit(mm, space, va),
@@ -216,17 +217,15 @@ fn reserve(mm: &Mm, space: &AddressSpace, key: Key) -> Result<(), NoBlock> {
         mm.stats.inc(Counter::ThpResAllocFailed);
         return Err(NoBlock);
     };
-    mm.split_page(block, Order::PMD);
-    let record = Record::write(block, key);
+    let new = Unlinked::new(mm.split_page(block, Order::PMD), key);
     let mut bucket = mm.thp.table.lock(key);
     if bucket.find(key).is_some() {
         drop(bucket);
-        record.erase();
-        (0..PAGES).for_each(|i| mm.put_folio(record.page(i)));
+        new.dissolve().for_each(|page| mm.put_folio(page));
         return Ok(());
     }
     space.reservations.ever.store(true, Ordering::Relaxed);
-    bucket.insert(record);
+    bucket.insert(new);
     mm.stats.inc(Counter::ThpResAlloc);
     mm.stats.add(Counter::NrThpReserved, PAGES as u64);
     Ok(())
@@ -238,7 +237,7 @@ fn reserve(mm: &Mm, space: &AddressSpace, key: Key) -> Result<(), NoBlock> {
 pub fn untake(mm: &Mm, space: &AddressSpace, taken: Taken, va: VirtAddr) {
     let key = Key::new(space, va);
     let mut bucket = mm.thp.table.lock(key);
-    let owner = bucket.find(key).filter(|record| record.page(va.index(Level::L3)) == taken.page);
+    let owner = bucket.find(key).filter(|record| record.page(va.index(Level::L3)) == *taken.page);
     let Some(record) = owner else {
         drop(bucket);
         return mm.put_folio(taken.page);
@@ -247,8 +246,8 @@ pub fn untake(mm: &Mm, space: &AddressSpace, taken: Taken, va: VirtAddr) {
     map.remove(va.index(Level::L3));
     record.set_popmap(&map);
     taken.page.set_kind(PageKind::ThpReserved, Order::PAGE);
-    let last = taken.page.put();
-    debug_assert!(last == LastRef::No, "{:?}: the reservation's reference is missing", taken.page);
+    let (page, last) = (taken.page.page(), taken.page.put());
+    debug_assert!(last == LastRef::No, "{page:?}: the reservation's reference is missing");
     mm.stats.add(Counter::NrThpReserved, 1);
     let empty = map.is_empty().then(|| bucket.unlink(record));
     drop(bucket);
@@ -305,12 +304,10 @@ fn unlink(bucket: &mut Bucket, wanted: impl Fn(Key) -> bool) -> Option<Unlinked>
 /// Drops the references of a reservation that has left the table: unpopulated pages are freed, the others lose their
 /// reservation. Returns the number of unpopulated pages. No lock is held.
 fn release(mm: &Mm, unlinked: Unlinked) -> u64 {
-    let record = unlinked.record();
-    let unused = PAGES as u64 - record.popmap().count();
-    record.erase();
+    let unused = PAGES as u64 - unlinked.record().popmap().count();
     mm.stats.inc(Counter::ThpResReleased);
     mm.stats.sub(Counter::NrThpReserved, unused);
-    (0..PAGES).for_each(|i| mm.put_folio(record.page(i)));
+    unlinked.dissolve().for_each(|page| mm.put_folio(page));
     mm.thp.turnstile.wake(mm);
     unused
 }

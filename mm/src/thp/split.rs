@@ -11,16 +11,16 @@
 //! The entry is broken and made at every FEAT_BBM level. The window is short, and a fault in it waits for T.
 #![forbid(unsafe_code)]
 
-use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::addr::PAGE_SIZE;
 use arch::pte::Kind;
-use arch::{Desc, Level, Machine, Order, PageSize, PhysAddr, PhysMem, VirtAddr};
+use arch::{Desc, Level, Order, PageSize, VirtAddr};
 
 use super::popmap::PAGES;
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount;
 use crate::page::{PageKind, PageRef, page_of};
-use crate::pgtable::{PtRoot, TableStock};
+use crate::pgtable::{LooseTable, PtRoot, TableStock};
 use crate::space::AddressSpace;
 use crate::stats::Counter;
 
@@ -69,22 +69,21 @@ pub fn split_block(
     if block.kind(Level::L2) != Kind::Block {
         return Err(NotSplit::NoBlock);
     }
-    let table = stock.take().ok_or(NotSplit::NoTable)?;
-    fill_table(table, block);
+    let mut table = stock.take().ok_or(NotSplit::NoTable)?;
+    fill_table(&mut table, block);
     split_folio(mm, page_of(block.output(Level::L2).pfn()));
-    entry.break_live(1, |_, _| ()).flush().make(|_| Desc::table(table), |_, _| ());
+    let link = table.link();
+    // The block's reference has become one for each page entry.
+    entry.break_live::<1>(|_, _| ()).flush().make(|_| link, |_, _| ()).keep();
     mm.stats.inc(Counter::ThpSplitPmd);
     mm.stats.sub(Counter::NrAnonThp, 1);
     Ok(())
 }
 
-/// Page entries for all of a block, in a table that nothing points to yet.
-fn fill_table(table: PhysAddr, block: Desc) {
+/// Page entries for all of a block.
+fn fill_table(table: &mut LooseTable, block: Desc) {
     let (start, flags) = (block.output(Level::L2), block.flags(Level::L2));
-    for n in 0..ENTRIES_PER_TABLE as u64 {
-        let page = Desc::leaf(start.add(n * PAGE_SIZE), Level::L3, flags);
-        Machine::write_desc(table.add(8 * n), page);
-    }
+    table.fill(|n| Desc::leaf(start.add(n as u64 * PAGE_SIZE), Level::L3, flags));
 }
 
 /// One mapping and one reference for each page, in single pages if nobody else uses the folio. Under T.
@@ -92,7 +91,8 @@ fn split_folio(mm: &Mm, head: PageRef) {
     let others = PAGES as u32 - 1;
     if !head.freeze(1) {
         mapcount::add(mm, head, others);
-        (0..others).for_each(|_| head.get());
+        // The page entries have them.
+        (0..others).for_each(|_| head.get().leave());
         return;
     }
     let (space, index) = (head.mapping(), head.index());

@@ -12,7 +12,7 @@ use super::popmap::PAGES;
 use super::record::{Key, Record};
 use crate::Mm;
 use crate::locks;
-use crate::page::{PageList, page_of};
+use crate::page::{PageList, SinglePages, page_of};
 
 /// Chains, each with its lock.
 pub const BUCKETS: usize = 128;
@@ -50,7 +50,7 @@ fn hash(key: Key) -> usize {
     (mixed.wrapping_mul(GOLDEN) >> (u64::BITS - BUCKETS.ilog2())) as usize
 }
 
-/// A record that has left the table: its reservation's references are the holder's now.
+/// A record that is not in the table, yet or any more: its reservation's references are the holder's.
 #[must_use = "the reservation's 512 references must go somewhere"]
 pub(super) struct Unlinked(Record);
 
@@ -71,7 +71,8 @@ impl Bucket {
         self.chain.iter().map(Record::at)
     }
     /// Takes a new reservation in. There must be none for its key.
-    pub(super) fn insert(&mut self, record: Record) {
+    pub(super) fn insert(&mut self, new: Unlinked) {
+        let record = new.0;
         debug_assert!(self.find(record.key()).is_none(), "two reservations for {:?}", record.key());
         self.chain.push(record.block());
     }
@@ -83,8 +84,17 @@ impl Bucket {
 }
 
 impl Unlinked {
+    /// A new reservation for `key`, of the 512 pages of a block.
+    pub(super) fn new(pages: SinglePages, key: Key) -> Self {
+        Unlinked(Record::write(pages.into_raw(), key))
+    }
     pub(super) fn record(&self) -> Record {
         self.0
+    }
+    /// The end of the reservation: wipes its record out, and gives back its references.
+    pub(super) fn dissolve(self) -> SinglePages {
+        self.0.erase();
+        SinglePages::from_raw(self.0.block(), PAGES as u64)
     }
 }
 

@@ -10,7 +10,7 @@ use mm::Mm;
 use mm::boot::{BootMem, PhysRange};
 use mm::config::{MmConfig, TailEncoding, VmemmapMap};
 use mm::env::{KernelEnv, SpawnError};
-use mm::page::{PageKind, PageRef};
+use mm::page::{FolioRef, PageKind};
 use mm::steps::Step;
 
 /// Times that the walker is held somewhere.
@@ -56,10 +56,9 @@ impl KernelEnv for Env {
 }
 
 /// 512 single pages of one aligned block, each with one reference.
-fn singles(mm: &Mm) -> PageRef {
-    let first = mm.alloc_pages(Order::PMD, PageKind::Kernel).unwrap();
-    mm.split_page(first, Order::PMD);
-    first
+fn singles(mm: &Mm) -> Vec<FolioRef> {
+    let block = mm.alloc_pages(Order::PMD, PageKind::Kernel).unwrap();
+    mm.split_page(block, Order::PMD).collect()
 }
 
 /// The walker is held anywhere; meanwhile the page that it is about to take a reference to is freed, becomes
@@ -75,7 +74,7 @@ fn a_held_walker_does_not_write_to_a_tail() {
     }
 }
 
-fn race(tails: TailEncoding, tail: u64, desc: MachineDesc) {
+fn race(tails: TailEncoding, tail: usize, desc: MachineDesc) {
     let ram = [PhysRange { start: desc.ram_base, end: desc.ram_base.add(desc.ram_bytes) }];
     let boot = BootMem { ram: &ram, reserved: &[], image: &[], mapped: ram[0] };
     let config = MmConfig { tails, vmemmap: VmemmapMap::Pte, ..MmConfig::default() };
@@ -91,11 +90,11 @@ fn race(tails: TailEncoding, tail: u64, desc: MachineDesc) {
     };
     let stopper = move || {
         for _ in 0..ROUNDS {
-            let first = singles(mm);
-            target.store(first.pfn().add(tail).raw(), Ordering::Release);
+            let mut singles = singles(mm);
+            target.store(singles[tail].pfn().raw(), Ordering::Release);
             (0..200).for_each(|_| Machine::relax());
             Env.long_stop(&mut || {
-                (0..512).for_each(|n| mm.free_pages(first.nth(n), Order::PAGE));
+                singles.drain(..).for_each(|page| mm.free_pages(page, Order::PAGE));
                 mm.drain_cpu_lists();
                 assert!(mm.hugetlb.set_nr(mm, u64::MAX).nr > 0);
             });

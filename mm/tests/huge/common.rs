@@ -6,7 +6,7 @@ use arch::{Access, Machine, Order, PhysMem, VirtAddr};
 use mm::Mm;
 use mm::config::{TailEncoding, VmemmapMap};
 use mm::hvo::{VmemmapEntry, describe};
-use mm::page::{PageKind, PageRef};
+use mm::page::{FolioRef, PageKind, PageRef};
 use mm::testkit::Builder;
 
 /// One machine and its boot choices.
@@ -44,7 +44,7 @@ impl Variant {
 }
 
 /// A frozen hugetlb folio that is in no pool; the test gives it back by [`give_back`].
-pub(crate) fn folio(mm: &Mm) -> PageRef {
+pub(crate) fn folio(mm: &Mm) -> FolioRef {
     let head = mm.alloc_pages(Order::PMD, PageKind::Hugetlb).unwrap();
     head.prep_compound(PageKind::Hugetlb, Order::PMD, mm.config.tails);
     assert!(head.freeze(1));
@@ -52,7 +52,7 @@ pub(crate) fn folio(mm: &Mm) -> PageRef {
 }
 
 /// Gives a folio that is not optimised back to the buddy allocator.
-pub(crate) fn give_back(mm: &Mm, head: PageRef) {
+pub(crate) fn give_back(mm: &Mm, head: FolioRef) {
     mm.free_pages(head, Order::PMD);
 }
 

@@ -7,7 +7,7 @@ use mm::Mm;
 use mm::config::{TailEncoding, VmemmapMap};
 use mm::hugetlb::{Counts, HugetlbError, reserve, unreserve};
 use mm::hvo::{HvoError, Switch};
-use mm::page::{PageKind, PageRef};
+use mm::page::{FolioRef, PageKind};
 use mm::stats::Counter;
 use mm::testkit::{self, Builder, fail_every_allocation};
 
@@ -20,7 +20,7 @@ fn set_nr(mm: &Mm, n: u64) -> u64 {
 }
 
 /// Takes single pages until none is left, not even of what is kept back for vmemmap.
-fn hoard(mm: &Mm) -> Vec<PageRef> {
+fn hoard(mm: &Mm) -> Vec<FolioRef> {
     core::iter::from_fn(|| mm.alloc_pages(Order::PAGE, PageKind::Vmemmap).ok()).collect()
 }
 

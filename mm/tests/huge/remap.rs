@@ -7,7 +7,7 @@ use arch::{Access, Level, Order};
 use mm::Mm;
 use mm::config::{HvoStrategy, TailEncoding, VmemmapMap};
 use mm::hvo::{self, HvoError, Switch, describe};
-use mm::page::{Flags, PageKind, PageRef, page_of};
+use mm::page::{Flags, FolioRef, PageKind, PageRef, page_of};
 use mm::stats::Counter;
 use mm::steps::{Owed, StepKind};
 use mm::testkit::{self, Builder, fail_every_allocation};
@@ -54,7 +54,8 @@ fn round_trip() {
     for variant in Variant::all() {
         println!("{variant:?}");
         variant.builder().boot(|mm, _| {
-            let head = folio(mm);
+            let owned = folio(mm);
+            let head = owned.page();
             let (before, free) = (contents(mm, head), mm.free_page_count());
             for round in 0..2 {
                 hvo::optimize_folio(mm, head).unwrap();
@@ -75,7 +76,7 @@ fn round_trip() {
             }
             assert_eq!(mm.stats.get(Counter::NrHvoOptimized), 0);
             assert_eq!((mm.stats.get(Counter::HvoOptimize), mm.stats.get(Counter::HvoRestore)), (2, 2));
-            give_back(mm, head);
+            give_back(mm, owned);
         });
     }
 }
@@ -86,7 +87,8 @@ fn round_trip() {
 fn tails_are_read_only_and_the_head_is_not() {
     for variant in Variant::all() {
         variant.builder().boot(|mm, _| {
-            let head = folio(mm);
+            let owned = folio(mm);
+            let head = owned.page();
             hvo::optimize_folio(mm, head).unwrap();
             for n in 0..512 {
                 let store = try_kernel_access(head.nth(n).address(), Access::Write);
@@ -94,10 +96,10 @@ fn tails_are_read_only_and_the_head_is_not() {
                 assert_eq!(store.map(|_| ()), expected, "page {n}");
             }
             head.set_refcount(1);
-            assert!(head.try_get());
+            assert!(head.try_get().is_some());
             assert_eq!((head.refcount(), head.freeze(2)), (2, true));
             hvo::restore_folio(mm, head).unwrap();
-            give_back(mm, head);
+            give_back(mm, owned);
         });
     }
 }
@@ -107,7 +109,8 @@ fn tails_are_read_only_and_the_head_is_not() {
 #[should_panic(expected = "permission fault, level 3")]
 fn wild_write_to_a_tail_faults() {
     testkit::boot(|mm| {
-        let head = folio(mm);
+        let owned = folio(mm);
+        let head = owned.page();
         hvo::optimize_folio(mm, head).unwrap();
         head.nth(100).set_private(1);
     });
@@ -119,19 +122,21 @@ fn wild_write_to_a_tail_faults() {
 fn speculative_references_find_the_head() {
     for variant in Variant::all() {
         variant.builder().boot(|mm, _| {
-            let head = folio(mm);
+            let owned = folio(mm);
+            let head = owned.page();
             hvo::optimize_folio(mm, head).unwrap();
             for n in 0..512 {
                 assert_eq!(mm.try_get_folio(head.pfn().add(n)), None, "frozen, page {n}");
             }
             head.set_refcount(1);
             for n in 0..512 {
-                assert_eq!(mm.try_get_folio(head.pfn().add(n)), Some(head), "page {n}");
+                let got = mm.try_get_folio(head.pfn().add(n)).map(|folio| folio.page());
+                assert_eq!(got, Some(head), "page {n}");
             }
             assert_eq!(head.refcount(), 513);
             assert!(head.freeze(513));
             hvo::restore_folio(mm, head).unwrap();
-            give_back(mm, head);
+            give_back(mm, owned);
         });
     }
 }
@@ -141,7 +146,8 @@ fn speculative_references_find_the_head() {
 fn steps_are_announced_in_order() {
     for variant in Variant::all() {
         variant.builder().boot(|mm, env| {
-            let head = folio(mm);
+            let owned = folio(mm);
+            let head = owned.page();
             hvo::optimize_folio(mm, head).unwrap();
             let mut expected = vec![StepKind::HvoBegin];
             if variant.vmemmap == VmemmapMap::Pmd {
@@ -168,7 +174,7 @@ fn steps_are_announced_in_order() {
             assert_eq!(restore.len(), 1 + 7 + 1 + 7 + 1);
             assert_eq!(restore.first().unwrap().kind, StepKind::RestoreBegin);
             assert_eq!(restore.last().unwrap().kind, StepKind::RestoreEnd);
-            give_back(mm, head);
+            give_back(mm, owned);
         });
     }
 }
@@ -179,7 +185,8 @@ fn steps_are_announced_in_order() {
 fn broken_entries_fault() {
     let builder = Builder::new().config(|config| config.vmemmap = VmemmapMap::Pmd);
     builder.boot(|mm, env| {
-        let head = folio(mm);
+        let owned = folio(mm);
+        let head = owned.page();
         let (own, tail) = (head.address(), head.nth(64).address());
         let elsewhere = page_of(head.pfn().align_down(Order::new(15)).add(5)).address();
         env.on_step(move |step| {
@@ -199,7 +206,7 @@ fn broken_entries_fault() {
         hvo::optimize_folio(mm, head).unwrap();
         hvo::restore_folio(mm, head).unwrap();
         assert!(env.steps().iter().any(|step| step.kind == StepKind::HvoSplitFlush));
-        give_back(mm, head);
+        give_back(mm, owned);
     });
 }
 
@@ -208,7 +215,8 @@ fn broken_entries_fault() {
 #[test]
 fn frames_are_freed_after_the_remap() {
     Builder::new().boot(|mm, env| {
-        let head = folio(mm);
+        let owned = folio(mm);
+        let head = owned.page();
         let frames = describe(mm, head.pfn()).map(|entry| entry.output().unwrap().pfn());
         env.on_step(move |step| {
             if step.kind == StepKind::HvoEnd {
@@ -220,7 +228,7 @@ fn frames_are_freed_after_the_remap() {
         hvo::optimize_folio(mm, head).unwrap();
         assert!(frames[1..].iter().all(|&pfn| page_of(pfn).kind() == PageKind::Free));
         hvo::restore_folio(mm, head).unwrap();
-        give_back(mm, head);
+        give_back(mm, owned);
     });
 }
 
@@ -230,7 +238,8 @@ fn frames_are_freed_after_the_remap() {
 fn lists_are_remapped_in_batches() {
     for &tails in TailEncoding::ALL {
         Builder::new().config(|config| config.tails = tails).boot(|mm, env| {
-            let folios: Vec<PageRef> = (0..20).map(|_| folio(mm)).collect();
+            let owned: Vec<FolioRef> = (0..20).map(|_| folio(mm)).collect();
+            let folios: Vec<PageRef> = owned.iter().map(FolioRef::page).collect();
             let mut blocks: Vec<u64> = folios.iter().map(|head| head.pfn().raw() >> 15).collect();
             blocks.dedup();
             let outcome = hvo::optimize_folios(mm, &folios);
@@ -243,7 +252,7 @@ fn lists_are_remapped_in_batches() {
             assert_eq!((outcome.done, outcome.first_error), (20, None));
             assert_eq!(env.stops(), 2 * 20u64.div_ceil(hvo::BATCH as u64));
             folios.iter().for_each(|&head| assert_private(mm, head));
-            folios.iter().for_each(|&head| give_back(mm, head));
+            owned.into_iter().for_each(|head| give_back(mm, head));
         });
     }
 }
@@ -255,7 +264,8 @@ fn a_block_is_split_once() {
     for round in 0..20 {
         let builder = Builder::new().ram_mib(16).machine(|desc| desc.seed = round + 1);
         builder.boot(|mm, _| {
-            let folios = [folio(mm), folio(mm)];
+            let owned = [folio(mm), folio(mm)];
+            let folios = owned.each_ref().map(FolioRef::page);
             let (free, tables) = (mm.free_page_count(), mm.stats.get(Counter::NrPageTable));
             let job = |head| -> Job<'_> { Box::new(move || hvo::optimize_folio(mm, head).unwrap()) };
             run_on_cpus(folios.map(job).into());
@@ -264,7 +274,7 @@ fn a_block_is_split_once() {
             assert_eq!(mm.free_page_count(), free + 2 * 7 - mm.hvo.kept_pages(mm));
             folios.into_iter().for_each(|head| assert_optimized(mm, head));
             let _ = hvo::restore_folios(mm, &folios);
-            folios.into_iter().for_each(|head| give_back(mm, head));
+            owned.into_iter().for_each(|head| give_back(mm, head));
         });
     }
 }
@@ -274,7 +284,8 @@ fn a_block_is_split_once() {
 fn refusals_change_nothing() {
     for variant in Variant::all() {
         variant.builder().boot(|mm, env| {
-            let head = folio(mm);
+            let owned = folio(mm);
+            let head = owned.page();
             let pfn = head.pfn();
             assert_eq!(hvo::restore_folio(mm, head), Err(HvoError::NotOptimized(pfn)));
             let tail = head.nth(1);
@@ -298,7 +309,7 @@ fn refusals_change_nothing() {
             head.set_refcount(0);
             assert_optimized(mm, head);
             hvo::restore_folio(mm, head).unwrap();
-            give_back(mm, head);
+            give_back(mm, owned);
         });
     }
 }
@@ -308,12 +319,13 @@ fn refusals_change_nothing() {
 fn small_folios_are_refused() {
     testkit::boot(|mm| {
         let order = Order::new(4);
-        let head = mm.alloc_pages(order, PageKind::Hugetlb).unwrap();
+        let owned = mm.alloc_pages(order, PageKind::Hugetlb).unwrap();
+        let head = owned.page();
         head.prep_compound(PageKind::Hugetlb, order, mm.config.tails);
         assert!(head.freeze(1));
         let refused = hvo::optimize_folio(mm, head).unwrap_err();
         assert!(refused.to_string().contains("a folio of 64 KiB has 1024 bytes"), "{refused}");
-        mm.free_pages(head, order);
+        mm.free_pages(owned, order);
     });
 }
 
@@ -324,9 +336,10 @@ fn off_is_off() {
         assert_eq!(mm.hvo.switch(), Switch::Off);
         assert_eq!(mm.hvo.set_switch(mm, Switch::On), Err(HvoError::Off));
         assert_eq!(mm.hvo.switch(), Switch::Off);
-        let head = folio(mm);
+        let owned = folio(mm);
+        let head = owned.page();
         assert_eq!(hvo::optimize_folio(mm, head), Err(HvoError::Off));
-        give_back(mm, head);
+        give_back(mm, owned);
     });
 }
 
@@ -337,7 +350,8 @@ fn every_allocation_may_fail() {
     for &vmemmap in VmemmapMap::ALL {
         for &tails in TailEncoding::ALL {
             let variant = Variant { vmemmap, tails, bbm: arch::features::BbmLevel::Level0 };
-            let failed = fail_every_allocation(&variant.builder(), folio, |mm, head| {
+            let failed = fail_every_allocation(&variant.builder(), folio, |mm, owned| {
+                let head = owned.page();
                 let result = there_and_back(mm, head);
                 if head.flags().contains(Flags::HVO) {
                     assert_optimized(mm, head);
@@ -345,7 +359,7 @@ fn every_allocation_may_fail() {
                     hvo::restore_folio(mm, head).unwrap();
                 }
                 assert_private(mm, head);
-                give_back(mm, head);
+                give_back(mm, owned);
                 result
             });
             assert_eq!(failed, 7 + variant.kept_pages(), "{variant:?}");

@@ -32,7 +32,6 @@ fn stale(tables: &mut Tables, va: VirtAddr, pages: u64, flags: PteFlags) {
     }
 }
 
-
 /// Which of `pages` pages from `va` may still translate.
 fn alive(va: VirtAddr, pages: u64) -> Vec<bool> {
     (0..pages).map(|n| !held(va.add(n * PAGE_SIZE)).is_empty()).collect()

@@ -9,7 +9,7 @@ use arch::{Access, Level, Machine, Mmu, Order};
 use mm::Mm;
 use mm::config::HvoStrategy;
 use mm::hvo::{self, HvoError, describe};
-use mm::page::{PageKind, PageRef, page_of};
+use mm::page::{FolioRef, PageKind, PageRef, page_of};
 
 use super::kit::{Threads, within_ms};
 use crate::selftest::{Failure, NotPassed, Verdict, check, check_eq, require, selftest};
@@ -24,15 +24,17 @@ selftest!("hvo::the_free_folios_of_the_pool", the_free_folios_of_the_pool);
 /// A folio as it stands in the pool: hugetlb, count 0. Restored and given back when dropped.
 struct Folio {
     mm: &'static Mm,
+    owned: Option<FolioRef>,
     head: PageRef,
 }
 
 impl Folio {
     fn new(mm: &'static Mm) -> Result<Folio, NotPassed> {
         let failed = |what| NotPassed::from(Failure::new(file!(), line!(), format_args!("{what}")));
-        let head = mm.alloc_pages(Order::PMD, PageKind::Hugetlb).map_err(|_| failed("no block of 2 MiB"))?;
+        let owned = mm.alloc_pages(Order::PMD, PageKind::Hugetlb).map_err(|_| failed("no block of 2 MiB"))?;
+        let head = owned.page();
         head.prep_compound(PageKind::Hugetlb, Order::PMD, mm.config.tails);
-        let folio = Folio { mm, head };
+        let folio = Folio { mm, owned: Some(owned), head };
         if head.freeze(1) { Ok(folio) } else { Err(failed("a new folio cannot be frozen")) }
     }
     fn optimise(&self) -> Verdict {
@@ -56,7 +58,9 @@ impl Drop for Folio {
                 return;
             }
         }
-        self.mm.free_pages(self.head, Order::PMD);
+        if let Some(owned) = self.owned.take() {
+            self.mm.free_pages(owned, Order::PMD);
+        }
     }
 }
 
@@ -161,7 +165,7 @@ fn walker(mm: &'static Mm) {
             continue;
         }
         if let Some(head) = mm.try_get_folio(pfn) {
-            let inside = head <= page_of(pfn) && page_of(pfn) < head.nth(head.order().pages());
+            let inside = *head <= page_of(pfn) && page_of(pfn) < head.nth(head.order().pages());
             let frozen = head.pfn().raw() == folio;
             WRONG.fetch_add(u64::from(!inside || frozen), Ordering::Relaxed);
             mm.put_folio(head);

@@ -8,7 +8,7 @@ use arch::{Machine, Order};
 use arrayvec::ArrayVec;
 use mm::Mm;
 use mm::config::ThpMode;
-use mm::page::{PageKind, PageList, PageRef};
+use mm::page::{FolioList, FolioRef, PageKind, PageRef};
 
 use crate::process::{self, ExitStatus, Observer};
 use crate::sched::{self, ThreadId};
@@ -107,22 +107,26 @@ impl Drop for ThpSettings {
 /// Blocks of memory that a test holds; given back when dropped.
 pub(super) struct Blocks {
     mm: &'static Mm,
-    list: PageList,
+    list: FolioList,
 }
 
 impl Blocks {
     pub(super) const fn none(mm: &'static Mm) -> Self {
-        Blocks { mm, list: PageList::new() }
+        Blocks { mm, list: FolioList::new() }
     }
     /// Takes one more block; whether there was one.
     pub(super) fn take(&mut self, order: Order) -> bool {
         match self.mm.alloc_pages(order, PageKind::Kernel) {
             Ok(block) => {
-                self.list.push(block);
+                self.push(block);
                 true
             }
             Err(_) => false,
         }
+    }
+    /// Holds a block that was taken elsewhere.
+    pub(super) fn push(&mut self, block: FolioRef) {
+        self.list.push(block);
     }
     pub(super) fn iter(&self) -> impl Iterator<Item = PageRef> + '_ {
         self.list.iter()
@@ -135,7 +139,8 @@ impl Blocks {
 impl Drop for Blocks {
     fn drop(&mut self) {
         while let Some(block) = self.list.pop() {
-            self.mm.free_pages(block, block.order());
+            let order = block.order();
+            self.mm.free_pages(block, order);
         }
     }
 }

@@ -4,7 +4,7 @@ use arch::Order;
 use arch::layout::STRUCT_PAGE_BYTES;
 use mm::Mm;
 use mm::config::TailEncoding;
-use mm::page::{PageKind, PageRef, page_of};
+use mm::page::{FolioRef, PageKind, page_of};
 
 use crate::selftest::{Failure, NotPassed, Verdict, check, check_eq, selftest};
 
@@ -12,7 +12,7 @@ selftest!("page::neighbours_are_apart", neighbours_are_apart);
 selftest!("page::tails_lead_to_the_head_in_both_encodings", tails_lead_to_the_head);
 selftest!("page::nobody_gets_a_free_page", nobody_gets_a_free_page);
 
-fn block(mm: &Mm) -> Result<PageRef, NotPassed> {
+fn block(mm: &Mm) -> Result<FolioRef, NotPassed> {
     mm.alloc_pages(Order::PMD, PageKind::Kernel)
         .map_err(|_| Failure::new(file!(), line!(), format_args!("no block of 2 MiB")).into())
 }
@@ -34,13 +34,14 @@ fn neighbours_are_apart(mm: &'static Mm) -> Verdict {
 /// In both encodings all 512 pages of a folio lead to its head, and none does once it is taken apart.
 fn tails_lead_to_the_head(mm: &'static Mm) -> Verdict {
     for &encoding in TailEncoding::ALL {
-        let head = block(mm)?;
+        let block = block(mm)?;
+        let head = block.page();
         head.prep_compound(PageKind::Kernel, Order::PMD, encoding);
         let astray = (0..512).map(|n| head.nth(n)).find(|page| page.head(encoding) != head);
         let counted = (1..512).map(|n| head.nth(n)).find(|tail| tail.refcount() != 0);
-        mm.split_page(head, Order::PMD);
+        let singles = mm.split_page(block, Order::PMD);
         let stuck = (0..512).map(|n| head.nth(n)).find(|page| page.head(encoding) != *page);
-        (0..512).for_each(|n| mm.free_pages(head.nth(n), Order::PAGE));
+        singles.for_each(|page| mm.free_pages(page, Order::PAGE));
         check!(astray.is_none(), "tails={encoding}: {astray:?} does not lead to its head");
         check!(counted.is_none(), "tails={encoding}: the tail {counted:?} has references");
         check!(stuck.is_none(), "tails={encoding}: {stuck:?} leads elsewhere after the split");
@@ -50,14 +51,15 @@ fn tails_lead_to_the_head(mm: &'static Mm) -> Verdict {
 
 /// A reference can be had of a page in use, by any page of its folio, and of no free page.
 fn nobody_gets_a_free_page(mm: &'static Mm) -> Verdict {
-    let head = block(mm)?;
+    let block = block(mm)?;
+    let head = block.page();
     head.prep_compound(PageKind::Kernel, Order::PMD, mm.config.tails);
-    let got = mm.try_get_folio(head.nth(511).pfn());
-    let counted = head.refcount();
-    if got.is_some() {
-        mm.put_folio(head);
+    let speculative = mm.try_get_folio(head.nth(511).pfn());
+    let (got, counted) = (speculative.as_ref().map(FolioRef::page), head.refcount());
+    if let Some(folio) = speculative {
+        mm.put_folio(folio);
     }
-    mm.free_pages(head, Order::PMD);
+    mm.free_pages(block, Order::PMD);
     let after = mm.try_get_folio(head.pfn());
     check_eq!(got, Some(head), "the folio of its last tail");
     check_eq!(counted, 2, "references");

@@ -103,8 +103,7 @@ fn a_referenced_page_stops_it() {
         with_site(threshold(3), |site| {
             site.store_all([0, 1, 511]);
             let block = site.leaf(0).unwrap().1.pfn();
-            let held = page_of(block.add(page));
-            assert!(held.try_get());
+            let held = page_of(block.add(page)).try_get().unwrap();
             for attempt in 1..=3 {
                 assert_eq!(site.drain(), 0);
                 assert_eq!(site.get(Counter::ResCollapseFailed), attempt);
@@ -128,8 +127,7 @@ fn a_referenced_page_stops_a_full_range() {
     for page in [0, 311, 511] {
         with_site(threshold(512), |site| {
             site.store_all(0..RANGE_PAGES);
-            let held = page_of(site.leaf(page).unwrap().1.pfn());
-            assert!(held.try_get());
+            let held = page_of(site.leaf(page).unwrap().1.pfn()).try_get().unwrap();
             assert_eq!(site.drain(), 0);
             assert_eq!((held.refcount(), site.get(Counter::ResCollapseFailed)), (3, 1));
             site.mm.put_folio(held);
@@ -159,8 +157,7 @@ fn a_fault_under_way_stops_a_full_range() {
 fn a_hopeless_request_is_forgotten() {
     with_site(threshold(3), |site| {
         site.store_all(0..3);
-        let held = page_of(site.leaf(0).unwrap().1.pfn());
-        held.get();
+        let held = page_of(site.leaf(0).unwrap().1.pfn()).get();
         (0..promoter::MOST_ATTEMPTS).for_each(|_| assert_eq!(site.drain(), 0));
         assert_eq!(promoter::backlog(site.mm), 0);
         site.mm.put_folio(held);

@@ -149,8 +149,8 @@ fn writers_promoter_pressure_and_walker() {
             let walk = || {
                 for n in 0..mm.ram_pages() {
                     let page = page_of(first.add(n));
-                    if page.kind() != PageKind::Reserved && page.try_get() {
-                        mm.put_folio(page);
+                    if page.kind() != PageKind::Reserved {
+                        page.try_get().into_iter().for_each(|page| mm.put_folio(page));
                     }
                 }
             };

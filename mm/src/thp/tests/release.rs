@@ -133,11 +133,11 @@ fn a_referenced_page_outlives_its_reservation() {
     with_site(threshold(512), |site| {
         site.store(0);
         let page = crate::page::page_of(site.leaf(0).unwrap().1.pfn().add(1));
-        assert!(page.try_get());
+        let held = page.try_get().unwrap();
         let free = site.mm.free_page_count();
         reclaim::drop_reservations(site.mm);
         assert_eq!(site.mm.free_page_count(), free + RANGE_PAGES - 2);
-        site.mm.put_folio(page);
+        site.mm.put_folio(held);
         assert_eq!(site.mm.free_page_count(), free + RANGE_PAGES - 1);
     });
 }

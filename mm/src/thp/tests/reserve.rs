@@ -4,6 +4,7 @@ use arch::Pfn;
 
 use super::*;
 use crate::config::ThpMode;
+use crate::page::PageRef;
 use crate::thp::reservation::{self, Take, Taken};
 
 /// The first write reserves one block; every page of the range is page i of that block, in whatever order they come,
@@ -140,16 +141,17 @@ fn untake_after_a_release() {
 }
 
 /// Takes page 1 and has another vCPU ask for it too; when that one waits, `settle` decides. `expect` sees what the
-/// other got.
+/// other got, and which page it was.
 fn while_another_waits(
-    settle: impl Fn(&Site<'_>, Taken) + Sync,
-    expect: impl Fn(&Site<'_>, Taken, Take) + Sync,
+    settle: impl FnOnce(&Site<'_>, Taken) + Send,
+    expect: impl Fn(&Site<'_>, PageRef, Take) + Sync,
 ) {
     with_site(threshold(512), |site| {
         let (mm, space) = (site.mm, &site.space);
         site.store(0);
         let Take::Page(taken) = reservation::take(mm, space, va(1)) else { panic!() };
-        let other = || expect(site, taken, reservation::take(mm, space, va(1)));
+        let page = taken.page.page();
+        let other = || expect(site, page, reservation::take(mm, space, va(1)));
         let own = || {
             while mm.thp.turnstile.waiting() == 0 {
                 Machine::relax();
@@ -166,7 +168,7 @@ fn a_page_in_hand_is_waited_for() {
     let settle = |site: &Site<'_>, taken| reservation::untake(site.mm, &site.space, taken, va(1));
     while_another_waits(settle, |site, first, got| {
         let Take::Page(second) = got else { panic!("{got:?}") };
-        assert_eq!(second.page, first.page);
+        assert_eq!(*second.page, first);
         reservation::untake(site.mm, &site.space, second, va(1));
     });
 }
@@ -179,7 +181,7 @@ fn an_entry_that_is_made_ends_the_wait() {
         let rights = space.vma_at(va(1)).unwrap().prot;
         let leaf = crate::space::range::leaf_for(mm, taken.page.pfn().phys(), Level::L3, rights);
         space.ptl.lock().entry(space.flusher(mm), va(1), Level::L3).unwrap().make(leaf);
-        crate::mapcount::add(mm, taken.page, 1);
+        crate::mapcount::add(mm, *taken.page, 1);
         mm.stats.inc(Counter::NrAnon);
         reservation::made(mm, space, taken, va(1));
     };

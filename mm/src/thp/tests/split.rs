@@ -72,7 +72,7 @@ fn a_whole_block_is_not_split() {
 fn a_referenced_folio_stays_one() {
     with_block(|site| {
         let head = page_of(site.leaf(0).unwrap().1.pfn());
-        assert!(head.try_get());
+        let held = head.try_get().unwrap();
         let free = site.mm.free_page_count();
         site.mm.munmap(&site.space, va(7).raw(), PAGE_SIZE).unwrap();
         site.check();
@@ -81,7 +81,7 @@ fn a_referenced_folio_stays_one() {
         assert_eq!(site.load(8).0, word(8));
         site.mm.munmap(&site.space, BASE.raw(), RANGE_BYTES).unwrap();
         assert!(site.mm.free_page_count() < free + RANGE_PAGES);
-        site.mm.put_folio(head);
+        site.mm.put_folio(held);
         assert!(site.mm.free_page_count() >= free + RANGE_PAGES);
     });
 }

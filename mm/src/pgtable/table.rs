@@ -1,0 +1,61 @@
+//! Tables that no live tree leads to.
+#![forbid(unsafe_code)]
+
+use arch::addr::ENTRIES_PER_TABLE;
+use arch::{Desc, Machine, Order, PhysAddr, PhysMem};
+
+use crate::Mm;
+use crate::error::OutOfMemory;
+use crate::page::{FolioRef, PageKind, page_of};
+use crate::stats::Counter;
+
+/// The owner of a table that no walker can reach: it was never linked, or is the root of a tree that no CPU will
+/// use again. A table that was unlinked from a live tree is none: it is an [`super::Unmapped`] or a
+/// [`super::Displaced`], until a [`super::Gather`] has flushed.
+#[must_use = "a table is linked, or given back by `free_table`; otherwise its frame is lost"]
+#[derive(Debug)]
+pub struct LooseTable(FolioRef);
+
+impl LooseTable {
+    /// Where the table is.
+    #[must_use]
+    pub fn address(&self) -> PhysAddr {
+        self.0.pfn().phys()
+    }
+
+    /// Writes all its entries: `new` gives entry `n`, 0..=511.
+    pub fn fill(&mut self, new: impl Fn(usize) -> Desc) {
+        for n in 0..ENTRIES_PER_TABLE {
+            Machine::write_desc(self.address().add(8 * n as u64), new(n));
+        }
+    }
+
+    /// The descriptor that links it. From now on the table belongs to the tree.
+    #[must_use = "the descriptor is all that is left of the table"]
+    pub fn link(self) -> Desc {
+        Desc::table(self.0.into_raw().pfn().phys())
+    }
+
+    /// The table that was linked by `address`, which is flushed and can be reached by no walker any more.
+    pub(super) fn from_flushed(address: PhysAddr) -> Self {
+        LooseTable(FolioRef::from_raw(page_of(address.pfn())))
+    }
+}
+
+impl Mm {
+    /// One zeroed page table.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn alloc_table(&self) -> Result<LooseTable, OutOfMemory> {
+        let page = self.alloc_zeroed_page(PageKind::Table)?;
+        self.stats.inc(Counter::NrPageTable);
+        Ok(LooseTable(page))
+    }
+
+    /// Gives back a table that no walker can reach.
+    pub fn free_table(&self, table: LooseTable) {
+        self.stats.sub(Counter::NrPageTable, 1);
+        self.free_pages(table.0, Order::PAGE);
+    }
+}

@@ -1,0 +1,97 @@
+//! What was taken out of a live tree: it can be looked at, and can go nowhere but into a gather.
+//!
+//! ```text
+//!   Entry::clear(gather) --> Unmapped   TLBs may hold it; the flush is owed to that gather, which alone takes it
+//!   Clean::make(..) -------> Displaced  flushed already; any gather takes it
+//! ```
+//! Both stand for the reference that the entry held to a folio, or for the table that it led to.
+#![forbid(unsafe_code)]
+
+use core::marker::PhantomData;
+
+use arch::pte::Kind;
+use arch::{Desc, Level, PhysAddr};
+
+use super::gather::Brand;
+use crate::Mm;
+use crate::page::{PageRef, page_of};
+
+/// A descriptor that was valid, and its level.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Old {
+    pub(super) desc: Desc,
+    pub(super) level: Level,
+}
+
+impl Old {
+    pub(super) fn kind(self) -> Kind {
+        self.desc.kind(self.level)
+    }
+    pub(super) fn output(self) -> PhysAddr {
+        self.desc.output(self.level)
+    }
+    /// The folio to which the entry held a reference. `None`: it was a table or invalid, or mapped the page of
+    /// zeros, which nobody counts.
+    pub(super) fn folio(self, mm: &Mm) -> Option<PageRef> {
+        let output = self.output();
+        let counted = self.desc.is_leaf(self.level) && !mm.zero_page.is_at(output);
+        counted.then(|| page_of(output.pfn()).head(mm.config.tails))
+    }
+}
+
+/// What one entry held that was cleared, while TLBs may still hold it too. Only the gather `'g`, to which the
+/// flush is owed, takes it: [`super::Gather::hold`]. A table comes with everything below it.
+#[must_use = "what was unmapped must be given to the gather; otherwise its memory is lost"]
+#[derive(Debug)]
+pub struct Unmapped<'g> {
+    pub(super) old: Old,
+    gather: Brand<'g>,
+}
+
+impl Unmapped<'_> {
+    pub(super) fn new(desc: Desc, level: Level) -> Self {
+        Unmapped { old: Old { desc, level }, gather: PhantomData }
+    }
+    /// The descriptor that stood there.
+    #[must_use]
+    pub fn desc(&self) -> Desc {
+        self.old.desc
+    }
+    /// The level of its table.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.old.level
+    }
+    /// A view of the folio that it mapped a part of: its head, for counts of mappings. `None`: it was a table or
+    /// invalid, or mapped the page of zeros, which nobody counts.
+    #[must_use]
+    pub fn folio(&self, mm: &Mm) -> Option<PageRef> {
+        self.old.folio(mm)
+    }
+}
+
+/// What a run of `N` entries held that was broken, flushed and made anew. No TLB holds it.
+#[must_use = "what is no longer used must be given to a gather; what is, must be kept in words"]
+#[derive(Debug)]
+pub struct Displaced<const N: usize> {
+    descs: [Desc; N],
+    level: Level,
+}
+
+impl<const N: usize> Displaced<N> {
+    pub(super) fn new(descs: [Desc; N], level: Level) -> Self {
+        Displaced { descs, level }
+    }
+    /// The descriptors that stood there.
+    #[must_use]
+    pub fn descs(&self) -> &[Desc; N] {
+        &self.descs
+    }
+    /// Nothing of it is to be given up: other entries map it and have the references now, or it is nobody's.
+    pub fn keep(self) {}
+
+    pub(super) fn each(self) -> impl Iterator<Item = Old> {
+        let level = self.level;
+        self.descs.into_iter().map(move |desc| Old { desc, level })
+    }
+}

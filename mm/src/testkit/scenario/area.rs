@@ -1,0 +1,189 @@
+//! Pages of a space under laws, and the calls that change them.
+#![forbid(unsafe_code)]
+
+use core::fmt;
+use std::ops::Range;
+
+use arch::addr::PAGE_SIZE;
+use arch::{PageSize, VirtAddr};
+
+use super::law::{Contents, Law, Laws};
+use crate::Mm;
+use crate::kalloc::KArc;
+use crate::space::{AddressSpace, Advice, MapFlags, MapProt, MmapError, MmapRequest};
+
+/// Read and write.
+pub(super) const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
+
+/// What an area is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// Pages of 4 KiB, as far as the user can tell.
+    Anon,
+    /// The heap: anonymous, and only brk maps and unmaps it.
+    Heap,
+    /// hugetlb pages, each promised at mmap.
+    Promised,
+    /// hugetlb pages that are had as long as the pool has any.
+    Loose,
+}
+
+/// A call that changes pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Change {
+    /// mmap at a fixed address, in place of what is there.
+    Map(MapProt),
+    /// The same, and every page is faulted in.
+    Populate(MapProt),
+    /// munmap.
+    Unmap,
+    /// mprotect.
+    Protect(MapProt),
+    /// MADV_DONTNEED.
+    Discard,
+}
+
+/// Whether a change took place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Changed {
+    /// It did.
+    Yes,
+    /// It could not be done, or another vCPU changes a part of the same pages; nothing has changed.
+    No,
+}
+
+/// A range of addresses of a space, in pages of its kind.
+#[derive(Debug)]
+pub(super) struct Area {
+    base: VirtAddr,
+    kind: Kind,
+    laws: Laws,
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {:?} area at {}", self.kind, self.base)
+    }
+}
+
+impl Area {
+    /// `pages` pages from `base`; nothing is mapped.
+    pub(super) fn new(kind: Kind, base: u64, pages: usize) -> Self {
+        Area { base: VirtAddr::new(base), kind, laws: Laws::new(pages) }
+    }
+    /// Its kind.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+    /// Pages.
+    pub(super) fn len(&self) -> usize {
+        self.laws.len()
+    }
+    /// What holds for a page now.
+    pub(super) fn law(&self, page: usize) -> Law {
+        self.laws.at(page)
+    }
+    /// Where a page begins. May be one past the last.
+    pub(super) fn va(&self, page: usize) -> VirtAddr {
+        self.base.add(page as u64 * self.page_bytes())
+    }
+    /// Whether an access that is allowed may fail all the same.
+    pub(super) fn may_run_short(&self) -> bool {
+        self.kind == Kind::Loose
+    }
+
+    fn page_bytes(&self) -> u64 {
+        match self.kind {
+            Kind::Anon | Kind::Heap => PAGE_SIZE,
+            Kind::Promised | Kind::Loose => PageSize::Size2M.bytes(),
+        }
+    }
+    fn request(&self, len: u64, prot: MapProt) -> MmapRequest {
+        let request = MmapRequest::anonymous(len, prot);
+        match self.kind {
+            Kind::Anon | Kind::Heap => request,
+            Kind::Promised => request.with(MapFlags::HUGETLB),
+            Kind::Loose => request.with(MapFlags::HUGETLB | MapFlags::NORESERVE),
+        }
+    }
+
+    /// Changes pages, which are a part of the area, and their laws with them.
+    ///
+    /// # Panics
+    /// The call fails for a reason that it cannot have.
+    pub(super) fn change(
+        &self,
+        mm: &Mm,
+        space: &KArc<AddressSpace>,
+        pages: Range<usize>,
+        change: Change,
+    ) -> Changed {
+        let contents = if matches!(change, Change::Protect(_)) { Contents::Stay } else { Contents::Go };
+        let (start, len) = (self.va(pages.start).raw(), self.va(pages.end).offset_from(self.va(pages.start)));
+        let Some(claim) = self.laws.claim(pages, contents) else { return Changed::No };
+        let (outcome, prot) = match change {
+            Change::Map(prot) | Change::Populate(prot) => {
+                let mut request = self.request(len, prot).fixed(start);
+                if matches!(change, Change::Populate(_)) {
+                    request = request.with(MapFlags::POPULATE);
+                }
+                (mm.mmap(space, &request).map(|_| ()), Some(prot))
+            }
+            Change::Unmap => (mm.munmap(space, start, len), Some(MapProt::empty())),
+            Change::Protect(prot) => (mm.mprotect(space, start, len, prot), Some(prot)),
+            Change::Discard => (discard(mm, space, start, len), None),
+        };
+        match outcome {
+            Ok(()) => claim.settle(prot),
+            Err(error) => {
+                assert!(
+                    may_fail(change, error),
+                    "{change:?} of {len:#x} bytes at {start:#x} of {self}: {error}"
+                );
+                claim.abandon();
+                return Changed::No;
+            }
+        }
+        Changed::Yes
+    }
+
+    /// Moves the end of the heap from page `old` to page `new` of the area.
+    ///
+    /// # Panics
+    /// It cannot be moved.
+    pub(super) fn move_heap_end(&self, mm: &Mm, space: &AddressSpace, old: usize, new: usize) -> Changed {
+        let Some(claim) = self.laws.claim(old.min(new)..old.max(new), Contents::Go) else {
+            return Changed::No;
+        };
+        let end = self.va(new);
+        assert_eq!(mm.brk(space, end.raw()), end, "the end of the heap was not moved");
+        claim.settle(Some(if new > old { RW } else { MapProt::empty() }));
+        Changed::Yes
+    }
+
+    /// Notes that the space with everything in it has ended while nobody was in it.
+    pub(super) fn forget(&self) {
+        match self.laws.claim(0..self.len(), Contents::Go) {
+            Some(claim) => claim.settle(Some(MapProt::empty())),
+            None => panic!("{self} is changed in a space that nobody is in"),
+        }
+    }
+}
+
+/// MADV_DONTNEED; a hole in the range is no reason to fail, as the rest is done.
+fn discard(mm: &Mm, space: &AddressSpace, start: u64, len: u64) -> Result<(), MmapError> {
+    match mm.madvise(space, start, len, Advice::DontNeed) {
+        Err(MmapError::Hole(_)) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Whether a call may fail with this error and change nothing.
+fn may_fail(change: Change, error: MmapError) -> bool {
+    match change {
+        Change::Map(_) | Change::Populate(_) => matches!(error, MmapError::HugetlbPool(_)),
+        Change::Protect(_) => matches!(error, MmapError::Hole(_)),
+        Change::Discard => matches!(error, MmapError::Unadvisable(_)),
+        Change::Unmap => false,
+    }
+}

@@ -1,0 +1,90 @@
+//! hugetlb memory while the pool is resized under it.
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arch::{Cpu, Machine};
+
+use super::area::{Area, Kind};
+use super::home::Home;
+use super::memory::Memory;
+use super::person::Person;
+use super::stage::{self, CPUS, Stage};
+use super::{Ran, Scenario};
+use crate::hvo::Switch;
+use crate::testkit::Random;
+
+/// See [`Scenario`].
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "hugetlb",
+    about: "three vCPUs map, fault and unmap hugetlb pages of two spaces while one resizes the pool",
+    run,
+};
+
+/// What each of the three does.
+const TURNS: u64 = 16;
+/// Resizes at most.
+const RESIZES: usize = 8;
+/// Folios at most.
+const FOLIOS: u64 = 4;
+const HOMES: usize = 2;
+const PROMISED: u64 = 0x4000_0000;
+const LOOSE: u64 = 0x8000_0000;
+
+fn run(seed: u64) -> Ran {
+    stage::run(seed, 24, |_, _| (), play)
+}
+
+fn play(stage: &Stage<'_>, random: &mut Random) {
+    let mm = stage.mm;
+    stage.spoil(FOLIOS as usize + 1);
+    resize(stage, FOLIOS);
+    let home =
+        |_| Home::new(mm, vec![Area::new(Kind::Promised, PROMISED, 2), Area::new(Kind::Loose, LOOSE, 1)]);
+    let homes: Vec<_> = (0..HOMES).map(home).collect();
+    let ended = AtomicUsize::new(0);
+    let nothing = stage.know_nothing(&homes);
+    let job = |memories: Vec<Vec<Memory>>, mut random: Random| {
+        if Machine::id().index() == 0 {
+            let busy = |turn: &usize| *turn < RESIZES && ended.load(Ordering::SeqCst) < CPUS - 1;
+            for _ in (0..).take_while(busy) {
+                treat_pool(stage, &mut random);
+            }
+            return memories;
+        }
+        let mut person = Person::new(stage, &homes, memories, random);
+        for _ in 0..TURNS {
+            match person.random.below(8) {
+                0 => person.move_on(),
+                1..3 => person.change_any(),
+                _ => person.access_any(),
+            }
+        }
+        ended.fetch_add(1, Ordering::SeqCst);
+        person.end()
+    };
+    let mut memories = stage.on_all_cpus(random, nothing, job);
+    stage.close(homes, &mut memories);
+    resize(stage, 0);
+    assert_eq!(mm.hugetlb.counts().nr, 0, "folios that nobody uses stay in the pool");
+}
+
+fn resize(stage: &Stage<'_>, folios: u64) {
+    let resized = stage.mm.hugetlb.set_nr(stage.mm, folios);
+    assert_eq!((resized.unoptimized, resized.unrestored), (None, None), "{folios} folios were asked for");
+}
+
+/// One thing that may be done to the pool at any time.
+fn treat_pool(stage: &Stage<'_>, random: &mut Random) {
+    let mm = stage.mm;
+    match random.below(8) {
+        0 => assert_eq!(mm.hugetlb.restore_free(mm).first_error, None),
+        1 => assert_eq!(mm.hugetlb.optimize_free(mm).first_error, None),
+        2 => {
+            let to = if random.below(2) == 0 { Switch::On } else { Switch::Off };
+            assert_eq!(mm.hvo.set_switch(mm, to), Ok(()));
+        }
+        _ => resize(stage, random.below(FOLIOS + 1)),
+    }
+    Machine::relax();
+}

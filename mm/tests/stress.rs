@@ -1,0 +1,71 @@
+//! Every scenario of the test kit with a fixed handful of seeds; `make soak` runs them with fresh ones.
+//!
+//! `MMU_SEED=…` in the environment replays that one seed.
+
+use std::panic::{catch_unwind, resume_unwind};
+
+use mm::testkit::scenario;
+
+/// Runs a scenario with `seeds` seeds.
+fn explore(name: &str, seeds: u64) {
+    let Some(scenario) = scenario::find(name) else { panic!("no scenario {name}") };
+    let mut steps = 0;
+    for seed in 0..seeds {
+        match catch_unwind(|| (scenario.run)(seed)) {
+            Ok(ran) => steps += ran.steps,
+            Err(panic) => {
+                println!("scenario {name}, seed {seed}; again by: MMU_SEED={seed} make soak ONLY={name}");
+                resume_unwind(panic);
+            }
+        }
+    }
+    println!("scenario {name}: {steps} steps");
+}
+
+/// Spaces come and go while vCPUs switch between them; everybody reads what he wrote, and obeys what calls returned.
+#[test]
+fn mixed() {
+    explore("mixed", 60);
+}
+
+/// Four threads race on the same few pages: what munmap and mprotect took away is gone for all when they return.
+#[test]
+fn shared() {
+    explore("shared", 90);
+}
+
+/// A program never reads by an ASID what another program with that ASID had.
+#[test]
+fn asid() {
+    explore("asid", 40);
+}
+
+/// Promotion in place loses nothing, whoever faults, unmaps, protects or discards meanwhile.
+#[test]
+fn promotion() {
+    explore("promotion", 30);
+}
+
+/// A space may end at any moment of a promotion, and takes its requests with it.
+#[test]
+fn exit() {
+    explore("exit", 40);
+}
+
+/// Reservations give way to whoever needs memory, and no access fails for want of what they hold.
+#[test]
+fn pressure() {
+    explore("pressure", 40);
+}
+
+/// hugetlb folios are exactly accounted for and zeroed while the pool is resized.
+#[test]
+fn hugetlb() {
+    explore("hugetlb", 40);
+}
+
+/// Walkers of all pfns never fault and lose no reference while folios are optimised and restored.
+#[test]
+fn hvo() {
+    explore("hvo", 40);
+}

@@ -1,0 +1,17 @@
+//! It is held once.
+
+use arch::{Level, VirtAddr};
+use mm::Mm;
+use mm::space::AddressSpace;
+
+fn f(mm: &Mm, space: &AddressSpace, va: VirtAddr) {
+    mm.gather(space.tag(), |gather| {
+        let mut tree = space.ptl.lock();
+        let Ok(entry) = tree.entry(space.flusher(mm), va, Level::L3) else { return };
+        let unmapped = entry.clear(gather);
+        gather.hold(unmapped);
+        gather.hold(unmapped);
+    });
+}
+
+fn main() {}

@@ -1,0 +1,193 @@
+//! `planted`: puts a bug into a copy of the tree, lets a soak find it, and replays the seed that the soak printed.
+//!
+//! The copy is `target/planted/tree`; it and what is built from it stay for the next time.
+#![forbid(unsafe_code, unstable_features)]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// Seeds within which a bug must be found.
+const SEEDS: u64 = 1000;
+
+/// A piece of source, and what stands in its place.
+struct Edit {
+    file: &'static str,
+    old: &'static str,
+    new: &'static str,
+}
+
+/// A bug.
+struct Planted {
+    name: &'static str,
+    /// The scenario that must find it.
+    scenario: &'static str,
+    edits: &'static [Edit],
+}
+
+/// A way past [`Broken::flush`] which the types of the tree do not offer.
+const UNFLUSHED: Edit = Edit {
+    file: "mm/src/pgtable/entry.rs",
+    old: "impl<'l, const N: usize> Broken<'l, N> {\n",
+    new: "impl<'l, const N: usize> Broken<'l, N> {\n    #[expect(missing_docs)]\n    \
+          pub fn unflushed(self) -> Clean<'l, N> {\n        let Broken { first, old, owed } = self;\n        \
+          core::mem::forget(owed);\n        Clean { first, old }\n    }\n",
+};
+
+const ALL: &[Planted] = &[
+    Planted {
+        name: "promote makes the block without the flush",
+        scenario: "promotion",
+        edits: &[
+            UNFLUSHED,
+            Edit {
+                file: "mm/src/thp/promote.rs",
+                old: "let clean = broken.flush();",
+                new: "let clean = broken.unflushed();",
+            },
+        ],
+    },
+    Planted {
+        name: "hvo::restore makes the pages without the flush",
+        scenario: "hvo",
+        edits: &[
+            UNFLUSHED,
+            Edit {
+                file: "mm/src/hvo/remap.rs",
+                old: "let clean = broken.flush();\n        first.announce",
+                new: "let restores = matches!(names.begin, StepKind::RestoreBegin);\n        \
+                      let clean = if restores { broken.unflushed() } else { broken.flush() };\n        first.announce",
+            },
+        ],
+    },
+];
+
+fn main() -> ExitCode {
+    let mut missed = 0;
+    for planted in ALL {
+        match try_one(planted) {
+            Ok(found) => println!("planted: {}: {found}", planted.name),
+            Err(wrong) => {
+                println!("planted: {}: {wrong}", planted.name);
+                missed += 1;
+            }
+        }
+    }
+    println!("planted: {} bugs, {} found and replayed", ALL.len(), ALL.len() - missed);
+    ExitCode::from(u8::from(missed != 0))
+}
+
+/// Plants one bug, finds it, and replays it.
+fn try_one(planted: &Planted) -> Result<String, String> {
+    let tree = folder().join("tree");
+    let told = |error: io::Error| format!("{}: {error}", tree.display());
+    copy(qemu::root(), &tree).map_err(told)?;
+    planted.edits.iter().try_for_each(|edit| plant(&tree, edit))?;
+    let soak = build(&tree)?;
+    let found = run(&soak, planted.scenario, "SOAK_SEEDS", SEEDS)?;
+    let found =
+        found.ok_or_else(|| format!("not found by {SEEDS} seeds of the scenario {}", planted.scenario))?;
+    let again = run(&soak, planted.scenario, "MMU_SEED", found.seed)?;
+    if again.as_ref() != Some(&found) {
+        return Err(format!("MMU_SEED={} replays {again:?}, but {found:?} was found", found.seed));
+    }
+    Ok(format!("found with seed {} and replayed: {}", found.seed, found.sentence))
+}
+
+fn folder() -> PathBuf {
+    qemu::root().join("target/planted")
+}
+
+/// Makes `to` the same as `from`, but for what a build or git made; what is the same already is left alone.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if is_made(&entry) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            let bytes = fs::read(entry.path())?;
+            if fs::read(&target).ok().as_ref() != Some(&bytes) {
+                fs::copy(entry.path(), &target)?;
+            }
+        }
+    }
+    for entry in fs::read_dir(to)? {
+        let entry = entry?;
+        if !is_made(&entry) && !from.join(entry.file_name()).exists() {
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?
+            } else {
+                fs::remove_file(entry.path())?
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a build or git made it.
+fn is_made(entry: &fs::DirEntry) -> bool {
+    ["target", ".git"].iter().any(|&name| entry.file_name() == name)
+}
+
+fn plant(tree: &Path, edit: &Edit) -> Result<(), String> {
+    let path = tree.join(edit.file);
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", edit.file))?;
+    match text.matches(edit.old).count() {
+        1 => fs::write(&path, text.replacen(edit.old, edit.new, 1))
+            .map_err(|error| format!("{}: {error}", edit.file)),
+        n => Err(format!("{} has {n} places like {:?}, where one is expected", edit.file, edit.old)),
+    }
+}
+
+/// Builds the soak of the tree.
+fn build(tree: &Path) -> Result<PathBuf, String> {
+    let status = Command::new(tree.join("qemu/toolchain.sh"))
+        .args(["host", "cargo", "build", "-q", "-p", "tests", "--bin", "soak", "--profile", "soak"])
+        .current_dir(tree)
+        .stdin(Stdio::null())
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(tree.join("target/soak/soak")),
+        Ok(status) => Err(format!("the tree with the bug does not build: {status}")),
+        Err(error) => Err(format!("qemu/toolchain.sh: {error}")),
+    }
+}
+
+/// What a soak found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Finding {
+    seed: u64,
+    sentence: String,
+}
+
+/// Runs the soak on one scenario, with one more variable; its first finding.
+fn run(soak: &Path, scenario: &str, variable: &str, value: u64) -> Result<Option<Finding>, String> {
+    let output = Command::new(soak)
+        .env_remove("MMU_SEED")
+        .env("ONLY", scenario)
+        .env(variable, value.to_string())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .map_err(|error| format!("{}: {error}", soak.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let finding = text.lines().find_map(parse);
+    match (output.status.code(), finding) {
+        (Some(0), None) => Ok(None),
+        (Some(1), Some(finding)) => Ok(Some(finding)),
+        (status, _) => Err(format!("the soak ended with {status:?} and said:\n{text}")),
+    }
+}
+
+/// `soak: finding: scenario NAME, seed N: SENTENCE`.
+fn parse(line: &str) -> Option<Finding> {
+    let (_, rest) = line.strip_prefix("soak: finding: ")?.split_once(", seed ")?;
+    let (seed, sentence) = rest.split_once(": ")?;
+    Some(Finding { seed: seed.parse().ok()?, sentence: sentence.to_owned() })
+}
