@@ -8,7 +8,7 @@ use arch::{Machine, Order, PhysAddr, PhysMem};
 use super::describe::{VmemmapEntry, describe};
 use super::remap::RUN;
 use crate::Mm;
-use crate::check::{Inconsistency, agree};
+use crate::check::{Inconsistency, Report, agree};
 use crate::config::TailEncoding;
 use crate::page::{Flags, PageKind, PageRef, page_of, tails};
 use crate::stats::Counter;
@@ -71,8 +71,9 @@ fn is_read_only(entry: &VmemmapEntry) -> bool {
 ///
 /// # Errors
 /// The first [`Inconsistency`].
-pub(crate) fn check_counters(mm: &Mm, optimized: u64) -> Result<(), Inconsistency> {
+pub(crate) fn check_counters(mm: &Mm, optimized: u64, report: &Report) -> Result<(), Inconsistency> {
     let freed = optimized * RUN as u64;
+    agree("vmemmap pages that are mapped read-only", None, freed, report.read_only_vmemmap)?;
     agree("nr_hvo_optimized", None, optimized, mm.stats.get(Counter::NrHvoOptimized))?;
     agree("nr_vmemmap_freed", None, freed, mm.stats.get(Counter::NrVmemmapFreed))?;
     mm.hvo.shared.get(Order::PMD).map_or(Ok(()), check_shared_page)

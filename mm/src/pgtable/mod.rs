@@ -23,11 +23,13 @@
 //! | [`flush`] | the only caller of TLBI |
 //! | [`gather`] | owes flushes; holds frames until they are done |
 //! | [`stock`] | tables allocated before the lock |
-//! | [`visit`] | every leaf of a tree |
+//! | [`visit`] | every leaf of a tree, every descriptor |
 //! | [`kernel`] | the kernel's own tree: built at boot, devices and stacks later |
+//! | `check` | every table is linked once; what the kernel's leaves map |
 //! | `vmalloc` | who has which addresses for devices and stacks |
 #![forbid(unsafe_code)]
 
+mod check;
 pub mod entry;
 pub mod flush;
 pub mod gather;

@@ -7,6 +7,7 @@ use arch::layout::USER_END;
 use arch::sync::SpinLock;
 use arch::{Machine, Mmu, VirtAddr};
 
+use super::registry::Link;
 use super::{AddressSpace, VmaSet};
 use crate::Mm;
 use crate::error::OutOfMemory;
@@ -29,11 +30,14 @@ impl Mm {
             ptl: SpinLock::new(locks::PAGE_TABLE, PtRoot::new(root)),
             reservations: SpaceReservations::new(),
             root,
+            link: Link::new(),
             vmas: SpinLock::new(locks::VMAS, VmaSet::new()),
             brk_start: AtomicU64::new(0),
             brk_end: AtomicU64::new(0),
         };
-        KArc::try_new(space).inspect_err(|_| self.free_table(root))
+        let space = KArc::try_new(space).inspect_err(|_| self.free_table(root))?;
+        self.spaces.insert(&space);
+        Ok(space)
     }
 
     /// Unmaps everything and frees all tables: the end of the space, called once. No CPU has it active and
@@ -48,6 +52,7 @@ impl Mm {
         let _mmap = space.mmap_lock.write(self.env);
         self.unmap_prepared(space, VirtAddr::new(0), USER_END);
         promoter::cancel(self, space);
+        self.spaces.remove(space);
         self.free_table(space.root);
     }
 }
