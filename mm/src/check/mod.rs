@@ -21,6 +21,8 @@
 mod pages;
 mod report;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 pub use report::{Inconsistency, Report, agree};
 pub use tally::Tally;
@@ -39,9 +41,10 @@ pub const ROOMS: &[(&str, RoomCheck)] = &[
     ("kernel tables", Mm::check_kernel_tables),
     ("page tables", Mm::check_tables),
     ("address spaces", Mm::check_spaces),
-    ("pages in use", Mm::check_pages),
     ("reservations", Mm::check_reservations),
+    ("pages in use", Mm::check_pages),
     ("hugetlb", Mm::check_hugetlb),
+    ("vmemmap", Mm::check_vmemmap),
 ];
 
 impl Mm {

@@ -80,8 +80,7 @@ impl Mm {
             0,
             (optimized && kind != PageKind::Hugetlb).into(),
         )?;
-        let single =
-            matches!(kind, PageKind::Table | PageKind::Vmemmap | PageKind::ThpReserved | PageKind::Free);
+        let single = matches!(kind, PageKind::Table | PageKind::Vmemmap);
         agree(
             "the order of a page that is given out singly",
             pfn,

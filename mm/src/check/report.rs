@@ -19,6 +19,8 @@ pub struct Report {
     pub free_blocks: [u64; ORDERS],
     /// Blocks of each kind by their first page, in the order of [`PageKind::ALL`].
     pub firsts: [Tally; PageKind::ALL.len()],
+    /// Pages that are mapped writable in vmemmap.
+    pub holders: Tally,
     /// Pages of vmemmap that are mapped read-only (4 KiB units).
     pub read_only_vmemmap: u64,
     /// Live address spaces.

@@ -26,8 +26,6 @@ use crate::stats::Counter;
 #[derive(Default)]
 struct Mapped {
     linear: u64,
-    holders: Tally,
-    read_only: u64,
     stacks: u64,
 }
 
@@ -39,25 +37,27 @@ impl Mm {
             Node::Table(table) => self.check_kernel_link(table.pfn()),
             Node::Leaf(leaf) => {
                 check_rights(leaf)?;
-                self.check_kernel_leaf(leaf, &mut mapped)
+                self.check_kernel_leaf(leaf, &mut mapped, report)
             }
         })?;
         agree("pages of the linear map", None, self.ram_pages(), mapped.linear)?;
         let stacks = self.kernel.lock().stack_pages();
-        agree("pages of kernel stacks", None, stacks, mapped.stacks)?;
-        report.read_only_vmemmap = mapped.read_only;
-        self.check_holders(report, &mapped)
+        agree("pages of kernel stacks", None, stacks, mapped.stacks)
     }
 
     /// Tables of boot are reserved, later ones are tables.
     fn check_kernel_link(&self, pfn: Pfn) -> Result<(), Inconsistency> {
-        agree("a table of the kernel is RAM", Some(pfn), 1, self.pfn_valid(pfn).into())?;
-        let kind = page_of(pfn).kind();
-        let good = matches!(kind, PageKind::Table | PageKind::Reserved);
+        let kind = self.pfn_valid(pfn).then(|| page_of(pfn).kind());
+        let good = matches!(kind, Some(PageKind::Table | PageKind::Reserved));
         agree("a table of the kernel is a table", Some(pfn), 1, good.into())
     }
 
-    fn check_kernel_leaf(&self, leaf: Leaf, mapped: &mut Mapped) -> Result<(), Inconsistency> {
+    fn check_kernel_leaf(
+        &self,
+        leaf: Leaf,
+        mapped: &mut Mapped,
+        report: &mut Report,
+    ) -> Result<(), Inconsistency> {
         let (pages, start) = (leaf.level.entry_bytes() / PAGE_SIZE, leaf.desc.output(leaf.level));
         let frames = Frames::new(start.pfn(), pages);
         if leaf.va < layout::VMEMMAP_BASE {
@@ -65,10 +65,10 @@ impl Mm {
             self.check_linear(leaf.va, start, frames)
         } else if leaf.va < layout::VMALLOC_BASE {
             if leaf.desc.flags(leaf.level).contains(PteFlags::READ_ONLY) {
-                mapped.read_only += pages;
+                report.read_only_vmemmap += pages;
                 return Ok(());
             }
-            frames.iter().for_each(|pfn| mapped.holders.add(pfn));
+            frames.iter().for_each(|pfn| report.holders.add(pfn));
             self.check_kinds(frames, PageKind::Vmemmap, "a page of vmemmap holds struct pages")
         } else if leaf.va < STACK_BASE {
             let ram = self.ram().iter().map(|bank| bank.meet(frames).len()).sum();
@@ -99,8 +99,8 @@ impl Mm {
 
     /// Every page of kind vmemmap is mapped once, but for the shared pages of tails; and what was given out beside
     /// the pages with which vmemmap began is what the counters say.
-    fn check_holders(&self, report: &Report, mapped: &Mapped) -> Result<(), Inconsistency> {
-        let mut holders = mapped.holders;
+    pub(crate) fn check_vmemmap(&self, report: &mut Report) -> Result<(), Inconsistency> {
+        let mut holders = report.holders;
         for order in (0..=Order::PUD.raw()).map(Order::new) {
             if let Some(shared) = self.hvo.shared_tails(order) {
                 holders.add(shared.pfn());
@@ -109,7 +109,7 @@ impl Mm {
         let pages = report.firsts_of(PageKind::Vmemmap);
         agree("pages that hold struct pages, mapped or shared", None, pages.pages(), holders.pages())?;
         agree("pages that hold struct pages are mapped once", None, 1, (pages == holders).into())?;
-        let at_boot = mapped.holders.pages() + mapped.read_only;
+        let at_boot = report.holders.pages() + report.read_only_vmemmap;
         let given = at_boot + self.stats.get(Counter::PgAlloc);
         let used = self.managed_pages() - report.free_pages();
         agree("pages given out by pgalloc and pgfree", None, used, given - self.stats.get(Counter::PgFree))

@@ -119,6 +119,11 @@ impl AddressSpace {
     pub fn vma_count(&self) -> usize {
         self.vmas.lock().len()
     }
+    /// The VMAs, to be damaged by tests of the check.
+    #[cfg(test)]
+    pub(crate) fn with_raw_vmas(&self, f: impl FnOnce(&mut [Vma])) {
+        f(self.vmas.lock().raw());
+    }
     /// Tells `f` every VMA, lowest first. No lock is held while `f` runs; without M a VMA that is changed
     /// meanwhile may be told as it was or as it is.
     pub fn for_each_vma(&self, mut f: impl FnMut(&Vma)) {

@@ -22,8 +22,15 @@ impl Mm {
         for n in 0..BUCKETS {
             let nth = |place| self.thp.table.lock_nth(n).iter().nth(place);
             for record in (0..).map_while(nth) {
+                let block = record.block().pfn();
+                agree(
+                    "a reservation's block is aligned",
+                    Some(block),
+                    1,
+                    block.is_aligned(Order::PMD).into(),
+                )?;
                 let found = self.thp.table.lock(record.key()).find(record.key()) == Some(record);
-                agree("the table finds a reservation", Some(record.block().pfn()), 1, found.into())?;
+                agree("the table finds a reservation", Some(block), 1, found.into())?;
                 f(record)?;
             }
         }
@@ -51,8 +58,7 @@ impl Mm {
 
 /// Kind and references of each page, and that the page leads back to its reservation's key.
 fn check_pages(record: Record) -> Result<(), Inconsistency> {
-    let (map, block) = (record.popmap(), record.block().pfn());
-    agree("a reservation's block is aligned", Some(block), 1, block.is_aligned(Order::PMD).into())?;
+    let map = record.popmap();
     for i in 0..PAGES {
         let page = record.page(i);
         let populated = map.contains(i);
