@@ -34,7 +34,7 @@ mod tests;
 pub mod user;
 
 pub use builder::{Builder, check};
-pub use exhaust::fail_every_allocation;
+pub use exhaust::{exhaust, fail_every_allocation};
 pub use host_env::HostEnv;
 pub use random::Random;
 pub use user::{run_as_user, with_space};
