@@ -22,11 +22,21 @@ impl Mm {
     pub(crate) fn check_spaces(&self, report: &mut Report) -> Result<(), Inconsistency> {
         self.spaces.try_for_each(|space| {
             report.spaces += 1;
+            self.check_asid(space)?;
             space.check_vmas()?;
             visit(space.root(), VirtAddr::new(0), &mut |node| match node {
                 Node::Leaf(leaf) => self.check_leaf(space, leaf),
                 Node::Table(_) => Ok(()),
             })
+        })
+    }
+
+    /// No other live space has this one's ASID in the same generation.
+    fn check_asid(&self, space: &AddressSpace) -> Result<(), Inconsistency> {
+        let asid = space.asid.raw();
+        self.spaces.try_for_each(|other| {
+            let same = asid != 0 && other.id != space.id && other.asid.raw() == asid;
+            agree("address spaces with one ASID", None, 0, if same { asid } else { 0 })
         })
     }
 

@@ -5,7 +5,8 @@
 use arch::{Level, Order};
 
 use super::popmap::PAGES;
-use super::record::Record;
+use super::promoter;
+use super::record::{Queued, Record};
 use super::table::BUCKETS;
 use crate::Mm;
 use crate::check::{Inconsistency, Report, agree};
@@ -46,6 +47,8 @@ impl Mm {
             check_pages(record)?;
             let space = self.spaces.find(record.key().space);
             let block = Some(record.block().pfn());
+            let lost = record.queued() == Queued::Yes && !promoter::is_queued(self, record.key());
+            agree("a reservation that waits for its promotion in no queue", block, 0, lost.into())?;
             agree("the space of a reservation is alive", block, 1, space.is_some().into())?;
             space.map_or(Ok(()), |space| {
                 check_range(&space, record).and_then(|()| check_entries(&space, record))

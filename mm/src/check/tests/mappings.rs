@@ -7,6 +7,7 @@ use super::*;
 use crate::page::page_of;
 use crate::space::HugeAdvice;
 use crate::stats::Counter;
+use crate::testkit::run_as_user;
 
 /// A frame that is no RAM.
 const DEVICE: Pfn = Pfn::new(0x9000);
@@ -175,6 +176,17 @@ pub(super) const ROWS: &[Row] = &[
             site.mm.check_all().is_err_and(|wrong| wrong.what == "the table finds a reservation")
         };
         (1000..).find(|id| !astray(id)).map(|_| block.pfn())
+    }),
+    ("a reservation that waits for its promotion in no queue", reserving, |site| {
+        let block = reservation(site);
+        block.nth(9).set_private(BASE.raw() | 1);
+        Some(block.pfn())
+    }),
+    ("address spaces with one ASID", small, |site| {
+        let other = site.mm.new_space().unwrap();
+        run_as_user(site.mm, site.env, &site.space, || ());
+        other.asid.set_raw(site.space.asid.raw());
+        None
     }),
     ("a VMA holds the range of a reservation", reserving, |site| {
         let page = reservation(site);
