@@ -419,7 +419,7 @@ impl Stage {
 /// Runs an operation on one machine. Returns how many allocations were failed.
 fn failures(operation: &Operation, config: MmConfig, failing: Failing) -> u64 {
     let Operation { thp, setup, run, .. } = operation;
-    let machine = Builder::new().ram_mib(16).cpus(1).config(|boot| {
+    let machine = Builder::new().ram_mib(12).cpus(1).config(|boot| {
         *boot = config;
         boot.thp = thp.0;
         boot.promotion_threshold = PromotionThreshold::new(thp.1).unwrap();

@@ -66,7 +66,7 @@ fn run_once<S, T, E: Debug>(
     op: &impl Fn(&Mm, &S) -> Result<T, E>,
     undo: &impl Fn(&Mm, S),
 ) -> Left {
-    machine.clone().boot(|mm, _| {
+    let left = machine.clone().try_boot(|mm, _| {
         let (before, blocks) = (mm.free_page_count(), inject::blocks());
         let state = setup(mm);
         inject::fail(k, failing);
@@ -81,7 +81,8 @@ fn run_once<S, T, E: Debug>(
         check(mm);
         let blocks = inject::blocks().wrapping_sub(blocks);
         Left { before, after: mm.free_page_count(), blocks, failed }
-    })
+    });
+    left.unwrap_or_else(|error| panic!("mm does not boot: {error}"))
 }
 
 /// As [`exhaust`], one failure at a time, for an operation that itself gives back whatever `setup` and it have taken.
