@@ -1,13 +1,14 @@
-//! The number of free pages, once nothing is under way any more that would change it.
+//! The number of free pages, and the full check, once nothing is under way any more that would change either.
 //!
 //! A process that has been waited for has given back its memory, but its thread still stands on its kernel stack; a
 //! promotion that was submitted may be under way. Both end by themselves, so whoever compares numbers of free
-//! pages waits for them first.
+//! pages waits for them first; and the full check wants memory management at rest.
 #![forbid(unsafe_code)]
 
 use arch::Machine;
 use arch::contract::Cpu;
 use mm::Mm;
+use mm::check::{Inconsistency, Report};
 use mm::thp::promoter;
 
 use crate::sched::{self, State, ThreadInfo};
@@ -21,12 +22,28 @@ const PATIENCE_NS: u64 = 5_000_000_000;
 /// is left, the promoter sleeps with nothing to do, and the stacks of ended threads are free. After
 /// [`PATIENCE_NS`] it counts what there is.
 pub fn free_pages(mm: &Mm) -> u64 {
+    wait(mm);
+    mm.free_page_count() + kept_pages(mm)
+}
+
+/// Holds everything of memory management against a full scan, while every other CPU is held. Waits as
+/// [`free_pages`] does.
+///
+/// # Errors
+/// The first [`Inconsistency`].
+pub fn check(mm: &Mm) -> Result<Report, Inconsistency> {
+    wait(mm);
+    let mut found = Ok(Report::default());
+    mm.env.stop_machine(&mut || found = mm.check_all());
+    found
+}
+
+fn wait(mm: &Mm) {
     let until = time::now_ns() + PATIENCE_NS;
     while !is_quiet(mm) && time::now_ns() < until {
         sched::yield_now();
         Machine::relax();
     }
-    mm.free_page_count() + kept_pages(mm)
 }
 
 /// Pages that caches keep (4 KiB units).

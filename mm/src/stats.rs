@@ -31,7 +31,7 @@ counters! {
     PgFault = "pgfault",
     /// Page faults that found the entry already good.
     PgFaultSpurious = "pgfault_spurious",
-    /// Page tables in use, kernel and user.
+    /// Page tables allocated since boot and in use, kernel and user.
     NrPageTable = "nr_page_table_pages",
     /// Anonymous pages mapped (4 KiB units).
     NrAnon = "nr_anon_pages",

@@ -10,7 +10,7 @@ use mm::mapcount::{self, Answer, Sharing};
 use mm::page::PageKind;
 use mm::space::{Advice, MapFlags, MapProt, MmapRequest};
 use mm::stats::Counter;
-use mm::testkit::{self, Builder, check_spaces, with_space};
+use mm::testkit::{self, Builder, check, with_space};
 
 const PAGE: u64 = 4096;
 const HUGE: u64 = 2 << 20;
@@ -111,7 +111,7 @@ fn reservations_leave_with_their_range() {
         for (name, call) in calls {
             call();
             assert_eq!(reserved(), 0, "{name}");
-            check_spaces(mm, &[space]);
+            check(mm);
             mm.mmap(space, &MmapRequest::anonymous(2 * HUGE, RW).fixed(va.raw())).unwrap();
             user_store(va, 1).unwrap();
             assert_eq!(reserved(), 511, "{name}: a fresh mapping reserves anew");

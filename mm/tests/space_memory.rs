@@ -12,7 +12,7 @@ use mm::fault::FaultReason;
 use mm::kalloc::KArc;
 use mm::space::{AddressSpace, Advice, Errno, MapFlags, MapProt, MmapError, MmapRequest};
 use mm::stats::Counter;
-use mm::testkit::{Builder, Random, check_spaces, fail_every_allocation, run_as_user};
+use mm::testkit::{Builder, Random, check, fail_every_allocation, run_as_user};
 use mm::thp::promoter;
 
 const PAGE: u64 = 4096;
@@ -49,7 +49,7 @@ fn exhaust(mode: ThpMode, call: impl Fn(&Mm, &KArc<AddressSpace>) -> Result<(), 
         if !matches!(result, Ok(()) | Err(Errno::NoMem | Errno::Again)) {
             panic!("{result:?}");
         }
-        check_spaces(mm, &[&space]);
+        check(mm);
         let mut bytes = vec![0; kept as usize];
         mm.read_user(&space, VirtAddr::new(BASE), &mut bytes).unwrap();
         assert!(bytes.iter().all(|&byte| byte == 7), "contents were lost");
@@ -124,7 +124,7 @@ fn faults_without_memory() {
             for error in [read, write].into_iter().filter_map(Result::err) {
                 assert_eq!(error.reason, FaultReason::OutOfMemory);
             }
-            check_spaces(mm, &[&space]);
+            check(mm);
             mm.destroy_space(&space);
             read.and(write)
         });
@@ -289,13 +289,13 @@ fn random_calls_match_the_picture() {
                     oracle.call();
                     if round % 10 == 0 {
                         oracle.check_vmas();
-                        check_spaces(mm, &[&space]);
+                        check(mm);
                     }
                 }
                 (0..SPAN).for_each(|page| oracle.touch(page));
                 oracle.check_vmas();
             });
-            check_spaces(mm, &[&space]);
+            check(mm);
             mm.destroy_space(&space);
             assert_eq!(mm.free_page_count(), before, "{mode}: pages are missing");
             let huge = [Counter::ThpFaultAlloc, Counter::ThpResAlloc, Counter::ResPagesCollapsed]

@@ -10,7 +10,7 @@ use mm::fault::FaultReason;
 use mm::kalloc::KArc;
 use mm::space::{AddressSpace, Advice, MapFlags, MapProt, MmapRequest, Usage};
 use mm::stats::Counter;
-use mm::testkit::{Builder, check_spaces, with_space};
+use mm::testkit::{Builder, check, with_space};
 use mm::thp::promoter;
 
 const PAGE: u64 = 4096;
@@ -75,7 +75,7 @@ fn prot_none_keeps_contents() {
             mm.mprotect(space, va.raw(), HUGE, NONE).unwrap();
             assert!(user_load(va).is_err() && user_store(va, 1).is_err());
             assert_eq!(mm.usage(space), usage);
-            check_spaces(mm, &[space]);
+            check(mm);
             mm.mprotect(space, va.raw(), HUGE, RW).unwrap();
             (0..512).for_each(|n| assert_eq!(user_load(va.add(n * PAGE)), Ok(n + 1)));
             assert_eq!(space.ptl.lock().walk(va).leaf().unwrap().desc.output(Level::L2), frame);
@@ -92,7 +92,7 @@ fn dontneed_reads_as_zeros() {
             fill(va, 1024);
             mm.madvise(space, va.raw() + 256 * PAGE, 512 * PAGE, Advice::DontNeed).unwrap();
             assert_eq!(mm.usage(space).anon, 512, "{mode}");
-            check_spaces(mm, &[space]);
+            check(mm);
             for n in 0..1024 {
                 let kept = !(256..768).contains(&n);
                 assert_eq!(user_load(va.add(n * PAGE)), Ok(if kept { n + 1 } else { 0 }), "{mode}: page {n}");
@@ -112,7 +112,7 @@ fn blocks_are_cut() {
         mm.mprotect(space, va.raw() + HUGE + HUGE / 2, PAGE, MapProt::READ).unwrap();
         assert_eq!(mm.usage(space), Usage { anon: 1022, tables: 5, ..Usage::default() });
         assert_eq!(mm.stats.get(Counter::ThpSplitPmd), 2);
-        check_spaces(mm, &[space]);
+        check(mm);
         for n in (0..1024).filter(|n| !(3..5).contains(n)) {
             assert_eq!(user_load(va.add(n * PAGE)), Ok(n + 1));
         }
@@ -197,7 +197,7 @@ fn populate_stops_when_memory_is_out() {
         let va = mm.mmap(space, &request).unwrap();
         assert!(mm.usage(space).anon > pages / 2);
         assert!(user_store(va.add((pages - 1) * PAGE), 1).is_err());
-        check_spaces(mm, &[space]);
+        check(mm);
         mm.munmap(space, va.raw(), pages * PAGE).unwrap();
         let va = map(mm, space, PAGE);
         assert_eq!(user_store(va, 1), Ok(()));
@@ -240,7 +240,7 @@ fn fault_reservation_promotion() {
         assert_eq!((block.level, block.desc.output(Level::L2)), (Level::L2, first.desc.output(Level::L3)));
         assert_eq!(mm.usage(space), Usage { anon: 512, anon_huge: 512, tables: 3, ..Usage::default() });
         (0..512).for_each(|n| assert_eq!(user_load(va.add(n * PAGE)), Ok(if n < 64 { n + 1 } else { 0 })));
-        check_spaces(mm, &[space]);
+        check(mm);
     });
 }
 

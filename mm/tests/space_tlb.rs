@@ -10,7 +10,7 @@ use mm::config::ThpMode;
 use mm::kalloc::KArc;
 use mm::space::{AddressSpace, Advice, MapFlags, MapProt, MmapRequest};
 use mm::stats::Counter;
-use mm::testkit::{Builder, HostEnv, Random, check_spaces, run_as_user, run_on_cpus, with_space};
+use mm::testkit::{Builder, HostEnv, Random, check, run_as_user, run_on_cpus, with_space};
 
 const PAGE: u64 = 4096;
 const HUGE: u64 = 2 << 20;
@@ -219,7 +219,7 @@ fn concurrent_faults_make_one_page() {
                 }
             });
             assert_eq!(mm.usage(&space).anon, 512, "{mode}");
-            check_spaces(mm, &[&space]);
+            check(mm);
             mm.destroy_space(&space);
             assert_eq!(mm.free_page_count(), before, "{mode}");
         });
@@ -255,7 +255,7 @@ fn faults_against_dontneed() {
                 }
             });
             run_on_cpus(env, vec![writer, taker]);
-            check_spaces(mm, &[&space]);
+            check(mm);
             mm.destroy_space(&space);
             assert_eq!(mm.free_page_count(), before);
         });

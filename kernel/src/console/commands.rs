@@ -52,6 +52,7 @@ const COMMANDS: &[Command] = commands! {
     "meminfo" "" "memory, by what it is used for" => memory::meminfo,
     "buddyinfo" "" "free blocks of each order" => memory::buddyinfo,
     "vmstat" "" "counters" => memory::vmstat,
+    "check" "" "everything of memory management against a full scan" => memory::check,
     "pt" "<va> [pid]" "walk the tables for an address, of the kernel or of a process" => inspect::pt,
     "page" "<pfn>" "the struct page of a frame" => inspect::page,
     "vmemmap" "<pfn>" "the eight vmemmap pages of the 2 MiB around a frame" => inspect::vmemmap,

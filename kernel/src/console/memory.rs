@@ -5,6 +5,7 @@ use arch::Order;
 use mm::Mm;
 use mm::hvo::layout::Layout;
 use mm::hvo::{BatchOutcome, Switch};
+use mm::page::PageKind;
 use mm::stats::Counter;
 
 use super::commands::{Complaint, none};
@@ -33,6 +34,17 @@ pub(super) fn buddyinfo(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint>
 pub(super) fn vmstat(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     none(args)?;
     show(mm, "/proc/vmstat")
+}
+
+/// `check`
+pub(super) fn check(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
+    none(args)?;
+    let report = crate::settle::check(mm).map_err(Complaint::new)?;
+    println!("{} pages and {} address spaces: all that is counted agrees", report.all_pages(), report.spaces);
+    for &kind in PageKind::ALL.iter().filter(|&&kind| report.pages_of(kind) != 0) {
+        println!("  {:<12} {:>8} pages", kind.name(), report.pages_of(kind));
+    }
+    Ok(())
 }
 
 /// `ls [path]`

@@ -18,7 +18,7 @@ use crate::hugetlb::Hugetlb;
 use crate::hvo::Hvo;
 use crate::locks;
 use crate::pgtable::kernel::{KernelTree, prepare};
-use crate::space::Asids;
+use crate::space::{Asids, Spaces};
 use crate::stats::Stats;
 use crate::thp::Thp;
 
@@ -34,6 +34,8 @@ pub struct Mm {
     pub zero_page: ZeroPage,
     /// Address space identifiers.
     pub asids: Asids,
+    /// The live address spaces.
+    pub spaces: Spaces,
     /// Huge page policy, reservations, the promoter.
     pub thp: Thp,
     /// The hugetlb pool.
@@ -74,6 +76,7 @@ impl Mm {
             env,
             zero_page,
             asids: Asids::new(Machine::features().asid_bits),
+            spaces: Spaces::new(),
             thp: Thp::new(&config),
             hugetlb: Hugetlb::new(),
             hvo: Hvo::new(&config),

@@ -3,11 +3,11 @@
 
 use arch::{Order, Pfn};
 
-use super::ORDERS;
-use super::zone::Listed;
+use super::zone::{CACHED, Listed};
+use super::{MAX_ORDER, ORDERS};
 use crate::Mm;
 use crate::boot::Frames;
-use crate::check::{Inconsistency, Report, agree};
+use crate::check::{Inconsistency, Report, agree, for_each_block};
 use crate::page::{Flags, PageKind, PageList, PageRef, page_of};
 
 /// What the lists hold.
@@ -30,7 +30,6 @@ impl Mm {
         let cached = report.pages_of(PageKind::Free);
         agree("pages on CPUs' lists against such pages in memory", None, cached, lists.cached)?;
         agree("the zone's count of free pages", None, report.free_pages(), self.free_page_count())?;
-        agree("pages of all kinds", None, self.ram_pages(), report.all_pages())?;
         let reserved = report.pages_of(PageKind::Reserved);
         agree("reserved pages", None, self.reserved_pages(), reserved)
     }
@@ -46,7 +45,14 @@ impl Mm {
                 }
                 Listed::Cached(list) => {
                     found.cached += list.len();
-                    walk_list(list, PageKind::Free, Order::PAGE)
+                    walk_list(list, PageKind::Free, Order::PAGE).and_then(|()| {
+                        agree(
+                            "pages on a CPU's list beyond its bound",
+                            None,
+                            0,
+                            list.len().saturating_sub(CACHED),
+                        )
+                    })
                 }
             };
             if verdict.is_ok() {
@@ -56,24 +62,38 @@ impl Mm {
         verdict.map(|()| found)
     }
 
-    /// Looks at every block of a bank.
+    /// Looks at every block of a bank. Blocks that begin where the one before has ended and end inside the bank tile it,
+    /// so the pages of all kinds add up to RAM.
     fn scan(&self, bank: Frames, report: &mut Report) -> Result<(), Inconsistency> {
-        let mut at = bank.start;
-        while at < bank.end {
-            let page = page_of(at);
-            let (kind, order) = (page.kind(), page.order());
-            let end = at.add(order.pages());
-            agree("the first page of a block is a tail", Some(at), 0, (kind == PageKind::Tail).into())?;
-            agree("a block has its natural alignment", Some(at), 1, at.is_aligned(order).into())?;
-            agree("a block ends inside its bank", Some(at), 1, (end <= bank.end).into())?;
-            report.pages[kind as usize] += order.pages();
+        for_each_block(bank, |page, kind, order| {
+            let (pfn, pages) = (page.pfn(), order.pages());
+            let at = Some(pfn);
+            agree("the first page of a block is a tail", at, 0, (kind == PageKind::Tail).into())?;
+            agree("a block has its natural alignment", at, 1, pfn.is_aligned(order).into())?;
+            agree("a block ends inside its bank", at, 1, (pfn.add(pages) <= bank.end).into())?;
+            report.pages[kind as usize] += pages;
+            report.firsts[kind as usize].add(pfn);
             if kind == PageKind::Buddy {
                 report.free_blocks[usize::from(order.raw()).min(ORDERS - 1)] += 1;
+                self.check_merged(page, order)?;
             }
-            self.scan_block(page, kind, order)?;
-            at = end;
+            self.scan_block(page, kind, order)
+        })
+    }
+
+    /// A free block has merged with its buddy, unless that is not free.
+    fn check_merged(&self, page: PageRef, order: Order) -> Result<(), Inconsistency> {
+        let buddy = Pfn::new(page.pfn().raw() ^ order.pages());
+        if order >= MAX_ORDER || !self.pfn_valid(buddy) {
+            return agree(
+                "a free block above the largest order",
+                Some(page.pfn()),
+                0,
+                (order > MAX_ORDER).into(),
+            );
         }
-        Ok(())
+        let free = page_of(buddy).kind() == PageKind::Buddy && page_of(buddy).order() == order;
+        agree("a free block beside its free buddy", Some(page.pfn()), 0, free.into())
     }
 
     /// The counts of a block's first page, and the kinds of all others.
@@ -105,7 +125,9 @@ fn walk_list(list: &PageList, kind: PageKind, order: Order) -> Result<(), Incons
         agree("the order of a block on a free list", pfn, order.raw().into(), page.order().raw().into())?;
         walked += 1;
     }
-    agree("the length of a free list", None, list.len(), walked)
+    agree("the length of a free list", None, list.len(), walked)?;
+    let broken = list.broken_link().map(|page| page.pfn());
+    agree("a link back on a free list", broken, 0, broken.is_some().into())
 }
 
 /// A free page has no references, no mappings and no owner.

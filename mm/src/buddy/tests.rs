@@ -393,29 +393,3 @@ mod wrong_frees {
         });
     }
 }
-
-/// The full check finds damage of each sort, and says what.
-#[test]
-fn the_check_finds_damage() {
-    type Damage = fn(&Mm, PageRef);
-    let cases: [(&str, Damage); 4] = [
-        ("references to a free page", |_, page| page.set_refcount(1)),
-        ("the owner of a free page", |_, page| page.set_private(5)),
-        ("the kind of a page on a free list", |_, page| page.set_kind(KERNEL, Order::PAGE)),
-        ("the order of a block on a free list", |_, page| {
-            let wrong = Order::new(page.order().raw() - 1);
-            page.set_kind(PageKind::Buddy, wrong);
-        }),
-    ];
-    for (expected, damage) in cases {
-        let outcome = Builder::new().try_boot(|mm, _| {
-            let free = |pfn: &Pfn| page_of(*pfn).kind() == PageKind::Buddy;
-            let page = page_of(mm.ram()[0].iter().find(free).unwrap());
-            let page = if page.order() == Order::PAGE { page_of(page.pfn().add(1)) } else { page };
-            damage(mm, page);
-            mm.check_all().unwrap_err().to_string()
-        });
-        let said = outcome.unwrap();
-        assert!(said.contains(expected), "{said}");
-    }
-}

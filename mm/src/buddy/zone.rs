@@ -181,6 +181,17 @@ impl Zone {
         }
     }
 
+    /// What the check holds against the lists, to be damaged by its tests.
+    #[cfg(test)]
+    pub(crate) fn free_count(&self) -> &AtomicU64 {
+        &self.free
+    }
+    /// Puts a page on CPU 0's list, whatever its length.
+    #[cfg(test)]
+    pub(crate) fn cache_anyway(&self, page: PageRef) {
+        self.cpus[0].lock().push(page);
+    }
+
     /// Runs `f` on the free lists and on every CPU's list, one after the other, locked.
     pub(super) fn each_list(&self, mut f: impl FnMut(Listed<'_>)) {
         {

@@ -90,6 +90,19 @@ impl Hugetlb {
         Counts { nr: pool.nr, free: pool.free.len(), reserved: pool.reserved, surplus: pool.surplus }
     }
 
+    /// Counts a surplus folio that there is not, for tests of the check.
+    #[cfg(test)]
+    pub(crate) fn miscount_surplus(&self) {
+        self.lock().surplus += 1;
+    }
+    /// Takes a free folio out of the pool, promised or not, for tests of the check.
+    #[cfg(test)]
+    pub(crate) fn steal(&self) -> Option<FolioRef> {
+        let mut pool = self.lock();
+        pool.nr -= 1;
+        pool.free.pop()
+    }
+
     /// The lock under which one fault at a time handles the slot of `va` in the space `space_id`.
     pub(super) fn fault_lock(&self, space_id: u64, va: VirtAddr) -> &SleepLock {
         let slot = va.raw() / SIZE_2M.bytes();

@@ -8,9 +8,9 @@ use arch::{Machine, Order, PhysAddr, PhysMem};
 use super::describe::{VmemmapEntry, describe};
 use super::remap::RUN;
 use crate::Mm;
-use crate::check::{Inconsistency, agree};
+use crate::check::{Inconsistency, Report, agree};
 use crate::config::TailEncoding;
-use crate::page::{Flags, PageKind, PageRef, page_of, tails};
+use crate::page::{Flags, PageRef, page_of, tails};
 use crate::stats::Counter;
 
 /// Checks how the vmemmap of one hugetlb folio is mapped: entry 0, and every entry of a folio that is not
@@ -54,12 +54,9 @@ fn check_shared(head: PageRef, entry: &VmemmapEntry, page: PhysAddr) -> Result<(
 
 fn check_own(head: PageRef, entry: &VmemmapEntry, before: &[VmemmapEntry]) -> Result<(), Inconsistency> {
     let pfn = Some(head.pfn());
-    agree("a vmemmap page has a translation", pfn, 1, entry.output().is_some().into())?;
     agree("a vmemmap page of its own is writable", pfn, 0, is_read_only(entry).into())?;
     let twice = before.iter().filter(|other| other.output() == entry.output()).count() as u64;
-    agree("other vmemmap pages on the same frame", pfn, 0, twice)?;
-    let holder = entry.output().map_or(PageKind::Free, |output| page_of(output.pfn()).kind());
-    agree("the kind of a frame with struct pages", pfn, PageKind::Vmemmap as u64, holder as u64)
+    agree("other vmemmap pages on the same frame", pfn, 0, twice)
 }
 
 fn is_read_only(entry: &VmemmapEntry) -> bool {
@@ -71,8 +68,9 @@ fn is_read_only(entry: &VmemmapEntry) -> bool {
 ///
 /// # Errors
 /// The first [`Inconsistency`].
-pub(crate) fn check_counters(mm: &Mm, optimized: u64) -> Result<(), Inconsistency> {
+pub(crate) fn check_counters(mm: &Mm, optimized: u64, report: &Report) -> Result<(), Inconsistency> {
     let freed = optimized * RUN as u64;
+    agree("vmemmap pages that are mapped read-only", None, freed, report.read_only_vmemmap)?;
     agree("nr_hvo_optimized", None, optimized, mm.stats.get(Counter::NrHvoOptimized))?;
     agree("nr_vmemmap_freed", None, freed, mm.stats.get(Counter::NrVmemmapFreed))?;
     mm.hvo.shared.get(Order::PMD).map_or(Ok(()), check_shared_page)

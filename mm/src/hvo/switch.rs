@@ -3,6 +3,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use arch::{Order, PhysAddr};
+
 use super::HvoError;
 use super::shared::SharedTails;
 use crate::Mm;
@@ -48,6 +50,11 @@ impl Hvo {
         }
         self.on.store(to == Switch::On, Ordering::Relaxed);
         Ok(())
+    }
+    /// The shared page of tails for `order`, if it was made.
+    #[must_use]
+    pub fn shared_tails(&self, order: Order) -> Option<PhysAddr> {
+        self.shared.get(order)
     }
     /// Pages that HVO took and keeps, even when every folio is restored: shared pages of tails, and a table
     /// for each 2 MiB block of vmemmap that was split.

@@ -18,10 +18,14 @@ pub struct KAlloc;
 // 2. a block of one clone may be freed by another: likewise.
 unsafe impl Allocator for KAlloc {
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        if inject::denied() { Err(AllocError) } else { Global.allocate(layout) }
+        if inject::denied() {
+            return Err(AllocError);
+        }
+        Global.allocate(layout).inspect(|_| inject::block_taken())
     }
 
     unsafe fn deallocate(&self, ptr: NonNull<u8>, layout: Layout) {
+        inject::block_given();
         // SAFETY: 1. the block is one of `Global`'s, as all of this allocator's are; 2. the layout fits, as
         // the caller answers for.
         unsafe { Global.deallocate(ptr, layout) }

@@ -87,6 +87,15 @@ impl PageList {
         page.store_32(PREV, 0, Ordering::Relaxed);
         self.len -= 1;
     }
+    /// The first page whose link back does not lead to the page before it.
+    #[must_use]
+    pub fn broken_link(&self) -> Option<PageRef> {
+        let mut before = None;
+        self.iter().take(self.len as usize).find(|&page| {
+            let back = decode(page.load_32(PREV, Ordering::Relaxed));
+            before.replace(page) != back
+        })
+    }
     /// The pages, the one in front first.
     pub fn iter(&self) -> impl Iterator<Item = PageRef> + '_ {
         core::iter::successors(self.first, |page| decode(page.load_32(NEXT, Ordering::Relaxed)))

@@ -123,6 +123,10 @@ impl FolioList {
         self.0.remove(page);
         Some(FolioRef::from_raw(page))
     }
+    /// As [`PageList::broken_link`].
+    pub(crate) fn broken_link(&self) -> Option<PageRef> {
+        self.0.broken_link()
+    }
     /// Views of all, the one in front first.
     pub fn iter(&self) -> impl Iterator<Item = PageRef> + '_ {
         self.0.iter()

@@ -10,18 +10,16 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
-use arch::pte::{HwDirty, Kind, PteFlags};
-use arch::{Desc, Level, Machine, Order, PhysAddr, PhysMem, VirtAddr, layout};
+use arch::pte::{Kind, PteFlags};
+use arch::{Desc, Level, Machine, Order, PhysAddr, PhysMem, VirtAddr};
 
 use super::flush::{FlushTag, Flusher};
 use super::gather::Gather;
 use super::root::{Missing, PtRoot};
 use super::stock::TableStock;
-use super::visit::visit_leaves;
 use super::vmalloc::{Class, Vmalloc};
 use crate::Mm;
 use crate::boot::Frames;
-use crate::check::{Inconsistency, Report, agree};
 use crate::error::OutOfMemory;
 use crate::page::PageKind;
 
@@ -30,7 +28,7 @@ use crate::page::PageKind;
 #[derive(Debug)]
 pub struct KernelTree {
     tree: PtRoot,
-    vmalloc: Vmalloc,
+    pub(super) vmalloc: Vmalloc,
 }
 
 impl KernelTree {
@@ -152,21 +150,6 @@ impl Mm {
     pub fn free_stack(&self, base: VirtAddr, pages: u64) {
         self.unmap_kernel_pages(base, pages);
         self.kernel.lock().vmalloc.give_stack(base, Class::of(pages));
-    }
-
-    /// Every leaf of the kernel's half is global, not for EL0, and never both writable and executable.
-    pub(crate) fn check_kernel_tables(&self, _: &mut Report) -> Result<(), Inconsistency> {
-        let mut verdict = Ok(());
-        visit_leaves(self.kernel_root(), layout::LINEAR_BASE, |leaf| {
-            let (flags, desc) = (leaf.desc.flags(leaf.level), leaf.desc.raw());
-            let executable = leaf.desc.kernel_exec() || leaf.desc.user_exec();
-            let bad = flags.intersects(PteFlags::USER | PteFlags::NOT_GLOBAL)
-                || (executable && leaf.desc.grants_write(HwDirty::Enabled));
-            if verdict.is_ok() && bad {
-                verdict = agree("a leaf of the kernel's half is W^X, global, not EL0's", None, 0, desc);
-            }
-        });
-        verdict
     }
 }
 

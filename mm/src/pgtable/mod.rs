@@ -35,11 +35,13 @@
 //! | [`unlinked`] | what was taken out of a tree |
 //! | [`table`] | tables that no tree leads to |
 //! | [`stock`] | tables allocated before the lock |
-//! | [`visit`] | every leaf of a tree |
+//! | [`visit`] | every leaf of a tree, every descriptor |
 //! | [`kernel`] | the kernel's own tree: built at boot, devices and stacks later |
+//! | `check` | every table is linked once; what the kernel's leaves map |
 //! | `vmalloc` | who has which addresses for devices and stacks |
 #![forbid(unsafe_code)]
 
+mod check;
 pub mod entry;
 pub mod flush;
 pub mod gather;

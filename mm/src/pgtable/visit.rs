@@ -1,5 +1,7 @@
-//! Visiting every leaf of a tree.
+//! Visiting every descriptor of a tree.
 #![forbid(unsafe_code)]
+
+use core::convert::Infallible;
 
 use arch::addr::ENTRIES_PER_TABLE;
 use arch::pte::Kind;
@@ -18,21 +20,53 @@ pub struct Leaf {
     pub desc: Desc,
 }
 
+/// What a visit has found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Node {
+    /// A descriptor that leads to the table at this address.
+    Table(PhysAddr),
+    /// A leaf.
+    Leaf(Leaf),
+}
+
 /// Calls `f` for every leaf of the tree at `root`, addresses ascending. `base` is the first address of the
 /// tree's half. The caller holds the tree's lock, or nothing changes the tree meanwhile.
 pub fn visit_leaves(root: PhysAddr, base: VirtAddr, mut f: impl FnMut(Leaf)) {
-    visit_table(root, Level::L0, base, &mut f);
+    let Ok(()) = visit::<Infallible>(root, base, &mut |node| {
+        if let Node::Leaf(leaf) = node {
+            f(leaf);
+        }
+        Ok(())
+    });
 }
 
-fn visit_table(table: PhysAddr, level: Level, base: VirtAddr, f: &mut impl FnMut(Leaf)) {
+/// As [`visit_leaves`], and for every table but the root before it is read.
+///
+/// # Errors
+/// What `f` says first; nothing further is read.
+pub fn visit<E>(root: PhysAddr, base: VirtAddr, f: &mut impl FnMut(Node) -> Result<(), E>) -> Result<(), E> {
+    visit_table(root, Level::L0, base, f)
+}
+
+fn visit_table<E>(
+    table: PhysAddr,
+    level: Level,
+    base: VirtAddr,
+    f: &mut impl FnMut(Node) -> Result<(), E>,
+) -> Result<(), E> {
     for n in 0..ENTRIES_PER_TABLE as u64 {
         let slot = table.add(8 * n);
         let desc = Machine::read_desc(slot);
         let va = base.add(n * level.entry_bytes());
         match (desc.kind(level), level.next()) {
-            (Kind::Table, Some(next)) => visit_table(desc.output(level), next, va, f),
-            (Kind::Block | Kind::Page, _) => f(Leaf { va, level, slot, desc }),
+            (Kind::Table, Some(next)) => {
+                let below = desc.output(level);
+                f(Node::Table(below))?;
+                visit_table(below, next, va, f)?;
+            }
+            (Kind::Block | Kind::Page, _) => f(Node::Leaf(Leaf { va, level, slot, desc }))?,
             _ => {}
         }
     }
+    Ok(())
 }

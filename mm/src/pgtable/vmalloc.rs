@@ -92,6 +92,22 @@ impl Vmalloc {
         Some(class.row().add(slot * class.slot_bytes()))
     }
 
+    /// Pages of all stacks in use.
+    pub(super) fn stack_pages(&self) -> u64 {
+        let used = |words: &[u64]| words.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
+        self.stacks.iter().enumerate().map(|(class, words)| used(words) << class).sum()
+    }
+
+    /// Whether this address, at or above [`STACK_BASE`], lies in a stack that is in use, and not in a guard.
+    pub(super) fn is_stack(&self, va: VirtAddr) -> bool {
+        let class = Class((va.offset_from(STACK_BASE) / ROW_BYTES) as usize);
+        let Some(words) = self.stacks.get(class.0) else { return false };
+        let into_row = va.offset_from(class.row());
+        let (slot, into_slot) = (into_row / class.slot_bytes(), into_row % class.slot_bytes());
+        let word = words[slot as usize / WORD_BITS];
+        word >> (slot % WORD_BITS as u64) & 1 != 0 && into_slot < class.slot_bytes() / 2
+    }
+
     /// The slot at `base` is unused again.
     pub(super) fn give_stack(&mut self, base: VirtAddr, class: Class) {
         let slot = (base.offset_from(class.row()) / class.slot_bytes()) as usize;

@@ -1,100 +1,129 @@
-//! Every count that mappings have, against a full scan of the tables.
+//! Every leaf of every live address space, against its VMA and against the struct page that it maps.
 //!
-//! Frames are never shared between spaces yet, nor mapped twice in one, so a frame's truth stands in one
-//! place: the leaf, or the run of 512 leaves, at the address that its struct page names.
+//! Frames are never shared between spaces yet, nor mapped twice in one, so a frame's leaves stand in one place: at
+//! the address that its struct page names. This side holds each leaf against that place; the other side
+//! (`check::pages`) counts, for each page in use, the leaves that stand there. Together they count every leaf of every
+//! tree once, for the page that it maps.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
-use arch::layout::USER_END;
-use arch::{Order, VirtAddr};
+use arch::layout::{USER_END, USER_START};
+use arch::pte::PteFlags;
+use arch::{Desc, Level, Order, VirtAddr};
 
-use super::range::{self, Visit};
-use super::{AddressSpace, Usage, Vma};
+use super::{AddressSpace, Vma, VmaKind};
 use crate::Mm;
-use crate::check::{Inconsistency, agree};
-use crate::mapcount::{self, Answer};
-use crate::page::{PageRef, page_of};
-use crate::pgtable::WalkStep;
-use crate::stats::Counter;
+use crate::check::{Inconsistency, Mapped, Report, agree};
+use crate::page::{PageKind, PageRef, page_of};
+use crate::pgtable::visit::{Leaf, Node, visit};
 
 impl Mm {
-    /// Checks every leaf of `spaces`, which are all the address spaces that there are, and the counters that
-    /// add them up. Nothing else runs meanwhile.
-    ///
-    /// # Errors
-    /// The first [`Inconsistency`].
-    pub fn check_spaces(&self, spaces: &[&AddressSpace]) -> Result<(), Inconsistency> {
-        let (mut anon, mut blocks) = (0, 0);
-        for space in spaces {
-            let Usage { anon: pages, anon_huge, .. } = self.usage(space);
-            anon += pages;
-            blocks += anon_huge / Order::PMD.pages();
-            self.check_leaves(space)?;
-            self.check_reservations_of(space)?;
+    /// The VMAs and leaves of every live address space.
+    pub(crate) fn check_spaces(&self, report: &mut Report) -> Result<(), Inconsistency> {
+        self.spaces.try_for_each(|space| {
+            report.spaces += 1;
+            self.check_asid(space)?;
+            space.check_vmas()?;
+            visit(space.root(), VirtAddr::new(0), &mut |node| match node {
+                Node::Leaf(leaf) => self.check_leaf(space, leaf),
+                Node::Table(_) => Ok(()),
+            })
+        })
+    }
+
+    /// No other live space has this one's ASID in the same generation.
+    fn check_asid(&self, space: &AddressSpace) -> Result<(), Inconsistency> {
+        let asid = space.asid.raw();
+        self.spaces.try_for_each(|other| {
+            let same = asid != 0 && other.id != space.id && other.asid.raw() == asid;
+            agree("address spaces with one ASID", None, 0, if same { asid } else { 0 })
+        })
+    }
+
+    fn check_leaf(&self, space: &AddressSpace, leaf: Leaf) -> Result<(), Inconsistency> {
+        let output = leaf.desc.output(leaf.level);
+        let pfn = Some(output.pfn());
+        let vma = space.vma_at(leaf.va).filter(|vma| leaf.va.add(leaf.level.entry_bytes()) <= vma.end);
+        agree("a leaf lies in a VMA", pfn, 1, vma.is_some().into())?;
+        let Some(vma) = vma else { return Ok(()) };
+        let zero = self.zero_page.is_at(output);
+        let only_read = if zero { PteFlags::READ_ONLY } else { PteFlags::empty() };
+        let good = Desc::leaf(output, leaf.level, vma.prot.leaf_flags() | only_read);
+        agree("a leaf has the rights of its VMA", pfn, good.raw(), leaf.desc.raw())?;
+        if zero {
+            let page = vma.kind == VmaKind::Anon && leaf.level == Level::L3;
+            return agree("the page of zeros is a page of anonymous memory", pfn, 1, page.into());
         }
-        agree("anonymous pages mapped", None, anon, self.stats.get(Counter::NrAnon))?;
-        agree("anonymous blocks mapped", None, blocks, self.stats.get(Counter::NrAnonThp))
+        agree("a leaf maps RAM", pfn, 1, self.pfn_valid(output.pfn()).into())?;
+        self.check_mapped_page(space, &vma, leaf, page_of(output.pfn()))
     }
 
-    fn check_leaves(&self, space: &AddressSpace) -> Result<(), Inconsistency> {
-        let mut outcome = Ok(());
-        let mut in_vmas = 0;
-        space.for_each_vma(|vma| {
-            range::scan(space, vma.start, vma.end, |visit| {
-                if let (Ok(()), Some(leaf)) = (outcome, visit.leaf()) {
-                    in_vmas += 1;
-                    outcome = self.check_leaf(space, vma, &visit, leaf);
-                }
-            });
-        });
-        outcome?;
-        let all = range::count_leaves(space, VirtAddr::new(0), USER_END);
-        agree("every leaf lies in a VMA", None, all, in_vmas)
-    }
-
-    fn check_leaf(
+    /// What a leaf maps is in use, and says that it is mapped here.
+    fn check_mapped_page(
         &self,
         space: &AddressSpace,
         vma: &Vma,
-        visit: &Visit<'_>,
-        leaf: WalkStep,
+        leaf: Leaf,
+        page: PageRef,
     ) -> Result<(), Inconsistency> {
-        let output = leaf.desc.output(leaf.level);
-        let good = range::leaf_for(self, output, leaf.level, vma.prot);
-        agree("a leaf has the rights of its VMA", Some(output.pfn()), good.raw(), leaf.desc.raw())?;
-        if self.zero_page.is_at(output) {
-            return Ok(());
-        }
-        let page = page_of(output.pfn());
         let head = page.head(self.config.tails);
-        self.check_folio(visit, head)?;
-        let first = visit.va.raw() / PAGE_SIZE - page.pfn().offset_from(head.pfn());
-        agree("the folio's space", Some(head.pfn()), space.id, head.mapping())?;
-        agree("the folio's index", Some(head.pfn()), first, head.index())
+        let pfn = Some(head.pfn());
+        let kind = match vma.kind {
+            VmaKind::Anon => PageKind::Anon,
+            VmaKind::Hugetlb => PageKind::Hugetlb,
+        };
+        agree("the kind of a page that a user maps", Some(page.pfn()), kind as u64, head.kind() as u64)?;
+        let last = page.pfn().add(leaf.level.entry_bytes() / PAGE_SIZE);
+        let inside = last <= head.pfn().add(head.order().pages());
+        agree("a leaf maps one folio", pfn, 1, inside.into())?;
+        let first = (leaf.va.raw() / PAGE_SIZE).wrapping_sub(page.pfn().offset_from(head.pfn()));
+        agree("the folio's space", pfn, space.id, head.mapping())?;
+        agree("the folio's index", pfn, first, head.index())
+    }
+}
+
+impl AddressSpace {
+    /// The leaves that map a part of the folio, in the place that its struct page names.
+    pub(crate) fn leaves_of(&self, head: PageRef) -> Mapped {
+        let (folio, pages) = (head.pfn(), head.order().pages());
+        let mut mapped = Mapped::default();
+        let end = head.index().saturating_add(pages).min(USER_END.raw() / PAGE_SIZE) * PAGE_SIZE;
+        let tree = self.ptl.lock();
+        let mut va = head.index().saturating_mul(PAGE_SIZE);
+        while va < end {
+            let leaf = tree.walk(VirtAddr::new(va)).last();
+            let bytes = leaf.level.entry_bytes();
+            let output = leaf.desc.output(leaf.level).pfn();
+            if leaf.desc.is_leaf(leaf.level) && output >= folio && output < folio.add(pages) {
+                mapped.entries += 1;
+                mapped.pages += bytes / PAGE_SIZE;
+                mapped.blocks += u64::from(bytes == Order::PMD.bytes());
+            }
+            va = VirtAddr::new(va).align_down(bytes).add(bytes).raw();
+        }
+        mapped
     }
 
-    /// The folio's counts against the leaves that map it, all of which lie in the folio's own range.
-    fn check_folio(&self, visit: &Visit<'_>, head: PageRef) -> Result<(), Inconsistency> {
-        let folio = head.pfn();
-        let start = visit.va.align_down(head.order().bytes());
-        let mut entries = 0;
-        let mut va = start;
-        while va < start.add(head.order().bytes()) {
-            let leaf = visit.tree.walk(va).last();
-            let output = leaf.desc.output(leaf.level);
-            let maps = leaf.desc.is_leaf(leaf.level)
-                && output.pfn() >= folio
-                && output.pfn() < folio.add(head.order().pages());
-            entries += u64::from(maps);
-            va = va.align_down(leaf.level.entry_bytes()).add(leaf.level.entry_bytes());
+    /// VMAs are whole pages of the user half, ascending, apart, and equal neighbours are one.
+    fn check_vmas(&self) -> Result<(), Inconsistency> {
+        let mut before: Option<Vma> = None;
+        let mut verdict = Ok(());
+        let vmas = self.vmas.lock();
+        for &vma in vmas.iter() {
+            verdict = verdict.and_then(|()| check_vma(vma, before));
+            before = Some(vma);
         }
-        let counted = match mapcount::scheme(self).entries(head) {
-            Answer::Exact(entries) => u64::from(entries),
-            Answer::AtMost(most) => entries.min(u64::from(most)),
-            Answer::Unknown => entries,
-        };
-        agree("leaf entries of the folio", Some(folio), entries, counted)?;
-        let references = u64::from(head.refcount());
-        agree("a reference for each entry", Some(folio), entries, entries.min(references))
+        verdict
     }
+}
+
+fn check_vma(vma: Vma, before: Option<Vma>) -> Result<(), Inconsistency> {
+    let (start, end) = (vma.start, vma.end);
+    let granule = vma.kind.granule().bytes();
+    let whole = start < end && start.is_aligned(granule) && end.is_aligned(granule);
+    agree("a VMA is whole pages of its kind", None, 1, whole.into())?;
+    agree("a VMA lies in the user half", None, 1, (start >= USER_START && end <= USER_END).into())?;
+    let Some(before) = before else { return Ok(()) };
+    agree("a VMA begins where the one before has ended", None, 1, (before.end <= start).into())?;
+    agree("neighbouring VMAs that differ in nothing", None, 0, before.merges_with(&vma).into())
 }

@@ -7,6 +7,7 @@ use arch::layout::USER_END;
 use arch::sync::SpinLock;
 use arch::{Machine, Mmu, VirtAddr};
 
+use super::registry::Link;
 use super::{AddressSpace, VmaSet};
 use crate::Mm;
 use crate::error::OutOfMemory;
@@ -21,7 +22,7 @@ impl Mm {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new_space(&self) -> Result<KArc<AddressSpace>, OutOfMemory> {
-        KArc::try_new_with(|| {
+        let space = KArc::try_new_with(|| {
             let tree = PtRoot::new(self.alloc_table()?);
             Ok(AddressSpace {
                 id: self.asids.next_space_id(),
@@ -30,11 +31,14 @@ impl Mm {
                 root: tree.root(),
                 ptl: SpinLock::new(locks::PAGE_TABLE, tree),
                 reservations: SpaceReservations::new(),
+                link: Link::new(),
                 vmas: SpinLock::new(locks::VMAS, VmaSet::new()),
                 brk_start: AtomicU64::new(0),
                 brk_end: AtomicU64::new(0),
             })
-        })
+        })?;
+        self.spaces.insert(&space);
+        Ok(space)
     }
 
     /// Unmaps everything and frees all tables: the end of the space, called once. No CPU has it active and
@@ -49,6 +53,7 @@ impl Mm {
         let _mmap = space.mmap_lock.write(self.env);
         self.unmap_prepared(space, VirtAddr::new(0), USER_END);
         promoter::cancel(self, space);
+        self.spaces.remove(space);
         let root = space.ptl.lock().take_root();
         if let Some(root) = root {
             self.free_table(root);

@@ -29,6 +29,7 @@
 //! | [`range`] | walks over a range of a live tree: unmap, change rights |
 //! | [`access`] | reading and writing a space that need not be active |
 //! | [`life`] | birth and teardown |
+//! | [`registry`] | the live spaces |
 //! | [`check`] | every count against a full scan of the tables |
 //! | [`error`] | errors and their error numbers |
 #![forbid(unsafe_code)]
@@ -45,6 +46,7 @@ pub mod mmap;
 pub mod mprotect;
 pub mod munmap;
 pub mod range;
+pub mod registry;
 pub mod request;
 pub mod vma;
 pub mod vma_set;
@@ -57,6 +59,7 @@ use arch::{PhysAddr, VirtAddr};
 pub use asid::Asids;
 pub use error::{Errno, MmapError};
 pub use range::Usage;
+pub use registry::Spaces;
 pub use request::{Advice, MapFlags, MapProt, MmapRequest};
 pub use vma::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 pub use vma_set::{MAX_VMAS, VmaSet};
@@ -78,6 +81,7 @@ pub struct AddressSpace {
     /// R, Q: its reservations of huge pages.
     pub reservations: crate::thp::SpaceReservations,
     root: PhysAddr,
+    link: registry::Link,
     vmas: SpinLock<VmaSet>,
     /// The heap `[start, end)` in bytes. Written under M.
     brk_start: AtomicU64,
@@ -114,6 +118,11 @@ impl AddressSpace {
     #[must_use]
     pub fn vma_count(&self) -> usize {
         self.vmas.lock().len()
+    }
+    /// The VMAs, to be damaged by tests of the check.
+    #[cfg(test)]
+    pub(crate) fn with_raw_vmas(&self, f: impl FnOnce(&mut [Vma])) {
+        f(self.vmas.lock().raw());
     }
     /// Tells `f` every VMA, lowest first. No lock is held while `f` runs; without M a VMA that is changed
     /// meanwhile may be told as it was or as it is.

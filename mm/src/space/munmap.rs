@@ -76,7 +76,7 @@ impl Mm {
     }
 
     /// hugetlb pages that the pool has promised to `[start, end)` and that no entry maps yet.
-    fn promised_hugetlb(&self, space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
+    pub(crate) fn promised_hugetlb(&self, space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
         let mut promised = 0;
         let mut from = start;
         while let Some(vma) = space.find_vma(from).filter(|vma| vma.start < end) {

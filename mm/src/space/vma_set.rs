@@ -51,6 +51,12 @@ impl VmaSet {
         self.vmas.iter()
     }
 
+    /// The VMAs, to be damaged by tests of the check.
+    #[cfg(test)]
+    pub(crate) fn raw(&mut self) -> &mut [Vma] {
+        &mut self.vmas
+    }
+
     /// Index of the first VMA that ends above `va`.
     fn index_above(&self, va: VirtAddr) -> usize {
         self.vmas.partition_point(|vma| vma.end <= va)

@@ -90,9 +90,7 @@ impl Builder {
     pub fn boot<R>(self, f: impl FnOnce(&Mm, &'static HostEnv) -> R) -> R {
         let outcome = self.try_boot(|mm, env| {
             let result = f(mm, env);
-            if let Err(wrong) = mm.check_all() {
-                panic!("at the end of the test: {wrong}");
-            }
+            check(mm);
             result
         });
         outcome.unwrap_or_else(|error| panic!("mm does not boot: {error}"))
@@ -113,6 +111,16 @@ impl Builder {
             let mm = Mm::boot(&boot, config, env)?;
             Ok(with_page_faults(&mm, env, || f(&mm, env)))
         })
+    }
+}
+
+/// Holds everything against a full scan; see [`Mm::check_all`].
+///
+/// # Panics
+/// With the first thing that is wrong.
+pub fn check(mm: &Mm) {
+    if let Err(wrong) = mm.check_all() {
+        panic!("the full check: {wrong}");
     }
 }
 

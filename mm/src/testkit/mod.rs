@@ -35,11 +35,11 @@ pub mod scenario;
 mod tests;
 pub mod user;
 
-pub use builder::Builder;
-pub use exhaust::fail_every_allocation;
+pub use builder::{Builder, check};
+pub use exhaust::{exhaust, fail_every_allocation};
 pub use host_env::HostEnv;
 pub use random::Random;
-pub use user::{check_spaces, run_as_user, with_space};
+pub use user::{run_as_user, with_space};
 
 use arch::model::{self, Job};
 

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use arch::contract::{Cpu, FaultStatus, MAX_CPUS, Privilege};
 use arch::{Access, Machine, VirtAddr, model};
 
-use super::builder::Builder;
+use super::builder::{Builder, check};
 use super::host_env::{HostEnv, lock};
 use crate::Mm;
 use crate::fault::{FaultError, FaultInfo};
@@ -65,7 +65,7 @@ pub fn run_as_user<R>(mm: &Mm, env: &HostEnv, space: &KArc<AddressSpace>, f: imp
 /// Boots, runs `f` with a new address space on vCPU 0, and ends the space.
 ///
 /// # Panics
-/// Any count of a mapping is wrong at the end of `f`, or a page is missing after the end of the space.
+/// Anything is inconsistent at the end of `f`, or a page is missing after the end of the space.
 pub fn with_space(machine: &Builder, f: impl FnOnce(&Mm, &'static HostEnv, &KArc<AddressSpace>)) {
     machine.clone().boot(|mm, env| {
         let before = mm.free_page_count();
@@ -74,19 +74,9 @@ pub fn with_space(machine: &Builder, f: impl FnOnce(&Mm, &'static HostEnv, &KArc
             Err(error) => panic!("no address space: {error}"),
         };
         run_as_user(mm, env, &space, || f(mm, env, &space));
-        check_spaces(mm, &[&space]);
+        check(mm);
         mm.destroy_space(&space);
-        check_spaces(mm, &[]);
+        check(mm);
         assert_eq!(mm.free_page_count(), before, "pages are missing after the end of the space");
     });
-}
-
-/// Checks every count of `spaces`, which are all that there are.
-///
-/// # Panics
-/// With the first thing that is wrong.
-pub fn check_spaces(mm: &Mm, spaces: &[&AddressSpace]) {
-    if let Err(wrong) = mm.check_spaces(spaces) {
-        panic!("{wrong}");
-    }
 }

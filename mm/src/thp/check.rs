@@ -1,51 +1,67 @@
-//! Reservations against struct pages, counters and tables. Nothing else runs meanwhile, so no page is in hand: a bit
-//! of a popmap is set exactly where an entry maps the page.
+//! Reservations against struct pages, counters, VMAs and tables. Nothing else runs meanwhile, so no page is in hand: a
+//! bit of a popmap is set exactly where an entry maps the page.
 #![forbid(unsafe_code)]
 
 use arch::{Level, Order};
 
 use super::popmap::PAGES;
-use super::record::Record;
+use super::promoter;
+use super::record::{Queued, Record};
 use super::table::BUCKETS;
 use crate::Mm;
 use crate::check::{Inconsistency, Report, agree};
 use crate::page::PageKind;
-use crate::space::AddressSpace;
+use crate::space::{AddressSpace, VmaKind};
 use crate::stats::Counter;
 
 impl Mm {
-    /// Calls `f` for every reservation.
+    /// Calls `f` for every reservation, and says whether the table finds it by its key. No lock is held meanwhile.
     fn for_each_reservation(
         &self,
         mut f: impl FnMut(Record) -> Result<(), Inconsistency>,
     ) -> Result<(), Inconsistency> {
-        (0..BUCKETS).try_for_each(|n| self.thp.table.lock_nth(n).iter().try_for_each(&mut f))
+        for n in 0..BUCKETS {
+            let nth = |place| self.thp.table.lock_nth(n).iter().nth(place);
+            for record in (0..).map_while(nth) {
+                let block = record.block().pfn();
+                agree(
+                    "a reservation's block is aligned",
+                    Some(block),
+                    1,
+                    block.is_aligned(Order::PMD).into(),
+                )?;
+                let found = self.thp.table.lock(record.key()).find(record.key()) == Some(record);
+                agree("the table finds a reservation", Some(block), 1, found.into())?;
+                f(record)?;
+            }
+        }
+        Ok(())
     }
 
-    /// The reservations' pages, and their sum against the counter and against all pages of RAM that say they are
-    /// reserved.
+    /// Every reservation: its pages, its space, its entries; and their sum against the counter and against all pages of
+    /// RAM that say they are reserved.
     pub(crate) fn check_reservations(&self, report: &mut Report) -> Result<(), Inconsistency> {
         let mut unused = 0;
         self.for_each_reservation(|record| {
             unused += PAGES as u64 - record.popmap().count();
-            check_pages(record)
+            check_pages(record)?;
+            let space = self.spaces.find(record.key().space);
+            let block = Some(record.block().pfn());
+            let lost = record.queued() == Queued::Yes && !promoter::is_queued(self, record.key());
+            agree("a reservation that waits for its promotion in no queue", block, 0, lost.into())?;
+            agree("the space of a reservation is alive", block, 1, space.is_some().into())?;
+            space.map_or(Ok(()), |space| {
+                check_range(&space, record).and_then(|()| check_entries(&space, record))
+            })
         })?;
-        agree("nr_thp_reserved", None, unused, self.stats.get(Counter::NrThpReserved))?;
-        agree("pages of kind thp-reserved", None, unused, report.pages_of(PageKind::ThpReserved))
-    }
-
-    /// The popmaps of a space's reservations against its tables.
-    pub(crate) fn check_reservations_of(&self, space: &AddressSpace) -> Result<(), Inconsistency> {
-        self.for_each_reservation(|record| {
-            if record.key().space == space.id { check_entries(space, record) } else { Ok(()) }
-        })
+        agree("pages of kind thp-reserved", None, unused, report.pages_of(PageKind::ThpReserved))?;
+        agree("nr_thp_reserved", None, unused, self.stats.get(Counter::NrThpReserved))
     }
 }
 
 /// Kind and references of each page, and that the page leads back to its reservation's key.
 fn check_pages(record: Record) -> Result<(), Inconsistency> {
-    let (map, block) = (record.popmap(), record.block().pfn());
-    agree("a reservation's block is aligned", Some(block), 1, block.is_aligned(Order::PMD).into())?;
+    let map = record.popmap();
     for i in 0..PAGES {
         let page = record.page(i);
         let populated = map.contains(i);
@@ -56,6 +72,13 @@ fn check_pages(record: Record) -> Result<(), Inconsistency> {
         agree("mappings of it", Some(page.pfn()), populated.into(), page.raw_mapcount().into())?;
     }
     Ok(())
+}
+
+/// The range lies in one anonymous VMA.
+fn check_range(space: &AddressSpace, record: Record) -> Result<(), Inconsistency> {
+    let range = record.key().range;
+    let fits = space.vma_at(range).is_some_and(|vma| vma.kind == VmaKind::Anon && vma.fits_block(range));
+    agree("a VMA holds the range of a reservation", Some(record.block().pfn()), 1, fits.into())
 }
 
 /// Page `i` is mapped at page `i` of the range exactly where bit `i` is set.

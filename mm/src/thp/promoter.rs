@@ -170,6 +170,13 @@ pub fn backlog(mm: &Mm) -> usize {
     mm.thp.promoter.queue.lock().len
 }
 
+/// Whether a request for this range is queued.
+pub(super) fn is_queued(mm: &Mm, key: Key) -> bool {
+    let ring = mm.thp.promoter.queue.lock();
+    let queued = ring.slots.iter().flatten();
+    queued.map(|request| Key::new(&request.space, request.va)).any(|other| other == key)
+}
+
 /// Tries one request; queues it again where the reason may pass. How many ranges were promoted: 0 or 1.
 fn attempt(mm: &Mm, request: Request) -> u64 {
     unmark(mm, Key::new(&request.space, request.va));

@@ -72,8 +72,8 @@ fn restore_without_memory_leaves_the_pool_as_it_was() {
             assert_eq!(mm.hugetlb.counts(), counts(3, 3, 0));
             assert_eq!(mm.stats.get(Counter::NrHvoOptimized), 3);
             assert!(mm.stats.get(Counter::HvoRestoreFailed) > 0);
-            mm.check_all().unwrap();
             hoard.into_iter().for_each(|page| mm.free_pages(page, Order::PAGE));
+            mm.check_all().unwrap();
             let shrunk = mm.hugetlb.set_nr(mm, 0);
             assert_eq!((shrunk.nr, shrunk.unrestored), (0, None));
         });
@@ -122,7 +122,6 @@ fn free_folios_are_treated_in_place() {
         assert_eq!((restored.done, restored.first_error), (20, None));
         assert_eq!(mm.stats.get(Counter::NrHvoOptimized), 0);
         assert_eq!(mm.hugetlb.counts(), counts(20, 20, 2));
-        mm.check_all().unwrap();
         assert_eq!(reserve(mm, 18), Ok(()));
         assert_eq!(mm.hugetlb.optimize_free(mm).done, 0);
         unreserve(mm, 18);
@@ -130,6 +129,7 @@ fn free_folios_are_treated_in_place() {
         assert_eq!((optimized.done, optimized.first_error), (20, None));
         assert_eq!(mm.hugetlb.counts(), counts(20, 20, 2));
         unreserve(mm, 2);
+        mm.check_all().unwrap();
         assert_eq!(set_nr(mm, 0), 0);
     });
 }

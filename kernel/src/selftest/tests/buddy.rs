@@ -3,10 +3,13 @@
 use arch::Order;
 use mm::Mm;
 use mm::buddy::MAX_ORDER;
+use mm::check::Report;
+use mm::kalloc::KArc;
 use mm::page::PageKind;
+use mm::space::{AddressSpace, MapFlags, MapProt, MmapRequest};
 
 use super::kit::Blocks;
-use crate::selftest::{Verdict, check, check_eq, selftest};
+use crate::selftest::{Failure, NotPassed, Verdict, check, check_eq, selftest};
 
 selftest!("buddy::blocks_are_aligned_and_apart", blocks_are_aligned_and_apart);
 selftest!("buddy::split_page_frees_singly", split_page_frees_singly);
@@ -74,14 +77,43 @@ fn memory_runs_out(mm: &'static Mm) -> Verdict {
     Ok(())
 }
 
-/// A scan of every struct page finds what lists and counters say, in every room of memory management.
+/// A scan of every struct page and of every tree finds what lists and counters say, in every room of memory management,
+/// also while an address space lives that has pages, a block and hugetlb pages.
 fn a_scan_agrees(mm: &'static Mm) -> Verdict {
-    let mut result = None;
-    mm.env.stop_machine(&mut || result = Some(mm.check_all()));
-    match result {
-        Some(Ok(report)) => check_eq!(report.all_pages(), mm.ram_pages(), "pages of all kinds"),
-        Some(Err(inconsistency)) => check!(false, "{inconsistency}"),
-        None => check!(false, "stop_machine did not run its function"),
+    let before = scan(mm)?;
+    let pool = mm.hugetlb.counts().nr;
+    let grown = mm.hugetlb.set_nr(mm, pool + 1);
+    let space = mm.new_space().map_err(|error| Failure::new(file!(), line!(), format_args!("{error}")))?;
+    let used = use_space(mm, &space);
+    let alive = scan(mm);
+    mm.destroy_space(&space);
+    let shrunk = mm.hugetlb.set_nr(mm, pool);
+    used?;
+    check_eq!(alive?.spaces, before.spaces + 1, "live address spaces");
+    check_eq!((grown.nr, shrunk.nr), (pool + 1, pool), "the pool, grown and shrunk");
+    check_eq!(scan(mm)?.spaces, before.spaces, "live address spaces at the end");
+    Ok(())
+}
+
+fn scan(mm: &'static Mm) -> Result<Report, NotPassed> {
+    let report =
+        crate::settle::check(mm).map_err(|wrong| Failure::new(file!(), line!(), format_args!("{wrong}")))?;
+    check_eq!(report.all_pages(), mm.ram_pages(), "pages of all kinds");
+    Ok(report)
+}
+
+/// Two ranges of 2 MiB, of which a few pages are written, and a hugetlb page.
+fn use_space(mm: &'static Mm, space: &KArc<AddressSpace>) -> Verdict {
+    let request = MmapRequest::anonymous(4 << 20, MapProt::READ | MapProt::WRITE);
+    for (request, pages) in
+        [(request, 5), (MmapRequest { len: 2 << 20, ..request }.with(MapFlags::HUGETLB), 1)]
+    {
+        let start = mm.mmap(space, &request);
+        let start = start.map_err(|error| Failure::new(file!(), line!(), format_args!("{error}")))?;
+        for page in 0..pages {
+            let stored = mm.write_user(space, start.add(page << 12), &[1]);
+            check!(stored.is_ok(), "page {page} of {} bytes cannot be written", request.len);
+        }
     }
     Ok(())
 }

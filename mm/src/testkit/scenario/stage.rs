@@ -14,7 +14,7 @@ use crate::kalloc::KArc;
 use crate::page::PageKind;
 use crate::space::AddressSpace;
 use crate::testkit::host_env::HostEnv;
-use crate::testkit::{Builder, Random, run_on_cpus};
+use crate::testkit::{Builder, Random, check, run_on_cpus};
 
 /// vCPUs of every scenario.
 pub(super) const CPUS: usize = 4;
@@ -59,9 +59,7 @@ pub(super) fn run_on(
     machine.boot(|mm, env| {
         let before = mm.free_page_count();
         play(&Stage { mm, env }, &mut random);
-        if let Err(wrong) = mm.check_spaces(&[]) {
-            panic!("when all spaces have ended: {wrong}");
-        }
+        check(mm);
         let (kept, free) = (mm.hvo.kept_pages(mm), mm.free_page_count());
         assert_eq!(
             free + kept,
@@ -147,11 +145,7 @@ impl Stage<'_> {
             memories.iter_mut().for_each(|of_cpu| inside.look_at_all(&mut of_cpu[n]));
             self.go(inside);
         }
-        let spaces: Vec<_> = homes.iter().map(Home::space).collect();
-        let spaces: Vec<&AddressSpace> = spaces.iter().map(|space| &**space).collect();
-        if let Err(wrong) = self.mm.check_spaces(&spaces) {
-            panic!("when all vCPUs have ended: {wrong}");
-        }
+        check(self.mm);
         homes.into_iter().for_each(|home| home.end(self.mm));
     }
 }

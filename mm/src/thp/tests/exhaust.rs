@@ -43,6 +43,6 @@ fn use_space(mm: &Mm, space: &KArc<AddressSpace>) -> Result<(), MmapError> {
         mm.read_user(space, va(page), &mut bytes).unwrap();
         assert_eq!(u64::from_le_bytes(bytes), word(page), "page {page}");
     }
-    mm.check_spaces(&[space]).unwrap();
+    mm.check_all().unwrap();
     result
 }

@@ -20,7 +20,7 @@ use crate::kalloc::KArc;
 use crate::page::PageKind;
 use crate::space::{AddressSpace, MapProt, MmapRequest};
 use crate::stats::Counter;
-use crate::testkit::{Builder, HostEnv};
+use crate::testkit::{self, Builder, HostEnv};
 
 /// Ranges of 2 MiB that are mapped.
 const RANGES: u64 = 4;
@@ -124,10 +124,7 @@ impl Site<'_> {
     }
     /// Everything against a full scan.
     fn check(&self) {
-        let report = self.mm.check_all().map(|_| ());
-        if let Err(wrong) = report.and_then(|()| self.mm.check_spaces(&[&self.space])) {
-            panic!("{wrong}");
-        }
+        testkit::check(self.mm);
     }
     fn drain(&self) -> u64 {
         promoter::drain(self.mm)

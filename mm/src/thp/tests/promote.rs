@@ -227,9 +227,10 @@ fn the_queue_has_each_range_once() {
         let other = site.mm.new_space().unwrap();
         promoter::cancel(site.mm, &other);
         assert_eq!(promoter::backlog(site.mm), 2);
+        site.mm.munmap(&site.space, BASE.raw(), RANGES * RANGE_BYTES).unwrap();
         promoter::cancel(site.mm, &site.space);
         assert_eq!(promoter::backlog(site.mm), 0);
-        assert_eq!(KArc::owners(&site.space), 1);
+        assert_eq!(KArc::owners(&site.space), 2, "the test's share and that of the list of live spaces");
         site.mm.destroy_space(&other);
     });
 }
@@ -240,7 +241,7 @@ fn only_reservations_are_queued() {
     with_site(threshold(2), |site| {
         promoter::submit(site.mm, &site.space, BASE);
         assert_eq!(promoter::backlog(site.mm), 0);
-        assert_eq!(KArc::owners(&site.space), 1);
+        assert_eq!(KArc::owners(&site.space), 2, "the test's share and that of the list of live spaces");
     });
 }
 

@@ -75,7 +75,9 @@ fn a_referenced_folio_stays_one() {
         let held = head.try_get().unwrap();
         let free = site.mm.free_page_count();
         site.mm.munmap(&site.space, va(7).raw(), PAGE_SIZE).unwrap();
+        site.mm.put_folio(held);
         site.check();
+        let held = head.try_get().unwrap();
         assert_eq!(site.mm.free_page_count(), free - 1, "a page of a folio is not freed by itself");
         assert_eq!((head.order(), head.raw_mapcount()), (Order::PMD, RANGE_PAGES as u32 - 1));
         assert_eq!(site.load(8).0, word(8));

@@ -1,15 +1,11 @@
-//! The full consistency check: counts and lists against a scan of everything.
-//!
-//! Each room has one function in [`ROOMS`], which compares what the room believes with what it finds. Costs a
-//! look at every struct page. Nothing else may run meanwhile: on the machine, under
-//! [`crate::env::KernelEnv::stop_machine`].
+//! What the check counted, and what it says where something does not agree.
 #![forbid(unsafe_code)]
 
 use core::fmt;
 
 use arch::Pfn;
 
-use crate::Mm;
+use super::tally::Tally;
 use crate::buddy::ORDERS;
 use crate::page::PageKind;
 
@@ -21,6 +17,14 @@ pub struct Report {
     pub pages: [u64; PageKind::ALL.len()],
     /// Free blocks of each order.
     pub free_blocks: [u64; ORDERS],
+    /// Blocks of each kind by their first page, in the order of [`PageKind::ALL`].
+    pub firsts: [Tally; PageKind::ALL.len()],
+    /// Pages that are mapped writable in vmemmap.
+    pub holders: Tally,
+    /// Pages of vmemmap that are mapped read-only (4 KiB units).
+    pub read_only_vmemmap: u64,
+    /// Live address spaces.
+    pub spaces: u64,
 }
 
 impl Report {
@@ -28,6 +32,11 @@ impl Report {
     #[must_use]
     pub fn pages_of(&self, kind: PageKind) -> u64 {
         self.pages[kind as usize]
+    }
+    /// The first pages of all blocks of one kind.
+    #[must_use]
+    pub fn firsts_of(&self, kind: PageKind) -> Tally {
+        self.firsts[kind as usize]
     }
     /// Free pages (4 KiB units).
     #[must_use]
@@ -69,27 +78,4 @@ impl fmt::Display for Inconsistency {
 /// [`Inconsistency`] that says what was compared.
 pub fn agree(what: &'static str, pfn: Option<Pfn>, expected: u64, found: u64) -> Result<(), Inconsistency> {
     if expected == found { Ok(()) } else { Err(Inconsistency { what, pfn, expected, found }) }
-}
-
-/// A room's check. It may add to the report.
-pub type RoomCheck = fn(&Mm, &mut Report) -> Result<(), Inconsistency>;
-
-/// Every room's check, by the room's name. The first fills in the report.
-pub const ROOMS: &[(&str, RoomCheck)] = &[
-    ("buddy", Mm::check_buddy),
-    ("kernel tables", Mm::check_kernel_tables),
-    ("reservations", Mm::check_reservations),
-    ("hugetlb", Mm::check_hugetlb),
-];
-
-impl Mm {
-    /// Checks everything.
-    ///
-    /// # Errors
-    /// The first [`Inconsistency`].
-    pub fn check_all(&self) -> Result<Report, Inconsistency> {
-        let mut report = Report::default();
-        ROOMS.iter().try_for_each(|(_, check)| check(self, &mut report))?;
-        Ok(report)
-    }
 }

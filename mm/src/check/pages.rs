@@ -1,0 +1,152 @@
+//! Every page in use: its references and mappings against the leaves of all trees.
+//!
+//! | kind | references | mappings |
+//! |---|---|---|
+//! | reserved, table, vmemmap | 1 | 0 |
+//! | kernel | 1 or more: the kernel's own | 0 |
+//! | anon | one for each leaf, one for its reservation | the leaves |
+//! | hugetlb | one for each leaf; 0 while it is free | the leaves |
+//!
+//! Free pages are the allocator's to check, unused pages of reservations room 8's.
+#![forbid(unsafe_code)]
+
+use arch::{Order, Pfn};
+
+use super::report::{Inconsistency, Report, agree};
+use crate::Mm;
+use crate::boot::Frames;
+use crate::mapcount::{self, Answer};
+use crate::page::{Flags, PageKind, PageRef, page_of};
+use crate::stats::Counter;
+
+/// Calls `f` for the first page of every block of `bank`, used or free, with its kind and order.
+///
+/// # Errors
+/// What `f` says.
+pub(crate) fn for_each_block(
+    bank: Frames,
+    mut f: impl FnMut(PageRef, PageKind, Order) -> Result<(), Inconsistency>,
+) -> Result<(), Inconsistency> {
+    let mut at = bank.start;
+    while at < bank.end {
+        let page = page_of(at);
+        let (kind, order) = (page.kind(), page.order());
+        f(page, kind, order)?;
+        at = at.add(order.pages());
+    }
+    Ok(())
+}
+
+impl Mm {
+    /// Counts, owners and flags of all blocks that are in use.
+    pub(crate) fn check_pages(&self, _: &mut Report) -> Result<(), Inconsistency> {
+        let (mut anon, mut blocks) = (0, 0);
+        for &bank in self.ram() {
+            for_each_block(bank, |page, kind, order| {
+                self.check_flags(page, kind, order)?;
+                match kind {
+                    PageKind::Tail | PageKind::Buddy | PageKind::Free | PageKind::ThpReserved => Ok(()),
+                    PageKind::Kernel => check_kernel_page(page),
+                    PageKind::Reserved | PageKind::Table | PageKind::Vmemmap => check_single_owner(page),
+                    PageKind::Anon => {
+                        let mapped = self.check_anon(page)?;
+                        anon += mapped.pages;
+                        blocks += mapped.blocks;
+                        Ok(())
+                    }
+                    PageKind::Hugetlb => self.check_hugetlb_folio(page),
+                }
+            })?;
+        }
+        agree("nr_anon_pages", None, anon, self.stats.get(Counter::NrAnon))?;
+        agree("nr_anon_transparent_hugepages", None, blocks, self.stats.get(Counter::NrAnonThp))
+    }
+
+    /// Which flags and orders a kind may have.
+    fn check_flags(&self, page: PageRef, kind: PageKind, order: Order) -> Result<(), Inconsistency> {
+        let (pfn, flags) = (Some(page.pfn()), page.flags());
+        let folio = flags.contains(Flags::HEAD);
+        let may_be_folio = matches!(kind, PageKind::Anon | PageKind::Hugetlb | PageKind::Kernel);
+        agree(
+            "a head of this kind or order",
+            pfn,
+            0,
+            (folio && (!may_be_folio || order == Order::PAGE)).into(),
+        )?;
+        let optimized = flags.contains(Flags::HVO);
+        agree(
+            "an optimised page that is no hugetlb folio",
+            pfn,
+            0,
+            (optimized && kind != PageKind::Hugetlb).into(),
+        )?;
+        let single = matches!(kind, PageKind::Table | PageKind::Vmemmap);
+        agree(
+            "the order of a page that is given out singly",
+            pfn,
+            0,
+            if single { order.raw().into() } else { 0 },
+        )
+    }
+
+    /// An anonymous page or folio. Returns what its leaves map.
+    fn check_anon(&self, head: PageRef) -> Result<Mapped, Inconsistency> {
+        let pfn = head.pfn();
+        let reservation = self.reservation_of(pfn).is_some();
+        let mapped = self.check_mappings(head)?;
+        let references = mapped.entries + u64::from(reservation);
+        agree("references to an anonymous page", Some(pfn), references, head.refcount().into())?;
+        Ok(mapped)
+    }
+
+    /// A hugetlb folio, in use or free.
+    fn check_hugetlb_folio(&self, head: PageRef) -> Result<(), Inconsistency> {
+        let pfn = Some(head.pfn());
+        agree("a hugetlb page is a folio", pfn, 1, head.flags().contains(Flags::HEAD).into())?;
+        if head.refcount() == 0 {
+            return agree("mappings of a free hugetlb folio", pfn, 0, head.raw_mapcount().into());
+        }
+        let mapped = self.check_mappings(head)?;
+        agree("references to a hugetlb folio", pfn, mapped.entries, head.refcount().into())
+    }
+
+    /// The folio's mapcount against the leaves in the place that it names. Where a leaf lies that maps it elsewhere, the
+    /// check of that leaf says so.
+    fn check_mappings(&self, head: PageRef) -> Result<Mapped, Inconsistency> {
+        let pfn = Some(head.pfn());
+        let space = self.spaces.find(head.mapping());
+        agree("the space that owns a page is alive", pfn, 1, space.is_some().into())?;
+        let mapped = space.map_or(Mapped::default(), |space| space.leaves_of(head));
+        let scheme = mapcount::scheme(self);
+        let counted = match scheme.entries(head) {
+            Answer::Exact(entries) => u64::from(entries),
+            Answer::AtMost(most) => mapped.entries.min(most.into()),
+            Answer::Unknown => mapped.entries,
+        };
+        agree("leaf entries that map a page", pfn, mapped.entries, counted)?;
+        Ok(mapped)
+    }
+}
+
+/// The leaves that map a page or folio.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Mapped {
+    /// How many.
+    pub(crate) entries: u64,
+    /// What they map (4 KiB units).
+    pub(crate) pages: u64,
+    /// Those among them that are 2 MiB blocks.
+    pub(crate) blocks: u64,
+}
+
+fn check_kernel_page(page: PageRef) -> Result<(), Inconsistency> {
+    let pfn: Option<Pfn> = Some(page.pfn());
+    agree("a kernel page has a reference", pfn, 1, (page.refcount() != 0).into())?;
+    agree("mappings of a page that no user maps", pfn, 0, page.raw_mapcount().into())
+}
+
+fn check_single_owner(page: PageRef) -> Result<(), Inconsistency> {
+    let pfn = Some(page.pfn());
+    agree("references to a page with one owner", pfn, 1, page.refcount().into())?;
+    agree("mappings of a page that no user maps", pfn, 0, page.raw_mapcount().into())
+}

@@ -1,0 +1,237 @@
+//! Damage to leaves of address spaces, to what they map, to VMAs and reservations.
+
+use arch::Pfn;
+use arch::pte::PteFlags;
+
+use super::*;
+use crate::page::page_of;
+use crate::space::HugeAdvice;
+use crate::stats::Counter;
+use crate::testkit::run_as_user;
+
+/// A frame that is no RAM.
+const DEVICE: Pfn = Pfn::new(0x9000);
+
+/// Maps `frame` as a page at [`BASE`] + 1 MiB, in a VMA of 4 MiB, where nothing is mapped yet.
+fn map_frame(site: &Site<'_>, frame: Pfn, flags: PteFlags) -> Option<Pfn> {
+    site.anon();
+    site.make_user(BASE.add(MIB), Level::L3, Desc::leaf(frame.phys(), Level::L3, flags));
+    Some(frame)
+}
+
+/// Two neighbouring VMAs that differ, changed by `damage`.
+fn damage_vmas(site: &Site<'_>, damage: fn(&mut [crate::space::Vma])) -> Option<Pfn> {
+    site.map(0, MIB, MapFlags::empty());
+    site.map(MIB, MIB, MapFlags::NORESERVE);
+    site.space.with_raw_vmas(damage);
+    None
+}
+
+/// A reservation with page 0 populated: the first page of its block.
+fn reservation(site: &Site<'_>) -> PageRef {
+    site.anon().1
+}
+
+pub(super) const ROWS: &[Row] = &[
+    ("a VMA is whole pages of its kind", small, |site| {
+        damage_vmas(site, |vmas| vmas[0].end = vmas[0].start.add(1))
+    }),
+    ("a VMA lies in the user half", small, |site| damage_vmas(site, |vmas| vmas[0].start = VirtAddr::new(0))),
+    ("a VMA begins where the one before has ended", small, |site| {
+        damage_vmas(site, |vmas| vmas[0].end = vmas[0].end.add(PAGE))
+    }),
+    ("neighbouring VMAs that differ in nothing", small, |site| {
+        damage_vmas(site, |vmas| vmas[1].commit = vmas[0].commit)
+    }),
+    ("a leaf lies in a VMA", small, |site| {
+        let (va, page) = site.anon();
+        site.make_user(
+            va.add(4 * MIB),
+            Level::L3,
+            Desc::leaf(page.pfn().phys(), Level::L3, PteFlags::USER_RW),
+        );
+        Some(page.pfn())
+    }),
+    (
+        "a leaf lies in a VMA",
+        || thp(ThpMode::Always),
+        |site| {
+            let (_, page) = site.anon();
+            site.space.with_raw_vmas(|vmas| vmas[0].end = BASE.add(MIB));
+            Some(page.pfn())
+        },
+    ),
+    ("a leaf has the rights of its VMA", small, |site| {
+        let (va, page) = site.anon();
+        site.mm.gather(site.space.tag(), |gather| {
+            let mut tree = site.space.ptl.lock();
+            let entry = tree.entry(site.space.flusher(site.mm), va, Level::L3).unwrap();
+            let old = entry.desc();
+            entry.tighten(old.with_flags(Level::L3, PteFlags::USER_RO), gather);
+        });
+        Some(page.pfn())
+    }),
+    ("a leaf has the rights of its VMA", small, |site| {
+        map_frame(site, site.mm.zero_page.pfn(), PteFlags::USER_RW)
+    }),
+    ("the page of zeros is a page of anonymous memory", small, |site| {
+        site.mm.hugetlb.set_nr(site.mm, 1).nr.checked_sub(1).unwrap();
+        let va = site.map(0, 2 * MIB, MapFlags::HUGETLB);
+        let zero = site.mm.zero_page.pfn();
+        let leaf = Desc::leaf(zero.phys(), Level::L3, PteFlags::USER_RW | PteFlags::READ_ONLY);
+        site.make_user(va, Level::L3, leaf);
+        Some(zero)
+    }),
+    ("a leaf maps RAM", small, |site| map_frame(site, DEVICE, PteFlags::USER_RW)),
+    ("the kind of a page that a user maps", small, |site| {
+        map_frame(site, site.page().pfn(), PteFlags::USER_RW)
+    }),
+    ("the kind of a page that a user maps", small, |site| {
+        site.mm.drain_cpu_lists();
+        let free = |page: &PageRef| page.kind() == PageKind::Buddy && page.order() > Order::new(8);
+        let block = site.mm.ram()[0].iter().map(page_of).find(free).unwrap();
+        map_frame(site, block.pfn(), PteFlags::USER_RW)
+    }),
+    ("the kind of a page that a user maps", reserving, |site| {
+        let unpopulated = reservation(site).nth(100);
+        map_frame(site, unpopulated.pfn(), PteFlags::USER_RW)
+    }),
+    ("a leaf maps one folio", reserving, |site| {
+        let page = reservation(site);
+        let block = Desc::leaf(page.pfn().phys(), Level::L2, PteFlags::USER_RW);
+        site.make_user(BASE.add(2 * MIB), Level::L2, block);
+        Some(page.pfn())
+    }),
+    ("the folio's space", small, |site| {
+        let (va, page) = site.anon();
+        page.set_mapping(site.space.id + 1, va.raw() / PAGE);
+        Some(page.pfn())
+    }),
+    ("the folio's index", small, |site| {
+        let (va, page) = site.anon();
+        page.set_mapping(site.space.id, va.raw() / PAGE + 1);
+        Some(page.pfn())
+    }),
+    ("the folio's index", small, |site| {
+        let (va, page) = site.anon();
+        let leaf = Desc::leaf(page.pfn().phys(), Level::L3, PteFlags::USER_RW);
+        site.make_user(va.add(PAGE), Level::L3, leaf);
+        Some(page.pfn())
+    }),
+    ("the space that owns a page is alive", small, |site| Some(site.block(0, PageKind::Anon).pfn())),
+    ("references to an anonymous page", small, |site| {
+        let page = site.anon().1;
+        page.get().leave();
+        Some(page.pfn())
+    }),
+    (
+        "references to an anonymous page",
+        || thp(ThpMode::Always),
+        |site| {
+            let head = site.anon().1;
+            head.get().leave();
+            Some(head.pfn())
+        },
+    ),
+    ("leaf entries that map a page", small, |site| {
+        let page = site.anon().1;
+        page.add_raw_mapcount(1);
+        Some(page.pfn())
+    }),
+    ("leaf entries that map a page", small, |site| {
+        let (va, page) = site.anon();
+        site.touch(va.add(PAGE));
+        site.clear_user(va, Level::L3);
+        Some(page.pfn())
+    }),
+    ("nr_anon_pages", small, |site| {
+        site.mm.stats.inc(Counter::NrAnon);
+        None
+    }),
+    (
+        "nr_anon_transparent_hugepages",
+        || thp(ThpMode::Always),
+        |site| {
+            site.anon();
+            site.mm.stats.sub(Counter::NrAnonThp, 1);
+            None
+        },
+    ),
+    ("a reservation's block is aligned", reserving, |site| {
+        let stray = site.page();
+        site.poke_next(reservation(site), Some(stray));
+        Some(stray.pfn())
+    }),
+    ("the table finds a reservation", reserving, |site| {
+        let block = reservation(site);
+        block.nth(8).set_private(site.space.id + 1);
+        Some(block.pfn())
+    }),
+    ("the space of a reservation is alive", reserving, |site| {
+        // The first dead space whose reservations would stand in the same bucket.
+        let block = reservation(site);
+        let astray = |id: &u64| {
+            block.nth(8).set_private(*id);
+            site.mm.check_all().is_err_and(|wrong| wrong.what == "the table finds a reservation")
+        };
+        (1000..).find(|id| !astray(id)).map(|_| block.pfn())
+    }),
+    ("a reservation that waits for its promotion in no queue", reserving, |site| {
+        let block = reservation(site);
+        block.nth(9).set_private(BASE.raw() | 1);
+        Some(block.pfn())
+    }),
+    ("address spaces with one ASID", small, |site| {
+        let other = site.mm.new_space().unwrap();
+        run_as_user(site.mm, site.env, &site.space, || ());
+        other.asid.set_raw(site.space.asid.raw());
+        None
+    }),
+    ("a VMA holds the range of a reservation", reserving, |site| {
+        let page = reservation(site);
+        site.map(4 * MIB, MIB, MapFlags::empty());
+        site.mm.mprotect(&site.space, BASE.raw() + 4 * MIB, MIB, MapProt::READ).unwrap();
+        site.space.with_raw_vmas(|vmas| {
+            (vmas[0].end, vmas[1].start) = (BASE.add(MIB), BASE.add(MIB));
+            (vmas[1].prot, vmas[1].advice) = (vmas[0].prot, HugeAdvice::Huge);
+        });
+        Some(page.pfn())
+    }),
+    ("kind of a page of a reservation", reserving, |site| {
+        let page = reservation(site).nth(7);
+        page.set_kind(PageKind::Kernel, Order::PAGE);
+        Some(page.pfn())
+    }),
+    ("references to it", reserving, |site| {
+        let page = reservation(site).nth(7);
+        page.get().leave();
+        Some(page.pfn())
+    }),
+    ("mappings of it", reserving, |site| {
+        let page = reservation(site).nth(7);
+        page.add_raw_mapcount(1);
+        Some(page.pfn())
+    }),
+    ("a page of a reservation is mapped where it is populated", reserving, |site| {
+        let (va, page) = site.anon();
+        site.touch(va.add(PAGE));
+        site.clear_user(va, Level::L3);
+        let elsewhere = va.add(3 * MIB);
+        site.make_user(elsewhere, Level::L3, Desc::leaf(page.pfn().phys(), Level::L3, PteFlags::USER_RW));
+        page.set_mapping(site.space.id, elsewhere.raw() / PAGE);
+        Some(page.pfn())
+    }),
+    ("pages of kind thp-reserved", reserving, |site| {
+        site.block(0, PageKind::ThpReserved);
+        None
+    }),
+    ("nr_thp_reserved", reserving, |site| {
+        site.mm.stats.inc(Counter::NrThpReserved);
+        None
+    }),
+];
+
+#[test]
+fn damage_to_mappings_is_found() {
+    run(ROWS);
+}

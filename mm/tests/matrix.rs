@@ -1,0 +1,319 @@
+//! The policy matrix: every combination of boot choices, on every kind of machine, runs the same workload, with the
+//! full check between its acts; what is refused is listed with its sentence.
+//!
+//! The choices come from the lists `ALL`, so a new variant is in the matrix by itself; one that a combination cannot
+//! have must be refused at boot, and its sentence added to [`REFUSED`].
+//!
+//! | act | what |
+//! |---|---|
+//! | fill | read faults map the page of zeros; writes replace it; a promotion where the policy makes one |
+//! | cut | mprotect, munmap and MADV_DONTNEED of parts, which split blocks and give up reservations |
+//! | pool | hugetlb grows, its free folios are restored and optimised, one is mapped, all is given back |
+//! | end | exit; every page is back but those that HVO keeps |
+//!
+//! On two CPUs the second one looks at each address before and after each change, with whatever its TLB holds.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use arch::features::BbmLevel;
+use arch::model::{user_load, user_store};
+use arch::{Level, VirtAddr};
+use mm::Mm;
+use mm::config::{HvoStrategy, Mapcount, MmConfig, PromotionThreshold, TailEncoding, ThpMode, VmemmapMap};
+use mm::hvo::Switch;
+use mm::kalloc::KArc;
+use mm::page::PageKind;
+use mm::space::{AddressSpace, Advice, MapFlags, MapProt, MmapRequest};
+use mm::stats::Counter;
+use mm::testkit::{Builder, HostEnv, check, run_as_user, run_on_cpus};
+use mm::thp::promoter;
+
+const PAGE: u64 = 4096;
+const HUGE: u64 = 2 << 20;
+const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
+const BASE: VirtAddr = VirtAddr::new(0x4000_0000);
+/// Promotion thresholds: both ends of the range, and few pages.
+const THRESHOLDS: [u64; 3] = [1, 3, 512];
+
+/// Every sentence with which a combination is refused at boot. There is none: each of today's variants goes with
+/// each other one.
+const REFUSED: &[&str] = &[];
+
+/// A machine and its boot choices.
+#[derive(Clone, Copy, Debug)]
+struct Variant {
+    config: MmConfig,
+    bbm: BbmLevel,
+    tlbi_range: bool,
+    cpus: usize,
+}
+
+/// Every combination of boot choices. Only `thp=reserve` knows a threshold.
+fn configs() -> Vec<MmConfig> {
+    let mut configs = vec![MmConfig { hugepages: 0, ..MmConfig::default() }];
+    fn choose<T: Copy>(configs: &mut Vec<MmConfig>, all: &[T], set: impl Fn(&mut MmConfig, T)) {
+        *configs = configs
+            .iter()
+            .flat_map(|config| all.iter().map(|&value| (*config, value)))
+            .map(|(mut config, value)| {
+                set(&mut config, value);
+                config
+            })
+            .collect();
+    }
+    choose(&mut configs, Mapcount::ALL, |config, value| config.mapcount = value);
+    choose(&mut configs, TailEncoding::ALL, |config, value| config.tails = value);
+    choose(&mut configs, VmemmapMap::ALL, |config, value| config.vmemmap = value);
+    choose(&mut configs, HvoStrategy::ALL, |config, value| config.hvo = value);
+    choose(&mut configs, ThpMode::ALL, |config, value| config.thp = value);
+    choose(&mut configs, &THRESHOLDS, |config, value| {
+        config.promotion_threshold = PromotionThreshold::new(value).unwrap();
+    });
+    let default = THRESHOLDS[0] as u16;
+    configs.retain(|config| config.thp == ThpMode::Reserve || config.promotion_threshold.pages() == default);
+    configs
+}
+
+/// Every combination on machines of this FEAT_BBM level.
+fn variants(bbm: BbmLevel) -> impl Iterator<Item = Variant> {
+    let machines = [(false, 1), (false, 2), (true, 1), (true, 2)];
+    configs().into_iter().flat_map(move |config| {
+        machines.into_iter().map(move |(tlbi_range, cpus)| Variant { config, bbm, tlbi_range, cpus })
+    })
+}
+
+impl Variant {
+    /// 16 MiB of RAM.
+    fn builder(self) -> Builder {
+        let machine = Builder::new().ram_mib(16).cpus(self.cpus).config(|config| *config = self.config);
+        machine.machine(|desc| {
+            desc.features.bbm = self.bbm;
+            desc.features.tlbi_range = self.tlbi_range;
+        })
+    }
+    /// Whether the first write maps a block.
+    fn is_huge_at_once(self) -> bool {
+        let config = self.config;
+        matches!(config.thp, ThpMode::Always | ThpMode::Madvise)
+            || config.thp == ThpMode::Reserve && config.promotion_threshold.pages() == 1
+    }
+    /// How many pages are written first: as many as it takes to promote, or a few.
+    fn pages(self) -> u64 {
+        let reserve = self.config.thp == ThpMode::Reserve;
+        if reserve { self.config.promotion_threshold.pages().into() } else { 4 }
+    }
+    /// Whether the range is one block in the end.
+    fn is_huge(self) -> bool {
+        self.config.thp != ThpMode::Never
+    }
+    /// Runs the workload, or says why it must not.
+    fn run(self) -> Result<(), String> {
+        let booted = self.builder().try_boot(|mm, env| {
+            let before = mm.free_page_count();
+            let space = mm.new_space().unwrap();
+            let stage = Stage { variant: self, mm, env, space };
+            stage.fill();
+            stage.cut();
+            stage.pool();
+            mm.destroy_space(&stage.space);
+            check(mm);
+            assert_eq!(
+                mm.free_page_count(),
+                before - mm.hvo.kept_pages(mm),
+                "{self:?}: free pages at the end"
+            );
+        });
+        booted.map_err(|error| error.to_string())
+    }
+}
+
+/// One machine at work.
+struct Stage<'t> {
+    variant: Variant,
+    mm: &'t Mm,
+    env: &'static HostEnv,
+    space: KArc<AddressSpace>,
+}
+
+impl Stage<'_> {
+    /// Runs `f` as the user on every CPU, one after the other; the first CPU's answer, which is everybody's.
+    fn everywhere<R: PartialEq + core::fmt::Debug + Send>(&self, f: impl Fn() -> R + Sync) -> R {
+        let Stage { mm, env, ref space, variant } = *self;
+        let first = run_as_user(mm, env, space, &f);
+        if variant.cpus > 1 {
+            let second = Mutex::new(None);
+            let job = || *second.lock().unwrap() = Some(run_as_user(mm, env, space, &f));
+            run_on_cpus(env, vec![Box::new(|| ()), Box::new(job)]);
+            assert_eq!(second.into_inner().unwrap().as_ref(), Some(&first), "{variant:?}: the second CPU");
+        }
+        first
+    }
+
+    /// What every CPU reads at the first page of range `range`, and page `page` further on.
+    fn word(&self, range: u64, page: u64) -> Option<u64> {
+        self.everywhere(|| user_load(BASE.add(range * HUGE + page * PAGE)).ok())
+    }
+
+    fn store(&self, range: u64, pages: core::ops::Range<u64>) {
+        run_as_user(self.mm, self.env, &self.space, || {
+            pages.for_each(|page| user_store(BASE.add(range * HUGE + page * PAGE), page + 1).unwrap());
+        });
+    }
+
+    fn level(&self, range: u64) -> Option<Level> {
+        Some(self.space.ptl.lock().walk(BASE.add(range * HUGE)).leaf()?.level)
+    }
+
+    /// Two ranges of 2 MiB: the first is written by page 0 first, the second is read first.
+    fn fill(&self) {
+        let Stage { mm, variant, .. } = self;
+        mm.mmap(&self.space, &MmapRequest::anonymous(2 * HUGE, RW).fixed(BASE.raw())).unwrap();
+        mm.madvise(&self.space, BASE.raw(), HUGE, Advice::HugePage).unwrap();
+        mm.madvise(&self.space, BASE.raw() + HUGE, HUGE, Advice::NoHugePage).unwrap();
+        assert_eq!([0, 5].map(|page| self.word(1, page)), [Some(0); 2]);
+        assert_eq!(mm.stats.get(Counter::NrAnon), 0, "{variant:?}: the page of zeros is counted");
+        self.store(1, 0..3);
+        assert_eq!([0, 2, 5].map(|page| self.word(1, page)), [Some(1), Some(3), Some(0)]);
+        self.store(0, 0..1);
+        let at_once = if variant.is_huge_at_once() { Level::L2 } else { Level::L3 };
+        assert_eq!(self.level(0), Some(at_once).filter(|_| variant.pages() > 1 || variant.is_huge_at_once()));
+        self.store(0, 1..variant.pages());
+        check(mm);
+        let promotes = variant.is_huge() && !variant.is_huge_at_once();
+        assert_eq!(promoter::drain(mm), promotes.into(), "{variant:?}: ranges that were promoted");
+        assert_eq!(self.level(0) == Some(Level::L2), variant.is_huge(), "{variant:?}");
+        let last = variant.pages() - 1;
+        assert_eq!(self.word(0, last), Some(last + 1));
+        check(mm);
+    }
+
+    /// Parts of both ranges lose rights, contents, or their mapping.
+    fn cut(&self) {
+        let Stage { mm, ref space, variant, .. } = *self;
+        self.store(0, 100..108);
+        let at = |page| BASE.raw() + page * PAGE;
+        mm.mprotect(space, at(101), 3 * PAGE, MapProt::READ).unwrap();
+        let stored =
+            self.everywhere(|| [100, 101].map(|page| user_store(VirtAddr::new(at(page)), page + 1).is_ok()));
+        assert_eq!(stored, [true, false], "{variant:?}");
+        assert_eq!([0, 100, 103].map(|page| self.word(0, page)), [Some(1), Some(101), Some(104)]);
+        mm.munmap(space, at(102), PAGE).unwrap();
+        mm.madvise(space, at(105), PAGE, Advice::DontNeed).unwrap();
+        assert_eq!(
+            [101, 102, 105, 106].map(|page| self.word(0, page)),
+            [Some(102), None, Some(0), Some(107)]
+        );
+        check(mm);
+        mm.mprotect(space, at(103), 300 * PAGE, MapProt::empty()).unwrap();
+        mm.mprotect(space, at(103), 300 * PAGE, RW).unwrap();
+        mm.madvise(space, at(200), 400 * PAGE, Advice::DontNeed).unwrap();
+        assert_eq!(
+            [106, 300, 512, 514].map(|page| self.word(0, page)),
+            [Some(107), Some(0), Some(0), Some(0)]
+        );
+        mm.munmap(space, BASE.raw(), HUGE).unwrap();
+        assert_eq!((self.word(0, 0), self.word(1, 0)), (None, Some(0)));
+        check(mm);
+    }
+
+    /// The hugetlb pool, with HVO as the boot choice has it.
+    fn pool(&self) {
+        let Stage { mm, ref space, variant, .. } = *self;
+        let hvo = variant.config.hvo != HvoStrategy::Off;
+        let optimized = || mm.stats.get(Counter::NrHvoOptimized);
+        assert_eq!(mm.hugetlb.set_nr(mm, 2).nr, 2, "{variant:?}");
+        assert_eq!(optimized(), if hvo { 2 } else { 0 });
+        assert_eq!(mm.hugetlb.restore_free(mm).done, if hvo { 2 } else { 0 });
+        assert_eq!(optimized(), 0);
+        let request = MmapRequest::anonymous(HUGE, RW).fixed(BASE.raw()).with(MapFlags::HUGETLB);
+        mm.mmap(space, &request).unwrap();
+        self.store(0, 511..512);
+        assert_eq!([0, 511].map(|page| self.word(0, page)), [Some(0), Some(512)]);
+        check(mm);
+        let again = mm.hugetlb.optimize_free(mm);
+        assert_eq!((again.done, again.first_error.is_some()), if hvo { (1, false) } else { (0, true) });
+        mm.munmap(space, BASE.raw(), HUGE).unwrap();
+        assert_eq!(self.word(0, 511), None);
+        check(mm);
+        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        let pages = mm.alloc_pages(arch::Order::PMD, PageKind::Kernel).map(|page| mm.put_folio(page));
+        assert_eq!(pages, Ok(()), "{variant:?}: the folios are the allocator's again");
+    }
+}
+
+/// Runs all of a FEAT_BBM level. What is refused must be in the list.
+fn run_level(bbm: BbmLevel) {
+    let (mut ran, mut refused) = (0, BTreeSet::new());
+    for variant in variants(bbm) {
+        match variant.run() {
+            Ok(()) => ran += 1,
+            Err(sentence) => {
+                println!("{variant:?}: {sentence}");
+                refused.insert(sentence);
+            }
+        }
+    }
+    println!("FEAT_BBM {bbm:?}: {ran} combinations ran, {} refusals", refused.len());
+    assert!(ran >= 4 * 16 * 2, "{ran} combinations are too few: the lists `ALL` have more");
+    assert_eq!(refused.iter().map(String::as_str).collect::<Vec<_>>(), REFUSED);
+}
+
+/// All combinations, FEAT_BBM 0, with and without TLBI by range, on one CPU and two.
+#[test]
+fn bbm_level_0() {
+    run_level(BbmLevel::Level0);
+}
+
+/// As at level 0.
+#[test]
+fn bbm_level_1() {
+    run_level(BbmLevel::Level1);
+}
+
+/// As at level 0.
+#[test]
+fn bbm_level_2() {
+    run_level(BbmLevel::Level2);
+}
+
+/// As at level 0.
+#[test]
+fn bbm_level_3() {
+    run_level(BbmLevel::Level3);
+}
+
+/// What can be chosen later but not with this boot choice is refused in its own words: the switch of HVO, and values
+/// that are none.
+#[test]
+fn later_choices_are_refused_in_words() {
+    for config in configs() {
+        let variant = Variant { config, bbm: BbmLevel::Level0, tlbi_range: false, cpus: 1 };
+        if config.thp != ThpMode::ALL[0] {
+            continue;
+        }
+        variant.builder().boot(|mm, _| {
+            let said = mm.hvo.set_switch(mm, Switch::On).map_err(|error| error.to_string());
+            let expected = match config.hvo {
+                HvoStrategy::Off => Err("the kernel was booted with hvo=off".to_string()),
+                _ => Ok(()),
+            };
+            assert_eq!(said, expected);
+        });
+    }
+    let mut config = MmConfig::default();
+    for (key, words) in [
+        (Mapcount::KEY, Mapcount::WORDS),
+        (TailEncoding::KEY, TailEncoding::WORDS),
+        (VmemmapMap::KEY, VmemmapMap::WORDS),
+        (HvoStrategy::KEY, HvoStrategy::WORDS),
+        (ThpMode::KEY, ThpMode::WORDS),
+    ] {
+        let error = config.parse(key, "none-of-them").unwrap_err().to_string();
+        assert_eq!(error, format!("{key}=none-of-them: must be one of {}", words.join(" ")));
+        for word in words {
+            config.parse(key, word).unwrap();
+            assert!(config.to_string().split(' ').any(|shown| shown == format!("{key}={word}")), "{config}");
+        }
+    }
+}
