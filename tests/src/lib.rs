@@ -1,16 +1,21 @@
 //! The host harness of Quire.
 //!
-//! `cargo test -p tests` has two parts. `tests/machine` boots the kernel in QEMU and shows each self-test that ran
+//! `cargo test -p tests` has four parts. `tests/machine` boots the kernel in QEMU and shows each self-test that ran
 //! in there, on each machine of the matrix, as one trial; it needs a built kernel (`make test` builds it first).
-//! `tests/source` reads the source text. What the first is made of is here:
+//! `tests/source` reads the source text; `tests/bad` and `tests/good` are litmus tests on the model. What they are
+//! made of is here:
 //!
 //! | room | what it holds |
 //! |---|---|
 //! | [`ktap`] | what the kernel reports, line by line |
 //! | [`matrix`] | the machines on which every self-test runs |
+//! | [`lab`] | roots, tables and the moves of a litmus test |
+//! | [`litmus`] | how litmus tests are run and listed |
 //! | [`fleet`] | boots at most two machines at a time, only those that a filter leaves |
 #![forbid(unsafe_code, unstable_features)]
 
 pub mod fleet;
 pub mod ktap;
+pub mod lab;
+pub mod litmus;
 pub mod matrix;
