@@ -20,6 +20,7 @@ macro_rules! bad {
 bad! {
     always {
         access_flag_lost
+        alias_written_before_the_flush
         asid_flush_for_a_global_page
         asid_flush_for_a_kernel_table
         asid_of_a_freed_root
@@ -41,6 +42,7 @@ bad! {
         contiguous_group_flushed_by_one_page
         contiguous_group_of_two_types
         contiguous_group_with_a_hole
+        contiguous_member_freed
         contiguous_member_moved
         dirty_state_lost
         dsb_by_another_vcpu
@@ -70,6 +72,7 @@ bad! {
         page_freed_while_mapped
         page_inside_a_block_freed
         page_made_a_table_before_the_flush
+        page_of_a_left_root_freed
         page_under_an_unlinked_table_freed
         page_under_an_unlinked_table_walked_again
         page_zeroed_before_the_flush
@@ -78,6 +81,7 @@ bad! {
         right_given_and_used_before_the_flush
         right_taken_and_never_flushed
         root_freed_while_installed
+        root_installed_before_the_break_is_visible
         shareability_changed
         sleep_under_a_spinlock
         table_folded_at_bbm_0
