@@ -12,7 +12,7 @@ use tests::lab::*;
 
 /// Which entry does not see it.
 pub(crate) const SENTENCE: &str = concat!(
-    "model: vCPU 0 fills 1 bytes at 0x0000000042000000, which stand for 0xffff900000200000, ",
+    "model: vCPU 0 writes 1 bytes at 0x0000000042000000, which stand for 0xffff900000200000, ",
     "while vCPU 0 may still hold 0x0060000041000783 of level 3 there: ",
     "the contents come to differ (R_WHZWS, second bullet)",
 );
