@@ -1,18 +1,22 @@
 //! The host harness of Quire.
 //!
-//! `cargo test -p tests` has three parts. `tests/machine` boots the kernel in QEMU and shows each self-test that ran
+//! `cargo test -p tests` has five parts. `tests/machine` boots the kernel in QEMU and shows each self-test that ran
 //! in there, on each machine of the matrix, as one trial; it needs a built kernel (`make test` builds it first).
-//! `tests/source` reads the source text. `tests/soak` runs the program `soak` (`src/bin/soak`), which runs the
-//! scenarios of `mm::testkit::scenario` for as long as one likes; `src/bin/planted.rs` shows that it finds bugs.
-//! What the first part is made of is here:
+//! `tests/source` reads the source text; `tests/bad` and `tests/good` are litmus tests on the model. `tests/soak`
+//! runs the program `soak` (`src/bin/soak`), which runs the scenarios of `mm::testkit::scenario` for as long as one
+//! likes; `src/bin/planted.rs` shows that it finds bugs. What they are made of is here:
 //!
 //! | room | what it holds |
 //! |---|---|
 //! | [`ktap`] | what the kernel reports, line by line |
 //! | [`matrix`] | the machines on which every self-test runs |
+//! | [`lab`] | roots, tables and the moves of a litmus test |
+//! | [`litmus`] | how litmus tests are run and listed |
 //! | [`fleet`] | boots at most two machines at a time, only those that a filter leaves |
 #![forbid(unsafe_code, unstable_features)]
 
 pub mod fleet;
 pub mod ktap;
+pub mod lab;
+pub mod litmus;
 pub mod matrix;

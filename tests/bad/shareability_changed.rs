@@ -1,0 +1,24 @@
+//! Inner shareable memory becomes non-shareable in one store.
+//!
+//! ```text
+//!     KVA -> A rw inner           live
+//!     store  KVA -> A rw none     refused
+//! ```
+//! Who has the old entry and who has the new one no longer agree on who keeps A coherent. R_WHZWS, first bullet.
+
+use tests::lab::*;
+
+/// The address stays the same.
+pub(crate) const SENTENCE: &str = concat!(
+    "model: vCPU 0 stores 0x0060000041000403 over 0x0060000041000703 ",
+    "at 0x0000000040004000, level 3, for 0xffff900000200000: break-before-make is needed: ",
+    "memory type or shareability changes (R_WHZWS, first bullet)",
+);
+
+/// Changes SH and nothing else.
+pub(crate) fn run(machine: MachineDesc) {
+    on(machine, |mut lab| {
+        let slot = lab.map(KVA, A, RW);
+        Machine::write_desc(slot, page(A, RW.difference(PteFlags::SHAREABILITY)));
+    });
+}
