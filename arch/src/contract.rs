@@ -2,8 +2,8 @@
 //!
 //! `mm` is written against these four traits; each is implemented by the unit type `Machine` of the
 //! backend that [`crate`] selects, so there is nothing to pass around and nothing to dispatch. On the
-//! machine the functions act on the CPU that executes them; on the model, on the virtual CPU that the
-//! calling host thread is.
+//! machine the functions act on the CPU that executes them; on the model, on the virtual CPU that is
+//! running.
 //!
 //! # What each operation promises
 //! | operation | effect | ordering and scope | source |

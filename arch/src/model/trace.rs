@@ -79,14 +79,13 @@ impl Trace {
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut what = self.step.to_string();
-        if self.step.stores_to().is_some() {
-            what += &format!(" over {}", self.over);
-        }
-        if self.more != 0 {
-            what += &format!(", and {} reads before", self.more);
-        }
-        let Entry { number, cpu, at, .. } = self;
+        let Entry { number, more, cpu, step, over, at } = self;
+        let what = match step {
+            Step::Store { at, new } => format!("store {new} over {over} at {at}"),
+            Step::Cas { .. } => format!("{step}, which is {over}"),
+            Step::Read(_) if *more != 0 => format!("{step}, and {more} more before"),
+            _ => step.to_string(),
+        };
         write!(f, "{number:>9}  vCPU {cpu}  {what:<64}  {}:{}", at.file(), at.line())
     }
 }

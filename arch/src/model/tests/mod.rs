@@ -1,7 +1,10 @@
 //! What the model promises, test by test. [`Tables`] lays out page tables from fixed pages of RAM.
 
 mod cpus;
+mod desc;
 mod judge;
+mod replay;
+mod sched;
 mod stop;
 mod tlb;
 mod user;
