@@ -66,7 +66,7 @@ pub(super) fn run_on(
             before,
             "pages are missing, or free twice, at the end ({kept} are kept by HVO)"
         );
-        Ran { steps: steps() }
+        Ran { steps: model::steps().steps }
     })
 }
 
@@ -79,12 +79,6 @@ fn machine(seed: u64, ram_mib: u64, random: &mut Random) -> Builder {
         desc.features.ttl = pick(random, &[true, false]);
         desc.features.asid_bits = pick(random, &[8, 16]);
     })
-}
-
-/// Steps that the present machine has made.
-fn steps() -> u64 {
-    let counted = model::counters();
-    counted.desc_stores + counted.dsb + counted.isb + counted.tlbi_va
 }
 
 /// Bytes at the beginning of a page that hold vCPUs' words.
