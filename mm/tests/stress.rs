@@ -4,13 +4,14 @@
 
 use std::panic::{catch_unwind, resume_unwind};
 
+use arch::model::seeds;
 use mm::testkit::scenario;
 
-/// Runs a scenario with `seeds` seeds.
-fn explore(name: &str, seeds: u64) {
+/// Runs a scenario with `n` seeds.
+fn explore(name: &str, n: u64) {
     let Some(scenario) = scenario::find(name) else { panic!("no scenario {name}") };
     let mut steps = 0;
-    for seed in 0..seeds {
+    for seed in seeds(n) {
         match catch_unwind(|| (scenario.run)(seed)) {
             Ok(ran) => steps += ran.steps,
             Err(panic) => {

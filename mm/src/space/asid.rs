@@ -99,7 +99,9 @@ impl Asids {
         let slot = &self.active[Machine::id().index()];
         let mine = cell.raw();
         let ran = slot.load(Ordering::SeqCst);
+        Machine::interleave();
         let fresh = mine >> NUMBER_BITS == self.generation.load(Ordering::SeqCst) >> NUMBER_BITS;
+        Machine::interleave();
         let swap = || slot.compare_exchange(ran, mine, Ordering::SeqCst, Ordering::SeqCst);
         if ran != 0 && fresh && swap().is_ok() {
             return cell.asid();
@@ -162,6 +164,7 @@ impl Asids {
     fn roll_over(&self, state: &mut State, stats: &Stats) {
         self.generation.fetch_add(FIRST_GENERATION, Ordering::SeqCst);
         for (slot, reserved) in self.active.iter().zip(&mut state.reserved) {
+            Machine::interleave();
             let ran = slot.swap(0, Ordering::SeqCst);
             // A slot that was emptied by the rollover before and not filled since: the CPU still runs what it
             // ran then.

@@ -63,10 +63,12 @@ fn play(stage: &Stage<'_>, random: &mut Random) {
             if turn % 4 == 3 {
                 person.leave();
                 pass_by(stage, &mut person.random);
-            } else if person.random.below(2) == 0 {
-                person.move_on();
-            } else {
-                person.access_any();
+                continue;
+            }
+            match person.random.below(8) {
+                0 => person.change_any(),
+                1..4 => person.access_any(),
+                _ => (0..=person.random.below(6)).for_each(|_| person.move_on()),
             }
         }
         person.end()

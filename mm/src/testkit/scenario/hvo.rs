@@ -62,6 +62,11 @@ fn play(stage: &Stage<'_>, random: &mut Random) {
         1 => use_frames(mm, &mut random, &shared),
         _ => walk(mm, &mut random, &shared),
     });
+    assert_eq!(mm.hugetlb.set_nr(mm, 1).unoptimized, None);
+    if let Err(wrong) = mm.check_all() {
+        panic!("with an optimised folio: {wrong}");
+    }
+    assert_eq!(mm.hugetlb.set_nr(mm, 0).unrestored, None);
     let stats = |counter| mm.stats.get(counter);
     assert_eq!(stats(Counter::HvoOptimize), stats(Counter::HvoRestore));
 }

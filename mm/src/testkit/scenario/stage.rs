@@ -66,7 +66,7 @@ pub(super) fn run_on(
             before,
             "pages are missing, or free twice, at the end ({kept} are kept by HVO)"
         );
-        Ran { steps: steps() }
+        Ran { steps: model::steps().steps }
     })
 }
 
@@ -79,12 +79,6 @@ fn machine(seed: u64, ram_mib: u64, random: &mut Random) -> Builder {
         desc.features.ttl = pick(random, &[true, false]);
         desc.features.asid_bits = pick(random, &[8, 16]);
     })
-}
-
-/// Steps that the present machine has made.
-fn steps() -> u64 {
-    let counted = model::counters();
-    counted.desc_stores + counted.dsb + counted.isb + counted.tlbi_va
 }
 
 /// Bytes at the beginning of a page that hold vCPUs' words.
@@ -137,7 +131,7 @@ impl Stage<'_> {
         results.into_iter().flatten().collect()
     }
 
-    /// Looks at all that each vCPU has written to a home, checks the counts of `homes`, which are all that there are, and
+    /// Looks at all that each vCPU has written to a home, checks everything with `homes`, which are all that there are, and
     /// ends them. `memories[cpu][home]` is what vCPU `cpu` knows.
     pub(super) fn close(&self, homes: Vec<Home>, memories: &mut [Vec<Vec<Memory>>]) {
         for (n, home) in homes.iter().enumerate() {

@@ -114,6 +114,10 @@ impl Soak {
             let mut reported = true;
             for line in process.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
                 match Report::parse(&line?) {
+                    Some(Report::Begun(run)) if !self.goes_on(run) => {
+                        process.kill()?;
+                        break;
+                    }
                     Some(Report::Begun(run)) => (begun, reported) = (run, false),
                     Some(Report::Ran(run, steps)) => {
                         (next, reported) = (run + WORKERS, true);
@@ -125,10 +129,6 @@ impl Soak {
                         self.found(self.plan.run(run), &sentence);
                     }
                     None => {}
-                }
-                if !self.goes_on(next) {
-                    process.kill()?;
-                    break;
                 }
             }
             let status = process.wait()?;
