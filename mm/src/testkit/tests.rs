@@ -98,6 +98,33 @@ fn sleep_locks_exclude() {
     });
 }
 
+/// A seed is a run, step by step, although locks and memory stand at other addresses of the host each time.
+#[test]
+fn a_seed_is_a_run() {
+    let run = |seed| {
+        Builder::new().ram_mib(32).cpus(3).machine(|desc| desc.seed = seed).boot(|mm, env| {
+            let space = mm.new_space().unwrap();
+            let request = MmapRequest::anonymous(64 << 12, MapProt::READ | MapProt::WRITE);
+            let va = mm.mmap(&space, &request).unwrap();
+            let job = || {
+                run_as_user(mm, env, &space, || {
+                    (0..64).for_each(|n| user_store(va.add(n << 12), n).unwrap())
+                });
+            };
+            run_on_cpus(env, (0..3).map(|_| -> Job<'_> { Box::new(job) }).collect());
+            mm.destroy_space(&space);
+            (model::steps(), model::counters())
+        })
+    };
+    for seed in 0..4 {
+        let shift = vec![0u8; 1000 * seed as usize];
+        let first = run(seed);
+        drop(shift);
+        assert_eq!(run(seed), first);
+    }
+    assert_ne!(run(0), run(1));
+}
+
 /// An operation that keeps a page when it fails is found out.
 #[test]
 #[should_panic(expected = "after allocation 2 failed, 1 pages are missing")]
