@@ -41,6 +41,7 @@ bad! {
         contiguous_bit_set_with_a_right
         contiguous_group_flushed_by_one_page
         contiguous_group_of_two_types
+        contiguous_group_unaligned
         contiguous_group_with_a_hole
         contiguous_member_freed
         contiguous_member_moved

@@ -1,44 +1,17 @@
-//! How what two descriptors lead to compares, in RAM, now.
+//! What descriptors lead to, in RAM, now; and whether leaves of two sizes translate alike.
 
 use super::ram::Ram;
-use super::tables::entries;
 use crate::addr::{Level, PAGE_SIZE, PhysAddr, VirtAddr};
-use crate::bbm::Contents;
+use crate::bbm;
 use crate::pte::{Desc, Kind, PteFlags};
 
-/// Compares two descriptors of `level`.
-pub(super) fn compare(ram: &Ram, old: Desc, new: Desc, level: Level) -> Contents {
-    let (from, to) = (old.output(level), new.output(level));
-    let same_bytes = |bytes| {
-        let in_ram = ram.contains(from, bytes) && ram.contains(to, bytes);
-        from == to || (in_ram && ram.equal(from, to, bytes))
-    };
-    let equal = match (old.kind(level), new.kind(level)) {
-        (Kind::Invalid, _) | (_, Kind::Invalid) => false,
-        (Kind::Table, Kind::Table) => same_bytes(PAGE_SIZE),
-        (Kind::Table, _) => table_like_leaf(ram, new, old, level),
-        (_, Kind::Table) => table_like_leaf(ram, old, new, level),
-        _ => same_bytes(level.entry_bytes()),
-    };
-    if equal { Contents::Equal } else { Contents::Differ }
-}
-
-/// Whether the leaves below `table` translate each address as `leaf` does; both stand at `level`.
-fn table_like_leaf(ram: &Ram, leaf: Desc, table: Desc, level: Level) -> bool {
-    let (Some(below), page) = (level.next(), table.output(level)) else { return false };
-    ram.contains(page, PAGE_SIZE)
-        && entries(ram, page).enumerate().all(|(index, (_, desc))| {
-            let output = leaf.output(level).add(index as u64 * below.entry_bytes());
-            match desc.kind(below) {
-                Kind::Invalid => false,
-                Kind::Table => {
-                    table_like_leaf(ram, Desc::leaf(output, below, leaf.flags(level)), desc, below)
-                }
-                Kind::Block | Kind::Page => {
-                    desc.output(below) == output && same_rights(leaf, level, desc, below)
-                }
-            }
-        })
+impl bbm::Ram for Ram {
+    fn desc(&self, at: PhysAddr) -> Option<Desc> {
+        self.contains(at, 8).then(|| self.load(at))
+    }
+    fn equal(&self, a: PhysAddr, b: PhysAddr, bytes: u64) -> bool {
+        self.contains(a, bytes) && self.contains(b, bytes) && self.same(a, b, bytes)
+    }
 }
 
 /// Whether two leaves of different levels have the same attributes, apart from those that belong to the size.

@@ -7,9 +7,10 @@
 
 use super::judge::{Context, holders};
 use super::regime::Regime;
-use super::stale::GROUP;
+use super::stale::{GROUP, Stale};
 use crate::addr::VirtAddr;
 use crate::bbm::{BbmNeed, Why};
+use crate::contiguous::group_bytes;
 use crate::features::BbmLevel;
 use crate::pte::{Desc, PteFlags};
 
@@ -22,7 +23,7 @@ pub(super) fn check(context: &Context<'_>, regime: &Regime) {
     if !new.is_leaf(level) {
         return;
     }
-    let start = context.va.align_down(GROUP * level.entry_bytes());
+    let start = context.va.align_down(group_bytes(level));
     let first = context.store.at.align_down(8 * GROUP);
     for n in 0..GROUP {
         let (at, va) = (first.add(8 * n), start.add(n * level.entry_bytes()));
@@ -33,13 +34,29 @@ pub(super) fn check(context: &Context<'_>, regime: &Regime) {
         if let Some(why) = misfit(context, member, va) {
             fail(context, &format!("while {member} stands for {va} in its contiguous group"), why);
         }
-        let stale = regime.stale.at(va, level).iter().filter(|e| e.source == at && e.desc != member);
-        for stale in stale {
+        let as_group =
+            |e: &Stale| !e.group_holders.is_empty() || new.flags(level).contains(PteFlags::CONTIGUOUS);
+        let stale = regime.stale.at(va, level).iter();
+        for stale in stale.filter(|e| e.source == at && e.desc != member && as_group(e)) {
             if let Some(why) = misfit(context, stale.desc, va) {
                 let held = format!("while {} may still hold {} for {va}", holders(stale), stale.desc);
                 fail(context, &held, why);
             }
         }
+    }
+    unaligned(context);
+}
+
+/// A member whose place in its group is not its place in memory.
+///
+/// # Panics
+/// The new leaf is one.
+fn unaligned(context: &Context<'_>) {
+    let (new, level) = (context.store.new, context.table.level);
+    let within = context.va.raw() % group_bytes(level);
+    let contiguous = new.flags(level).contains(PteFlags::CONTIGUOUS);
+    if contiguous && new.output(level).raw() % group_bytes(level) != within {
+        fail(context, "in a contiguous group that begins elsewhere in memory", Misfit::Run);
     }
 }
 

@@ -4,7 +4,7 @@
 //! the same addresses: that is how a flush that was forgotten, local where it had to be broadcast, or not
 //! complete, is found at the very next `make`. Contents are compared in RAM at that moment.
 
-use super::contents::{LeafAt, compare, leaf_at, leaf_below, leaves_alike};
+use super::contents::{LeafAt, leaf_at, leaf_below, leaves_alike};
 use super::cpus::Cpus;
 use super::group;
 use super::machine::State;
@@ -13,7 +13,7 @@ use super::reuse;
 use super::stale::{Stale, Written};
 use super::tables::Table;
 use crate::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
-use crate::bbm::{BbmNeed, Ctx, SOFTWARE, Why, bbm_need};
+use crate::bbm::{BbmNeed, Ctx, SOFTWARE, Why, bbm_need, compare};
 use crate::contract::CpuId;
 use crate::features::BbmLevel;
 use crate::pte::{Desc, HwDirty, Kind, PteFlags};
@@ -235,11 +235,7 @@ fn refuses(state: &State, old: Desc, new: Desc, table: Table) -> Option<Why> {
         return None;
     }
     let level = table.level;
-    // Hardware that sets access flags may have set this one, and hold the leaf.
-    let accessed = PteFlags::ACCESSED.bits();
-    let marked = state.desc.hw_dirty == HwDirty::Enabled && old.is_leaf(level);
-    let old = if marked { Desc::from_raw(old.raw() | accessed) } else { old };
-    let contents = compare(&state.ram, old, new, level);
+    let contents = compare(old, new, level, &state.ram);
     let ctx = Ctx { bbm: state.desc.features.bbm, hw_dirty: state.desc.hw_dirty, contents };
     match bbm_need(old, new, level, &ctx) {
         BbmNeed::BreakBeforeMake { why } => Some(why),

@@ -6,18 +6,22 @@
 //! [`run_as`] acts as one of them. All of `mm` runs here unchanged, because [`Machine`] keeps the same contract as
 //! the real machine.
 //!
-//! **Guarantee.** A translation that a vCPU has once used is used again, however stale, until a TLBI that
-//! covers it (address, ASID, level hint, depth, scope) has *completed*: the issuing vCPU's DSB of
-//! sufficient domain has executed. The architecture allows a TLB to do so, and this one always does; it
-//! never evicts for lack of room. Code that works here does not lean on a kind TLB.
+//! **Guarantee.** What a TLB *may* hold, some access may use: every descriptor that a walk can get to now, and every
+//! one that it could get to once, until a TLBI that covers it (address, ASID, level hint, depth, scope) has
+//! *completed*, that is the issuing vCPU's DSB of sufficient domain has executed, and the store that took the
+//! descriptor away was made visible by a DSB before that TLBI. Whether the address was ever used does not matter:
+//! walks may be speculative. Which of all this an access gets is the seed's choice, and a store is judged against all
+//! of it. Code that works here does not lean on a kind TLB.
 //!
 //! ```text
-//!   kernel_access, translate, user_load            write_desc, cas_desc
-//!              |                                          |
-//!     mmu: TLB of this vCPU --miss--> walker ------> ram <-- judge (bbm_need)
-//!              ^                         |                   |
-//!              |  fills leaves and tables (walk cache)       |
-//!     TLBI -> pending -- DSB --> entries leave          reads every TLB
+//!   kernel_access, translate, user_load             write_desc, cas_desc
+//!              |                                           |
+//!           walker <------ tables in ram <-------------- judge (bbm_need, groups, reuse)
+//!              ^                                           |
+//!              |  all outcomes; one is chosen              |  what is overwritten, for whom
+//!              +------ stale, unseen, roots <--------------+
+//!                         |
+//!     TLBI -> pending -- DSB --> what it covers leaves
 //! ```
 //!
 //! | file | what it holds |
@@ -33,18 +37,20 @@
 //! | `explore` | every schedule of a small case |
 //! | `trace` | the last steps |
 //! | `ram` | physical memory; `phys` is its half of the contract |
-//! | `tlb` | what a vCPU holds, and which TLBI removes it |
-//! | `mmu` | translation, TLBI, barriers |
-//! | `walker` | the table walk, permissions, hardware updates |
-//! | `tables` | which pages are tables that can be walked |
-//! | `judge` | descriptor stores against `bbm_need` |
+//! | `mmu` | translation, TLBI, barriers, roots |
+//! | `regime` | what comes beside the tables: the state that the following files are about |
+//! | `tables`, `frames` | which pages are tables that can be walked, and which leaves map a frame |
+//! | `roots`, `cpus` | who has or had which root under which ASID |
+//! | `stale`, `tlbi` | what was overwritten and may be held, and which TLBI removes it |
+//! | `unseen` | what was made and may not be seen yet |
+//! | `walker` | all that a translation may come to, permissions, hardware updates |
+//! | `judge`, `contents`, `group` | descriptor stores against `bbm_need`, and contiguous groups |
+//! | `reuse` | frames that are freed, filled or made tables while they can be reached |
+//! | `owed` | flushes that were never made |
 //! | `user` | accesses with EL0's rights and the fault hook |
 //! | `counters` | what was done how often |
 //!
-//! A descriptor store is seen by walkers at once; what a missing DSB costs is that the TLBI after it does
-//! not remove translations made from that descriptor. Not modelled: contiguous groups held as one
-//! entry, hierarchical table attributes, shareability domains, caches, entries that conflict but were
-//! not both used.
+//! What is not modelled stands in the README of `arch`.
 
 mod act;
 mod bind;

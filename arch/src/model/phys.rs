@@ -60,7 +60,7 @@ impl PhysMem for Machine {
     }
 
     fn equal(a: PhysAddr, b: PhysAddr, bytes: u64) -> bool {
-        current(|state, _| state.ram.equal(a, b, bytes))
+        current(|state, _| state.ram.same(a, b, bytes))
     }
 
     fn read_bytes(from: PhysAddr, into: &mut [u8]) {

@@ -102,7 +102,7 @@ impl Ram {
         unsafe { self.host(to, bytes).copy_from_nonoverlapping(self.host(from, bytes), bytes as usize) }
     }
 
-    pub(super) fn equal(&self, a: PhysAddr, b: PhysAddr, bytes: u64) -> bool {
+    pub(super) fn same(&self, a: PhysAddr, b: PhysAddr, bytes: u64) -> bool {
         // SAFETY: `host` checked the bounds, the memory is initialised, and the slices live for this
         // comparison only; for races see [`Ram`].
         let slice = |at| unsafe { std::slice::from_raw_parts(self.host(at, bytes), bytes as usize) };

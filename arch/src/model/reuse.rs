@@ -14,9 +14,10 @@ use super::cpus::Cpus;
 use super::judge::Context;
 use super::machine::State;
 use super::regime::{Regime, When};
-use super::stale::{GROUP, HeldBy, LEAF_LEVELS, Stale, group_region};
+use super::stale::{HeldBy, LEAF_LEVELS, Stale, group_region};
 use super::walker::leads_to;
 use crate::addr::{Asid, Level, PAGE_SIZE, PhysAddr, VirtAddr};
+use crate::contiguous::group_bytes;
 use crate::contract::CpuId;
 use crate::layout::{LINEAR_BASE, VMEMMAP_BASE};
 use crate::pte::{Desc, HwDirty};
@@ -65,7 +66,7 @@ fn way_by(state: &State, regime: &Regime, slot: PhysAddr, level: Level) -> Optio
 
 /// The first way by the contiguous neighbour of a descriptor that is gone: the group may be held as one entry.
 fn beside(state: &State, regime: &Regime, at: PhysAddr, bytes: u64, level: Level) -> Option<Way> {
-    let group = GROUP * level.entry_bytes();
+    let group = group_bytes(level);
     let first = at.align_down(group);
     let span = at.add(bytes).align_up(group).offset_from(first);
     let places = regime.frames.mapping_at(first, span, level);

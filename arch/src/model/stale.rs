@@ -16,6 +16,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use super::cpus::Cpus;
 use super::tlbi::{Pending, Reach, reach};
 use crate::addr::{Asid, Level, PAGE_SIZE, PhysAddr, VirtAddr};
+use crate::contiguous::{CONT_ENTRIES, group_bytes};
 use crate::contract::CpuId;
 use crate::pte::{Desc, Kind, PteFlags};
 
@@ -68,8 +69,8 @@ impl Region {
     }
 }
 
-/// Descriptors in a contiguous group, 4K granule (D8.7.1).
-pub(super) const GROUP: u64 = 16;
+/// Descriptors in a contiguous group.
+pub(super) const GROUP: u64 = CONT_ENTRIES as u64;
 
 /// A descriptor that was overwritten and may still be held.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +120,7 @@ impl Stale {
 /// The addresses of the contiguous group that a leaf at `va` belongs to.
 pub(super) fn group_region(desc: Desc, level: Level, va: VirtAddr) -> Option<Region> {
     let contiguous = desc.is_leaf(level) && desc.flags(level).contains(PteFlags::CONTIGUOUS);
-    let bytes = GROUP * level.entry_bytes();
+    let bytes = group_bytes(level);
     contiguous.then(|| Region { start: va.align_down(bytes), bytes })
 }
 
@@ -208,7 +209,7 @@ impl StaleSet {
         let own = own.filter(move |e| !e.is_table() && e.usable(cpu, asid));
         let levels = LEAF_LEVELS.into_iter().filter(|_| self.groups);
         let group = levels.flat_map(move |level| {
-            let first = va.align_down(GROUP * level.entry_bytes());
+            let first = va.align_down(group_bytes(level));
             (0..GROUP).flat_map(move |n| self.at(first.add(n * level.entry_bytes()), level))
         });
         let of_group = move |e: &&Stale| {

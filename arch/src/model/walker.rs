@@ -8,10 +8,11 @@
 use super::counters::Tally;
 use super::machine::State;
 use super::regime::Regime;
-use super::stale::{Stale, group_region};
+use super::stale::{GROUP, Stale, group_region};
 use super::unseen::Missing;
 use crate::addr::{Level, PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::bbm::Why;
+use crate::contiguous::group_bytes;
 use crate::contract::{Access, CpuId, FaultStatus, Privilege};
 use crate::features::BbmLevel;
 use crate::pte::{Desc, HwDirty, Kind, PteFlags};
@@ -262,13 +263,13 @@ fn hide(
 /// An invalid descriptor among contiguous ones: the group may be held as one entry, which translates `va` too.
 fn neighbours(state: &State, va: VirtAddr, (source, level): (PhysAddr, Level), found: &mut Vec<Outcome>) {
     let own = va.align_down(level.entry_bytes());
-    let first = source.align_down(8 * super::stale::GROUP);
-    for n in 0..super::stale::GROUP {
+    let first = source.align_down(8 * GROUP);
+    for n in 0..GROUP {
         let at = first.add(8 * n);
         let desc = state.ram.load(at);
         if desc.is_leaf(level) && desc.flags(level).contains(PteFlags::CONTIGUOUS) {
             let index = n * level.entry_bytes();
-            let start = own.align_down(super::stale::GROUP * level.entry_bytes());
+            let start = own.align_down(group_bytes(level));
             let leaf = Leaf { desc, level, source: at, va: start.add(index), from: Place::Tlb };
             return push(found, Ok(leaf));
         }
