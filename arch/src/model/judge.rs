@@ -10,7 +10,7 @@ use super::group;
 use super::machine::State;
 use super::regime::{Regime, When};
 use super::reuse;
-use super::stale::{Stale, Written};
+use super::stale::{HeldBy, Stale, Written};
 use super::tables::Table;
 use crate::addr::{PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::bbm::{BbmNeed, Ctx, SOFTWARE, Why, bbm_need, compare};
@@ -160,8 +160,12 @@ impl Context<'_> {
     fn may_meet(&self, regime: &Regime, stale: &Stale) -> bool {
         let new_is_global = self.new_is_global();
         match stale.by {
-            super::stale::HeldBy::Asid(asid) => new_is_global || regime.roots.uses(self.table.root, asid),
-            super::stale::HeldBy::Global | super::stale::HeldBy::AnyAsid => true,
+            // A vCPU that has not run this root under the ASID flushes what it holds under it before it does.
+            HeldBy::Asid(asid) => {
+                let root = self.table.root;
+                new_is_global || holders(stale).iter().any(|cpu| regime.roots.may_run(root, cpu, asid))
+            }
+            HeldBy::Global | HeldBy::AnyAsid => true,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::pte::{Desc, PteFlags};
 pub(super) fn unpaid(state: &State, regime: &Regime) -> Option<String> {
     let due = |e: &&Stale| {
         let used = match e.by {
-            HeldBy::Asid(asid) => regime.roots.uses(e.root, asid),
+            HeldBy::Asid(asid) => holders(e).iter().any(|cpu| regime.roots.may_run(e.root, cpu, asid)),
             HeldBy::Global | HeldBy::AnyAsid => regime.roots.is_known(e.root),
         };
         used && takes_away(state, e)

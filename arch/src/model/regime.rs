@@ -103,10 +103,7 @@ impl Regime {
     /// The vCPUs that may get to the table in `page`.
     pub(super) fn reach(&self, ram: &Ram, page: PhysAddr, when: When) -> Cpus {
         let Some(table) = self.tables.of(page) else { return Cpus::NONE };
-        let held = match when {
-            When::Since(_) => self.stale.holders_of_table(page),
-            When::Now => self.users_of_table(page),
-        };
+        let held = self.stale.of_table(page).fold(Cpus::NONE, |cpus, e| cpus | self.walkers(e, when));
         let through = match (table.parent, self.parent(ram, page, &table), when) {
             (None, _, When::Now) => self.roots.here(page),
             (None, _, When::Since(moment)) => self.roots.since(page, moment),
@@ -133,17 +130,15 @@ impl Regime {
         }
     }
 
-    /// The vCPUs that may use a stale descriptor of the table in `page` under their present ASID.
-    fn users_of_table(&self, page: PhysAddr) -> Cpus {
-        let holders = self.stale.holders_of_table(page);
-        if holders.is_empty() {
-            return Cpus::NONE;
-        }
-        let used = |cpu: CpuId| {
-            let tables = self.stale.iter().filter(|e| e.is_table() && e.desc.output(e.level) == page);
-            tables.into_iter().any(|e| e.usable(cpu, self.asid(cpu)))
+    /// The vCPUs that may go on from a stale table: of those that hold it, which run under its ASID, or have since.
+    fn walkers(&self, stale: &Stale, when: When) -> Cpus {
+        let runs = |&cpu: &CpuId| match (stale.by, when) {
+            (HeldBy::Global | HeldBy::AnyAsid, _) => true,
+            (HeldBy::Asid(asid), _) if self.asid(cpu) == asid => true,
+            (HeldBy::Asid(_), When::Now) => false,
+            (HeldBy::Asid(asid), When::Since(moment)) => self.roots.ran_since(stale.root, cpu, asid, moment),
         };
-        holders.iter().filter(|&cpu| used(cpu)).fold(Cpus::NONE, |cpus, cpu| cpus | Cpus::only(cpu))
+        stale.holders.iter().filter(runs).fold(Cpus::NONE, |cpus, cpu| cpus | Cpus::only(cpu))
     }
 
     /// Takes notice of a root that is installed.
@@ -197,21 +192,24 @@ impl Regime {
         storer: CpuId,
     ) {
         let va = table.va_of(at);
-        let mut groups: Vec<(HeldBy, Cpus)> = Vec::new();
+        let when = When::Since(self.tables.since(table, at));
+        let mut groups: Vec<((HeldBy, PhysAddr), Cpus)> = Vec::new();
         for cpu in holders.iter() {
-            let by = HeldBy::of(desc, table.level, va, self.roots.asid(table.root, cpu));
-            match groups.iter_mut().find(|(known, _)| *known == by) {
-                Some((_, cpus)) => *cpus |= Cpus::only(cpu),
-                None => groups.push((by, Cpus::only(cpu))),
+            for (asid, root) in self.ways(table, at.align_down(PAGE_SIZE), cpu, when) {
+                let way = (HeldBy::of(desc, table.level, va, asid), root);
+                match groups.iter_mut().find(|(known, _)| *known == way) {
+                    Some((_, cpus)) => *cpus |= Cpus::only(cpu),
+                    None => groups.push((way, Cpus::only(cpu))),
+                }
             }
         }
-        for (by, holders) in groups {
+        for ((by, root), holders) in groups {
             let entry = Stale {
                 desc,
                 level: table.level,
                 va,
                 source: at,
-                root: table.root,
+                root,
                 by,
                 holders,
                 group_holders: Cpus::NONE,
@@ -223,6 +221,22 @@ impl Regime {
             let group_holders = if entry.group().is_some() { holders } else { Cpus::NONE };
             self.stale.add(Stale { group_holders, ..entry });
         }
+    }
+
+    /// By which ASIDs and roots `cpu` may walk the table in `page`: by the table's own root, and by stale
+    /// descriptors that lead to the page since it was a table of another root, or to a table above it.
+    fn ways(&self, table: &Table, page: PhysAddr, cpu: CpuId, when: When) -> Vec<(Asid, PhysAddr)> {
+        let own = self.roots.asid(table.root, cpu).map(|asid| (asid, table.root));
+        let way = |e: &Stale| (e.by.asid(), e.root);
+        let walks = |e: &&Stale| self.walkers(e, when).has(cpu);
+        let mut ways: Vec<_> =
+            own.into_iter().chain(self.stale.of_table(page).filter(walks).map(way)).collect();
+        if ways.is_empty() {
+            let above = self.stale.iter().filter(|e| e.is_table() && e.level < table.level);
+            let above = above.filter(|e| e.va == table.va.align_down(e.level.entry_bytes()));
+            ways.extend(above.filter(walks).map(way));
+        }
+        ways
     }
 
     /// A barrier of `cpu`.
@@ -250,12 +264,25 @@ impl Regime {
         self.vcpu(cpu).pending = open;
         for tlbi in &done {
             let on = reached(tlbi.scope, Cpus::only(cpu), self.all());
-            self.roots.flushed(&tlbi.op, on);
-            let mut gone = self.stale.complete(tlbi, cpu, on, self.ttl);
+            let mut gone = self.remove(tlbi, cpu, on);
             while let Some(table) = gone.pop() {
                 gone.extend(self.orphan(ram, &table, tlbi));
             }
         }
+    }
+
+    /// Removes what a TLBI covers on the vCPUs `on`; returns the tables that left.
+    fn remove(&mut self, tlbi: &Pending, issuer: CpuId, on: Cpus) -> Vec<Stale> {
+        let Regime { stale, roots, vcpus, .. } = self;
+        let walks = |e: &Stale, cpu: CpuId| match e.by {
+            HeldBy::Global | HeldBy::AnyAsid => true,
+            HeldBy::Asid(asid) => {
+                vcpus[cpu.index()].asid() == asid || roots.ran_since(e.root, cpu, asid, tlbi.issued)
+            }
+        };
+        let gone = stale.complete(tlbi, issuer, on, self.ttl, walks);
+        self.roots.flushed(&tlbi.op, on, tlbi.issued);
+        gone
     }
 
     /// A stale table has left the walk caches of its holders by `tlbi`: what they may hold of the entries in it
@@ -275,7 +302,12 @@ impl Regime {
                 HeldBy::Global => HeldBy::Global,
                 HeldBy::Asid(asid) => HeldBy::of(desc, table.level, va, asid),
             };
-            let entry = Stale { desc, level: table.level, va, source: at, by, ..*stale };
+            let when = When::Since(self.tables.since(&table, at));
+            let holders = self.walkers(stale, when);
+            if holders.is_empty() {
+                continue;
+            }
+            let entry = Stale { desc, level: table.level, va, source: at, by, holders, ..*stale };
             match reach(&tlbi.op, &entry, self.ttl) {
                 Reach::All if entry.is_table() => covered.push(entry),
                 Reach::All => {}
@@ -288,9 +320,7 @@ impl Regime {
     /// What a local flush of everything does, done at once.
     pub(super) fn forget_all(&mut self, cpu: CpuId) {
         let tlbi = Pending { op: crate::contract::Tlbi::All, scope: FlushScope::Local, issued: NEVER };
-        let on = Cpus::only(cpu);
-        self.roots.flushed(&tlbi.op, on);
-        self.stale.complete(&tlbi, cpu, on, self.ttl);
+        self.remove(&tlbi, cpu, Cpus::only(cpu));
     }
 
     /// A context synchronisation of `cpu`: an ISB, an exception taken or returned from.

@@ -21,6 +21,16 @@ enum Presence {
     Left(Asid, u64),
 }
 
+impl Presence {
+    /// The ASID of a root that was left before a moment.
+    fn ended(self, moment: u64) -> Option<Asid> {
+        match self {
+            Presence::Left(asid, at) if at < moment => Some(asid),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 struct Root {
     on: [Presence; MAX_CPUS],
@@ -59,14 +69,20 @@ impl Roots {
     /// Makes the ASID that of a user root on `cpu`.
     ///
     /// # Errors
-    /// What is held under it there belongs to another root: that one, or `None` where it is gone.
+    /// What is held under it there belongs to another root, or to this one from before it was run under another
+    /// ASID: that root, or `None` where it is gone.
     pub(super) fn claim(&mut self, cpu: CpuId, root: PhysAddr, asid: Asid) -> Result<(), Option<PhysAddr>> {
         match self.owners.insert(owner_key(cpu, asid), Owner::Root(root)) {
             None => Ok(()),
-            Some(Owner::Root(other)) if other == root => Ok(()),
+            Some(Owner::Root(other)) if other == root && self.is_latest(root, asid) => Ok(()),
             Some(Owner::Root(other)) => Err(Some(other)),
             Some(Owner::Gone) => Err(None),
         }
+    }
+
+    /// Whether the root was last installed, anywhere, with `asid`.
+    fn is_latest(&self, root: PhysAddr, asid: Asid) -> bool {
+        self.roots.get(&root).is_some_and(|known| known.latest == asid)
     }
 
     /// `cpu` leaves a root.
@@ -78,8 +94,8 @@ impl Roots {
         }
     }
 
-    /// A TLBI has completed on `on`.
-    pub(super) fn flushed(&mut self, op: &Tlbi, on: Cpus) {
+    /// A TLBI that was issued at that moment has completed on `on`.
+    pub(super) fn flushed(&mut self, op: &Tlbi, on: Cpus, issued: u64) {
         let covers = |asid: Asid| match *op {
             Tlbi::All => true,
             Tlbi::Asid(flushed) => flushed == asid,
@@ -93,10 +109,11 @@ impl Roots {
             for cpu in on.iter() {
                 match &mut known.on[cpu.index()] {
                     Presence::Here(asid) => running.push((owner_key(cpu, *asid), *root)),
-                    left @ Presence::Left(..) if matches!(*left, Presence::Left(asid, _) if covers(asid)) => {
+                    left @ Presence::Left(..) if left.ended(issued).is_some_and(covers) => {
                         *left = Presence::Never;
                     }
-                    Presence::Left(..) | Presence::Never => {}
+                    Presence::Left(asid, _) => running.push((owner_key(cpu, *asid), *root)),
+                    Presence::Never => {}
                 }
             }
         }
@@ -145,17 +162,31 @@ impl Roots {
         all.fold(Cpus::NONE, |cpus, cpu| cpus | Cpus::only(cpu))
     }
 
-    /// The ASID under which `cpu` holds what it walked from the root.
-    pub(super) fn asid(&self, root: PhysAddr, cpu: CpuId) -> Asid {
-        match self.roots.get(&root).map(|known| known.on[cpu.index()]) {
-            Some(Presence::Here(asid) | Presence::Left(asid, _)) => asid,
-            Some(Presence::Never) | None => Asid::NONE,
+    /// The ASID under which `cpu` holds what it walked from the root; `None`: it never did.
+    pub(super) fn asid(&self, root: PhysAddr, cpu: CpuId) -> Option<Asid> {
+        match self.roots.get(&root)?.on[cpu.index()] {
+            Presence::Here(asid) | Presence::Left(asid, _) => Some(asid),
+            Presence::Never => None,
         }
     }
 
-    /// Whether translations from this root are tagged with `asid`, on any vCPU that runs it or from now on.
-    pub(super) fn uses(&self, root: PhysAddr, asid: Asid) -> bool {
+    /// Whether `cpu` ran the root under `asid` at `since` or later.
+    pub(super) fn ran_since(&self, root: PhysAddr, cpu: CpuId, asid: Asid, since: u64) -> bool {
+        match self.roots.get(&root).map(|known| known.on[cpu.index()]) {
+            Some(Presence::Here(own)) => own == asid,
+            Some(Presence::Left(own, at)) => own == asid && at >= since,
+            Some(Presence::Never) | None => false,
+        }
+    }
+
+    /// Whether `cpu` runs the root under `asid`, or may do so again without a flush: nobody has run it under another
+    /// one since.
+    pub(super) fn may_run(&self, root: PhysAddr, cpu: CpuId, asid: Asid) -> bool {
         let Some(known) = self.roots.get(&root) else { return false };
-        known.latest == asid || known.on.contains(&Presence::Here(asid))
+        match known.on[cpu.index()] {
+            Presence::Here(own) => own == asid,
+            Presence::Left(own, _) => own == asid && known.latest == asid,
+            Presence::Never => false,
+        }
     }
 }

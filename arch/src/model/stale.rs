@@ -44,6 +44,14 @@ impl HeldBy {
         }
     }
 
+    /// The one ASID; none of a user space where it is held for all.
+    pub(super) fn asid(self) -> Asid {
+        match self {
+            HeldBy::Asid(asid) => asid,
+            HeldBy::Global | HeldBy::AnyAsid => Asid::NONE,
+        }
+    }
+
     pub(super) fn serves(self, asid: Asid) -> bool {
         match self {
             HeldBy::Global | HeldBy::AnyAsid => true,
@@ -224,13 +232,11 @@ impl StaleSet {
         all.filter(move |e| e.is_table() && e.usable(cpu, asid))
     }
 
-    /// Who may hold the page at `page` as a table.
-    pub(super) fn holders_of_table(&self, page: PhysAddr) -> Cpus {
+    /// The stale descriptors of the table in `page`.
+    pub(super) fn of_table(&self, page: PhysAddr) -> impl Iterator<Item = &Stale> {
         let slots = self.tables.get(&page).into_iter().flatten();
-        slots.filter_map(|slot| self.slots.get(slot)).flatten().fold(Cpus::NONE, |holders, e| {
-            let here = e.is_table() && e.desc.output(e.level) == page;
-            if here { holders | e.holders } else { holders }
-        })
+        let held = slots.filter_map(|slot| self.slots.get(slot)).flatten();
+        held.filter(move |e| e.is_table() && e.desc.output(e.level) == page)
     }
 
     /// The leaves of deeper levels than `level` inside the region around `va`.
@@ -270,17 +276,25 @@ impl StaleSet {
         }
     }
 
-    /// Completes a TLBI on the vCPUs `on`: what it covers leaves. Returns the tables that left, each with the
-    /// vCPUs that held it.
-    pub(super) fn complete(&mut self, tlbi: &Pending, issuer: CpuId, on: Cpus, ttl: bool) -> Vec<Stale> {
+    /// Completes a TLBI on the vCPUs `on`: what it covers leaves. What was overwritten by a store that was not visible
+    /// when the TLBI was issued may have been walked once more, but only where `walks` says so. Returns the tables
+    /// that left, each with the vCPUs that held it.
+    pub(super) fn complete(
+        &mut self,
+        tlbi: &Pending,
+        issuer: CpuId,
+        on: Cpus,
+        ttl: bool,
+        walks: impl Fn(&Stale, CpuId) -> bool,
+    ) -> Vec<Stale> {
         let mut gone = Vec::new();
         let mut visit = |entries: &mut Vec<Stale>| {
             for entry in entries.iter_mut() {
                 let own = on == Cpus::only(issuer) && entry.storer == issuer;
                 let visible = if own { entry.visible_to_storer } else { entry.visible };
-                if visible > tlbi.issued {
-                    continue;
-                }
+                let again = |cpu: &CpuId| visible > tlbi.issued && walks(entry, *cpu);
+                let on =
+                    on.iter().filter(|cpu| !again(cpu)).fold(Cpus::NONE, |cpus, cpu| cpus | Cpus::only(cpu));
                 let reach = reach(&tlbi.op, entry, ttl);
                 if reach == Reach::All {
                     let left = entry.holders & on;

@@ -65,8 +65,9 @@ fn play(stage: &Stage<'_>, random: &mut Random) {
                 pass_by(stage, &mut person.random);
                 continue;
             }
-            match person.random.below(2) {
-                0 => person.access_any(),
+            match person.random.below(8) {
+                0 => person.change_any(),
+                1..4 => person.access_any(),
                 _ => (0..=person.random.below(6)).for_each(|_| person.move_on()),
             }
         }
