@@ -27,7 +27,7 @@ help:
 	  '                 MMU_SEED=... one seed' \
 	  'make planted     bugs put into mm on purpose, which a soak must find and a seed replay' \
 	  'make teeth       break the code on purpose, in every way of tests/teeth: does some test notice?' \
-	  '                 ONLY=name for one of them, TABLE=1 to write the table of tests/teeth/README.md' \
+	  '                 ONLY=name,name for some of them, TABLE=1 to write the table of tests/teeth/README.md' \
 	  'make debug       boot halted, with gdb attached and the commands of qemu/gdb loaded' \
 	  'make bench       measure in guest instructions: the same figures at each run' \
 	  'make lint        format check and clippy, warnings denied' \

@@ -6,9 +6,9 @@ use arch::layout::VMALLOC_BASE;
 use arch::model::{counters, run_as, user_load, user_store};
 use arch::pte::PteFlags;
 use arch::{Level, VirtAddr};
-use mm::config::{HvoStrategy, ThpMode};
+use mm::config::ThpMode;
 use mm::pgtable::flush::FlushRange;
-use mm::space::{MapFlags, MapProt, MmapRequest};
+use mm::space::{MapProt, MmapRequest};
 use mm::testkit::{self, Builder, run_as_user, with_space};
 
 const PAGE: u64 = 4096;
@@ -126,6 +126,29 @@ fn ranges_are_flushed_to_both_ends() {
     }
 }
 
+/// Blocks and pages that leave together are flushed without a hint of the level: with that of either the others
+/// would stay in the TLB of another CPU.
+#[test]
+fn entries_of_two_levels_are_flushed_together() {
+    let features = Features { ttl: true, ..Features::BASE };
+    let builder = Builder::new().features(features).config(|config| config.thp = ThpMode::Always);
+    with_space(&builder, |mm, env, space| {
+        for (base, small) in [(BASE, BASE + HUGE), (BASE - PAGE, BASE - PAGE)] {
+            let va = mm.mmap(space, &MmapRequest::anonymous(HUGE + PAGE, RW).fixed(base)).unwrap();
+            let places = [VirtAddr::new(BASE), VirtAddr::new(small)];
+            let on_other = |f: &dyn Fn(VirtAddr)| {
+                run_as(CpuId::new(1), || run_as_user(mm, env, space, || places.into_iter().for_each(f)));
+            };
+            on_other(&|place| user_store(place, 1).unwrap());
+            assert_eq!(mm.usage(space).anon_huge, HUGE / PAGE);
+            let before = counters();
+            mm.munmap(space, va.raw(), HUGE + PAGE).unwrap();
+            assert_eq!(counters().since(&before).tlbi_asid, 1, "513 pages, each of which may have an entry");
+            on_other(&|place| assert!(user_load(place).is_err(), "{place} can be read"));
+        }
+    });
+}
+
 /// A CPU that takes up a space under a new ASID waits for the stores of others first, so that a flusher that saw the
 /// old ASID need not know of it; under the ASID that it has, a switch takes no barrier.
 #[test]
@@ -137,22 +160,5 @@ fn a_new_asid_is_ordered_behind_stores() {
         assert_eq!(cost(|| mm.activate_space(Some(&space))), (0, 0, 0, 0));
         mm.activate_space(None);
         mm.destroy_space(&space);
-    });
-}
-
-/// A hugetlb page that another process wrote reads as zeros to the next one, wherever the word stands.
-#[test]
-fn hugetlb_pages_are_zeroed() {
-    with_space(&Builder::new().config(|config| config.hvo = HvoStrategy::Off), |mm, _, space| {
-        assert_eq!(mm.hugetlb.set_nr(mm, 1).nr, 1);
-        for _ in 0..2 {
-            let va = mm.mmap(space, &MmapRequest::anonymous(HUGE, RW).with(MapFlags::HUGETLB)).unwrap();
-            for at in [0, 8, PAGE, HUGE / 2, HUGE - 8].map(|offset| va.add(offset)) {
-                assert_eq!(user_load(at), Ok(0));
-                user_store(at, 0x5a).unwrap();
-            }
-            mm.munmap(space, va.raw(), HUGE).unwrap();
-        }
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
     });
 }

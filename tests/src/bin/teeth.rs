@@ -31,7 +31,7 @@ fn wish() -> Result<Wish, String> {
         match argument.as_str() {
             "--only" => wish.only = Some(arguments.next().ok_or("--only needs the name of a mutation")?),
             "--table" => wish.table = true,
-            _ => return Err(format!("{argument}: `--only NAME` and `--table` are known")),
+            _ => return Err(format!("{argument}: `--only NAME,..` and `--table` are known")),
         }
     }
     if wish.table && wish.only.is_some() {
@@ -44,7 +44,7 @@ fn teeth(wish: &Wish) -> Result<ExitCode, String> {
     let (root, begun) = (qemu::root(), Instant::now());
     let mut list = list::read(root)?;
     if let Some(only) = &wish.only {
-        list.retain(|mutation| mutation.name == *only);
+        list.retain(|mutation| only.split(',').any(|name| name == mutation.name));
     }
     if list.is_empty() {
         return Err(format!("no mutation is named {}", wish.only.as_deref().unwrap_or("anything")));
