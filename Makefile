@@ -24,9 +24,11 @@ help:
 	  'make test        all tests: host crates, the machine matrix in QEMU, gdb sessions' \
 	  'make test-host   only the tests of the host crates' \
 	  'make soak        random schedules of the model of the machine, SECONDS=600; ONLY=... one scenario,' \
-  '                 MMU_SEED=... one seed' \
-  'make planted     bugs put into mm on purpose, which a soak must find and a seed replay' \
-  'make debug       boot halted, with gdb attached and the commands of qemu/gdb loaded' \
+	  '                 MMU_SEED=... one seed' \
+	  'make planted     bugs put into mm on purpose, which a soak must find and a seed replay' \
+	  'make teeth       break the code on purpose, in every way of tests/teeth: does some test notice?' \
+	  '                 ONLY=name,name for some of them, TABLE=1 to write the table of tests/teeth/README.md' \
+	  'make debug       boot halted, with gdb attached and the commands of qemu/gdb loaded' \
 	  'make bench       measure in guest instructions: the same figures at each run' \
 	  'make lint        format check and clippy, warnings denied' \
 	  'make doc         the documentation of all crates, in target/doc and target/$(TARGET)/doc' \
@@ -88,13 +90,17 @@ target/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h) Makefile | 
 
 HOST_CRATES := -p arch -p mm -p qemu -p tests
 
-.PHONY: test test-host soak planted lint doc
+.PHONY: test test-host teeth soak planted lint doc
 test: PROFILE := release
 test: need-host+machine+c+qemu+gdb kernel kernel-checked programs runner
 	tests/run all
 
 test-host: need-host
 	tests/run host
+
+teeth: need-host
+	$(HOST) cargo build -q -p tests --bin teeth </dev/null
+	target/debug/teeth $(if $(ONLY),--only $(ONLY)) $(if $(TABLE),--table)
 
 # What the host's programs are told by the environment: SECONDS is a variable of bash's own.
 soak: export SOAK_SECONDS = $(SECONDS)

@@ -12,6 +12,7 @@
 //! | [`matrix`] | the machines on which every self-test runs |
 //! | [`lab`] | roots, tables and the moves of a litmus test |
 //! | [`litmus`] | how litmus tests are run and listed |
+//! | [`teeth`] | breaks the code on purpose, and looks which test notices |
 //! | [`fleet`] | boots at most two machines at a time, only those that a filter leaves |
 #![forbid(unsafe_code, unstable_features)]
 
@@ -20,3 +21,4 @@ pub mod ktap;
 pub mod lab;
 pub mod litmus;
 pub mod matrix;
+pub mod teeth;
