@@ -20,6 +20,7 @@ macro_rules! bad {
 bad! {
     always {
         access_flag_lost
+        alias_origin_written_before_the_flush
         alias_written_before_the_flush
         asid_flush_for_a_global_page
         asid_flush_for_a_kernel_table
@@ -33,6 +34,7 @@ bad! {
         block_split_at_bbm_1_without_nt
         block_split_before_nt_was_flushed
         block_split_with_other_rights
+        asid_of_the_same_root_left
         break_with_a_local_flush
         break_without_flush
         child_changed_under_a_broken_table
@@ -85,6 +87,7 @@ bad! {
         root_installed_before_the_break_is_visible
         shareability_changed
         sleep_under_a_spinlock
+        table_in_a_contiguous_group
         table_folded_at_bbm_0
         table_folded_with_a_stranger
         table_freed_after_a_flush_of_leaves

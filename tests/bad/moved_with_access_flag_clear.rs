@@ -21,6 +21,11 @@ pub(crate) fn run(machine: MachineDesc) {
     const OLD: PteFlags = USER_RW.difference(PteFlags::ACCESSED);
     on(with_hw_dirty(machine), |mut lab| {
         let slot = lab.map(UVA, A, OLD);
-        let _swapped = Machine::cas_desc(slot, page(A, OLD), page(B, OLD));
+        // Where hardware was faster the swap fails, and is tried over a page that is mapped anew.
+        while Machine::cas_desc(slot, page(A, OLD), page(B, OLD)).is_err() {
+            Machine::write_desc(slot, Desc::INVALID);
+            flush(UVA);
+            make(slot, page(A, OLD));
+        }
     });
 }

@@ -61,7 +61,7 @@ impl Drop for Binding<'_> {
 /// No machine can be as described, or `MMU_SEED` is no seed.
 pub fn try_with_machine<R>(desc: MachineDesc, f: impl FnOnce() -> R) -> Result<R, DescError> {
     desc.validate()?;
-    let machine = State::new(desc, Choices::for_machine(desc.seed)?);
+    let machine = State::new(desc, Choices::for_machine(desc.seed)?)?;
     let _binding = Binding::new(&machine);
     let result = f();
     if let Some(sentence) = owed::unpaid(&machine, &machine.regime()) {

@@ -114,6 +114,8 @@ impl Choices {
     /// The machine has ended after so many steps.
     pub(super) fn end(&self, steps: u64) {
         if let Choices::Path(path) = self {
+            let (given, made) = (path.given.len(), path.made.borrow().len());
+            assert!(given <= made, "model: MMU_SEED lists {given} choices, and the machine makes {made}");
             path.steps.set(steps);
         }
     }

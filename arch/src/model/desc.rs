@@ -87,6 +87,8 @@ pub enum DescError {
     RamBase(PhysAddr),
     /// RAM is empty or ends inside a page.
     RamBytes(u64),
+    /// The host has no memory for so many bytes of RAM.
+    RamTooLarge(u64),
     /// RAM ends above the widest physical address.
     RamEnd {
         /// Its first byte.
@@ -114,6 +116,7 @@ impl fmt::Display for DescError {
             DescError::Cpus(cpus) => write!(f, "{cpus} vCPUs, 1..={MAX_CPUS} are possible"),
             DescError::RamBase(base) => write!(f, "RAM begins at {base}, not a page"),
             DescError::RamBytes(bytes) => write!(f, "{bytes} bytes of RAM are not whole pages"),
+            DescError::RamTooLarge(bytes) => write!(f, "{bytes} bytes of RAM are more than this host has"),
             DescError::RamEnd { base, bytes, pa_bits } => {
                 write!(f, "{bytes} bytes of RAM from {base} end above the widest address of {pa_bits} bits")
             }

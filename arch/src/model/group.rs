@@ -12,17 +12,14 @@ use crate::addr::VirtAddr;
 use crate::bbm::{BbmNeed, Why};
 use crate::contiguous::group_bytes;
 use crate::features::BbmLevel;
-use crate::pte::{Desc, PteFlags};
+use crate::pte::{Desc, Kind, PteFlags};
 
-/// Holds a new leaf against the other members of its group, those that stand there and those that may be held.
+/// Holds a new leaf or table against the other members of its group, those that stand there and those that may be held.
 ///
 /// # Panics
 /// They do not fit together.
 pub(super) fn check(context: &Context<'_>, regime: &Regime) {
     let (new, level) = (context.store.new, context.table.level);
-    if !new.is_leaf(level) {
-        return;
-    }
     let start = context.va.align_down(group_bytes(level));
     let first = context.store.at.align_down(8 * GROUP);
     for n in 0..GROUP {
@@ -34,8 +31,10 @@ pub(super) fn check(context: &Context<'_>, regime: &Regime) {
         if let Some(why) = misfit(context, member, va) {
             fail(context, &format!("while {member} stands for {va} in its contiguous group"), why);
         }
-        let as_group =
-            |e: &Stale| !e.group_holders.is_empty() || new.flags(level).contains(PteFlags::CONTIGUOUS);
+        let as_group = |e: &Stale| {
+            !e.group_holders.is_empty()
+                || new.is_leaf(level) && new.flags(level).contains(PteFlags::CONTIGUOUS)
+        };
         let stale = regime.stale.at(va, level).iter();
         for stale in stale.filter(|e| e.source == at && e.desc != member && as_group(e)) {
             if let Some(why) = misfit(context, stale.desc, va) {
@@ -54,7 +53,7 @@ pub(super) fn check(context: &Context<'_>, regime: &Regime) {
 fn unaligned(context: &Context<'_>) {
     let (new, level) = (context.store.new, context.table.level);
     let within = context.va.raw() % group_bytes(level);
-    let contiguous = new.flags(level).contains(PteFlags::CONTIGUOUS);
+    let contiguous = new.is_leaf(level) && new.flags(level).contains(PteFlags::CONTIGUOUS);
     if contiguous && new.output(level).raw() % group_bytes(level) != within {
         fail(context, "in a contiguous group that begins elsewhere in memory", Misfit::Run);
     }
@@ -70,7 +69,10 @@ enum Misfit {
 
 fn misfit(context: &Context<'_>, member: Desc, va: VirtAddr) -> Option<Misfit> {
     let (new, level) = (context.store.new, context.table.level);
-    let contiguous = |desc: Desc| desc.flags(level).contains(PteFlags::CONTIGUOUS);
+    let contiguous = |desc: Desc| desc.is_leaf(level) && desc.flags(level).contains(PteFlags::CONTIGUOUS);
+    if new.kind(level) == Kind::Table && contiguous(member) {
+        return Some(Misfit::Run);
+    }
     if !member.is_leaf(level) || !(contiguous(new) || contiguous(member)) {
         return None;
     }

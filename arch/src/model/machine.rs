@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::choice::Choices;
 use super::counters::Tally;
-use super::desc::MachineDesc;
+use super::desc::{DescError, MachineDesc};
 use super::ram::Ram;
 use super::regime::Regime;
 use super::sched::Sched;
@@ -29,17 +29,20 @@ pub(super) struct State {
 
 impl State {
     /// A machine that is as `desc` says, which is valid.
-    pub(super) fn new(desc: MachineDesc, choices: Choices) -> Self {
-        State {
+    ///
+    /// # Errors
+    /// The host has no memory for it.
+    pub(super) fn new(desc: MachineDesc, choices: Choices) -> Result<Self, DescError> {
+        Ok(State {
             desc,
             choices,
             sched: Sched::new(desc.cpus),
             trace: Trace::new(),
-            ram: Ram::new(desc.ram_base, desc.ram_bytes),
+            ram: Ram::new(desc.ram_base, desc.ram_bytes)?,
             regime: RefCell::new(Regime::new(&desc)),
             tally: Tally::default(),
             fault_handler: Mutex::new(None),
-        }
+        })
     }
 
     /// What the vCPUs know and may hold of tables. Nobody takes a step meanwhile.

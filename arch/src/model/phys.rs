@@ -6,6 +6,7 @@ use super::counters::Tally;
 use super::judge::{self, How, Stored};
 use super::reuse;
 use super::step::{Step, before};
+use super::walker::speculate;
 use crate::addr::PhysAddr;
 use crate::contract::PhysMem;
 use crate::pte::Desc;
@@ -33,6 +34,7 @@ impl PhysMem for Machine {
     fn cas_desc(at: PhysAddr, old: Desc, new: Desc) -> Result<(), Desc> {
         current(|state, cpu| {
             before(state, cpu, Step::Cas { at, old, new });
+            speculate(state, &state.regime(), at);
             state.ram.cas(at, old, new)?;
             Tally::add(&state.tally.desc_stores);
             judge::stored(state, &mut state.regime(), Stored { cpu, at, old, new, how: How::Swap });

@@ -1,9 +1,10 @@
 //! Physical memory: host memory with a physical address.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::desc::DescError;
 use crate::addr::{PAGE_SIZE, PhysAddr};
 use crate::pte::Desc;
 
@@ -27,21 +28,22 @@ unsafe impl Sync for Ram {}
 
 impl Ram {
     /// `bytes` zero bytes that stand at `base`.
-    pub(super) fn new(base: PhysAddr, bytes: u64) -> Self {
+    ///
+    /// # Errors
+    /// The host does not have so many.
+    pub(super) fn new(base: PhysAddr, bytes: u64) -> Result<Self, DescError> {
         // One page more, aligned by hand: only for small alignments does the host's allocator give zero
         // pages without touching them.
-        let room = usize::try_from(bytes + PAGE_SIZE).ok();
-        let Some(layout) = room.and_then(|n| Layout::from_size_align(n, 8).ok()) else {
-            panic!("model: {bytes} bytes of RAM are more than a host has")
-        };
+        let room = bytes.checked_add(PAGE_SIZE).and_then(|room| usize::try_from(room).ok());
+        let layout =
+            room.and_then(|n| Layout::from_size_align(n, 8).ok()).ok_or(DescError::RamTooLarge(bytes))?;
         // SAFETY: the size is at least a page.
-        let Some(allocation) = NonNull::new(unsafe { alloc_zeroed(layout) }) else {
-            handle_alloc_error(layout)
-        };
+        let allocation =
+            NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(DescError::RamTooLarge(bytes))?;
         let skip = allocation.align_offset(PAGE_SIZE as usize);
         // SAFETY: `skip` is less than the page that was asked for beside `bytes`.
         let first = unsafe { allocation.add(skip) };
-        Ram { base, size: bytes, bytes: first, allocation, layout }
+        Ok(Ram { base, size: bytes, bytes: first, allocation, layout })
     }
 
     /// Whether all of the `bytes` bytes from `at` are RAM.

@@ -90,7 +90,7 @@ impl Regime {
     }
 
     /// Whether a descriptor may be held at all: tables, and leaves whose access flag is set or may be set by
-    /// hardware at any moment (D8.4.6). A block with nT is not held beside others (R_MRRPW).
+    /// hardware at any moment (D8.4.6).
     pub(super) fn cacheable(&self, desc: Desc, level: Level) -> bool {
         let accessed = desc.flags(level).contains(PteFlags::ACCESSED) || self.hw_dirty == HwDirty::Enabled;
         match desc.kind(level) {

@@ -195,7 +195,8 @@ fn twin_written(state: &State, regime: &Regime, cpu: CpuId, at: PhysAddr, bytes:
     let twin = |e: &&Stale| {
         let now = state.ram.load(e.source);
         let moved = !e.is_table() && now.is_leaf(e.level) && now.output(e.level) != e.desc.output(e.level);
-        moved && leads_to(now, e.level, at, bytes) && !users(regime, e).is_empty()
+        let either = leads_to(now, e.level, at, bytes) || leads_to(e.desc, e.level, at, bytes);
+        moved && either && !users(regime, e).is_empty()
     };
     if let Some(e) = regime.stale.iter().filter(twin).min_by_key(|e| (e.va, e.level)) {
         panic!(

@@ -7,7 +7,7 @@
 
 use super::counters::Tally;
 use super::machine::State;
-use super::regime::Regime;
+use super::regime::{Regime, When};
 use super::stale::{GROUP, Stale, group_region};
 use super::unseen::Missing;
 use crate::addr::{Level, PAGE_SIZE, PhysAddr, VirtAddr};
@@ -235,11 +235,15 @@ fn walk(
                 if nt && state.desc.features.bbm == BbmLevel::Level1 {
                     push(found, Err(in_memory(fault, desc)));
                 }
-                return hide(regime, cpu, (source, desc), fault, found);
+                hide(regime, cpu, (source, desc), fault, found);
+                if desc.flags(level).contains(PteFlags::CONTIGUOUS) {
+                    neighbours(state, va, (source, level), desc, found);
+                }
+                return;
             }
             (Kind::Invalid | Kind::Table, _) => {
                 push(found, Err(in_memory(fault, desc)));
-                return neighbours(state, va, (source, level), found);
+                return neighbours(state, va, (source, level), desc, found);
             }
         }
     }
@@ -260,18 +264,25 @@ fn hide(
     }
 }
 
-/// An invalid descriptor among contiguous ones: the group may be held as one entry, which translates `va` too.
-fn neighbours(state: &State, va: VirtAddr, (source, level): (PhysAddr, Level), found: &mut Vec<Outcome>) {
-    let own = va.align_down(level.entry_bytes());
+/// An invalid descriptor among contiguous ones, or one with other rights than they have: the group may be held as
+/// one entry, made from any member, which translates `va` too.
+fn neighbours(
+    state: &State,
+    va: VirtAddr,
+    (source, level): (PhysAddr, Level),
+    own: Desc,
+    found: &mut Vec<Outcome>,
+) {
     let first = source.align_down(8 * GROUP);
+    let start = va.align_down(group_bytes(level));
+    let rights = |desc: Desc| desc.is_leaf(level).then(|| desc.flags(level).difference(PteFlags::ACCESSED));
     for n in 0..GROUP {
         let at = first.add(8 * n);
         let desc = state.ram.load(at);
-        if desc.is_leaf(level) && desc.flags(level).contains(PteFlags::CONTIGUOUS) {
-            let index = n * level.entry_bytes();
-            let start = own.align_down(group_bytes(level));
-            let leaf = Leaf { desc, level, source: at, va: start.add(index), from: Place::Tlb };
-            return push(found, Ok(leaf));
+        let contiguous = desc.is_leaf(level) && desc.flags(level).contains(PteFlags::CONTIGUOUS);
+        if contiguous && rights(desc) != rights(own) {
+            let va = start.add(n * level.entry_bytes());
+            return push(found, Ok(Leaf { desc, level, source: at, va, from: Place::Tlb }));
         }
     }
 }
@@ -317,6 +328,21 @@ fn accessed(state: &State, leaf: &Leaf) -> Result<Option<Desc>, FaultStatus> {
     match (leaf.from, state.ram.cas(leaf.source, leaf.desc, set)) {
         (_, Ok(())) | (Place::Tlb, Err(_)) => Ok(Some(set)),
         (Place::Memory | Place::Hidden(_), Err(_)) => Ok(None),
+    }
+}
+
+/// A walk that nobody asked for, where hardware sets access flags: it may set the one of the leaf at `at`, which is
+/// about to be replaced.
+pub(super) fn speculate(state: &State, regime: &Regime, at: PhysAddr) {
+    let page = at.align_down(PAGE_SIZE);
+    let Some(table) = regime.tables.of(page).filter(|_| state.desc.hw_dirty == HwDirty::Enabled) else {
+        return;
+    };
+    let desc = state.ram.load(at);
+    let clear = desc.is_leaf(table.level) && !desc.flags(table.level).contains(PteFlags::ACCESSED);
+    if clear && !regime.reach(&state.ram, page, When::Now).is_empty() && state.choose(2) == 1 {
+        let set = Desc::from_raw(desc.raw() | PteFlags::ACCESSED.bits());
+        let _alone = state.ram.cas(at, desc, set);
     }
 }
 
