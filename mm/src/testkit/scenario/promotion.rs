@@ -1,5 +1,5 @@
-//! Promotion in place while the range is in use: threads fault in pages of two ranges, the promoter runs, and parts
-//! are unmapped, protected and discarded under it.
+//! Everything at once: threads fault in pages of two ranges, the promoter runs, parts are unmapped, protected and
+//! discarded under it, hugetlb folios are optimised and restored beside it, and walkers try every frame.
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
@@ -21,7 +21,7 @@ use crate::thp::{promoter, reclaim};
 /// See [`Scenario`].
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "promotion",
-    about: "two vCPUs fault into reservations, one promotes, one changes parts of the ranges",
+    about: "two vCPUs fault and walk, one promotes and resizes the hugetlb pool, one changes the ranges",
     run,
 };
 
@@ -95,6 +95,7 @@ fn play(stage: &Stage<'_>, random: &mut Random) {
     };
     let mut memories = stage.on_all_cpus(random, nothing, job);
     promoter::drain(stage.mm);
+    assert_eq!(stage.mm.hugetlb.set_nr(stage.mm, 0).unrestored, None);
     stage.close(homes, &mut memories);
 }
 
@@ -116,18 +117,20 @@ fn any_part(random: &mut Random) -> (Range<usize>, Change) {
     }
 }
 
-/// One turn of the promoter; at times reservations go.
+/// One turn of the promoter; at times reservations go, or a hugetlb folio comes, optimised, or goes, restored.
 fn promote(stage: &Stage<'_>, inside: &Inside<'_>, walker: &mut Walker, random: &mut Random) {
     let mm = stage.mm;
     walker.turn(mm, inside, random);
     match random.below(1024) {
         0 => drop(reclaim::drop_reservations(mm)),
+        1..24 => drop(mm.hugetlb.set_nr(mm, random.below(2))),
         _ => drop(promoter::drain(mm)),
     }
     Machine::relax();
 }
 
-/// Somebody who walks physical memory: at times he holds a reference to a page of a range, for a few turns.
+/// Somebody who walks physical memory: at times he holds a reference to a page of a range, or of whatever frame there
+/// is, for a few turns.
 #[derive(Default)]
 struct Walker(Option<FolioRef>);
 
@@ -137,6 +140,9 @@ impl Walker {
             self.let_go(mm);
         } else if self.0.is_none() && random.below(16) == 0 {
             self.0 = inside.frame(0, used_page(random)).and_then(|pfn| mm.try_get_folio(pfn));
+        } else if self.0.is_none() {
+            let bank = mm.ram()[0];
+            self.0 = mm.try_get_folio(bank.start.add(random.below(bank.len())));
         }
     }
     fn let_go(&mut self, mm: &Mm) {
