@@ -1,4 +1,4 @@
-//! The live address spaces: from [`Mm::new_space`] to the end of [`Mm::destroy_space`].
+//! The live address spaces: from [`crate::Mm::new_space`] to the end of [`crate::Mm::destroy_space`].
 //!
 //! A list that is linked through the spaces themselves, so entering cannot fail. It owns a share of each.
 //!

@@ -21,7 +21,7 @@
 //! | [`builder`] | the machine and the boot choices |
 //! | [`host_env`] | the kernel above, as far as a test needs one |
 //! | [`user`] | user accesses in an address space |
-//! | [`exhaust`] | fails every allocation of an operation, one after the other |
+//! | [`mod@exhaust`] | fails every allocation of an operation, one after the other |
 //! | [`random`] | seeded random numbers |
 //! | [`scenario`] | concurrent workloads, each a function of its seed |
 #![forbid(unsafe_code)]

@@ -26,7 +26,7 @@ struct Planted {
     edits: &'static [Edit],
 }
 
-/// A way past [`Broken::flush`] which the types of the tree do not offer.
+/// A way past `Broken::flush`, which the types of the tree do not offer.
 const UNFLUSHED: Edit = Edit {
     file: "mm/src/pgtable/entry.rs",
     old: "impl<'l, const N: usize> Broken<'l, N> {\n",

@@ -13,20 +13,20 @@
 //!                              memory: may this vCPU read  law: what may anybody do with the page,
 //!                              this word here now?         and how often has it been wiped?
 //! ```
-//! **What is expected of an access.** A call that changes a page first says so in the page's [`law`], then changes
+//! **What is expected of an access.** A call that changes a page first says so in the page's `law`, then changes
 //! it, and then says what holds from now on. An access that saw the same law before and after, with no change under
 //! way, must do exactly what the law says: so whoever has *seen* that munmap returned must get a fault, and what
 //! was stored must be read. What an access met that raced with a change is limited to what either order gives.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`law`] | what all vCPUs know of a page |
-//! | [`memory`] | what one vCPU knows of the words that it wrote |
-//! | [`area`] | pages of a space under laws; the calls that change them |
-//! | [`home`] | a space with its areas; who is in it, its end and rebirth |
-//! | [`person`] | a vCPU that goes from home to home |
-//! | [`stage`] | the machine, the boot choices, the end of a run |
-//! | [`mixed`] [`shared`] [`asid`] [`promotion`] [`exit`] [`pressure`] [`hugetlb`] [`hvo`] | the scenarios |
+//! | `law` | what all vCPUs know of a page |
+//! | `memory` | what one vCPU knows of the words that it wrote |
+//! | `area` | pages of a space under laws; the calls that change them |
+//! | `home` | a space with its areas; who is in it, its end and rebirth |
+//! | `person` | a vCPU that goes from home to home |
+//! | `stage` | the machine, the boot choices, the end of a run |
+//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` | the scenarios |
 #![forbid(unsafe_code)]
 
 mod area;
