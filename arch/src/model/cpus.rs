@@ -53,6 +53,12 @@ impl BitAnd for Cpus {
     }
 }
 
+impl FromIterator<CpuId> for Cpus {
+    fn from_iter<I: IntoIterator<Item = CpuId>>(cpus: I) -> Self {
+        cpus.into_iter().fold(Cpus::NONE, |all, cpu| all | Cpus::only(cpu))
+    }
+}
+
 /// `vCPU 1`, `vCPUs 0 and 2`, ...
 impl fmt::Display for Cpus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,7 +5,7 @@
 //! harm by themselves. Write permission, dirty state and the access flag may differ for as long as a group is
 //! changed member by member.
 
-use super::judge::{Context, holders};
+use super::judge::Context;
 use super::regime::Regime;
 use super::stale::{GROUP, Stale};
 use crate::addr::VirtAddr;
@@ -38,7 +38,7 @@ pub(super) fn check(context: &Context<'_>, regime: &Regime) {
         let stale = regime.stale.at(va, level).iter();
         for stale in stale.filter(|e| e.source == at && e.desc != member && as_group(e)) {
             if let Some(why) = misfit(context, stale.desc, va) {
-                let held = format!("while {} may still hold {} for {va}", holders(stale), stale.desc);
+                let held = format!("while {} may still hold {} for {va}", stale.anyone(), stale.desc);
                 fail(context, &held, why);
             }
         }

@@ -135,7 +135,7 @@ impl Context<'_> {
         let below = below.into_iter().flatten().filter_map(|e| Some((e, self.refuses_smaller(regime, e)?)));
         if let Some((stale, why)) = same.chain(above).chain(below).min_by_key(|(e, _)| (e.level, e.va)) {
             let held =
-                format!(" while {} may still hold {} of level {}", holders(stale), stale.desc, stale.level);
+                format!(" while {} may still hold {} of level {}", stale.anyone(), stale.desc, stale.level);
             self.fail("", &held, why);
         }
     }
@@ -163,7 +163,7 @@ impl Context<'_> {
             // A vCPU that has not run this root under the ASID flushes what it holds under it before it does.
             HeldBy::Asid(asid) => {
                 let root = self.table.root;
-                new_is_global || holders(stale).iter().any(|cpu| regime.roots.may_run(root, cpu, asid))
+                new_is_global || stale.anyone().iter().any(|cpu| regime.roots.may_run(root, cpu, asid))
             }
             HeldBy::Global | HeldBy::AnyAsid => true,
         }
@@ -226,11 +226,6 @@ impl Context<'_> {
         };
         (!allowed || !leaves_alike(large, small)).then_some(Why::Size)
     }
-}
-
-/// Who may hold a stale entry, in words.
-pub(super) fn holders(stale: &Stale) -> Cpus {
-    stale.holders | stale.group_holders
 }
 
 /// Why `new` may not replace `old` at once.

@@ -4,7 +4,6 @@
 //! only the program knows; when the machine ends it is too late. What is tagged with an ASID that no root
 //! uses any more need not be flushed: see [`super::roots`].
 
-use super::judge::holders;
 use super::machine::State;
 use super::regime::Regime;
 use super::stale::{HeldBy, Stale};
@@ -14,7 +13,7 @@ use crate::pte::{Desc, PteFlags};
 pub(super) fn unpaid(state: &State, regime: &Regime) -> Option<String> {
     let due = |e: &&Stale| {
         let used = match e.by {
-            HeldBy::Asid(asid) => holders(e).iter().any(|cpu| regime.roots.may_run(e.root, cpu, asid)),
+            HeldBy::Asid(asid) => e.anyone().iter().any(|cpu| regime.roots.may_run(e.root, cpu, asid)),
             HeldBy::Global | HeldBy::AnyAsid => regime.roots.is_known(e.root),
         };
         used && takes_away(state, e)
@@ -23,7 +22,7 @@ pub(super) fn unpaid(state: &State, regime: &Regime) -> Option<String> {
     Some(format!(
         "model: the machine ends while {} may still hold {} of level {} for {}, which vCPU {} has taken away by \
          a store at {}: it was never flushed (R_GPPYH)",
-        holders(first),
+        first.anyone(),
         first.desc,
         first.level,
         first.va,

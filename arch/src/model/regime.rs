@@ -12,7 +12,7 @@ use super::tables::{Table, Tables, entries, points_to};
 use super::tlbi::{Pending, Reach, reach, reached};
 use super::unseen::Unseen;
 use crate::addr::{Asid, Level, PAGE_SIZE, PhysAddr, VirtAddr};
-use crate::contract::{CpuId, Dsb, FlushScope};
+use crate::contract::{CpuId, Dsb, FlushScope, Tlbi};
 use crate::layout::LINEAR_BASE;
 use crate::pte::{Desc, HwDirty, Kind, PteFlags};
 
@@ -138,7 +138,7 @@ impl Regime {
             (HeldBy::Asid(_), When::Now) => false,
             (HeldBy::Asid(asid), When::Since(moment)) => self.roots.ran_since(stale.root, cpu, asid, moment),
         };
-        stale.holders.iter().filter(runs).fold(Cpus::NONE, |cpus, cpu| cpus | Cpus::only(cpu))
+        stale.holders.iter().filter(runs).collect()
     }
 
     /// Takes notice of a root that is installed.
@@ -152,10 +152,8 @@ impl Regime {
     /// `cpu` has installed `root` under `asid`, and walks as long as a store is not visible what stood there before.
     pub(super) fn joins(&mut self, cpu: CpuId, root: PhysAddr, asid: Asid) {
         for entry in self.stale.invisible(root) {
-            let holders = Cpus::only(cpu);
-            let group_holders = if entry.group().is_some() { holders } else { Cpus::NONE };
             let by = HeldBy::of(entry.desc, entry.level, entry.va, asid);
-            self.stale.add(Stale { holders, group_holders, by, ..entry });
+            self.stale.add(Stale { by, ..entry }.held_by(Cpus::only(cpu)));
         }
     }
 
@@ -211,15 +209,14 @@ impl Regime {
                 source: at,
                 root,
                 by,
-                holders,
+                holders: Cpus::NONE,
                 group_holders: Cpus::NONE,
                 storer,
                 visible: NEVER,
                 visible_to_storer: NEVER,
                 gone: false,
             };
-            let group_holders = if entry.group().is_some() { holders } else { Cpus::NONE };
-            self.stale.add(Stale { group_holders, ..entry });
+            self.stale.add(entry.held_by(holders));
         }
     }
 
@@ -245,7 +242,7 @@ impl Regime {
         let storer_only = barrier == Dsb::Nsh;
         let stores = std::mem::take(&mut self.vcpu(cpu).unordered);
         for store in &stores {
-            self.stale.publish(store, now, storer_only);
+            self.stale.publish(store, now, barrier);
             self.unseen.ordered(store.slot, cpu, if storer_only { Cpus::only(cpu) } else { self.all() });
         }
         if storer_only {
@@ -307,11 +304,12 @@ impl Regime {
             if holders.is_empty() {
                 continue;
             }
-            let entry = Stale { desc, level: table.level, va, source: at, by, holders, ..*stale };
+            let entry = Stale { desc, level: table.level, va, source: at, by, ..*stale }.held_by(holders);
             match reach(&tlbi.op, &entry, self.ttl) {
                 Reach::All if entry.is_table() => covered.push(entry),
                 Reach::All => {}
-                Reach::Group | Reach::Nothing => self.stale.add(entry),
+                Reach::Group => self.stale.add(Stale { group_holders: Cpus::NONE, ..entry }),
+                Reach::Nothing => self.stale.add(entry),
             }
         }
         covered
@@ -319,7 +317,7 @@ impl Regime {
 
     /// What a local flush of everything does, done at once.
     pub(super) fn forget_all(&mut self, cpu: CpuId) {
-        let tlbi = Pending { op: crate::contract::Tlbi::All, scope: FlushScope::Local, issued: NEVER };
+        let tlbi = Pending { op: Tlbi::All, scope: FlushScope::Local, issued: NEVER };
         self.remove(&tlbi, cpu, Cpus::only(cpu));
     }
 

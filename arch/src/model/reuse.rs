@@ -41,9 +41,8 @@ impl std::fmt::Display for Way {
 
 /// The vCPUs that may use a stale entry under the ASID that they run.
 fn users(regime: &Regime, stale: &Stale) -> Cpus {
-    let holders = super::judge::holders(stale);
     let used = |&cpu: &CpuId| stale.by.serves(regime.asid(cpu));
-    holders.iter().filter(used).fold(Cpus::NONE, |cpus, cpu| cpus | Cpus::only(cpu))
+    stale.anyone().iter().filter(used).collect()
 }
 
 /// The first way to any of the `bytes` bytes from `at` by what stands in tables.
@@ -120,7 +119,7 @@ pub(super) fn released(state: &State, regime: &mut Regime, cpu: CpuId, at: PhysA
 /// # Panics
 /// Something of it leads to memory that was given back meanwhile.
 pub(super) fn awakened(regime: &Regime, cpu: CpuId, root: PhysAddr, asid: Asid) {
-    let wakes = |e: &&Stale| e.gone && e.by == HeldBy::Asid(asid) && super::judge::holders(e).has(cpu);
+    let wakes = |e: &&Stale| e.gone && e.by == HeldBy::Asid(asid) && e.anyone().has(cpu);
     if let Some(e) = regime.stale.iter().filter(wakes).min_by_key(|e| (e.va, e.level)) {
         panic!(
             "model: vCPU {cpu} installs root {root} under ASID {asid} while it may still hold {} of level {} for {}, \

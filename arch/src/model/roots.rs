@@ -104,15 +104,16 @@ impl Roots {
         if matches!(op, Tlbi::Va { .. } | Tlbi::Range { .. }) {
             return;
         }
-        let mut running = Vec::new();
+        // What is held under an ASID all the same: by who runs a root under it, or left one too late.
+        let mut kept = Vec::new();
         for (root, known) in &mut self.roots {
             for cpu in on.iter() {
                 match &mut known.on[cpu.index()] {
-                    Presence::Here(asid) => running.push((owner_key(cpu, *asid), *root)),
+                    Presence::Here(asid) => kept.push((owner_key(cpu, *asid), *root)),
                     left @ Presence::Left(..) if left.ended(issued).is_some_and(covers) => {
                         *left = Presence::Never;
                     }
-                    Presence::Left(asid, _) => running.push((owner_key(cpu, *asid), *root)),
+                    Presence::Left(asid, _) => kept.push((owner_key(cpu, *asid), *root)),
                     Presence::Never => {}
                 }
             }
@@ -120,7 +121,7 @@ impl Roots {
         self.owners.retain(|key, owner| {
             let (cpu, asid) = (CpuId::new((key >> 32) as usize), Asid::new(*key as u16));
             let runs = |(k, root): &(u64, PhysAddr)| k == key && *owner == Owner::Root(*root);
-            !on.has(cpu) || !covers(asid) || running.iter().any(runs)
+            !on.has(cpu) || !covers(asid) || kept.iter().any(runs)
         });
     }
 
@@ -158,8 +159,7 @@ impl Roots {
 
     fn filter(&self, root: PhysAddr, which: impl Fn(Presence) -> bool) -> Cpus {
         let Some(known) = self.roots.get(&root) else { return Cpus::NONE };
-        let all = (0..MAX_CPUS).filter(|&n| which(known.on[n])).map(CpuId::new);
-        all.fold(Cpus::NONE, |cpus, cpu| cpus | Cpus::only(cpu))
+        (0..MAX_CPUS).filter(|&n| which(known.on[n])).map(CpuId::new).collect()
     }
 
     /// The ASID under which `cpu` holds what it walked from the root; `None`: it never did.

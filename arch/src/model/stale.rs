@@ -17,7 +17,7 @@ use super::cpus::Cpus;
 use super::tlbi::{Pending, Reach, reach};
 use crate::addr::{Asid, Level, PAGE_SIZE, PhysAddr, VirtAddr};
 use crate::contiguous::{CONT_ENTRIES, group_bytes};
-use crate::contract::CpuId;
+use crate::contract::{CpuId, Dsb};
 use crate::pte::{Desc, Kind, PteFlags};
 
 /// Which ASIDs an entry translates for.
@@ -118,6 +118,15 @@ impl Stale {
     /// The addresses of its contiguous group.
     pub(super) fn group(&self) -> Option<Region> {
         group_region(self.desc, self.level, self.va)
+    }
+    /// The same, held by these vCPUs, as one entry for its contiguous group too.
+    pub(super) fn held_by(self, holders: Cpus) -> Stale {
+        let group_holders = if self.group().is_some() { holders } else { Cpus::NONE };
+        Stale { holders, group_holders, ..self }
+    }
+    /// Who may hold it, by itself or as its group.
+    pub(super) fn anyone(&self) -> Cpus {
+        self.holders | self.group_holders
     }
     /// Whether `cpu`, running under `asid`, may use it for an address of its own region.
     pub(super) fn usable(&self, cpu: CpuId, asid: Asid) -> bool {
@@ -250,12 +259,12 @@ impl StaleSet {
         self.slots.values().flatten()
     }
 
-    /// Makes a store visible: to all walkers or, for `storer_only`, to those of the vCPU that made it.
-    pub(super) fn publish(&mut self, at: &Written, now: u64, storer_only: bool) {
+    /// Makes a store visible to those walkers that `barrier` reaches: all, or those of the vCPU that made it.
+    pub(super) fn publish(&mut self, at: &Written, now: u64, barrier: Dsb) {
         for entry in self.slots.get_mut(&Slot::of(at.va, at.level)).into_iter().flatten() {
             if entry.source == at.slot && entry.storer == at.storer {
                 entry.visible_to_storer = entry.visible_to_storer.min(now);
-                if !storer_only {
+                if barrier != Dsb::Nsh {
                     entry.visible = entry.visible.min(now);
                 }
             }
@@ -293,8 +302,7 @@ impl StaleSet {
                 let own = on == Cpus::only(issuer) && entry.storer == issuer;
                 let visible = if own { entry.visible_to_storer } else { entry.visible };
                 let again = |cpu: &CpuId| visible > tlbi.issued && walks(entry, *cpu);
-                let on =
-                    on.iter().filter(|cpu| !again(cpu)).fold(Cpus::NONE, |cpus, cpu| cpus | Cpus::only(cpu));
+                let on: Cpus = on.iter().filter(|cpu| !again(cpu)).collect();
                 let reach = reach(&tlbi.op, entry, ttl);
                 if reach == Reach::All {
                     let left = entry.holders & on;
@@ -307,7 +315,7 @@ impl StaleSet {
                     entry.group_holders = entry.group_holders.without(on);
                 }
             }
-            entries.retain(|e| !e.holders.is_empty() || !e.group_holders.is_empty());
+            entries.retain(|e| !e.anyone().is_empty());
         };
         self.slots.retain(|_, entries| {
             visit(entries);

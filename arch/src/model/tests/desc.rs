@@ -1,5 +1,8 @@
 //! Descriptions and seeds that are wrong are refused in words.
 
+use std::rc::Rc;
+
+use super::super::choice::{Choices, Path, Pick};
 use super::super::seed::Seed;
 use super::super::{DescError, MachineDesc, try_with_machine, with_machine};
 use crate::addr::PhysAddr;
@@ -53,6 +56,15 @@ fn each_wrong_field_is_named() {
     assert_eq!(GOOD.validate(), Ok(()));
 }
 
+/// So is RAM that no host has, though a machine could have it.
+#[test]
+fn ram_that_the_host_has_not() {
+    let desc = MachineDesc { ram_base: PhysAddr::new(0), ram_bytes: 1 << 47, ..GOOD };
+    assert_eq!(desc.validate(), Ok(()));
+    let words = "140737488355328 bytes of RAM are more than this host has";
+    assert_eq!(try_with_machine(desc, || ()).unwrap_err().to_string(), words);
+}
+
 /// `with_machine` says the same by a panic.
 #[test]
 #[should_panic(expected = "model: 0 vCPUs, 1..=16 are possible")]
@@ -84,6 +96,14 @@ fn other_seeds_are_refused() {
     for word in ["path:,", "path:1,", "path:a", "path:1*", "path:*2", "path:0*99999999999", "path:1*-1"] {
         assert!(word.parse::<Seed>().is_err(), "{word}");
     }
+}
+
+/// A path that lists more choices than the machine makes is the path of another run.
+#[test]
+#[should_panic(expected = "model: MMU_SEED lists 3 choices, and the machine makes 0")]
+fn a_path_that_is_too_long() {
+    let given = vec![Pick { choice: 0, options: 0 }; 3];
+    Choices::Path(Rc::new(Path::new(given))).end(0);
 }
 
 /// What is printed is what is read.

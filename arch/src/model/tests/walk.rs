@@ -182,3 +182,22 @@ fn outside_ram_is_an_external_abort() {
 fn physical_access_outside_ram() {
     with_machine(DESC, || Machine::read_desc(PhysAddr::new(0x1000)));
 }
+
+/// Hardware that sets access flags may do so before any swap, which then fails, and need not.
+#[test]
+fn hardware_may_set_the_flag_before_a_swap() {
+    let features = Features { hw_access_flag: true, hw_dirty: true, ..DESC.features };
+    let lost = |seed| {
+        let mut lost = false;
+        let desc = MachineDesc { features, hw_dirty: HwDirty::Enabled, seed, ..DESC };
+        with_tables(desc, |mut tables| {
+            let fresh = PteFlags::KERNEL_RW.difference(PteFlags::ACCESSED);
+            let at = tables.map(KVA, PAGE_A, Level::L3, fresh);
+            let [clear, set] = [fresh, PteFlags::KERNEL_RW].map(|flags| Desc::leaf(PAGE_A, Level::L3, flags));
+            lost = Machine::cas_desc(at, clear, Desc::INVALID) == Err(set);
+        });
+        lost
+    };
+    let times = (0..64).filter(|&seed| lost(seed)).count();
+    assert!((1..64).contains(&times), "{times} of 64 swaps lost");
+}
