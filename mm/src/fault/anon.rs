@@ -102,7 +102,7 @@ impl Site<'_> {
     /// A single page.
     fn small(&self) -> Result<FaultDone, FaultReason> {
         let page = self.mm.alloc_zeroed_page(PageKind::Anon)?;
-        page.set_mapping(self.space.id, self.va.raw() / PAGE_SIZE);
+        page.set_mapping(self.space.id, self.vma.index_of(self.va));
         let done = self.map(page.page());
         match done {
             // The reference is the entry's.
@@ -114,6 +114,7 @@ impl Site<'_> {
 
     /// A page of the range's reservation.
     fn reserved(&self, taken: reservation::Taken) -> Result<FaultDone, FaultReason> {
+        taken.page.set_mapping(self.space.id, self.vma.index_of(self.va));
         let done = self.map(taken.page.page());
         if done != Ok(FaultDone::Made) {
             reservation::untake(self.mm, self.space, taken, self.va);

@@ -4,7 +4,7 @@
 //! slot would take two folios, and the second of them may be what another slot was promised.
 #![forbid(unsafe_code)]
 
-use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::addr::ENTRIES_PER_TABLE;
 use arch::pte::Kind;
 use arch::{Desc, Machine, PhysAddr, PhysMem, VirtAddr};
 
@@ -48,7 +48,7 @@ pub fn fault(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) -> Re
     let claim = claim(vma);
     let folio = mm.hugetlb.take(claim).ok_or(FaultReason::HugetlbEmpty)?;
     Machine::zero(folio.pfn().phys(), SIZE_2M.bytes());
-    folio.set_mapping(space.id, va.raw() / PAGE_SIZE);
+    folio.set_mapping(space.id, vma.index_of(va));
     let leaf = leaf_for(mm, folio.pfn().phys(), SIZE_2M.level(), vma.prot);
     let mapped = map(mm, space, vma, va, (folio.page(), leaf), &mut stock);
     match mapped {

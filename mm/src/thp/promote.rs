@@ -230,7 +230,7 @@ fn exchange(
     claim.verify(mm, table, block.flags(Level::L2))?;
     freeze(record)?;
     let run = range::run_of(space, vma, &entry, record.block());
-    let head = fold(mm, bucket.unlink(record), claim.key, &run);
+    let head = fold(mm, bucket.unlink(record), claim.key, vma.index_of(claim.key.range), &run);
     let table = make_block(mm, entry, block);
     head.set_refcount(1);
     mm.stats.add(Counter::NrAnon, claim.pages.count());
@@ -246,13 +246,13 @@ fn freeze(record: Record) -> Result<(), PromoteError> {
 }
 
 /// Makes one folio, still frozen, of 512 pages that are. The page entries' mappings become the block's one.
-fn fold(mm: &Mm, unlinked: Unlinked, key: Key, run: &Run) -> PageRef {
+fn fold(mm: &Mm, unlinked: Unlinked, key: Key, index: u64, run: &Run) -> PageRef {
     let record = unlinked.record();
     record.erase();
     let head = record.block();
     mapcount::fold(mm, run, Order::PMD);
     head.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
-    head.set_mapping(key.space, key.range.raw() / PAGE_SIZE);
+    head.set_mapping(key.space, index);
     head
 }
 
