@@ -26,9 +26,12 @@
 //! | [`gap`] | where a mapping goes that has no fixed address |
 //! | [`asid`] | ASIDs and their generations; switching to a space |
 //! | [`mmap`] [`munmap`] [`mprotect`] [`madvise`] [`brk`] | the calls |
+//! | [`fork`] | a child that begins as a copy |
+//! | `exclusive` | whether a page is one space's alone |
 //! | [`range`] | walks over a range of a live tree: unmap, change rights |
 //! | [`access`] | reading and writing a space that need not be active |
 //! | [`life`] | birth and teardown |
+//! | [`lineage`] | who descends from whom by fork |
 //! | [`registry`] | the live spaces |
 //! | [`check`] | every count against a full scan of the tables |
 //! | [`error`] | errors and their error numbers |
@@ -39,8 +42,11 @@ pub mod asid;
 pub mod brk;
 pub mod check;
 pub mod error;
+pub(crate) mod exclusive;
+pub mod fork;
 pub mod gap;
 pub mod life;
+pub mod lineage;
 pub mod madvise;
 pub mod mmap;
 pub mod mprotect;
@@ -59,6 +65,8 @@ use arch::{PhysAddr, VirtAddr};
 
 pub use asid::Asids;
 pub use error::{Errno, MmapError};
+pub use fork::ForkError;
+pub use lineage::{HeldLineage, Lineage, Lineages};
 pub use range::Usage;
 pub use registry::Spaces;
 pub use request::{Advice, MapFlags, MapProt, MmapRequest};
@@ -81,6 +89,8 @@ pub struct AddressSpace {
     pub ptl: SpinLock<PtRoot>,
     /// R, Q: its reservations of huge pages.
     pub reservations: crate::thp::SpaceReservations,
+    /// G: its place among those that descend from each other.
+    pub lineage: Lineage,
     root: PhysAddr,
     link: registry::Link,
     vmas: SpinLock<VmaSet>,
