@@ -141,6 +141,7 @@ impl Site<'_> {
             };
             // Tables that were there when the stock was made may have left since: once more.
             let Ok(entry) = entry else { continue };
+            let run = range::run_of(space, vma, &entry, page);
             // Walk A.6: the entry, and its mapping in the page's count.
             match seen {
                 // Nobody counts the entries that map the page of zeros.
@@ -148,7 +149,7 @@ impl Site<'_> {
                 _ => entry.make(new),
             }
             if !mm.zero_page.is_at(page.pfn().phys()) {
-                mapcount::add(mm, page, 1);
+                mapcount::add(mm, &run);
                 mm.stats.inc(Counter::NrAnon);
             }
             return Ok(FaultDone::Made);

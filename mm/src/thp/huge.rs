@@ -76,8 +76,9 @@ fn make_block(
         Kind::Table => return Err(NoHugePage::Table),
         Kind::Block | Kind::Page => return Ok(HugeFault::Spurious),
     }
+    let run = range::run_of(space, vma, &entry, head);
     entry.make(range::leaf_for(mm, head.pfn().phys(), Level::L2, vma.prot));
-    mapcount::add(mm, head, 1);
+    mapcount::add(mm, &run);
     mm.stats.add(Counter::NrAnon, Order::PMD.pages());
     mm.stats.inc(Counter::NrAnonThp);
     mm.stats.inc(Counter::ThpFaultAlloc);
