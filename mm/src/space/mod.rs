@@ -57,7 +57,7 @@ pub mod vma_set;
 mod vma_tree;
 
 use core::ops::Range;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use arch::sync::SpinLock;
 use arch::{PhysAddr, VirtAddr};
@@ -92,6 +92,8 @@ pub struct AddressSpace {
     /// The heap `[start, end)` in bytes. Written under M.
     brk_start: AtomicU64,
     brk_end: AtomicU64,
+    /// The root is given back, or about to be. Set once, under T.
+    ended: AtomicBool,
 }
 
 impl AddressSpace {
