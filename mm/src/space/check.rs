@@ -55,7 +55,7 @@ impl Mm {
         agree("a leaf lies in a VMA", pfn, 1, vma.is_some().into())?;
         let Some(vma) = vma else { return Ok(()) };
         let zero = self.zero_page.is_at(output);
-        let only_read = if zero { PteFlags::READ_ONLY } else { PteFlags::empty() };
+        let only_read = if zero { PteFlags::READ_ONLY | PteFlags::SPECIAL } else { PteFlags::empty() };
         let good = Desc::leaf(output, leaf.level, vma.prot.leaf_flags() | only_read);
         agree("a leaf has the rights of its VMA", pfn, good.raw(), leaf.desc.raw())?;
         if zero {

@@ -81,7 +81,7 @@ pub(super) const ROWS: &[Row] = &[
         site.mm.hugetlb.set_nr(site.mm, 1).nr.checked_sub(1).unwrap();
         let va = site.map(0, 2 * MIB, MapFlags::HUGETLB);
         let zero = site.mm.zero_page.pfn();
-        let leaf = Desc::leaf(zero.phys(), Level::L3, PteFlags::USER_RW | PteFlags::READ_ONLY);
+        let leaf = Desc::leaf(zero.phys(), Level::L3, PteFlags::USER_RO | PteFlags::SPECIAL);
         site.make_user(va, Level::L3, leaf);
         Some(zero)
     }),
