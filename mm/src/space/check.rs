@@ -34,6 +34,14 @@ impl Mm {
         })
     }
 
+    /// The tree of VMAs of every live address space.
+    pub(crate) fn check_vma_trees(&self, _: &mut Report) -> Result<(), Inconsistency> {
+        self.spaces.try_for_each(|space| {
+            let sound = space.vmas.lock().is_sound();
+            agree("the tree of VMAs knows its gaps", None, 1, sound.into())
+        })
+    }
+
     /// No other live space has this one's ASID in the same generation.
     fn check_asid(&self, space: &AddressSpace) -> Result<(), Inconsistency> {
         let asid = space.asid.raw();
@@ -60,7 +68,7 @@ impl Mm {
         let zero = self.zero_page.is_at(output);
         // Any leaf may lack the right to write: its page may be shared, or have been.
         let only_read = leaf.desc.flags(leaf.level) & PteFlags::READ_ONLY;
-        let only_read = if zero { PteFlags::READ_ONLY } else { only_read };
+        let only_read = if zero { PteFlags::READ_ONLY | PteFlags::SPECIAL } else { only_read };
         let good = Desc::leaf(output, leaf.level, vma.prot.leaf_flags() | only_read);
         agree("a leaf has the rights of its VMA", pfn, good.raw(), leaf.desc.raw())?;
         if zero {

@@ -24,7 +24,8 @@ use arch::{Desc, Level};
 use super::{Prot, range};
 use crate::Mm;
 use crate::mapcount::{self, Answer, Sharing};
-use crate::page::{Flags, PageRef, page_of};
+use crate::page::{Flags, PageRef};
+use crate::pgtable::normal_folio;
 
 /// Whether the folio is the caller's alone, who holds M and T of a space that maps it. A wrong yes is impossible; the
 /// answer is no wherever the scheme of counting cannot tell.
@@ -46,13 +47,12 @@ pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
 /// it and the page is not exclusive. As for [`is_exclusive`].
 #[must_use]
 pub(crate) fn leaf_again(mm: &Mm, leaf: Desc, level: Level, prot: Prot) -> Desc {
-    let output = leaf.output(level);
-    let new = range::leaf_for(mm, output, level, prot);
+    let special = leaf.flags(level) & PteFlags::SPECIAL;
+    let new = range::leaf_for(mm, leaf.output(level), level, prot);
+    let new = new.with_flags(level, new.flags(level) | special);
     let writes = |leaf: Desc| !leaf.flags(level).contains(PteFlags::READ_ONLY);
-    if !writes(new) || writes(leaf) || is_exclusive(mm, page_of(output.pfn()).head(mm.config.tails)) {
-        return new;
-    }
-    read_only(new, level)
+    let may_write = || normal_folio(mm, leaf, level).is_some_and(|head| is_exclusive(mm, head));
+    if !writes(new) || writes(leaf) || may_write() { new } else { read_only(new, level) }
 }
 
 /// The same leaf without the right to write.

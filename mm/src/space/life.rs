@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arch::layout::USER_END;
 use arch::sync::SpinLock;
@@ -60,6 +60,7 @@ impl Mm {
                 vmas: SpinLock::new(locks::VMAS, vmas),
                 brk_start: AtomicU64::new(brk.start),
                 brk_end: AtomicU64::new(brk.end),
+                ended: AtomicBool::new(false),
             })
         })
         .inspect_err(|_| self.lineages.leave(&node))?;
@@ -83,7 +84,11 @@ impl Mm {
         // From here on nobody comes to the tree by way of a page.
         self.lineages.leave(&space.lineage);
         self.spaces.remove(space);
-        let root = space.ptl.lock().take_root();
+        let root = {
+            let mut tree = space.ptl.lock();
+            space.ended.store(true, Ordering::Release);
+            tree.take_root()
+        };
         if let Some(root) = root {
             self.free_table(root);
         }
@@ -94,5 +99,11 @@ impl AddressSpace {
     /// The heap `[start, end)`.
     pub(super) fn brk(&self) -> Range<u64> {
         self.brk_start.load(Ordering::Relaxed)..self.brk_end.load(Ordering::Relaxed)
+    }
+    /// Whether the root is still the space's. Stays true while the caller holds T; who holds a reference to the root's
+    /// frame, taken before, knows that the frame was the root then and has not been anything else since.
+    #[must_use]
+    pub fn has_tables(&self) -> bool {
+        !self.ended.load(Ordering::Acquire)
     }
 }

@@ -21,7 +21,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`vma`] [`vma_set`] | a VMA; the sorted set of them |
+//! | [`vma`] [`vma_set`] `each_vma` | a VMA; the sorted set of them; a look at each |
+//! | `vma_tree` `vma_arena` | the set's balanced tree, and where its nodes stand |
 //! | [`request`] | the numbers of the Linux interface as types |
 //! | [`gap`] | where a mapping goes that has no fixed address |
 //! | [`asid`] | ASIDs and their generations; switching to a space |
@@ -41,6 +42,7 @@ pub mod access;
 pub mod asid;
 pub mod brk;
 pub mod check;
+mod each_vma;
 pub mod error;
 pub(crate) mod exclusive;
 pub mod fork;
@@ -54,11 +56,14 @@ pub mod munmap;
 pub mod range;
 pub mod registry;
 pub mod request;
+#[cfg(test)]
+mod tests;
 pub mod vma;
+mod vma_arena;
 pub mod vma_set;
+mod vma_tree;
 
-use core::ops::Range;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use arch::sync::SpinLock;
 use arch::{PhysAddr, VirtAddr};
@@ -97,6 +102,8 @@ pub struct AddressSpace {
     /// The heap `[start, end)` in bytes. Written under M.
     brk_start: AtomicU64,
     brk_end: AtomicU64,
+    /// The root is given back, or about to be. Set once, under T.
+    ended: AtomicBool,
 }
 
 impl AddressSpace {
@@ -129,30 +136,5 @@ impl AddressSpace {
     #[must_use]
     pub fn vma_count(&self) -> usize {
         self.vmas.lock().len()
-    }
-    /// Tells `f` the part of each VMA whose pages have a linear index in `pages`, lowest address first. No lock is
-    /// held while `f` runs. Without M a VMA that is changed meanwhile may be told as it was or as it is, or not.
-    pub fn for_each_linear(&self, pages: Range<u64>, mut f: impl FnMut(&Vma)) {
-        let mut from = VirtAddr::new(0);
-        loop {
-            let next = self.vmas.lock().next_linear(&pages, from);
-            let Some(part) = next else { return };
-            f(&part);
-            from = part.end;
-        }
-    }
-    /// The VMAs, to be damaged by tests of the check.
-    #[cfg(test)]
-    pub(crate) fn with_raw_vmas(&self, f: impl FnOnce(&mut [Vma])) {
-        f(self.vmas.lock().raw());
-    }
-    /// Tells `f` every VMA, lowest first. No lock is held while `f` runs; without M a VMA that is changed
-    /// meanwhile may be told as it was or as it is.
-    pub fn for_each_vma(&self, mut f: impl FnMut(&Vma)) {
-        let mut from = VirtAddr::new(0);
-        while let Some(vma) = self.find_vma(from) {
-            f(&vma);
-            from = vma.end;
-        }
     }
 }

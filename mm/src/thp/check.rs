@@ -52,7 +52,7 @@ impl Mm {
             agree("a reservation that waits for its promotion in no queue", block, 0, lost.into())?;
             agree("the space of a reservation is alive", block, 1, space.is_some().into())?;
             space.map_or(Ok(()), |space| {
-                check_range(&space, record).and_then(|()| check_entries(self, &space, record))
+                check_range(&space, record).and_then(|()| check_entries(&space, record))
             })
         })?;
         agree("pages of kind thp-reserved", None, unused, report.pages_of(PageKind::ThpReserved))?;
@@ -84,13 +84,12 @@ fn check_range(space: &AddressSpace, record: Record) -> Result<(), Inconsistency
 }
 
 /// Page `i` is mapped at page `i` of the range where bit `i` is set, or another page; nothing is where it is clear.
-fn check_entries(mm: &Mm, space: &AddressSpace, record: Record) -> Result<(), Inconsistency> {
+fn check_entries(space: &AddressSpace, record: Record) -> Result<(), Inconsistency> {
     let (map, key) = (record.popmap(), record.key());
     for i in 0..PAGES {
         let page = record.page(i).pfn();
         let leaf = space.ptl.lock().walk(key.va(i)).leaf();
-        let mapped =
-            leaf.is_some_and(|leaf| leaf.level == Level::L3 && reservation::maps_a_page(mm, leaf.desc));
+        let mapped = leaf.is_some_and(|leaf| leaf.level == Level::L3 && reservation::maps_a_page(leaf.desc));
         agree(
             "a page of a reservation is mapped where it is populated",
             Some(page),

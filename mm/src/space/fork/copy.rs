@@ -13,7 +13,7 @@ use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef, page_of};
-use crate::pgtable::{Gather, LooseTable, Missing, TableStock};
+use crate::pgtable::{Gather, LooseTable, Missing, TableStock, normal_page};
 use crate::space::exclusive::read_only;
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
@@ -242,9 +242,8 @@ impl<'s> Sharer<'s> {
         if !leaf.is_leaf(Level::L3) || self.result.is_err() {
             return None;
         }
-        let frame = leaf.output(Level::L3);
-        if !self.mm.zero_page.is_at(frame) {
-            self.count(n, page_of(frame.pfn()));
+        if let Some(page) = normal_page(leaf, Level::L3) {
+            self.count(n, page);
             if self.result.is_err() {
                 return None;
             }
