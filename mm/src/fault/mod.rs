@@ -105,7 +105,7 @@ impl Mm {
         }
         match vma.kind {
             VmaKind::Anon => anon::fault(self, space, vma, info),
-            VmaKind::Hugetlb => crate::hugetlb::fault(self, space, vma, info.va),
+            VmaKind::Hugetlb => crate::hugetlb::fault(self, space, vma, info),
         }
     }
 }

@@ -5,13 +5,14 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::ENTRIES_PER_TABLE;
-use arch::pte::Kind;
-use arch::{Desc, Machine, PhysAddr, PhysMem, VirtAddr};
+use arch::pte::{Kind, PteFlags};
+use arch::{Access, Desc, Machine, PhysAddr, PhysMem, VirtAddr};
 
+use super::cow::{self, Slot};
 use super::hstate::SIZE_2M;
 use super::pool::Claim;
 use crate::Mm;
-use crate::fault::{FaultDone, FaultReason};
+use crate::fault::{FaultDone, FaultInfo, FaultReason, grants};
 use crate::kalloc::KArc;
 use crate::mapcount;
 use crate::page::PageRef;
@@ -38,11 +39,17 @@ const fn claim(vma: &Vma) -> Claim {
 /// [`FaultReason::OutOfMemory`]: no memory for page tables. Nothing was mapped, and the slot's promise
 /// stands.
 // Walk B.2: a hugetlb page is touched for the first time.
-pub fn fault(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) -> Result<FaultDone, FaultReason> {
-    let va = va.align_down(SIZE_2M.bytes());
+pub fn fault(
+    mm: &Mm,
+    space: &KArc<AddressSpace>,
+    vma: &Vma,
+    info: &FaultInfo,
+) -> Result<FaultDone, FaultReason> {
+    let va = info.va.align_down(SIZE_2M.bytes());
     let _one = mm.hugetlb.fault_lock(space.id, va).write(mm.env);
-    if is_mapped(space, va) {
-        return Ok(FaultDone::Spurious);
+    if let Some(flags) = mapped(space, va) {
+        let shared = info.access == Access::Write && !grants(flags, Access::Write);
+        return if shared { cow::fault(&Slot { mm, space, vma, va }) } else { Ok(FaultDone::Spurious) };
     }
     let mut stock = TableStock::new(mm, TABLES)?;
     let claim = claim(vma);
@@ -62,8 +69,10 @@ pub fn fault(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) -> Re
     mapped
 }
 
-fn is_mapped(space: &AddressSpace, va: VirtAddr) -> bool {
-    space.ptl.lock().walk(va).leaf().is_some_and(|leaf| leaf.level == SIZE_2M.level())
+/// The attributes of the slot's entry, where it has one.
+fn mapped(space: &AddressSpace, va: VirtAddr) -> Option<PteFlags> {
+    let leaf = space.ptl.lock().walk(va).leaf().filter(|leaf| leaf.level == SIZE_2M.level());
+    leaf.map(|leaf| leaf.desc.flags(leaf.level))
 }
 
 /// Makes the entry, unless one was made meanwhile. The mapping's reference is the folio's first.

@@ -40,7 +40,7 @@ mod pins;
 mod speculate;
 pub mod tails;
 
-pub use count::LastRef;
+pub use count::{LastRef, MOST_REFERENCES};
 pub use door::{PageRef, page_of};
 pub use flags::{Flags, PageKind};
 pub use list::PageList;

@@ -8,12 +8,12 @@
 use arch::addr::PAGE_SIZE;
 use arch::{Desc, Level, PageSize, VirtAddr};
 
-use super::ForkError;
+use super::{ForkError, pinned};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef, page_of};
-use crate::pgtable::{Gather, LooseTable, Missing, TableStock, normal_page};
+use crate::pgtable::{Gather, LooseTable, Missing, TableStock, normal_folio, normal_page};
 use crate::space::exclusive::read_only;
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
@@ -92,8 +92,15 @@ impl Copier<'_, '_> {
         Found::Something
     }
 
-    /// One step: everything is allocated, then copied under G.
     fn copy_slot(&mut self, part: &Part<'_>) -> Result<(), ForkError> {
+        match self.share_slot(part)? {
+            Lacks::Nothing => Ok(()),
+            Lacks::Pinned => self.copy_pinned(part),
+        }
+    }
+
+    /// One step: everything is allocated, then shared under G.
+    fn share_slot(&mut self, part: &Part<'_>) -> Result<Lacks, ForkError> {
         let mut stock = TableStock::new(self.mm, self.missing(part.start))?;
         let mut scratch = match self.spare.take() {
             Some(table) => table,
@@ -104,17 +111,32 @@ impl Copier<'_, '_> {
         match what {
             Shared::Block(block) => {
                 self.spare = Some(scratch);
-                self.give_block(part, block, &mut stock)
+                self.give_block(part, block, &mut stock)?;
+                Ok(Lacks::Nothing)
             }
             Shared::Pages(shared) => {
                 self.give_pages(part, scratch, &mut stock)?;
                 shared
             }
-            Shared::Nothing => {
+            Shared::Nothing(shared) => {
                 self.spare = Some(scratch);
-                Ok(())
+                shared
             }
         }
+    }
+
+    /// Copies what the child lacks of the part, since it is pinned, or was a moment ago.
+    fn copy_pinned(&mut self, part: &Part<'_>) -> Result<(), ForkError> {
+        let mut va = part.start;
+        while va < part.end {
+            let leaf = self.parent.ptl.lock().walk(va).last();
+            let lacks = self.child.ptl.lock().walk(va).leaf().is_none();
+            if lacks && normal_page(leaf.desc, leaf.level).is_some() {
+                pinned::copy_leaf(self.mm, self.child, part.vma, (va, leaf.level, leaf.desc))?;
+            }
+            va = va.add(leaf.level.entry_bytes());
+        }
+        Ok(())
     }
 
     /// Tables of levels 1 and 2 that the child lacks.
@@ -131,12 +153,10 @@ impl Copier<'_, '_> {
                 let count = part.end.offset_from(part.start) / PAGE_SIZE;
                 let mut sharer = Sharer::new(self.mm, self.child, part, scratch);
                 first.tighten_run(count as usize, self.gather, |n, desc| sharer.share(n, desc));
-                match sharer.finish() {
-                    (Any::No, shared) => {
-                        shared.map_or_else(|error| Shared::Pages(Err(error)), |()| Shared::Nothing)
-                    }
-                    (Any::Yes, shared) => Shared::Pages(shared),
-                }
+                sharer.finish()
+            }
+            Err(Missing::Leaf(Level::L2, block)) if is_pinned(self.mm, block, Level::L2) => {
+                Shared::Nothing(Ok(Lacks::Pinned))
             }
             Err(Missing::Leaf(Level::L2, block)) => {
                 let shared = read_only(block, Level::L2);
@@ -147,7 +167,7 @@ impl Copier<'_, '_> {
                 }
                 Shared::Block(shared)
             }
-            Err(_) => Shared::Nothing,
+            Err(_) => Shared::Nothing(Ok(Lacks::Nothing)),
         }
     }
 
@@ -194,23 +214,33 @@ impl Copier<'_, '_> {
 
 /// What the parent's side of a step has come to.
 enum Shared {
-    /// Nothing is mapped.
-    Nothing,
+    /// Nothing that is shared.
+    Nothing(Result<Lacks, ForkError>),
     /// Entries of the child, as far as it went, in the scratch table.
-    Pages(Result<(), ForkError>),
+    Pages(Result<Lacks, ForkError>),
     /// The child's entry; nothing is counted yet.
     Block(Desc),
 }
 
-/// Whether there was an entry.
-enum Any {
-    Yes,
-    No,
+/// What the child lacks after a step.
+#[derive(Clone, Copy)]
+enum Lacks {
+    Nothing,
+    /// Pages that are pinned.
+    Pinned,
+}
+
+/// Whether the leaf maps memory that must not be shared. Under T of the parent: what is not pinned now is not pinned as
+/// exclusive once it is shared.
+fn is_pinned(mm: &Mm, leaf: Desc, level: Level) -> bool {
+    normal_folio(mm, leaf, level).is_some_and(PageRef::maybe_pinned)
 }
 
 /// A reference and a mapping for each entry of the run, which is about to be made.
 fn add_entries(mm: &Mm, run: &Run) -> Result<(), ForkError> {
-    run.head.get_many(run.entries);
+    if !run.head.try_get_many(run.entries) {
+        return Err(ForkError::TooManyMappings(run.head.pfn()));
+    }
     mapcount::add(mm, run);
     Ok(())
 }
@@ -225,16 +255,17 @@ struct Sharer<'s> {
     first: usize,
     /// Entries that are noted and not counted yet, and the page after their folio.
     run: Option<(Run, PageRef)>,
-    any: Any,
+    /// Whether an entry is noted.
+    any: bool,
     /// Pages of anonymous memory that were counted.
     anon: u64,
-    result: Result<(), ForkError>,
+    result: Result<Lacks, ForkError>,
 }
 
 impl<'s> Sharer<'s> {
     fn new(mm: &'s Mm, child: &AddressSpace, part: &'s Part<'s>, scratch: &'s mut LooseTable) -> Self {
         let first = part.start.index(Level::L3);
-        Sharer { mm, child: child.id, part, scratch, first, run: None, any: Any::No, anon: 0, result: Ok(()) }
+        Sharer { mm, child: child.id, part, scratch, first, run: None, any: false, anon: 0, result: Ok(Lacks::Nothing) }
     }
 
     /// The parent's entry `n` of the part: what is to stand there instead.
@@ -243,29 +274,35 @@ impl<'s> Sharer<'s> {
             return None;
         }
         if let Some(page) = normal_page(leaf, Level::L3) {
-            self.count(n, page);
-            if self.result.is_err() {
+            if !self.count(n, page) {
                 return None;
             }
         }
         let shared = read_only(leaf, Level::L3);
         self.scratch.write(self.first + n, shared);
-        self.any = Any::Yes;
+        self.any = true;
         (shared != leaf).then_some(shared)
     }
 
-    /// Adds the page to the run that is not counted yet, or counts that and begins another.
-    fn count(&mut self, n: usize, page: PageRef) {
+    /// Adds the page to the run that is not counted yet, or counts that and begins another. Says whether it is shared.
+    fn count(&mut self, n: usize, page: PageRef) -> bool {
         let va = self.part.start.add(n as u64 * PAGE_SIZE);
         if let Some((run, end)) = &mut self.run {
             let next = run.first.nth(run.entries.into());
             if page == next && page < *end && va == run.va.add(run.pages() * PAGE_SIZE) {
                 run.entries += 1;
-                return;
+                return true;
             }
         }
         self.count_run();
+        if self.result.is_err() {
+            return false;
+        }
         let head = page.head(self.mm.config.tails);
+        if head.maybe_pinned() {
+            self.result = Ok(Lacks::Pinned);
+            return false;
+        }
         let run = Run {
             head,
             first: page,
@@ -277,6 +314,7 @@ impl<'s> Sharer<'s> {
             vma: (self.part.vma.start, self.part.vma.end),
         };
         self.run = Some((run, head.nth(head.order().pages())));
+        true
     }
 
     /// Counts what is noted; where that cannot be, it is not noted any more.
@@ -293,9 +331,9 @@ impl<'s> Sharer<'s> {
         }
     }
 
-    fn finish(mut self) -> (Any, Result<(), ForkError>) {
+    fn finish(mut self) -> Shared {
         self.count_run();
         self.mm.stats.add(Counter::NrAnon, self.anon);
-        (self.any, self.result)
+        if self.any { Shared::Pages(self.result) } else { Shared::Nothing(self.result) }
     }
 }
