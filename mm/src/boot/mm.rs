@@ -18,6 +18,7 @@ use crate::hugetlb::Hugetlb;
 use crate::hvo::Hvo;
 use crate::locks;
 use crate::pgtable::kernel::{KernelTree, prepare};
+use crate::rmap::Rmap;
 use crate::space::{Asids, Spaces};
 use crate::stats::Stats;
 use crate::thp::Thp;
@@ -42,6 +43,8 @@ pub struct Mm {
     pub hugetlb: Hugetlb,
     /// HVO's shared pages.
     pub hvo: Hvo,
+    /// Migration: who waits for it.
+    pub rmap: Rmap,
     /// The only zone.
     pub(crate) zone: Zone,
     /// The kernel's tables and the vmalloc area. V.
@@ -80,6 +83,7 @@ impl Mm {
             thp: Thp::new(&config),
             hugetlb: Hugetlb::new(),
             hvo: Hvo::new(&config),
+            rmap: Rmap::new(),
             zone,
             kernel: SpinLock::new(locks::KERNEL_TABLE, KernelTree::new(root)),
             kernel_root: root,
