@@ -5,9 +5,9 @@
 //! | letter | rank | lock | protects |
 //! |---|--:|---|---|
 //! | M | 10 | mmap lock (sleeping) | the VMAs of an address space |
-//! | - | 15 | VMA set | its memory; who may look or change is decided by M |
 //! | S | 16 | address spaces | the list of live address spaces |
 //! | L | 17 | link | one space's link in that list |
+//! | - | 35 | VMA set | the set itself, for the length of a look or a change; who may change it is decided by M |
 //! | R | 40 | reservation | one bucket of the table of reservations: its chain and their records |
 //! | Q | 45 | promoter | the promoter's queue |
 //! | T | 50 | page-table lock | the tables of one user root |
@@ -30,12 +30,12 @@ use arch::sync::Rank;
 
 use crate::env::KernelEnv;
 
-/// The set of VMAs of an address space.
-pub const VMAS: Rank = Rank(15);
 /// The list of live address spaces.
 pub const SPACES: Rank = Rank(16);
 /// One space's link in that list.
 pub const SPACE_LINK: Rank = Rank(17);
+/// The set of VMAs of an address space.
+pub const VMAS: Rank = Rank(35);
 /// One bucket of the table of reservations.
 pub const RESERVATION: Rank = Rank(40);
 /// The promoter's queue.

@@ -3,11 +3,11 @@
 
 use arch::contract::{FaultStatus, Privilege};
 use arch::model::user_store;
-use arch::{Access, Level, Order, VirtAddr};
+use arch::{Access, Level, Order, PhysAddr, VirtAddr};
 use mm::config::{HvoStrategy, ThpMode};
 use mm::fault::{FaultDone, FaultError, FaultInfo, FaultReason, Signal};
-use mm::mapcount::{self, Answer, Sharing};
-use mm::page::PageKind;
+use mm::mapcount::{self, Answer, Run, Sharing};
+use mm::page::{PageKind, PageRef};
 use mm::space::{Advice, MapFlags, MapProt, MmapRequest};
 use mm::stats::Counter;
 use mm::testkit::{self, Builder, check, with_space};
@@ -119,6 +119,21 @@ fn reservations_leave_with_their_range() {
     });
 }
 
+/// Page entries of some table, from the first page of the folio on.
+fn run(head: PageRef, entries: u32) -> Run {
+    let (va, end) = (VirtAddr::new(0x40_0000), VirtAddr::new(0x60_0000));
+    Run {
+        head,
+        first: head,
+        entries,
+        level: Level::L3,
+        table: PhysAddr::new(0),
+        va,
+        space: 1,
+        vma: (va, end),
+    }
+}
+
 /// What `rfc-v2` answers, for a single page and for a folio, and how exactly.
 #[test]
 fn rfc_v2_answers() {
@@ -131,9 +146,9 @@ fn rfc_v2_answers() {
             assert!(!scheme.is_mapped(folio));
             assert_eq!(scheme.page_entries(folio, tail), Answer::Exact(0));
             assert_eq!(scheme.sharing(folio), Answer::Exact(Sharing::Exclusive));
-            mapcount::add(mm, folio, 1);
+            mapcount::add(mm, &run(folio, 1));
             assert_eq!(scheme.sharing(folio), Answer::Exact(Sharing::Exclusive));
-            mapcount::add(mm, folio, 2);
+            mapcount::add(mm, &run(folio, 2));
             assert!(scheme.is_mapped(folio));
             assert_eq!(scheme.entries(folio), Answer::Exact(3));
         }
@@ -142,7 +157,7 @@ fn rfc_v2_answers() {
         assert_eq!(scheme.page_entries(head, head.nth(3)), Answer::AtMost(3));
         assert_eq!(scheme.sharing(head), Answer::Unknown);
         for folio in owned {
-            assert_eq!(mapcount::remove(mm, *folio, 3), 0);
+            assert_eq!(mapcount::remove(mm, &run(folio.page(), 3)), 0);
             mm.put_folio(folio);
         }
     });

@@ -113,7 +113,7 @@ impl Site<'_> {
     /// A single page.
     fn small(&self) -> Result<FaultDone, FaultReason> {
         let page = self.mm.alloc_zeroed_page(PageKind::Anon)?;
-        page.set_mapping(self.space.id, self.va.raw() / PAGE_SIZE);
+        page.set_mapping(self.space.id, self.vma.index_of(self.va));
         let done = self.map(page.page());
         match done {
             // The reference is the entry's.
@@ -125,6 +125,7 @@ impl Site<'_> {
 
     /// A page of the range's reservation.
     fn reserved(&self, taken: reservation::Taken) -> Result<FaultDone, FaultReason> {
+        taken.page.set_mapping(self.space.id, self.vma.index_of(self.va));
         let done = self.map(taken.page.page());
         if done != Ok(FaultDone::Made) {
             reservation::untake(self.mm, self.space, taken, self.va);
@@ -151,6 +152,7 @@ impl Site<'_> {
             };
             // Tables that were there when the stock was made may have left since: once more.
             let Ok(entry) = entry else { continue };
+            let run = range::run_of(space, vma, &entry, page);
             // Walk A.6: the entry, and its mapping in the page's count.
             match seen {
                 // Nobody counts the entries that map the page of zeros.
@@ -158,7 +160,7 @@ impl Site<'_> {
                 _ => entry.make(new),
             }
             if !mm.zero_page.is_at(page.pfn().phys()) {
-                mapcount::add(mm, page, 1);
+                mapcount::add(mm, &run);
                 mm.stats.inc(Counter::NrAnon);
             }
             return Ok(FaultDone::Made);

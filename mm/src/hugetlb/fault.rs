@@ -4,7 +4,7 @@
 //! slot would take two folios, and the second of them may be what another slot was promised.
 #![forbid(unsafe_code)]
 
-use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::addr::ENTRIES_PER_TABLE;
 use arch::pte::Kind;
 use arch::{Desc, Machine, PhysAddr, PhysMem, VirtAddr};
 
@@ -17,7 +17,7 @@ use crate::mapcount;
 use crate::page::PageRef;
 use crate::pgtable::{Entry, Missing, TableStock};
 use crate::rmap;
-use crate::space::range::leaf_for;
+use crate::space::range::{leaf_for, run_of};
 use crate::space::{AddressSpace, Commit, Vma};
 
 /// Tables that a level-2 entry may lack.
@@ -54,9 +54,9 @@ pub fn fault(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) -> Re
     let claim = claim(vma);
     let folio = mm.hugetlb.take(claim).ok_or(FaultReason::HugetlbEmpty)?;
     Machine::zero(folio.pfn().phys(), SIZE_2M.bytes());
-    folio.set_mapping(space.id, va.raw() / PAGE_SIZE);
+    folio.set_mapping(space.id, vma.index_of(va));
     let leaf = leaf_for(mm, folio.pfn().phys(), SIZE_2M.level(), vma.prot);
-    let mapped = map(mm, space, va, (folio.page(), leaf), &mut stock);
+    let mapped = map(mm, space, vma, va, (folio.page(), leaf), &mut stock);
     match mapped {
         // The reference is the entry's.
         Ok(FaultDone::Made) => folio.leave(),
@@ -72,6 +72,7 @@ pub fn fault(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) -> Re
 fn map(
     mm: &Mm,
     space: &AddressSpace,
+    vma: &Vma,
     va: VirtAddr,
     (folio, leaf): (PageRef, Desc),
     stock: &mut TableStock<'_>,
@@ -88,7 +89,7 @@ fn map(
     }
     let entry = tree.entry(flusher, va, level).map_err(lacking)?;
     folio.set_refcount(1);
-    mapcount::add(mm, folio, 1);
+    mapcount::add(mm, &run_of(space, vma, &entry, folio));
     entry.make(leaf);
     Ok(FaultDone::Made)
 }

@@ -13,7 +13,8 @@
 
 pub mod rfc_v2;
 
-use arch::Order;
+use arch::addr::PAGE_SIZE;
+use arch::{Level, Order, PhysAddr, VirtAddr};
 
 use crate::Mm;
 use crate::config::Mapcount;
@@ -39,17 +40,49 @@ pub enum Sharing {
     Shared,
 }
 
+/// Leaf entries of one table, next to one another, that map consecutive pages of one folio: what is made or cleared
+/// at once is counted at once. A block is a run of one entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// The folio: its head, or a single page.
+    pub head: PageRef,
+    /// The page that the first entry maps, or begins to map.
+    pub first: PageRef,
+    /// How many entries; 1 or more.
+    pub entries: u32,
+    /// The level of the table in which they stand.
+    pub level: Level,
+    /// The table.
+    pub table: PhysAddr,
+    /// The first address that they translate.
+    pub va: VirtAddr,
+    /// The number of the address space.
+    pub space: u64,
+    /// First address of the VMA and one past its last.
+    pub vma: (VirtAddr, VirtAddr),
+}
+
+impl Run {
+    /// Pages of 4 KiB that the run maps.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        u64::from(self.entries) * (self.level.entry_bytes() / PAGE_SIZE)
+    }
+}
+
 /// What a way of counting promises. `head` is a single page or the head of a folio; a tail is never given.
 /// Answers are exact, or bounds, at the moment of reading; under the locks of all trees that map the folio
 /// they stay so.
 pub trait MapcountScheme {
-    /// `n` leaf entries that map a part of the folio were made. Under T.
-    fn add(&self, head: PageRef, n: u32);
-    /// `n` leaf entries that mapped a part of the folio were cleared. Under T. Returns how many are left.
-    fn remove(&self, head: PageRef, n: u32) -> u32;
-    /// Single pages from `head` on, each mapped by one entry or by none, are about to become one folio of
-    /// `order` that one entry maps. Their references are frozen. Under T.
-    fn fold(&self, head: PageRef, order: Order);
+    /// The run was made, or is about to be. Under T.
+    fn add(&self, run: &Run);
+    /// The run was cleared, or is about to be. Under T. Returns how many entries are left, in all trees.
+    fn remove(&self, run: &Run) -> u32;
+    /// The block, a run of one, is replaced by a table at `table` whose 512 entries map the same pages. Under T.
+    fn split(&self, block: &Run, table: PhysAddr);
+    /// Single pages from `block.head` on, each mapped by one entry or by none, are about to become one folio of
+    /// `order` that the one entry of `block` maps. Their references are frozen. Under T.
+    fn fold(&self, block: &Run, order: Order);
     /// Whether any entry maps any part. Exact in every scheme.
     fn is_mapped(&self, head: PageRef) -> bool;
     /// How many leaf entries map any part: `Exact` or `AtMost`.
@@ -61,11 +94,6 @@ pub trait MapcountScheme {
     fn sharing(&self, head: PageRef) -> Answer<Sharing>;
 }
 
-/// See [`MapcountScheme::fold`].
-pub fn fold(mm: &Mm, head: PageRef, order: Order) {
-    scheme(mm).fold(head, order);
-}
-
 /// The scheme that the machine was booted with.
 #[must_use]
 pub fn scheme(mm: &Mm) -> &'static dyn MapcountScheme {
@@ -74,12 +102,22 @@ pub fn scheme(mm: &Mm) -> &'static dyn MapcountScheme {
     }
 }
 
-/// `n` leaf entries that map a part of the folio were made. Under T.
-pub fn add(mm: &Mm, head: PageRef, n: u32) {
-    scheme(mm).add(head, n);
+/// See [`MapcountScheme::add`].
+pub fn add(mm: &Mm, run: &Run) {
+    scheme(mm).add(run);
 }
 
-/// `n` leaf entries that mapped a part of the folio were cleared. Under T. Returns how many are left.
-pub fn remove(mm: &Mm, head: PageRef, n: u32) -> u32 {
-    scheme(mm).remove(head, n)
+/// See [`MapcountScheme::remove`].
+pub fn remove(mm: &Mm, run: &Run) -> u32 {
+    scheme(mm).remove(run)
+}
+
+/// See [`MapcountScheme::split`].
+pub fn split(mm: &Mm, block: &Run, table: PhysAddr) {
+    scheme(mm).split(block, table);
+}
+
+/// See [`MapcountScheme::fold`].
+pub fn fold(mm: &Mm, block: &Run, order: Order) {
+    scheme(mm).fold(block, order);
 }

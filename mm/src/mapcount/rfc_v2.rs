@@ -5,9 +5,10 @@
 //! number (the second version of the hugetlb high-granularity mapping series, 2023).
 #![forbid(unsafe_code)]
 
-use arch::Order;
+use arch::addr::ENTRIES_PER_TABLE;
+use arch::{Order, PhysAddr};
 
-use super::{Answer, MapcountScheme, Sharing};
+use super::{Answer, MapcountScheme, Run, Sharing};
 use crate::page::{Flags, PageRef};
 
 /// The scheme; it has no state of its own.
@@ -15,17 +16,21 @@ use crate::page::{Flags, PageRef};
 pub struct RfcV2;
 
 impl MapcountScheme for RfcV2 {
-    fn add(&self, head: PageRef, n: u32) {
-        head.add_raw_mapcount(n);
+    fn add(&self, run: &Run) {
+        run.head.add_raw_mapcount(run.entries);
     }
 
-    fn remove(&self, head: PageRef, n: u32) -> u32 {
-        head.sub_raw_mapcount(n) - n
+    fn remove(&self, run: &Run) -> u32 {
+        run.head.sub_raw_mapcount(run.entries) - run.entries
+    }
+
+    fn split(&self, block: &Run, _table: PhysAddr) {
+        block.head.add_raw_mapcount(ENTRIES_PER_TABLE as u32 - 1);
     }
 
     /// The pages that become tails lose their counts with everything else.
-    fn fold(&self, head: PageRef, _order: Order) {
-        head.set_raw_mapcount(1);
+    fn fold(&self, block: &Run, _order: Order) {
+        block.head.set_raw_mapcount(1);
     }
 
     /// Exact.

@@ -46,6 +46,11 @@ impl PageRef {
         debug_assert!(old != 0, "{self:?}: a reference taken from none");
         FolioRef::from_raw(self)
     }
+    /// Takes `n` more references, which entries of a table will remember. The caller holds one already.
+    pub(crate) fn get_many(self, n: u32) {
+        let old = self.fetch_add_32(REFCOUNT, n);
+        debug_assert!(old != 0, "{self:?}: references taken from none");
+    }
     /// Takes a reference if the folio has any (Linux: `folio_try_get`). The page is a head or a single page;
     /// for a pfn of which nothing is known, see [`crate::Mm::try_get_folio`].
     #[must_use]

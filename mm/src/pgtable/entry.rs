@@ -6,7 +6,7 @@
 
 use core::marker::PhantomData;
 
-use arch::addr::ENTRIES_PER_TABLE;
+use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::contract::Depth;
 use arch::pte::{Kind, PteFlags};
 use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
@@ -82,6 +82,12 @@ impl<'l> Entry<'l> {
     #[must_use]
     pub fn level(&self) -> Level {
         self.level
+    }
+
+    /// The table in which it stands.
+    #[must_use]
+    pub fn table(&self) -> PhysAddr {
+        PhysAddr::new(self.slot.raw() & !(PAGE_SIZE - 1))
     }
 
     /// Makes an invalid entry valid. Nothing is owed: TLBs do not hold invalid descriptors.

@@ -53,6 +53,7 @@ impl Mm {
             advice: HugeAdvice::None,
             commit: Commit::Account,
             growth: Growth::Fixed,
+            pgoff: start.raw() / PAGE_SIZE,
         };
         self.check_commit(&vma)?;
         let mut vmas = space.vmas.lock();

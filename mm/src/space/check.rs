@@ -76,22 +76,27 @@ impl Mm {
         let last = page.pfn().add(leaf.level.entry_bytes() / PAGE_SIZE);
         let inside = last <= head.pfn().add(head.order().pages());
         agree("a leaf maps one folio", pfn, 1, inside.into())?;
-        let first = (leaf.va.raw() / PAGE_SIZE).wrapping_sub(page.pfn().offset_from(head.pfn()));
+        let first = vma.index_of(leaf.va).wrapping_sub(page.pfn().offset_from(head.pfn()));
         agree("the folio's space", pfn, space.id, head.mapping())?;
         agree("the folio's index", pfn, first, head.index())
     }
 }
 
 impl AddressSpace {
-    /// The leaves that map a part of the folio, in the place that its struct page names.
+    /// The leaves that map a part of the folio, in the places that its linear index names.
     pub(crate) fn leaves_of(&self, head: PageRef) -> Mapped {
-        let (folio, pages) = (head.pfn(), head.order().pages());
         let mut mapped = Mapped::default();
-        let end = head.index().saturating_add(pages).min(USER_END.raw() / PAGE_SIZE) * PAGE_SIZE;
+        let pages = head.index()..head.index().saturating_add(head.order().pages());
+        self.for_each_linear(pages, |part| self.count_leaves_of(head, part, &mut mapped));
+        mapped
+    }
+
+    fn count_leaves_of(&self, head: PageRef, part: &Vma, mapped: &mut Mapped) {
+        let (folio, pages) = (head.pfn(), head.order().pages());
         let tree = self.ptl.lock();
-        let mut va = head.index().saturating_mul(PAGE_SIZE);
-        while va < end {
-            let leaf = tree.walk(VirtAddr::new(va)).last();
+        let mut va = part.start;
+        while va < part.end {
+            let leaf = tree.walk(va).last();
             let bytes = leaf.level.entry_bytes();
             let output = leaf.desc.output(leaf.level).pfn();
             if leaf.desc.is_leaf(leaf.level) && output >= folio && output < folio.add(pages) {
@@ -99,9 +104,8 @@ impl AddressSpace {
                 mapped.pages += bytes / PAGE_SIZE;
                 mapped.blocks += u64::from(bytes == Order::PMD.bytes());
             }
-            va = VirtAddr::new(va).align_down(bytes).add(bytes).raw();
+            va = va.align_down(bytes).add(bytes);
         }
-        mapped
     }
 
     /// VMAs are whole pages of the user half, ascending, apart, and equal neighbours are one.

@@ -65,8 +65,9 @@ impl Plan {
     }
 
     fn vma_at(&self, start: VirtAddr) -> Vma {
-        let Plan { prot, kind, commit, growth, .. } = *self;
-        Vma { start, end: start.add(self.bytes), prot, kind, advice: HugeAdvice::None, commit, growth }
+        let Plan { bytes, prot, kind, commit, growth, .. } = *self;
+        let (end, pgoff) = (start.add(bytes), start.raw() / PAGE_SIZE);
+        Vma { start, end, prot, kind, advice: HugeAdvice::None, commit, growth, pgoff }
     }
 }
 

@@ -51,6 +51,7 @@ pub mod request;
 pub mod vma;
 pub mod vma_set;
 
+use core::ops::Range;
 use core::sync::atomic::AtomicU64;
 
 use arch::sync::SpinLock;
@@ -118,6 +119,17 @@ impl AddressSpace {
     #[must_use]
     pub fn vma_count(&self) -> usize {
         self.vmas.lock().len()
+    }
+    /// Tells `f` the part of each VMA whose pages have a linear index in `pages`, lowest address first. No lock is
+    /// held while `f` runs. Without M a VMA that is changed meanwhile may be told as it was or as it is, or not.
+    pub fn for_each_linear(&self, pages: Range<u64>, mut f: impl FnMut(&Vma)) {
+        let mut from = VirtAddr::new(0);
+        loop {
+            let next = self.vmas.lock().next_linear(&pages, from);
+            let Some(part) = next else { return };
+            f(&part);
+            from = part.end;
+        }
     }
     /// The VMAs, to be damaged by tests of the check.
     #[cfg(test)]

@@ -66,7 +66,7 @@ impl Mm {
         while from < end {
             let vma = space.vma_at(from).ok_or(MmapError::Hole(from))?;
             if !vma.prot.contains(Prot::WRITE) {
-                self.check_commit(&Vma { start: vma.start.max(start), end: vma.end.min(end), prot, ..vma })?;
+                self.check_commit(&Vma { prot, ..vma.part(start, end) })?;
             }
             from = vma.end;
         }

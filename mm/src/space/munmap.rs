@@ -6,7 +6,7 @@ use arch::layout::USER_END;
 use arch::{PageSize, VirtAddr};
 
 use super::range;
-use super::{AddressSpace, Commit, MmapError, Vma, VmaKind};
+use super::{AddressSpace, Commit, MmapError, VmaKind};
 use crate::Mm;
 use crate::hugetlb;
 
@@ -81,7 +81,7 @@ impl Mm {
         let mut from = start;
         while let Some(vma) = space.find_vma(from).filter(|vma| vma.start < end) {
             if vma.kind == VmaKind::Hugetlb && vma.commit == Commit::Account {
-                let piece = Vma { start: vma.start.max(start), end: vma.end.min(end), ..vma };
+                let piece = vma.part(start, end);
                 let pages = piece.bytes() / PageSize::Size2M.bytes();
                 promised += pages - range::count_leaves(space, piece.start, piece.end);
             }

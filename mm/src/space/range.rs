@@ -11,12 +11,12 @@ use arch::layout::USER_END;
 use arch::pte::{Kind, Migration, PteFlags};
 use arch::{Desc, Level, Machine, PageSize, PhysAddr, PhysMem, VirtAddr};
 
-use super::{AddressSpace, Prot};
+use super::{AddressSpace, Prot, Vma};
 use crate::Mm;
 use crate::error::OutOfMemory;
-use crate::mapcount;
-use crate::page::{PageKind, page_of};
-use crate::pgtable::{Gather, PtRoot, Unmapped, Walk, WalkStep};
+use crate::mapcount::{self, Run};
+use crate::page::{PageKind, PageRef, page_of};
+use crate::pgtable::{Entry, Gather, PtRoot, Unmapped, Walk, WalkStep};
 use crate::stats::Counter;
 
 /// Descriptors looked at while the page-table lock is held once.
@@ -103,35 +103,65 @@ pub(super) fn release_cut_reservations(mm: &Mm, space: &AddressSpace, start: Vir
     }
 }
 
+/// One entry, in `vma`, that maps a part of a folio from `page` on: what is counted when it is made or cleared.
+pub(crate) fn run_of(space: &AddressSpace, vma: &Vma, entry: &Entry<'_>, page: PageRef) -> Run {
+    Run {
+        head: page,
+        first: page,
+        entries: 1,
+        level: entry.level(),
+        table: entry.table(),
+        va: entry.va(),
+        space: space.id,
+        vma: (vma.start, vma.end),
+    }
+}
+
 /// Unmaps every leaf of `[start, end)` and frees the tables that become empty. M is held for writing, no
 /// block is cut by the range, and its reservations are released. Everything goes through one gather.
 pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
     mm.gather(space.tag(), |gather| {
-        scan(space, start, end, |visit| {
-            if let Some(leaf) = visit.whole_leaf(end)
-                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
-            {
-                let unmapped = entry.clear(gather);
-                release_mapping(mm, unmapped, gather);
-            }
-            if visit.whole_migration(end).is_some()
-                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, visit.walk.last().level)
-            {
-                entry.take_migration();
-            }
-            prune(mm, space, visit, end, gather);
-        });
+        let mut vma = space.find_vma(start).filter(|vma| vma.start < end);
+        while let Some(this) = vma {
+            let (from, to) = (this.start.max(start), this.end.min(end));
+            let next = space.find_vma(this.end).filter(|next| next.start < end);
+            // A table that the next VMA has a share in is looked at when that is done.
+            let goes_on = next.is_some_and(|next| same_table(next.start, to));
+            let last = if goes_on { USER_END } else { to };
+            scan(space, from, to, |visit| {
+                if let Some(leaf) = visit.whole_leaf(to)
+                    && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
+                {
+                    let page = page_of(leaf.desc.output(leaf.level).pfn());
+                    let run = run_of(space, &this, &entry, page);
+                    let unmapped = entry.clear(gather);
+                    release_mapping(mm, run, unmapped, gather);
+                }
+                if visit.whole_migration(to).is_some()
+                    && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, visit.walk.last().level)
+                {
+                    entry.take_migration();
+                }
+                prune(mm, space, visit, last, gather);
+            });
+            vma = next;
+        }
     });
 }
 
+/// Whether the byte before `end` and the one at `start` are translated by one level-3 table.
+fn same_table(start: VirtAddr, end: VirtAddr) -> bool {
+    let bytes = table_bytes(Level::L3);
+    start.align_down(bytes).raw() == (end.raw() - 1) & !(bytes - 1)
+}
+
 /// What a leaf held goes: its count, its place in the counters, its reference.
-fn release_mapping<'g>(mm: &Mm, unmapped: Unmapped<'g>, gather: &mut Gather<'g>) {
+fn release_mapping<'g>(mm: &Mm, run: Run, unmapped: Unmapped<'g>, gather: &mut Gather<'g>) {
     if let Some(head) = unmapped.folio(mm) {
-        mapcount::remove(mm, head, 1);
+        mapcount::remove(mm, &Run { head, ..run });
         if head.kind() == PageKind::Anon {
-            let level = unmapped.level();
-            mm.stats.sub(Counter::NrAnon, level.entry_bytes() / PAGE_SIZE);
-            if level == Level::L2 {
+            mm.stats.sub(Counter::NrAnon, run.pages());
+            if run.level == Level::L2 {
                 mm.stats.sub(Counter::NrAnonThp, 1);
             }
         }

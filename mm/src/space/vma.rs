@@ -118,6 +118,10 @@ pub enum Growth {
 pub const STACK_GUARD_GAP: u64 = 256 * PAGE_SIZE;
 
 /// A range of user addresses `[start, end)`, multiples of 4 KiB, `start < end`.
+///
+/// Each page of it has a *linear index*, which it keeps wherever mremap moves it: `pgoff` is that of the first one.
+/// For anonymous memory it is the page number (address / 4 KiB) at which the VMA was made, for an object the index in
+/// the object (Linux: `vm_pgoff`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Vma {
     /// First address.
@@ -134,6 +138,8 @@ pub struct Vma {
     pub commit: Commit,
     /// Whether it is a stack.
     pub growth: Growth,
+    /// Linear index of its first page, in units of 4 KiB.
+    pub pgoff: u64,
 }
 
 impl Vma {
@@ -141,6 +147,28 @@ impl Vma {
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.end.offset_from(self.start)
+    }
+    /// The linear index of the page at `va`, an address of this VMA (Linux: `linear_page_index`).
+    #[must_use]
+    pub const fn index_of(&self, va: VirtAddr) -> u64 {
+        self.pgoff + va.offset_from(self.start) / PAGE_SIZE
+    }
+    /// The address of the page with this linear index. `None`: no page of this VMA has it.
+    #[must_use]
+    pub fn address_of(&self, index: u64) -> Option<VirtAddr> {
+        let pages = index.checked_sub(self.pgoff)?;
+        (pages < self.bytes() / PAGE_SIZE).then(|| self.start.add(pages * PAGE_SIZE))
+    }
+    /// Whether its pages stand elsewhere than at the address that their linear index says.
+    #[must_use]
+    pub const fn is_moved(&self) -> bool {
+        self.pgoff != self.start.raw() / PAGE_SIZE
+    }
+    /// The part of it in `[start, end)`, which share an address.
+    #[must_use]
+    pub fn part(&self, start: VirtAddr, end: VirtAddr) -> Vma {
+        let start = self.start.max(start);
+        Vma { start, end: self.end.min(end), pgoff: self.index_of(start), ..*self }
     }
     /// Whether the address lies in it.
     #[must_use]
@@ -162,11 +190,14 @@ impl Vma {
             Growth::Down => VirtAddr::new(self.start.raw().saturating_sub(STACK_GUARD_GAP)),
         }
     }
-    /// Whether `next`, which begins where this one ends, is the same in all but its range.
+    /// Whether `next` begins where this one ends, goes on with its linear index, and is the same in all but its range.
     #[must_use]
     pub fn merges_with(&self, next: &Vma) -> bool {
-        let same = Vma { start: next.start, end: next.end, ..*self } == *next;
-        self.end == next.start && same && self.kind == VmaKind::Anon && self.growth == Growth::Fixed
+        if self.end != next.start {
+            return false;
+        }
+        let same = Vma { start: next.start, end: next.end, pgoff: self.index_of(self.end), ..*self } == *next;
+        same && self.kind == VmaKind::Anon && self.growth == Growth::Fixed
     }
 }
 

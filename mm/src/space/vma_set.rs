@@ -8,8 +8,11 @@
 //! caller never stops half way.
 #![forbid(unsafe_code)]
 
+use core::ops::Range;
+
 use allocator_api2::vec::Vec;
 use arch::VirtAddr;
+use arch::addr::PAGE_SIZE;
 
 use super::error::MmapError;
 use super::vma::Vma;
@@ -76,6 +79,20 @@ impl VmaSet {
         self.vmas[self.index_above(start)..].iter().take_while(move |vma| vma.start < end)
     }
 
+    /// The first part of a VMA, at or above `from`, whose pages have a linear index in `pages`. Where no VMA is moved
+    /// that is at the addresses which the index says; else all VMAs are looked at.
+    #[must_use]
+    pub fn next_linear(&self, pages: &Range<u64>, from: VirtAddr) -> Option<Vma> {
+        let part = |vma: &Vma| {
+            let end = vma.pgoff + vma.bytes() / PAGE_SIZE;
+            let (first, end) = (pages.start.max(vma.pgoff), pages.end.min(end));
+            let start = (first < end).then(|| vma.address_of(first)).flatten()?;
+            let part = vma.part(start, start.add((end - first) * PAGE_SIZE));
+            (part.start >= from).then_some(part)
+        };
+        self.vmas[self.index_above(from)..].iter().find_map(part)
+    }
+
     /// Makes room for `more` VMAs.
     ///
     /// # Errors
@@ -92,7 +109,7 @@ impl VmaSet {
         let n = self.index_above(va);
         let Some(vma) = self.vmas.get_mut(n) else { return };
         if vma.start < va {
-            let upper = Vma { start: va, ..*vma };
+            let upper = vma.part(va, vma.end);
             vma.end = va;
             self.insert_prepared(n + 1, upper);
         }

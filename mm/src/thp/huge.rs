@@ -1,7 +1,6 @@
 //! A huge page at the first fault: `thp=always`, MADV_HUGEPAGE with `thp=madvise`, and a threshold of 1.
 #![forbid(unsafe_code)]
 
-use arch::addr::PAGE_SIZE;
 use arch::pte::Kind;
 use arch::{Level, Machine, Order, PhysMem, VirtAddr};
 
@@ -39,7 +38,7 @@ pub enum NoHugePage {
 pub fn huge_fault(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr) -> Result<HugeFault, NoHugePage> {
     let key = Key::new(space, va);
     let mut stock = TableStock::new(mm, 2).map_err(|_| NoHugePage::Memory)?;
-    let head = alloc_huge(mm, key)?;
+    let head = alloc_huge(mm, key, vma.index_of(key.range))?;
     let made = make_block(mm, space, vma, key, head.page(), &mut stock);
     match made {
         // The reference is the entry's.
@@ -49,12 +48,12 @@ pub fn huge_fault(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr) -> Res
     made
 }
 
-/// A folio of 2 MiB, zeroed, with one reference.
-fn alloc_huge(mm: &Mm, key: Key) -> Result<FolioRef, NoHugePage> {
+/// A folio of 2 MiB, zeroed, with one reference, whose first page has this linear index.
+fn alloc_huge(mm: &Mm, key: Key, index: u64) -> Result<FolioRef, NoHugePage> {
     let head = mm.alloc_pages(Order::PMD, PageKind::Anon).map_err(|_| NoHugePage::Memory)?;
     Machine::zero(head.pfn().phys(), Order::PMD.bytes());
     head.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
-    head.set_mapping(key.space, key.range.raw() / PAGE_SIZE);
+    head.set_mapping(key.space, index);
     Ok(head)
 }
 
@@ -79,8 +78,9 @@ fn make_block(
         Kind::Table => return Err(NoHugePage::Table),
         Kind::Block | Kind::Page => return Ok(HugeFault::Spurious),
     }
+    let run = range::run_of(space, vma, &entry, head);
     entry.make(range::leaf_for(mm, head.pfn().phys(), Level::L2, vma.prot));
-    mapcount::add(mm, head, 1);
+    mapcount::add(mm, &run);
     mm.stats.add(Counter::NrAnon, Order::PMD.pages());
     mm.stats.inc(Counter::NrAnonThp);
     mm.stats.inc(Counter::ThpFaultAlloc);

@@ -33,7 +33,7 @@ use super::record::{Key, Record};
 use super::reservation;
 use super::table::Unlinked;
 use crate::Mm;
-use crate::mapcount;
+use crate::mapcount::{self, Run};
 use crate::page::{FolioRef, LastRef, PageKind, PageRef};
 use crate::pgtable::{Displaced, Entry};
 use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind, range};
@@ -101,7 +101,7 @@ fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> R
         claim.fill();
     }
     let block = range::leaf_for(mm, claim.record.block().pfn().phys(), Level::L2, vma.prot);
-    let table = exchange(mm, space, block, claim)?;
+    let table = exchange(mm, space, vma, block, claim)?;
     mm.gather(space.tag(), |gather| gather.hold_displaced(table));
     mm.stats.inc(Counter::ResPagesCollapsed);
     mm.stats.add(Counter::ResPagesFilled, claim.pages.count());
@@ -216,7 +216,13 @@ fn table_of(entry: &Entry<'_>) -> Result<PhysAddr, PromoteError> {
 }
 
 /// The exchange, under R and T. Returns the table that is linked no more.
-fn exchange(mm: &Mm, space: &AddressSpace, block: Desc, claim: &Claim) -> Result<Displaced<1>, PromoteError> {
+fn exchange(
+    mm: &Mm,
+    space: &AddressSpace,
+    vma: &Vma,
+    block: Desc,
+    claim: &Claim,
+) -> Result<Displaced<1>, PromoteError> {
     let mut bucket = mm.thp.table.lock(claim.key);
     let here = |&record: &Record| record == claim.record;
     let record = bucket.find(claim.key).filter(here).ok_or(PromoteError::NoReservation)?;
@@ -226,7 +232,8 @@ fn exchange(mm: &Mm, space: &AddressSpace, block: Desc, claim: &Claim) -> Result
     let table = table_of(&entry)?;
     claim.verify(mm, table, block.flags(Level::L2))?;
     freeze(record)?;
-    let head = fold(mm, bucket.unlink(record), claim.key);
+    let run = range::run_of(space, vma, &entry, record.block());
+    let head = fold(mm, bucket.unlink(record), claim.key, vma.index_of(claim.key.range), &run);
     let table = make_block(mm, entry, block);
     head.set_refcount(1);
     mm.stats.add(Counter::NrAnon, claim.pages.count());
@@ -242,13 +249,13 @@ fn freeze(record: Record) -> Result<(), PromoteError> {
 }
 
 /// Makes one folio, still frozen, of 512 pages that are. The page entries' mappings become the block's one.
-fn fold(mm: &Mm, unlinked: Unlinked, key: Key) -> PageRef {
+fn fold(mm: &Mm, unlinked: Unlinked, key: Key, index: u64, run: &Run) -> PageRef {
     let record = unlinked.record();
     record.erase();
     let head = record.block();
-    mapcount::fold(mm, head, Order::PMD);
+    mapcount::fold(mm, run, Order::PMD);
     head.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
-    head.set_mapping(key.space, key.range.raw() / PAGE_SIZE);
+    head.set_mapping(key.space, index);
     head
 }
 

@@ -1,27 +1,24 @@
 //! One block becomes 512 page entries: before a part of it is unmapped or gets other rights.
 //!
 //! ```text
-//!   L2 entry   [ block 2 MiB ]   -- break, flush, make -->   [ table ] -> 512 pages, same rights
-//!   folio      head + 511 tails  -- dissolve ------------>   512 single pages, one reference each
+//!   L2 entry   [ block 2 MiB ]   -- break, flush, make -->   [ table ] -> 512 entries, same rights, same pages
+//!   folio      head + 511 tails     stays one: 512 references and 512 entries instead of one
 //! ```
-//! The folio is dissolved at once, so that each page can be freed by itself. Only a folio to which somebody has
-//! one more reference at this moment (a walker over pfns that has just tried its luck) cannot be: it stays one folio,
-//! with one reference and one mapping for each of the 512 entries, and is freed when the last of them is gone.
+//! The folio stays whole: nothing of it is freed before all of it is unmapped.
 //!
 //! The entry is broken and made at every FEAT_BBM level. The window is short, and a fault in it waits for T.
 #![forbid(unsafe_code)]
 
-use arch::addr::PAGE_SIZE;
+use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::pte::{Kind, Migration};
-use arch::{Desc, Level, Order, PageSize, VirtAddr};
+use arch::{Desc, Level, PageSize, VirtAddr};
 
-use super::popmap::PAGES;
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount;
-use crate::page::{PageKind, PageRef, page_of};
+use crate::page::page_of;
 use crate::pgtable::{Entry, LooseTable, PtRoot, TableStock};
-use crate::space::AddressSpace;
+use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
 
 /// Why nothing was split.
@@ -42,8 +39,9 @@ pub fn split_at(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), OutOf
     if va.is_aligned(PageSize::Size2M.bytes()) || !has_block(space, va) {
         return Ok(());
     }
+    let Some(vma) = space.vma_at(va) else { return Ok(()) };
     let mut stock = TableStock::new(mm, 1)?;
-    match split_block(mm, space, &mut space.ptl.lock(), va, &mut stock) {
+    match split_block(mm, space, &vma, &mut space.ptl.lock(), va, &mut stock) {
         Ok(()) | Err(NotSplit::NoBlock) => Ok(()),
         Err(NotSplit::NoTable) => Err(OutOfMemory),
     }
@@ -55,13 +53,14 @@ fn has_block(space: &AddressSpace, va: VirtAddr) -> bool {
     last.level == Level::L2 && (last.kind() == Kind::Block || last.migration().is_some())
 }
 
-/// Splits the block around `va` with a table of `stock`. `tree` is the space's, under T.
+/// Splits the block around `va`, which lies in `vma`, with a table of `stock`. `tree` is the space's, under T.
 ///
 /// # Errors
 /// [`NotSplit`]; nothing has changed.
 pub fn split_block(
     mm: &Mm,
     space: &AddressSpace,
+    vma: &Vma,
     tree: &mut PtRoot,
     va: VirtAddr,
     stock: &mut TableStock<'_>,
@@ -76,9 +75,11 @@ pub fn split_block(
     }
     let mut table = stock.take().ok_or(NotSplit::NoTable)?;
     fill_table(&mut table, block);
-    split_folio(mm, page_of(block.output(Level::L2).pfn()));
-    let link = table.link();
+    let head = page_of(block.output(Level::L2).pfn());
+    mapcount::split(mm, &range::run_of(space, vma, &entry, head), table.address());
     // The block's reference has become one for each page entry.
+    head.get_many(ENTRIES_PER_TABLE as u32 - 1);
+    let link = table.link();
     entry.break_live::<1>(|_, _| ()).flush().make(|_| link, |_, _| ()).keep();
     mm.stats.inc(Counter::ThpSplitPmd);
     mm.stats.sub(Counter::NrAnonThp, 1);
@@ -97,23 +98,4 @@ fn split_migration(entry: Entry<'_>, block: Migration, stock: &mut TableStock<'_
 fn fill_table(table: &mut LooseTable, block: Desc) {
     let (start, flags) = (block.output(Level::L2), block.flags(Level::L2));
     table.fill(|n| Desc::leaf(start.add(n as u64 * PAGE_SIZE), Level::L3, flags));
-}
-
-/// One mapping and one reference for each page, in single pages if nobody else uses the folio. Under T.
-fn split_folio(mm: &Mm, head: PageRef) {
-    let others = PAGES as u32 - 1;
-    if !head.freeze(1) {
-        mapcount::add(mm, head, others);
-        // The page entries have them.
-        (0..others).for_each(|_| head.get().leave());
-        return;
-    }
-    let (space, index) = (head.mapping(), head.index());
-    mapcount::remove(mm, head, 1);
-    head.dissolve(PageKind::Anon);
-    for n in 0..Order::PMD.pages() {
-        let page = head.nth(n);
-        page.set_mapping(space, index + n);
-        mapcount::add(mm, page, 1);
-    }
 }

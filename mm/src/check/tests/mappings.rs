@@ -193,6 +193,7 @@ pub(super) const ROWS: &[Row] = &[
         site.mm.mprotect(&site.space, BASE.raw() + 4 * MIB, MIB, MapProt::READ).unwrap();
         site.space.with_raw_vmas(|vmas| {
             (vmas[0].end, vmas[1].start) = (BASE.add(MIB), BASE.add(MIB));
+            vmas[1].pgoff = vmas[1].start.raw() / PAGE;
             (vmas[1].prot, vmas[1].advice) = (vmas[0].prot, HugeAdvice::Huge);
         });
         Some(page.pfn())

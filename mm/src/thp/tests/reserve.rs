@@ -5,6 +5,7 @@ use arch::Pfn;
 use super::*;
 use crate::config::ThpMode;
 use crate::page::PageRef;
+use crate::space::range;
 use crate::thp::reservation::{self, Take, Taken};
 
 /// The first write reserves one block; every page of the range is page i of that block, in whatever order they come,
@@ -178,10 +179,13 @@ fn a_page_in_hand_is_waited_for() {
 fn an_entry_that_is_made_ends_the_wait() {
     let settle = |site: &Site<'_>, taken: Taken| {
         let (mm, space) = (site.mm, &site.space);
-        let rights = space.vma_at(va(1)).unwrap().prot;
-        let leaf = crate::space::range::leaf_for(mm, taken.page.pfn().phys(), Level::L3, rights);
-        space.ptl.lock().entry(space.flusher(mm), va(1), Level::L3).unwrap().make(leaf);
-        crate::mapcount::add(mm, *taken.page, 1);
+        let vma = space.vma_at(va(1)).unwrap();
+        let leaf = range::leaf_for(mm, taken.page.pfn().phys(), Level::L3, vma.prot);
+        let mut tree = space.ptl.lock();
+        let entry = tree.entry(space.flusher(mm), va(1), Level::L3).unwrap();
+        crate::mapcount::add(mm, &range::run_of(space, &vma, &entry, taken.page.page()));
+        entry.make(leaf);
+        drop(tree);
         mm.stats.inc(Counter::NrAnon);
         reservation::made(mm, space, taken, va(1));
     };

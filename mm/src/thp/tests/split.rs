@@ -13,7 +13,8 @@ fn with_block(f: impl FnOnce(&Site<'_>)) {
     });
 }
 
-/// munmap of a part frees exactly its pages (a table was needed), and the rest reads as before.
+/// munmap of a part frees no page of the folio yet (and a table was needed); the rest reads as before, and goes with
+/// the folio when it is unmapped too.
 #[test]
 fn munmap_of_a_part() {
     for part in [0..1, 511..512, 100..300] {
@@ -21,7 +22,7 @@ fn munmap_of_a_part() {
             let free = site.mm.free_page_count();
             let pages = part.end - part.start;
             site.mm.munmap(&site.space, va(part.start).raw(), pages * PAGE_SIZE).unwrap();
-            assert_eq!(site.mm.free_page_count(), free + pages - 1);
+            assert_eq!(site.mm.free_page_count(), free - 1);
             assert_eq!(site.get(Counter::ThpSplitPmd), 1);
             assert_eq!((site.get(Counter::NrAnon), site.get(Counter::NrAnonThp)), (RANGE_PAGES - pages, 0));
             for page in 0..RANGE_PAGES {
@@ -31,6 +32,8 @@ fn munmap_of_a_part() {
                     assert_eq!(site.load(page).0, word(page));
                 }
             }
+            site.mm.munmap(&site.space, BASE.raw(), RANGE_BYTES).unwrap();
+            assert!(site.mm.free_page_count() >= free + RANGE_PAGES);
         });
     }
 }
@@ -66,8 +69,7 @@ fn a_whole_block_is_not_split() {
     });
 }
 
-/// While somebody else holds the folio it cannot be dissolved: it is mapped by pages, and freed as a whole when the last
-/// user is gone.
+/// Who holds the folio keeps all of it, mapped or not.
 #[test]
 fn a_referenced_folio_stays_one() {
     with_block(|site| {
@@ -75,10 +77,6 @@ fn a_referenced_folio_stays_one() {
         let held = head.try_get().unwrap();
         let free = site.mm.free_page_count();
         site.mm.munmap(&site.space, va(7).raw(), PAGE_SIZE).unwrap();
-        site.mm.put_folio(held);
-        site.check();
-        let held = head.try_get().unwrap();
-        assert_eq!(site.mm.free_page_count(), free - 1, "a page of a folio is not freed by itself");
         assert_eq!((head.order(), head.raw_mapcount()), (Order::PMD, RANGE_PAGES as u32 - 1));
         assert_eq!(site.load(8).0, word(8));
         site.mm.munmap(&site.space, BASE.raw(), RANGE_BYTES).unwrap();
@@ -101,15 +99,18 @@ fn without_a_table_nothing_changes() {
     });
 }
 
-/// A block that was split and has lost nothing is not put together again by itself, and its pages are single ones.
+/// A block that was split and has lost nothing is not put together again by itself: one folio, a reference and a
+/// mapping for each of its entries.
 #[test]
-fn pieces_are_single_pages() {
+fn pieces_are_one_folio() {
     with_block(|site| {
+        let head = page_of(site.leaf(0).unwrap().1.pfn());
         site.mm.mprotect(&site.space, va(7).raw(), PAGE_SIZE, MapProt::READ).unwrap();
+        let all = RANGE_PAGES as u32;
+        assert_eq!((head.order(), head.refcount(), head.raw_mapcount()), (Order::PMD, all, all));
         for page in 0..RANGE_PAGES {
-            let single = page_of(site.leaf(page).unwrap().1.pfn());
-            assert_eq!((single.order(), single.refcount(), single.raw_mapcount()), (Order::PAGE, 1, 1));
-            assert_eq!(single.index(), va(page).raw() / PAGE_SIZE);
+            assert_eq!(page_of(site.leaf(page).unwrap().1.pfn()), head.nth(page));
         }
+        assert_eq!(head.index(), BASE.raw() / PAGE_SIZE);
     });
 }
