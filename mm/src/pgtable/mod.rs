@@ -33,6 +33,7 @@
 //! | [`migration`] | migration entries: how they come, change and go |
 //! | [`flush`] | the only caller of TLBI |
 //! | [`gather`] | owes flushes; holds frames until they are done |
+//! | [`normal`] | which leaves have a struct page that may be touched |
 //! | [`unlinked`] | what was taken out of a tree |
 //! | [`table`] | tables that no tree leads to |
 //! | [`stock`] | tables allocated before the lock |
@@ -50,6 +51,7 @@ pub mod kernel;
 #[cfg(test)]
 mod kernel_tests;
 pub mod migration;
+pub mod normal;
 pub mod root;
 pub mod stock;
 pub mod table;
@@ -62,6 +64,7 @@ pub mod walk;
 pub use entry::{Broken, Clean, Entry};
 pub use flush::{AsidCell, FlushTag, Flusher};
 pub use gather::Gather;
+pub use normal::{normal_folio, normal_page};
 pub use root::{Missing, PtRoot};
 pub use stock::TableStock;
 pub use table::LooseTable;

@@ -31,7 +31,7 @@ use super::table::{BUCKETS, Bucket, Unlinked};
 use crate::Mm;
 use crate::kalloc::KArc;
 use crate::page::{FolioRef, LastRef, PageKind};
-use crate::pgtable::Missing;
+use crate::pgtable::{Missing, normal_page};
 use crate::space::AddressSpace;
 use crate::stats::Counter;
 
@@ -165,15 +165,15 @@ fn backing_of(mm: &Mm, space: &AddressSpace, key: Key) -> RangeUse {
         Kind::Table => {
             let slot = |n| desc.output(Level::L2).add(8 * n);
             let mut entries = (0..ENTRIES_PER_TABLE as u64).map(|n| Machine::read_desc(slot(n)));
-            let used = entries.any(|desc| maps_a_page(mm, desc) || desc.is_migration());
+            let used = entries.any(|desc| maps_a_page(desc) || desc.is_migration());
             if used { RangeUse::Pages } else { RangeUse::Empty }
         }
     }
 }
 
 /// Whether a level-3 descriptor maps a page other than that of zeros.
-pub(super) fn maps_a_page(mm: &Mm, desc: Desc) -> bool {
-    desc.is_leaf(Level::L3) && !mm.zero_page.is_at(desc.output(Level::L3))
+pub(super) fn maps_a_page(desc: Desc) -> bool {
+    normal_page(desc, Level::L3).is_some()
 }
 
 /// What a thread waited for.
@@ -190,7 +190,7 @@ fn wait(mm: &Mm, space: &AddressSpace, key: Key, index: usize) -> Awaited {
     turnstile.wait(mm, || {
         let walk = space.ptl.lock().walk(key.va(index));
         if walk.migration().is_some()
-            || walk.leaf().is_some_and(|leaf| leaf.level != Level::L3 || maps_a_page(mm, leaf.desc))
+            || walk.leaf().is_some_and(|leaf| leaf.level != Level::L3 || maps_a_page(leaf.desc))
         {
             return Some(Awaited::Entry);
         }
