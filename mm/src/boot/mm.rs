@@ -19,7 +19,7 @@ use crate::hvo::Hvo;
 use crate::locks;
 use crate::pgtable::kernel::{KernelTree, prepare};
 use crate::rmap::Rmap;
-use crate::space::{Asids, Spaces};
+use crate::space::{Asids, Lineages, Spaces};
 use crate::stats::Stats;
 use crate::thp::Thp;
 
@@ -37,6 +37,8 @@ pub struct Mm {
     pub asids: Asids,
     /// The live address spaces.
     pub spaces: Spaces,
+    /// Who descends from whom.
+    pub lineages: Lineages,
     /// Huge page policy, reservations, the promoter.
     pub thp: Thp,
     /// The hugetlb pool.
@@ -80,6 +82,7 @@ impl Mm {
             zero_page,
             asids: Asids::new(Machine::features().asid_bits),
             spaces: Spaces::new(),
+            lineages: Lineages::new(),
             thp: Thp::new(&config),
             hugetlb: Hugetlb::new(),
             hvo: Hvo::new(&config),

@@ -11,7 +11,7 @@ use arch::layout::USER_END;
 use arch::pte::{Kind, Migration, PteFlags};
 use arch::{Desc, Level, Machine, PageSize, PhysAddr, PhysMem, VirtAddr};
 
-use super::{AddressSpace, Prot, Vma};
+use super::{AddressSpace, Prot, Vma, exclusive};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
@@ -189,7 +189,8 @@ fn is_empty(table: PhysAddr) -> bool {
     (0..ENTRIES_PER_TABLE as u64).all(|n| Machine::read_desc(table.add(8 * n)).is_empty())
 }
 
-/// Gives every leaf of `[start, end)` the rights of `prot`. M is held for writing, and no block is cut by the
+/// Gives every leaf of `[start, end)` the rights of `prot`, but for writing to a page that is not exclusive: that is for
+/// a write to ask for. M is held for writing, and no block is cut by the
 /// range.
 ///
 /// One flush at the end covers leaves that got more and leaves that got fewer rights: a TLB may hold the old
@@ -202,7 +203,7 @@ pub(super) fn protect(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtA
                 return;
             }
             let Some(leaf) = visit.whole_leaf(end) else { return };
-            let new = leaf_for(mm, leaf.desc.output(leaf.level), leaf.level, prot);
+            let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, prot);
             if new != leaf.desc
                 && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
             {
