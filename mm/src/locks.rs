@@ -7,6 +7,7 @@
 //! | M | 10 | mmap lock (sleeping) | the VMAs of an address space |
 //! | S | 16 | address spaces | the list of live address spaces |
 //! | L | 17 | link | one space's link in that list |
+//! | - | 18 | owner numbers | which small numbers of spaces are in use |
 //! | - | 35 | VMA set | the set itself, for the length of a look or a change; who may change it is decided by M |
 //! | R | 40 | reservation | one bucket of the table of reservations: its chain and their records |
 //! | Q | 45 | promoter | the promoter's queue |
@@ -34,6 +35,8 @@ use crate::env::KernelEnv;
 pub const SPACES: Rank = Rank(16);
 /// One space's link in that list.
 pub const SPACE_LINK: Rank = Rank(17);
+/// Which small numbers of address spaces are in use.
+pub const OWNER_IDS: Rank = Rank(18);
 /// The set of VMAs of an address space.
 pub const VMAS: Rank = Rank(35);
 /// One bucket of the table of reservations.

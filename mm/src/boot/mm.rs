@@ -17,6 +17,7 @@ use crate::fault::ZeroPage;
 use crate::hugetlb::Hugetlb;
 use crate::hvo::Hvo;
 use crate::locks;
+use crate::mapcount::OwnerIds;
 use crate::pgtable::kernel::{KernelTree, prepare};
 use crate::space::{Asids, Spaces};
 use crate::stats::Stats;
@@ -36,6 +37,8 @@ pub struct Mm {
     pub asids: Asids,
     /// The live address spaces.
     pub spaces: Spaces,
+    /// Small numbers for them.
+    pub owners: OwnerIds,
     /// Huge page policy, reservations, the promoter.
     pub thp: Thp,
     /// The hugetlb pool.
@@ -77,6 +80,7 @@ impl Mm {
             zero_page,
             asids: Asids::new(Machine::features().asid_bits),
             spaces: Spaces::new(),
+            owners: OwnerIds::new(),
             thp: Thp::new(&config),
             hugetlb: Hugetlb::new(),
             hvo: Hvo::new(&config),

@@ -15,7 +15,7 @@ use arch::{Order, Pfn};
 use super::report::{Inconsistency, Report, agree};
 use crate::Mm;
 use crate::boot::Frames;
-use crate::mapcount::{self, Answer};
+use crate::mapcount::{self, check::Truth};
 use crate::page::{Flags, PageKind, PageRef, page_of};
 use crate::stats::Counter;
 
@@ -117,13 +117,7 @@ impl Mm {
         let space = self.spaces.find(head.mapping());
         agree("the space that owns a page is alive", pfn, 1, space.is_some().into())?;
         let mapped = space.map_or(Mapped::default(), |space| space.leaves_of(head));
-        let scheme = mapcount::scheme(self);
-        let counted = match scheme.entries(head) {
-            Answer::Exact(entries) => u64::from(entries),
-            Answer::AtMost(most) => mapped.entries.min(most.into()),
-            Answer::Unknown => mapped.entries,
-        };
-        agree("leaf entries that map a page", pfn, mapped.entries, counted)?;
+        mapcount::check::agrees(self, head, Truth { entries: mapped.entries })?;
         Ok(mapped)
     }
 }

@@ -22,10 +22,12 @@ impl Mm {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new_space(&self) -> Result<KArc<AddressSpace>, OutOfMemory> {
-        let space = KArc::try_new_with(|| {
+        let owner = self.owners.take()?;
+        let made = KArc::try_new_with(|| {
             let tree = PtRoot::new(self.alloc_table()?);
             Ok(AddressSpace {
                 id: self.asids.next_space_id(),
+                owner,
                 asid: AsidCell::new(),
                 mmap_lock: SleepLock::new(),
                 root: tree.root(),
@@ -36,7 +38,8 @@ impl Mm {
                 brk_start: AtomicU64::new(0),
                 brk_end: AtomicU64::new(0),
             })
-        })?;
+        });
+        let space = made.inspect_err(|_| self.owners.give_back(owner))?;
         self.spaces.insert(&space);
         Ok(space)
     }
@@ -58,5 +61,6 @@ impl Mm {
         if let Some(root) = root {
             self.free_table(root);
         }
+        self.owners.give_back(space.owner);
     }
 }
