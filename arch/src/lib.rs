@@ -33,8 +33,6 @@ pub mod esr;
 pub mod features;
 pub mod layout;
 pub mod pte;
-#[cfg(test)]
-mod random;
 pub mod sync;
 pub mod tlbi_operand;
 pub mod tlbi_plan;

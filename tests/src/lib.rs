@@ -13,9 +13,11 @@
 //! | [`lab`] | roots, tables and the moves of a litmus test |
 //! | [`litmus`] | how litmus tests are run and listed |
 //! | [`teeth`] | breaks the code on purpose, and looks which test notices |
+//! | [`copies`] | copies of the tree, to be built on their own |
 //! | [`fleet`] | boots at most two machines at a time, only those that a filter leaves |
 #![forbid(unsafe_code, unstable_features)]
 
+pub mod copies;
 pub mod fleet;
 pub mod ktap;
 pub mod lab;

@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::machine::State;
+use super::random::Random;
 use super::seed::{Seed, SeedError, from_environment};
 
 thread_local! {
@@ -69,7 +70,7 @@ impl Path {
 
 /// Where a machine's choices come from.
 pub(super) enum Choices {
-    Random { seed: u64, state: Cell<u64> },
+    Random { seed: u64, stream: Cell<Random> },
     Path(Rc<Path>),
 }
 
@@ -92,11 +93,7 @@ impl Choices {
     }
 
     pub(super) fn random(seed: u64) -> Self {
-        // One round of splitmix64, so that seeds that are neighbours begin far apart; xorshift must not be 0.
-        let mut state = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Choices::Random { seed, state: Cell::new((state ^ (state >> 31)).max(1)) }
+        Choices::Random { seed, stream: Cell::new(Random::spread(seed)) }
     }
 
     /// What makes these choices again.
@@ -129,20 +126,15 @@ impl Choices {
         assert!(options != 0, "model: nothing to choose from");
         match self {
             _ if options == 1 => 0,
-            Choices::Random { state, .. } => ((xorshift(state) >> 32) as usize * options) >> 32,
+            Choices::Random { stream, .. } => {
+                let mut random = stream.get();
+                let bits = random.bits();
+                stream.set(random);
+                ((bits >> 32) as usize * options) >> 32
+            }
             Choices::Path(path) => path.choose(options),
         }
     }
-}
-
-/// The next number of a xorshift64* sequence.
-fn xorshift(state: &Cell<u64>) -> u64 {
-    let mut x = state.get();
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    state.set(x);
-    x.wrapping_mul(0x2545_f491_4f6c_dd1d)
 }
 
 impl State {

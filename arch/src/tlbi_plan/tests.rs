@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::addr::Asid;
-use crate::random::Random;
+use crate::model::Random;
 
 /// Something that a TLB may hold.
 #[derive(Clone, Copy, Debug)]

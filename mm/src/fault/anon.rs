@@ -20,7 +20,7 @@ use crate::error::OutOfMemory;
 use crate::kalloc::KArc;
 use crate::mapcount;
 use crate::page::{PageKind, PageRef, page_of};
-use crate::pgtable::{TableStock, Walk};
+use crate::pgtable::{TableStock, Walk, normal_page};
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
 use crate::thp::{self, Backing, HugeFault, Take, policy, reservation};
@@ -148,7 +148,7 @@ impl Site<'_> {
                 Seen::Zero => entry.break_live::<1>(|_, _| ()).flush().make(|_| new, |_, _| ()).keep(),
                 _ => entry.make(new),
             }
-            if !mm.zero_page.is_at(page.pfn().phys()) {
+            if normal_page(new, Level::L3).is_some() {
                 mapcount::add(mm, &run);
                 mm.stats.inc(Counter::NrAnon);
             }

@@ -32,6 +32,7 @@
 //! | `verify` | in debug builds: each store against the rule and the lock |
 //! | [`flush`] | the only caller of TLBI |
 //! | [`gather`] | owes flushes; holds frames until they are done |
+//! | [`normal`] | which leaves have a struct page that may be touched |
 //! | [`unlinked`] | what was taken out of a tree |
 //! | [`table`] | tables that no tree leads to |
 //! | [`stock`] | tables allocated before the lock |
@@ -48,6 +49,7 @@ pub mod gather;
 pub mod kernel;
 #[cfg(test)]
 mod kernel_tests;
+pub mod normal;
 pub mod root;
 pub mod stock;
 pub mod table;
@@ -60,6 +62,7 @@ pub mod walk;
 pub use entry::{Broken, Clean, Entry};
 pub use flush::{AsidCell, FlushTag, Flusher};
 pub use gather::Gather;
+pub use normal::{normal_folio, normal_page};
 pub use root::{Missing, PtRoot};
 pub use stock::TableStock;
 pub use table::LooseTable;

@@ -31,6 +31,14 @@ impl Mm {
         })
     }
 
+    /// The tree of VMAs of every live address space.
+    pub(crate) fn check_vma_trees(&self, _: &mut Report) -> Result<(), Inconsistency> {
+        self.spaces.try_for_each(|space| {
+            let sound = space.vmas.lock().is_sound();
+            agree("the tree of VMAs knows its gaps", None, 1, sound.into())
+        })
+    }
+
     /// No other live space has this one's ASID in the same generation.
     fn check_asid(&self, space: &AddressSpace) -> Result<(), Inconsistency> {
         let asid = space.asid.raw();
@@ -47,7 +55,7 @@ impl Mm {
         agree("a leaf lies in a VMA", pfn, 1, vma.is_some().into())?;
         let Some(vma) = vma else { return Ok(()) };
         let zero = self.zero_page.is_at(output);
-        let only_read = if zero { PteFlags::READ_ONLY } else { PteFlags::empty() };
+        let only_read = if zero { PteFlags::READ_ONLY | PteFlags::SPECIAL } else { PteFlags::empty() };
         let good = Desc::leaf(output, leaf.level, vma.prot.leaf_flags() | only_read);
         agree("a leaf has the rights of its VMA", pfn, good.raw(), leaf.desc.raw())?;
         if zero {

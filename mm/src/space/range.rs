@@ -16,7 +16,7 @@ use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef, page_of};
-use crate::pgtable::{Entry, Gather, PtRoot, Unmapped, Walk, WalkStep};
+use crate::pgtable::{Entry, Gather, PtRoot, Unmapped, Walk, WalkStep, normal_folio};
 use crate::stats::Counter;
 
 /// Descriptors looked at while the page-table lock is held once.
@@ -196,12 +196,12 @@ pub(super) fn protect(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtA
     });
 }
 
-/// The leaf of `level` for a frame in a VMA with these rights. The page of zeros is never writable. A frame
+/// The leaf of `level` for a frame in a VMA with these rights. The page of zeros is special and never writable. A frame
 /// that may be executed is made ready for that: some CPU's instruction cache may hold what it held before.
 pub(crate) fn leaf_for(mm: &Mm, frame: PhysAddr, level: Level, prot: Prot) -> Desc {
     let mut flags = prot.leaf_flags();
     if mm.zero_page.is_at(frame) {
-        flags |= PteFlags::READ_ONLY;
+        flags |= PteFlags::READ_ONLY | PteFlags::SPECIAL;
     }
     let leaf = Desc::leaf(frame, level, flags);
     if leaf.user_exec() {
@@ -237,13 +237,15 @@ impl Usage {
         let (output, pages) = (leaf.desc.output(leaf.level), leaf.level.entry_bytes() / PAGE_SIZE);
         if mm.zero_page.is_at(output) {
             self.zero += 1;
-        } else if page_of(output.pfn()).head(mm.config.tails).kind() == PageKind::Hugetlb {
-            self.hugetlb += pages;
-        } else {
-            self.anon += pages;
-            if leaf.kind() == Kind::Block {
+        }
+        match normal_folio(mm, leaf.desc, leaf.level).map(PageRef::kind) {
+            Some(PageKind::Hugetlb) => self.hugetlb += pages,
+            Some(PageKind::Anon) if leaf.kind() == Kind::Block => {
+                self.anon += pages;
                 self.anon_huge += pages;
             }
+            Some(PageKind::Anon) => self.anon += pages,
+            _ => {}
         }
     }
 }

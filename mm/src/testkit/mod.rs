@@ -22,23 +22,21 @@
 //! | [`host_env`] | the kernel above, as far as a test needs one |
 //! | [`user`] | user accesses in an address space |
 //! | [`mod@exhaust`] | fails every allocation of an operation, one after the other |
-//! | [`random`] | seeded random numbers |
 //! | [`scenario`] | concurrent workloads, each a function of its seed |
 #![forbid(unsafe_code)]
 
 pub mod builder;
 pub mod exhaust;
 pub mod host_env;
-pub mod random;
 pub mod scenario;
 #[cfg(test)]
 mod tests;
 pub mod user;
 
+pub use arch::model::Random;
 pub use builder::{Builder, check};
 pub use exhaust::{exhaust, fail_every_allocation};
 pub use host_env::HostEnv;
-pub use random::Random;
 pub use user::{run_as_user, with_space};
 
 use arch::model::{self, Job};

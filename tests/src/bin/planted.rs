@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use tests::copies::mirror;
+
 /// Seeds within which a bug must be found.
 const SEEDS: u64 = 1000;
 
@@ -82,7 +84,7 @@ fn main() -> ExitCode {
 fn try_one(planted: &Planted) -> Result<String, String> {
     let tree = folder().join("tree");
     let told = |error: io::Error| format!("{}: {error}", tree.display());
-    copy(qemu::root(), &tree).map_err(told)?;
+    mirror(qemu::root(), &tree).map_err(told)?;
     planted.edits.iter().try_for_each(|edit| plant(&tree, edit))?;
     let soak = build(&tree)?;
     let found = run(&soak, planted.scenario, "SOAK_SEEDS", SEEDS)?;
@@ -97,42 +99,6 @@ fn try_one(planted: &Planted) -> Result<String, String> {
 
 fn folder() -> PathBuf {
     qemu::root().join("target/planted")
-}
-
-/// Makes `to` the same as `from`, but for what a build or git made; what is the same already is left alone.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if is_made(&entry) {
-            continue;
-        }
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            let bytes = fs::read(entry.path())?;
-            if fs::read(&target).ok().as_ref() != Some(&bytes) {
-                fs::copy(entry.path(), &target)?;
-            }
-        }
-    }
-    for entry in fs::read_dir(to)? {
-        let entry = entry?;
-        if !is_made(&entry) && !from.join(entry.file_name()).exists() {
-            if entry.file_type()?.is_dir() {
-                fs::remove_dir_all(entry.path())?
-            } else {
-                fs::remove_file(entry.path())?
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whether a build or git made it.
-fn is_made(entry: &fs::DirEntry) -> bool {
-    ["target", ".git"].iter().any(|&name| entry.file_name() == name)
 }
 
 fn plant(tree: &Path, edit: &Edit) -> Result<(), String> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::list::{Mutation, Target};
+use crate::copies::mirror;
 
 /// Seconds that a build may take.
 const BUILD_SECONDS: u32 = 900;
@@ -35,8 +36,7 @@ impl Tree {
     /// A file cannot be copied.
     pub fn new(original: &Path, n: usize) -> io::Result<Tree> {
         let root = original.join(format!("target/teeth/{n}"));
-        fs::create_dir_all(&root)?;
-        copy_folder(original, &root)?;
+        mirror(original, &root)?;
         Ok(Tree { original: original.to_owned(), root })
     }
 
@@ -111,30 +111,4 @@ impl Target {
         let program = self.program.iter().map(String::as_str);
         ["-p", &self.package].into_iter().chain(program).collect()
     }
-}
-
-/// Makes `to` hold what `from` does, but for what builds and git make.
-fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
-    let made = |name: &std::ffi::OsStr| name == "target" || name == ".git";
-    for entry in fs::read_dir(to)? {
-        let entry = entry?;
-        if made(&entry.file_name()) || from.join(entry.file_name()).exists() {
-            continue;
-        }
-        if entry.path().is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
-    }
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (source, copy) = (entry.path(), to.join(entry.file_name()));
-        if made(&entry.file_name()) {
-            continue;
-        }
-        if source.is_dir() {
-            fs::create_dir_all(&copy)?;
-            copy_folder(&source, &copy)?;
-        } else if fs::read(&copy).ok() != Some(fs::read(&source)?) {
-            fs::copy(&source, &copy)?;
-        }
-    }
-    Ok(())
 }

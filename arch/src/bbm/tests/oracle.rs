@@ -2,7 +2,7 @@
 //! on random descriptors.
 
 use super::super::*;
-use crate::random::Random;
+use crate::model::Random;
 
 const BLOCK_ADDRESS: [u64; 4] = [0, 0x0000_ffff_c000_0000, 0x0000_ffff_ffe0_0000, 0x0000_ffff_ffff_f000];
 const TABLE_ADDRESS: u64 = 0x0000_ffff_ffff_f000;
