@@ -1,5 +1,5 @@
 //! Boot choices of memory management: enums, their words on the command line, and which pairs exclude
-//! each other.
+//! each other ([`MmConfig::validate`]).
 //!
 //! | word | values | default |
 //! |---|---|---|
@@ -12,7 +12,11 @@
 //! | `hugepages=` | number of 2 MiB pages in the hugetlb pool at boot | 8 |
 #![forbid(unsafe_code)]
 
+mod validate;
+
 use core::fmt;
+
+pub use validate::Refusal;
 
 /// Declares a boot choice: an enum, its words, and `ALL`.
 macro_rules! choice {

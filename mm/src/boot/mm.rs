@@ -61,8 +61,9 @@ impl Mm {
     /// use struct pages yet, install [`Self::kernel_root`] themselves.
     ///
     /// # Errors
-    /// [`BootError`]: what was handed over is not possible, or RAM is too small to describe itself.
+    /// [`BootError`]: the choices exclude each other, what was handed over is not possible, or RAM is too small to describe itself.
     pub fn boot(boot: &BootMem<'_>, config: MmConfig, env: &'static dyn KernelEnv) -> Result<Mm, BootError> {
+        config.validate()?;
         let ram = boot.check()?;
         let mut early = EarlyFrames::new(&ram, boot)?;
         let root = build_tables(&mut early, &ram, boot, &config)?;

@@ -56,6 +56,7 @@ impl Run {
     #[must_use]
     pub(super) fn pieces(&self, table: PhysAddr) -> Run {
         let level = self.level.next().unwrap_or(self.level);
-        Run { entries: ENTRIES_PER_TABLE as u32, level, table, top: table, ..*self }
+        let top = if self.is_whole() { table } else { self.top };
+        Run { entries: ENTRIES_PER_TABLE as u32, level, table, top, ..*self }
     }
 }
