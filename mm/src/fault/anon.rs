@@ -6,6 +6,7 @@
 //! | page of zeros | spurious | the same; the entry is broken before it is made anew |
 //! | too few rights | raised | raised, or copied: [`super::cow`] |
 //! | good | spurious | spurious |
+//! | migration entry | waits until the frame has moved | the same |
 //!
 //! The page of zeros is replaced by break-before-make, as the output address changes while the new entry
 //! grants write (Arm ARM D8.16, R_WHZWS).
@@ -21,6 +22,7 @@ use crate::kalloc::KArc;
 use crate::mapcount;
 use crate::page::{PageKind, PageRef, page_of};
 use crate::pgtable::{TableStock, Walk, normal_page};
+use crate::rmap;
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
 use crate::thp::{self, Backing, HugeFault, Take, policy, reservation};
@@ -36,9 +38,14 @@ pub(super) enum Seen {
     TooFew,
     /// A leaf that grants the access.
     Good,
+    /// A migration entry: the frame is moving.
+    Moving,
 }
 
 pub(super) fn see(mm: &Mm, walk: &Walk, access: Access) -> Seen {
+    if walk.migration().is_some() {
+        return Seen::Moving;
+    }
     let Some(leaf) = walk.leaf() else { return Seen::Absent(Level::ALL.len() - walk.steps().len()) };
     if grants(leaf.desc.flags(leaf.level), access) {
         Seen::Good
@@ -60,6 +67,10 @@ pub(super) fn fault(
     let site = Site { mm, space, vma, va: info.va.align_down(PAGE_SIZE), access: info.access };
     match (site.see(), info.access) {
         (Seen::Good, _) => Ok(FaultDone::Spurious),
+        (Seen::Moving, _) => {
+            rmap::wait(mm, space, site.va);
+            Ok(FaultDone::Spurious)
+        }
         (Seen::TooFew, _) => cow::fault(&site),
         (Seen::Absent(_), Access::Read | Access::Execute) => site.map(page_of(mm.zero_page.pfn())),
         (Seen::Absent(_), Access::Write) | (Seen::Zero, _) => site.back(),
@@ -136,7 +147,7 @@ impl Site<'_> {
             let seen = see(mm, &tree.walk(va), access);
             let flusher = space.flusher(mm);
             let entry = match seen {
-                Seen::Good | Seen::TooFew => return Ok(FaultDone::Spurious),
+                Seen::Good | Seen::TooFew | Seen::Moving => return Ok(FaultDone::Spurious),
                 Seen::Zero => tree.entry(flusher, va, Level::L3),
                 Seen::Absent(_) => tree.entry_or_table(flusher, va, Level::L3, &mut stock),
             };
@@ -161,7 +172,7 @@ impl Site<'_> {
     fn stock(&self) -> Result<TableStock<'_>, OutOfMemory> {
         match self.see() {
             Seen::Absent(missing) => TableStock::new(self.mm, missing),
-            Seen::Zero | Seen::TooFew | Seen::Good => TableStock::new(self.mm, 0),
+            Seen::Zero | Seen::TooFew | Seen::Good | Seen::Moving => TableStock::new(self.mm, 0),
         }
     }
 }

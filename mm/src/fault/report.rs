@@ -3,9 +3,9 @@
 
 use core::fmt;
 
-use arch::{Access, Pfn};
 use arch::contract::{FaultStatus, Privilege};
 use arch::layout::USER_END;
+use arch::{Access, Pfn};
 
 use super::FaultInfo;
 use crate::error::OutOfMemory;
@@ -83,7 +83,9 @@ impl FaultError {
         match self.reason {
             FaultReason::NotUserAddress | FaultReason::NoVma => Signal::SegvMapErr,
             FaultReason::Rights => Signal::SegvAccErr,
-            FaultReason::HugetlbEmpty | FaultReason::TooManyReferences(_) | FaultReason::Machine(_) => Signal::Bus,
+            FaultReason::HugetlbEmpty | FaultReason::TooManyReferences(_) | FaultReason::Machine(_) => {
+                Signal::Bus
+            }
             FaultReason::OutOfMemory => Signal::OutOfMemoryKill,
         }
     }

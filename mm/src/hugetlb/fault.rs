@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::ENTRIES_PER_TABLE;
-use arch::pte::{Kind, PteFlags};
+use arch::pte::Kind;
 use arch::{Access, Desc, Machine, PhysAddr, PhysMem, VirtAddr};
 
 use super::cow::{self, Slot};
@@ -17,6 +17,7 @@ use crate::kalloc::KArc;
 use crate::mapcount;
 use crate::page::PageRef;
 use crate::pgtable::{Entry, Missing, TableStock};
+use crate::rmap;
 use crate::space::range::{leaf_for, run_of};
 use crate::space::{AddressSpace, Commit, Vma};
 
@@ -47,8 +48,13 @@ pub fn fault(
 ) -> Result<FaultDone, FaultReason> {
     let va = info.va.align_down(SIZE_2M.bytes());
     let _one = mm.hugetlb.fault_lock(space.id, va).write(mm.env);
-    if let Some(flags) = mapped(space, va) {
-        let shared = info.access == Access::Write && !grants(flags, Access::Write);
+    let walk = space.ptl.lock().walk(va);
+    if walk.migration().is_some() {
+        rmap::wait(mm, space, va);
+        return Ok(FaultDone::Spurious);
+    }
+    if let Some(leaf) = walk.leaf().filter(|leaf| leaf.level == SIZE_2M.level()) {
+        let shared = info.access == Access::Write && !grants(leaf.desc.flags(leaf.level), Access::Write);
         return if shared { cow::fault(&Slot { mm, space, vma, va }) } else { Ok(FaultDone::Spurious) };
     }
     let mut stock = TableStock::new(mm, TABLES)?;
@@ -67,12 +73,6 @@ pub fn fault(
         }
     }
     mapped
-}
-
-/// The attributes of the slot's entry, where it has one.
-fn mapped(space: &AddressSpace, va: VirtAddr) -> Option<PteFlags> {
-    let leaf = space.ptl.lock().walk(va).leaf().filter(|leaf| leaf.level == SIZE_2M.level());
-    leaf.map(|leaf| leaf.desc.flags(leaf.level))
 }
 
 /// Makes the entry, unless one was made meanwhile. The mapping's reference is the folio's first.

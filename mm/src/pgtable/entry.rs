@@ -93,12 +93,20 @@ impl<'l> Entry<'l> {
     /// Makes an invalid entry valid. Nothing is owed: TLBs do not hold invalid descriptors.
     ///
     /// # Panics
-    /// The entry is valid: only [`Clean::make`] may follow a break.
+    /// The entry is valid: only [`Clean::make`] may follow a break. Or a migration entry stands there, which
+    /// [`Self::end_migration`] replaces.
     pub fn make(self, new: Desc) {
         let old = self.desc();
-        assert!(!old.is_valid(), "make of {new} at {}, which holds {old}", self.va);
+        assert!(old.is_empty(), "make of {new} at {}, which holds {old}", self.va);
+        self.store_from_invalid(new);
+    }
+
+    /// Replaces an invalid descriptor, of which no TLB holds anything. Nothing is owed.
+    pub(super) fn store_from_invalid(self, new: Desc) {
         self.store(new);
-        self.flusher.publish();
+        if new.is_valid() {
+            self.flusher.publish();
+        }
     }
 
     /// Grants more: write permission, the access flag. The old translation is flushed at once, so that the
@@ -143,24 +151,6 @@ impl<'l> Entry<'l> {
         gather.owe(self.flusher, range);
     }
 
-    /// Makes this entry and those that follow it in the same table, `count` in all, as [`Self::make`] does; where `new`
-    /// gives an empty descriptor nothing is stored.
-    ///
-    /// # Panics
-    /// The run leaves the table, or an entry of it is valid.
-    pub fn make_run(self, count: usize, mut new: impl FnMut(usize) -> Desc) {
-        self.assert_run(count);
-        for n in 0..count {
-            let (entry, desc) = (self.nth(n), new(n));
-            if desc != Desc::INVALID {
-                let old = entry.desc();
-                assert!(!old.is_valid(), "make of {desc} at {}, which holds {old}", entry.va);
-                entry.store(desc);
-            }
-        }
-        self.flusher.publish();
-    }
-
     fn assert_run(&self, count: usize) {
         let index = self.va.index(self.level);
         assert!(count <= ENTRIES_PER_TABLE - index, "a run of {count} leaves the table");
@@ -168,8 +158,14 @@ impl<'l> Entry<'l> {
 
     /// Makes the entry invalid and returns what it held, which goes to the same `gather` that now owes the flush.
     pub fn clear<'g>(self, gather: &mut Gather<'g>) -> Unmapped<'g> {
+        self.clear_to(Desc::INVALID, gather)
+    }
+
+    /// As [`Self::clear`], and leaves this invalid descriptor.
+    pub(super) fn clear_to<'g>(self, invalid: Desc, gather: &mut Gather<'g>) -> Unmapped<'g> {
+        debug_assert!(!invalid.is_valid());
         let old = self.desc();
-        self.store(Desc::INVALID);
+        self.store(invalid);
         gather.owe(self.flusher, self.range_of(old));
         Unmapped::new(old, self.level)
     }

@@ -29,7 +29,7 @@ impl Mm {
             space.check_vmas()?;
             visit(space.root(), VirtAddr::new(0), &mut |node| match node {
                 Node::Leaf(leaf) => self.check_leaf(space, leaf),
-                Node::Table(_) => Ok(()),
+                Node::Table(_) | Node::Migration(_) => Ok(()),
             })
         })
     }

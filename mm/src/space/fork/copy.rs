@@ -1,6 +1,7 @@
 //! The tables of the child.
 //!
-//! One step copies what one VMA has in one level-3 table, or one block. The memory for the step is there before any
+//! One step copies what one VMA has in one level-3 table, or one block. A migration entry is copied like a leaf, but
+//! for counts: whoever migrates finds it by the lineage, in the parent or in the child, and counts what he makes of it. The memory for the step is there before any
 //! spinlock is taken. Entries are read and written a table at a time, and counted by runs that map consecutive pages
 //! of one folio.
 #![forbid(unsafe_code)]
@@ -11,9 +12,9 @@ use arch::{Desc, Level, PageSize, VirtAddr};
 use super::{ForkError, pinned};
 use crate::Mm;
 use crate::error::OutOfMemory;
-use crate::mapcount::{self, Run};
-use crate::page::{PageKind, PageRef, page_of};
-use crate::pgtable::{Gather, LooseTable, Missing, TableStock, normal_folio, normal_page};
+use crate::mapcount::{self, OwnerId, Run};
+use crate::page::{PageKind, PageRef};
+use crate::pgtable::{Entry, Gather, LooseTable, Missing, TableStock, normal_folio, normal_page};
 use crate::space::exclusive::read_only;
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
@@ -93,29 +94,40 @@ impl Copier<'_, '_> {
     }
 
     fn copy_slot(&mut self, part: &Part<'_>) -> Result<(), ForkError> {
-        match self.share_slot(part)? {
+        let missing = Level::ALL.len() - self.child.ptl.lock().walk(part.start).steps().len();
+        let lacks = match missing {
+            0 => self.share_pages(part)?,
+            more => self.share_table(part, more - 1)?,
+        };
+        match lacks {
             Lacks::Nothing => Ok(()),
             Lacks::Pinned => self.copy_pinned(part),
         }
     }
 
-    /// One step: everything is allocated, then shared under G.
-    fn share_slot(&mut self, part: &Part<'_>) -> Result<Lacks, ForkError> {
-        let mut stock = TableStock::new(self.mm, self.missing(part.start))?;
+    /// One step: everything is allocated, then shared under G. The child has no table for the slot, and lacks so many
+    /// above.
+    fn share_table(&mut self, part: &Part<'_>, missing: usize) -> Result<Lacks, ForkError> {
+        let mut stock = TableStock::new(self.mm, missing)?;
         let mut scratch = match self.spare.take() {
             Some(table) => table,
             None => self.mm.alloc_table()?,
         };
         let _lineage = self.parent.lineage.hold();
-        let what = self.leave_read_only(part, &mut scratch);
-        match what {
+        match self.leave_read_only(part, &mut scratch) {
             Shared::Block(block) => {
                 self.spare = Some(scratch);
-                self.give_block(part, block, &mut stock)?;
+                let mut tree = self.child.ptl.lock();
+                let entry =
+                    tree.entry_or_table(self.child.flusher(self.mm), part.start, Level::L2, &mut stock);
+                give(self.mm, self.child, part.vma, entry.map_err(|_| OutOfMemory)?, block)?;
                 Ok(Lacks::Nothing)
             }
             Shared::Pages(shared) => {
-                self.give_pages(part, scratch, &mut stock)?;
+                let mut tree = self.child.ptl.lock();
+                let above =
+                    tree.entry_or_table(self.child.flusher(self.mm), part.start, Level::L2, &mut stock);
+                above.map_err(|_| OutOfMemory)?.make(scratch.link());
                 shared
             }
             Shared::Nothing(shared) => {
@@ -123,6 +135,44 @@ impl Copier<'_, '_> {
                 shared
             }
         }
+    }
+
+    /// The same where a neighbouring VMA has brought the child a table: one entry after the other, since ways of
+    /// counting look into that table.
+    fn share_pages(&mut self, part: &Part<'_>) -> Result<Lacks, ForkError> {
+        let _lineage = self.parent.lineage.hold();
+        let mut lacks = Lacks::Nothing;
+        let mut va = part.start;
+        while va < part.end {
+            match self.leave_page_read_only(va) {
+                Err(lacking) => lacks = lacking,
+                Ok(None) => {}
+                Ok(Some(leaf)) => {
+                    let mut tree = self.child.ptl.lock();
+                    let entry =
+                        tree.entry(self.child.flusher(self.mm), va, Level::L3).map_err(|_| OutOfMemory)?;
+                    give(self.mm, self.child, part.vma, entry, leaf)?;
+                }
+            }
+            va = va.add(PAGE_SIZE);
+        }
+        Ok(lacks)
+    }
+
+    /// The parent's side of one page: what stands there now, where something does that is shared.
+    fn leave_page_read_only(&mut self, va: VirtAddr) -> Result<Option<Desc>, Lacks> {
+        let mut tree = self.parent.ptl.lock();
+        let entry = tree.entry(self.parent.flusher(self.mm), va, Level::L3);
+        let Some(entry) = entry.ok().filter(|entry| !entry.desc().is_empty()) else { return Ok(None) };
+        let leaf = entry.desc();
+        if is_pinned(self.mm, leaf, Level::L3) {
+            return Err(Lacks::Pinned);
+        }
+        let shared = read_only(leaf, Level::L3);
+        if shared != leaf {
+            entry.tighten(shared, self.gather);
+        }
+        Ok(Some(shared))
     }
 
     /// Copies what the child lacks of the part, since it is pinned, or was a moment ago.
@@ -137,12 +187,6 @@ impl Copier<'_, '_> {
             va = va.add(leaf.level.entry_bytes());
         }
         Ok(())
-    }
-
-    /// Tables of levels 1 and 2 that the child lacks.
-    fn missing(&self, va: VirtAddr) -> usize {
-        let steps = self.child.ptl.lock().walk(va).steps().len();
-        (Level::ALL.len() - 1).saturating_sub(steps)
     }
 
     /// The parent's side: its entries lose their write permission. Pages are counted and noted in `scratch`.
@@ -170,46 +214,23 @@ impl Copier<'_, '_> {
             Err(_) => Shared::Nothing(Ok(Lacks::Nothing)),
         }
     }
+}
 
-    /// The child's side of a block: its reference, its mapping, its entry.
-    fn give_block(&self, part: &Part<'_>, block: Desc, stock: &mut TableStock<'_>) -> Result<(), ForkError> {
-        let mut tree = self.child.ptl.lock();
-        let entry = tree.entry_or_table(self.child.flusher(self.mm), part.start, Level::L2, stock);
-        let entry = entry.map_err(|_| OutOfMemory)?;
-        let head = page_of(block.output(Level::L2).pfn());
-        let run = range::run_of(self.child, part.vma, &entry, head);
-        add_entries(self.mm, &run)?;
-        entry.make(block);
-        if head.kind() == PageKind::Anon {
-            self.mm.stats.add(Counter::NrAnon, run.pages());
-            self.mm.stats.inc(Counter::NrAnonThp);
-        }
-        Ok(())
+/// The child's side of one entry: its reference, its mapping, the entry.
+fn give(mm: &Mm, child: &AddressSpace, vma: &Vma, entry: Entry<'_>, shared: Desc) -> Result<(), ForkError> {
+    let Some(page) = normal_page(shared, entry.level()) else {
+        entry.make(shared);
+        return Ok(());
+    };
+    let head = page.head(mm.config.tails);
+    let run = Run { head, ..range::run_of(child, vma, &entry, page) };
+    add_entries(mm, &run)?;
+    entry.make(shared);
+    if head.kind() == PageKind::Anon {
+        mm.stats.add(Counter::NrAnon, run.pages());
+        mm.stats.add(Counter::NrAnonThp, u64::from(run.level == Level::L2));
     }
-
-    /// The child's side of pages, which are counted: `scratch` becomes a table of the child, or its entries go into the
-    /// one that a neighbouring VMA has brought.
-    fn give_pages(
-        &mut self,
-        part: &Part<'_>,
-        mut scratch: LooseTable,
-        stock: &mut TableStock<'_>,
-    ) -> Result<(), OutOfMemory> {
-        let flusher = self.child.flusher(self.mm);
-        let mut tree = self.child.ptl.lock();
-        let above = tree.entry_or_table(flusher, part.start, Level::L2, stock).map_err(|_| OutOfMemory)?;
-        if !above.desc().is_valid() {
-            above.make(scratch.link());
-            return Ok(());
-        }
-        let first = part.start.index(Level::L3);
-        let count = (part.end.offset_from(part.start) / PAGE_SIZE) as usize;
-        let entry = tree.entry(flusher, part.start, Level::L3).map_err(|_| OutOfMemory)?;
-        entry.make_run(count, |n| scratch.read(first + n));
-        (first..first + count).for_each(|n| scratch.write(n, Desc::INVALID));
-        self.spare = Some(scratch);
-        Ok(())
-    }
+    Ok(())
 }
 
 /// What the parent's side of a step has come to.
@@ -238,7 +259,8 @@ fn is_pinned(mm: &Mm, leaf: Desc, level: Level) -> bool {
 
 /// A reference and a mapping for each entry of the run, which is about to be made.
 fn add_entries(mm: &Mm, run: &Run) -> Result<(), ForkError> {
-    if !run.head.try_get_many(run.entries) {
+    let may_add = mapcount::may_add(mm, run).is_ok();
+    if !may_add || !run.head.try_get_many(run.entries) {
         return Err(ForkError::TooManyMappings(run.head.pfn()));
     }
     mapcount::add(mm, run);
@@ -248,7 +270,7 @@ fn add_entries(mm: &Mm, run: &Run) -> Result<(), ForkError> {
 /// Takes note of the parent's entries for the child, and counts them by runs.
 struct Sharer<'s> {
     mm: &'s Mm,
-    child: u64,
+    child: (u64, OwnerId),
     part: &'s Part<'s>,
     scratch: &'s mut LooseTable,
     /// Place of the part's first entry in its table.
@@ -265,12 +287,22 @@ struct Sharer<'s> {
 impl<'s> Sharer<'s> {
     fn new(mm: &'s Mm, child: &AddressSpace, part: &'s Part<'s>, scratch: &'s mut LooseTable) -> Self {
         let first = part.start.index(Level::L3);
-        Sharer { mm, child: child.id, part, scratch, first, run: None, any: false, anon: 0, result: Ok(Lacks::Nothing) }
+        Sharer {
+            mm,
+            child: (child.id, child.owner),
+            part,
+            scratch,
+            first,
+            run: None,
+            any: false,
+            anon: 0,
+            result: Ok(Lacks::Nothing),
+        }
     }
 
     /// The parent's entry `n` of the part: what is to stand there instead.
     fn share(&mut self, n: usize, leaf: Desc) -> Option<Desc> {
-        if !leaf.is_leaf(Level::L3) || self.result.is_err() {
+        if leaf.is_empty() || self.result.is_err() {
             return None;
         }
         if let Some(page) = normal_page(leaf, Level::L3) {
@@ -309,8 +341,10 @@ impl<'s> Sharer<'s> {
             entries: 1,
             level: Level::L3,
             table: self.scratch.address(),
+            top: self.scratch.address(),
             va,
-            space: self.child,
+            space: self.child.0,
+            owner: self.child.1,
             vma: (self.part.vma.start, self.part.vma.end),
         };
         self.run = Some((run, head.nth(head.order().pages())));

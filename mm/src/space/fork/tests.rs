@@ -316,7 +316,10 @@ fn fork_refuses_before_a_count_wraps() {
             assert_eq!(error.errno(), Errno::NoMem);
             assert!(error.to_string().contains("close to overflow"));
         }
-        assert_eq!((head.refcount(), mm.free_page_count(), mm.lineages.count()), (MOST_REFERENCES, free, nodes));
+        assert_eq!(
+            (head.refcount(), mm.free_page_count(), mm.lineages.count()),
+            (MOST_REFERENCES, free, nodes)
+        );
         let error = mm.write_user(&last, VirtAddr::new(BASE), &[1]).unwrap_err();
         assert_eq!(error.reason, FaultReason::TooManyReferences(head.pfn()));
         assert_eq!(error.signal(), Signal::Bus);
