@@ -8,8 +8,8 @@ use arch::layout::LINEAR_BYTES;
 use arch::pte::{HwDirty, PteFlags};
 use arch::{Desc, Level, PhysAddr, VirtAddr};
 
-use crate::config::Refusal;
 use super::frames::{FrameList, Frames};
+use crate::config::Refusal;
 use crate::kalloc::KAlloc;
 
 /// A range of physical memory, `[start, end)`, in bytes.

@@ -32,10 +32,9 @@ impl fmt::Display for Refusal {
                 f,
                 "mapcount=thp-like counts in tail struct pages, which HVO maps read-only: it needs hvo=off"
             ),
-            Refusal::NotBuilt { built, asked } => write!(
-                f,
-                "mapcount={asked} is not in this kernel: it was built with MAPCOUNT_PIN={built}"
-            ),
+            Refusal::NotBuilt { built, asked } => {
+                write!(f, "mapcount={asked} is not in this kernel: it was built with MAPCOUNT_PIN={built}")
+            }
         }
     }
 }

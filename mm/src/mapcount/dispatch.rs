@@ -50,14 +50,38 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
 macro_rules! with_scheme {
     ($word:expr, $scheme:ident => $body:expr) => {
         match $word {
-            Mapcount::RfcV1 => { type $scheme = RfcV1; $body }
-            Mapcount::RfcV1Counted => { type $scheme = RfcV1Counted; $body }
-            Mapcount::RfcV2 => { type $scheme = RfcV2; $body }
-            Mapcount::ThpLike => { type $scheme = ThpLike; $body }
-            Mapcount::Vmacount => { type $scheme = Vmacount; $body }
-            Mapcount::VmaPt => { type $scheme = VmaPt; $body }
-            Mapcount::MmOwner => { type $scheme = MmOwner; $body }
-            Mapcount::TotalMapped => { type $scheme = TotalMapped; $body }
+            Mapcount::RfcV1 => {
+                type $scheme = RfcV1;
+                $body
+            }
+            Mapcount::RfcV1Counted => {
+                type $scheme = RfcV1Counted;
+                $body
+            }
+            Mapcount::RfcV2 => {
+                type $scheme = RfcV2;
+                $body
+            }
+            Mapcount::ThpLike => {
+                type $scheme = ThpLike;
+                $body
+            }
+            Mapcount::Vmacount => {
+                type $scheme = Vmacount;
+                $body
+            }
+            Mapcount::VmaPt => {
+                type $scheme = VmaPt;
+                $body
+            }
+            Mapcount::MmOwner => {
+                type $scheme = MmOwner;
+                $body
+            }
+            Mapcount::TotalMapped => {
+                type $scheme = TotalMapped;
+                $body
+            }
         }
     };
 }

@@ -205,7 +205,9 @@ impl MapcountScheme for MmOwner {
         let (entries, whole) = (head.raw_mapcount(), head.first_tail().whole());
         match entries.saturating_sub(whole) {
             0 => entries,
-            small => rounded(u64::from(small) + u64::from(whole) * head.order().pages(), head.order().pages()),
+            small => {
+                rounded(u64::from(small) + u64::from(whole) * head.order().pages(), head.order().pages())
+            }
         }
     }
 }

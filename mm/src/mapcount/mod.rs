@@ -64,9 +64,7 @@ pub mod vmacount;
 
 pub use answer::{Answer, Claim, Contract, CountFull, Question, Remains, Sharing};
 pub(crate) use dispatch::free;
-pub use dispatch::{
-    Boundary, PINNED, add, fold, join, may_add, remove, scheme, split, vma_boundary, zap,
-};
+pub use dispatch::{Boundary, PINNED, add, fold, join, may_add, remove, scheme, split, vma_boundary, zap};
 pub use owner::{OwnerId, OwnerIds};
 pub use run::Run;
 pub use scheme::MapcountScheme;

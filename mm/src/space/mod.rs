@@ -21,6 +21,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `boundary` | changes of the set, where counts of mappings depend on them |
 //! | [`vma`] [`vma_set`] | a VMA; the sorted set of them |
 //! | `vma_tree` `vma_arena` | the set's balanced tree, and where its nodes stand |
 //! | [`request`] | the numbers of the Linux interface as types |
@@ -37,6 +38,7 @@
 
 pub mod access;
 pub mod asid;
+mod boundary;
 pub mod brk;
 pub mod check;
 pub mod error;
