@@ -19,7 +19,8 @@ use crate::hvo::Hvo;
 use crate::locks;
 use crate::mapcount::OwnerIds;
 use crate::pgtable::kernel::{KernelTree, prepare};
-use crate::space::{Asids, Spaces};
+use crate::rmap::Rmap;
+use crate::space::{Asids, Lineages, Spaces};
 use crate::stats::Stats;
 use crate::thp::Thp;
 
@@ -39,12 +40,16 @@ pub struct Mm {
     pub spaces: Spaces,
     /// Small numbers for them.
     pub owners: OwnerIds,
+    /// Who descends from whom.
+    pub lineages: Lineages,
     /// Huge page policy, reservations, the promoter.
     pub thp: Thp,
     /// The hugetlb pool.
     pub hugetlb: Hugetlb,
     /// HVO's shared pages.
     pub hvo: Hvo,
+    /// Migration: who waits for it.
+    pub rmap: Rmap,
     /// The only zone.
     pub(crate) zone: Zone,
     /// The kernel's tables and the vmalloc area. V.
@@ -82,9 +87,11 @@ impl Mm {
             asids: Asids::new(Machine::features().asid_bits),
             spaces: Spaces::new(),
             owners: OwnerIds::new(),
+            lineages: Lineages::new(),
             thp: Thp::new(&config),
             hugetlb: Hugetlb::new(),
             hvo: Hvo::new(&config),
+            rmap: Rmap::new(),
             zone,
             kernel: SpinLock::new(locks::KERNEL_TABLE, KernelTree::new(root)),
             kernel_root: root,
