@@ -77,7 +77,7 @@ fn random_layouts_agree_with_a_scan() {
                     _ => drop(mm.mprotect(space, at, len, MapProt::READ)),
                 }
                 let truth = Truth::of(mm);
-                let mapped = pages(mm, space);
+                let mapped = pages(space);
                 let (start, end) = (VirtAddr::new(BASE), VirtAddr::new(BASE + (1 << 30)));
                 let sizes = mm.sizes(space, start, end, Reading::Locked);
                 sane(&sizes);
