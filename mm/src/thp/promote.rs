@@ -51,7 +51,7 @@ pub enum PromoteError {
     BelowThreshold(u64),
     /// The range has no table of pages.
     NoTable,
-    /// A fault has taken the page for this address and not made its entry yet.
+    /// A fault has taken the page for this address and not made its entry yet; or what is mapped there is moving.
     InProgress(VirtAddr),
     /// A page that is not the reservation's is mapped here. The reservation, which is of no more use, was released.
     Foreign(VirtAddr),
@@ -168,6 +168,9 @@ impl Claim {
     /// Entry `i` is not that of a populated page: what is it?
     fn verify_odd(&self, i: usize, desc: Desc, good: Desc) -> Result<(), PromoteError> {
         let (va, claimed) = (self.key.va(i), self.pages.contains(i));
+        if desc.is_migration() {
+            return Err(PromoteError::InProgress(va));
+        }
         if !reservation::maps_a_page(desc) {
             return if claimed { Ok(()) } else { Err(PromoteError::InProgress(va)) };
         }
