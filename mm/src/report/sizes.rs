@@ -175,7 +175,7 @@ impl<'m> Tally<'m> {
             let (private, pss) = parts(share);
             (private * pages, pss * pages)
         };
-        if let Some(share) = share::of_whole_folio(self.mm, head) {
+        if let Some(share) = share::of_block(self.mm, head) {
             return times(share);
         }
         let mut sum = (0, 0);
@@ -191,7 +191,7 @@ impl<'m> Tally<'m> {
 
     fn hugetlb(&mut self, head: PageRef, pages: u64) {
         self.hugetlb += pages;
-        if share::of_whole_folio(self.mm, head).is_some() {
+        if share::of_hugetlb(self.mm, head) == Owner::Private {
             self.private_hugetlb += pages;
         }
     }

@@ -2,6 +2,7 @@
 
 mod kit;
 mod races;
+mod schemes;
 mod text;
 mod values;
 mod words;
