@@ -13,7 +13,7 @@ use super::person::Person;
 use super::stage::{self, CPUS, Stage};
 use super::{Ran, Scenario};
 use crate::Mm;
-use crate::config::ThpMode;
+use crate::config::{HvoStrategy, Mapcount, ThpMode};
 use crate::report::{Reading, Sizes};
 use crate::space::AddressSpace;
 use crate::testkit::Random;
@@ -39,7 +39,12 @@ const LOOKS: usize = 60;
 const WORDS: u64 = 64;
 
 fn run(seed: u64) -> Ran {
-    stage::run(seed, 24, |_, choices| choices.thp = ThpMode::Always, play)
+    let config = |random: &mut Random, choices: &mut crate::config::MmConfig| {
+        choices.thp = ThpMode::Always;
+        choices.hvo = HvoStrategy::Off;
+        choices.mapcount = Mapcount::ALL[random.below(Mapcount::ALL.len() as u64) as usize];
+    };
+    stage::run(seed, 24, config, play)
 }
 
 fn play(stage: &Stage<'_>, random: &mut Random) {
