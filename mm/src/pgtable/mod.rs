@@ -30,6 +30,7 @@
 //! | [`root`] | a locked tree, and how entries are had from it |
 //! | [`entry`] | the only writer of live entries |
 //! | `verify` | in debug builds: each store against the rule and the lock |
+//! | `relocate` | entries that go to another place of their tree |
 //! | [`flush`] | the only caller of TLBI |
 //! | [`gather`] | owes flushes; holds frames until they are done |
 //! | [`unlinked`] | what was taken out of a tree |
@@ -48,6 +49,7 @@ pub mod gather;
 pub mod kernel;
 #[cfg(test)]
 mod kernel_tests;
+mod relocate;
 pub mod root;
 pub mod stock;
 pub mod table;

@@ -26,7 +26,8 @@
 //! | [`request`] | the numbers of the Linux interface as types |
 //! | [`gap`] | where a mapping goes that has no fixed address |
 //! | [`asid`] | ASIDs and their generations; switching to a space |
-//! | [`mmap`] [`munmap`] [`mprotect`] [`madvise`] [`brk`] | the calls |
+//! | [`mmap`] [`munmap`] [`mremap`] [`mprotect`] [`madvise`] [`brk`] | the calls |
+//! | `relocate` | what mremap does to the tables |
 //! | [`range`] | walks over a range of a live tree: unmap, change rights |
 //! | [`access`] | reading and writing a space that need not be active |
 //! | [`life`] | birth and teardown |
@@ -45,9 +46,11 @@ pub mod life;
 pub mod madvise;
 pub mod mmap;
 pub mod mprotect;
+pub mod mremap;
 pub mod munmap;
 pub mod range;
 pub mod registry;
+mod relocate;
 pub mod request;
 #[cfg(test)]
 mod tests;
@@ -66,7 +69,7 @@ pub use asid::Asids;
 pub use error::{Errno, MmapError};
 pub use range::Usage;
 pub use registry::Spaces;
-pub use request::{Advice, MapFlags, MapProt, MmapRequest};
+pub use request::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest, RemapFlags};
 pub use vma::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 pub use vma_set::{MAX_VMAS, VmaSet};
 
