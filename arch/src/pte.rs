@@ -6,13 +6,17 @@
 //! | software |UXN|PXN|Cont|DBM| res0 | output address |nG|AF|SH|AP |NS|AttrIdx|T|V|
 //! ```
 //! Bit 16 of a block descriptor is nT (FEAT_BBM level 1). The T bit tells a table or page (1) from a
-//! block (0).
+//! block (0). Of the software bits of a leaf, 56 is in use: [`PteFlags::SPECIAL`].
 
 use core::fmt;
 
 use bitflags::bitflags;
 
 use crate::addr::{Level, PhysAddr};
+
+mod migration;
+
+pub use migration::Migration;
 
 bitflags! {
     /// The attribute bits of a leaf descriptor; everything but the output address.
@@ -50,6 +54,10 @@ bitflags! {
         const PXN = 1 << 53;
         /// EL0 may not execute.
         const UXN = 1 << 54;
+        /// Software: whoever meets this leaf must not touch the struct page of what it maps, which is not counted for
+        /// it, or does not exist. Hardware ignores bits 58 to 55 of a leaf (D8.3.2); Linux's `PTE_SPECIAL` is the same
+        /// bit.
+        const SPECIAL = 1 << 56;
     }
 }
 
@@ -183,6 +191,11 @@ impl Desc {
     pub const fn grants_write(self, hw_dirty: HwDirty) -> bool {
         let dbm = self.0 & PteFlags::DBM.bits() != 0;
         self.0 & PteFlags::READ_ONLY.bits() == 0 || (dbm && matches!(hw_dirty, HwDirty::Enabled))
+    }
+    /// Whether this leaf is marked as [`PteFlags::SPECIAL`].
+    #[must_use]
+    pub const fn is_special(self) -> bool {
+        self.0 & PteFlags::SPECIAL.bits() != 0
     }
     /// Whether EL1 may execute through this leaf.
     #[must_use]

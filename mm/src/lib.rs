@@ -21,11 +21,14 @@ pub mod locks;
 pub mod mapcount;
 pub mod page;
 pub mod pgtable;
+pub mod report;
+pub mod rmap;
 pub mod space;
 pub mod stats;
 pub mod steps;
 #[cfg(not(target_os = "none"))]
 pub mod testkit;
 pub mod thp;
+mod turnstile;
 
 pub use boot::Mm;

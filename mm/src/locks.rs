@@ -7,6 +7,8 @@
 //! | M | 10 | mmap lock (sleeping) | the VMAs of an address space |
 //! | S | 16 | address spaces | the list of live address spaces |
 //! | L | 17 | link | one space's link in that list |
+//! | G | 30 | lineage | one tree of spaces that descend from each other: its nodes; that no entry moves between places of rmap |
+//! | - | 31 | lineage numbers | one bucket of the nodes by number |
 //! | - | 35 | VMA set | the set itself, for the length of a look or a change; who may change it is decided by M |
 //! | R | 40 | reservation | one bucket of the table of reservations: its chain and their records |
 //! | Q | 45 | promoter | the promoter's queue |
@@ -34,6 +36,10 @@ use crate::env::KernelEnv;
 pub const SPACES: Rank = Rank(16);
 /// One space's link in that list.
 pub const SPACE_LINK: Rank = Rank(17);
+/// One tree of spaces that descend from each other.
+pub const LINEAGE: Rank = Rank(30);
+/// One bucket of the nodes of all trees, by number.
+pub const LINEAGE_INDEX: Rank = Rank(31);
 /// The set of VMAs of an address space.
 pub const VMAS: Rank = Rank(35);
 /// One bucket of the table of reservations.

@@ -67,6 +67,8 @@ counters! {
     NrVmemmapFreed = "nr_vmemmap_freed",
     /// 2 MiB blocks of vmemmap split into pages.
     HvoSplitPmd = "hvo_split_pmd",
+    /// Shared pages copied for who wrote to them.
+    CowCopy = "cow_copy",
     /// Descriptors stored into live tables.
     PteStore = "mmu_descriptor_store",
     /// Live entries broken.

@@ -18,7 +18,8 @@ use crate::hugetlb::Hugetlb;
 use crate::hvo::Hvo;
 use crate::locks;
 use crate::pgtable::kernel::{KernelTree, prepare};
-use crate::space::{Asids, Spaces};
+use crate::rmap::Rmap;
+use crate::space::{Asids, Lineages, Spaces};
 use crate::stats::Stats;
 use crate::thp::Thp;
 
@@ -36,12 +37,16 @@ pub struct Mm {
     pub asids: Asids,
     /// The live address spaces.
     pub spaces: Spaces,
+    /// Who descends from whom.
+    pub lineages: Lineages,
     /// Huge page policy, reservations, the promoter.
     pub thp: Thp,
     /// The hugetlb pool.
     pub hugetlb: Hugetlb,
     /// HVO's shared pages.
     pub hvo: Hvo,
+    /// Migration: who waits for it.
+    pub rmap: Rmap,
     /// The only zone.
     pub(crate) zone: Zone,
     /// The kernel's tables and the vmalloc area. V.
@@ -77,9 +82,11 @@ impl Mm {
             zero_page,
             asids: Asids::new(Machine::features().asid_bits),
             spaces: Spaces::new(),
+            lineages: Lineages::new(),
             thp: Thp::new(&config),
             hugetlb: Hugetlb::new(),
             hvo: Hvo::new(&config),
+            rmap: Rmap::new(),
             zone,
             kernel: SpinLock::new(locks::KERNEL_TABLE, KernelTree::new(root)),
             kernel_root: root,

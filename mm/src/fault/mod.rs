@@ -7,7 +7,8 @@
 //!   handle_mm_fault --- no VMA, no right ----------------------> FaultError
 //!        |  mmap lock, for reading
 //!        +-- VmaKind::Anon -----> anon::fault ---> policy: Small | Reserve | Huge
-//!        |                           `--> entry already good: spurious
+//!        |                           |--> entry already good: spurious
+//!        |                           `--> entry grants too little: cow::fault ---> reuse | copy
 //!        `-- VmaKind::Hugetlb --> hugetlb::fault
 //! ```
 //! **Protocol of an arm.** Look under the page-table lock, let go, allocate and fill all that is needed, take
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod anon;
+pub mod cow;
 mod report;
 mod zero;
 

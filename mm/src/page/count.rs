@@ -1,4 +1,4 @@
-//! The counts of a folio: references, mappings, pins.
+//! The counts of a folio: references and mappings. Pins have their own file, `pins`.
 //!
 //! A reference keeps the folio from being freed. Anybody may try to take one at any time, of any pfn
 //! ([`PageRef::try_get`]): that is how code works that walks physical memory without a lock. The count is
@@ -18,7 +18,6 @@ use super::{FolioRef, Page, PageRef};
 
 const REFCOUNT: usize = offset_of!(Page, refcount);
 const MAPCOUNT: usize = offset_of!(Page, mapcount);
-const PINCOUNT: usize = offset_of!(Page, pincount);
 
 /// What dropping a reference left behind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,11 +95,6 @@ impl PageRef {
     /// Sets the number of mappings. Only while the page-table lock of every mapping is held.
     pub(crate) fn set_raw_mapcount(self, n: u32) {
         self.store_32(MAPCOUNT, n, Ordering::Release);
-    }
-    /// Long-term pins.
-    #[must_use]
-    pub fn pincount(self) -> u32 {
-        self.load_32(PINCOUNT, Ordering::Acquire)
     }
 }
 

@@ -28,7 +28,7 @@
 //! | mapping, index | whose memory it is, and where in it | 0 |
 //! | refcount | references; 0: free or frozen | 0 |
 //! | mapcount | leaf entries that map any part | 0 |
-//! | pincount | long-term pins | 0 |
+//! | pincount | pins of any part; see `pins` | 0 |
 
 mod count;
 mod door;
@@ -36,6 +36,7 @@ mod flags;
 mod folio;
 mod list;
 mod owned;
+mod pins;
 mod speculate;
 pub mod tails;
 
@@ -44,6 +45,7 @@ pub use door::{PageRef, page_of};
 pub use flags::{Flags, PageKind};
 pub use list::PageList;
 pub use owned::{FolioList, FolioRef, SinglePages};
+pub use pins::MOST_PINS;
 
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicU32, AtomicU64};

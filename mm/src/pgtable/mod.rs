@@ -31,8 +31,10 @@
 //! | [`entry`] | the only writer of live entries |
 //! | `verify` | in debug builds: each store against the rule and the lock |
 //! | `relocate` | entries that go to another place of their tree |
+//! | [`migration`] | migration entries: how they come, change and go |
 //! | [`flush`] | the only caller of TLBI |
 //! | [`gather`] | owes flushes; holds frames until they are done |
+//! | [`normal`] | which leaves have a struct page that may be touched |
 //! | [`unlinked`] | what was taken out of a tree |
 //! | [`table`] | tables that no tree leads to |
 //! | [`stock`] | tables allocated before the lock |
@@ -49,6 +51,8 @@ pub mod gather;
 pub mod kernel;
 #[cfg(test)]
 mod kernel_tests;
+pub mod migration;
+pub mod normal;
 mod relocate;
 pub mod root;
 pub mod stock;
@@ -62,6 +66,7 @@ pub mod walk;
 pub use entry::{Broken, Clean, Entry};
 pub use flush::{AsidCell, FlushTag, Flusher};
 pub use gather::Gather;
+pub use normal::{normal_folio, normal_page};
 pub use root::{Missing, PtRoot};
 pub use stock::TableStock;
 pub use table::LooseTable;

@@ -13,8 +13,9 @@ use arch::pte::Kind;
 use arch::{Desc, Level, PhysAddr};
 
 use super::gather::Brand;
+use super::normal::normal_folio;
 use crate::Mm;
-use crate::page::{PageRef, page_of};
+use crate::page::PageRef;
 
 /// A descriptor that was valid, and its level.
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +31,9 @@ impl Old {
     pub(super) fn output(self) -> PhysAddr {
         self.desc.output(self.level)
     }
-    /// The folio to which the entry held a reference. `None`: it was a table or invalid, or mapped the page of
-    /// zeros, which nobody counts.
+    /// The folio to which the entry held a reference. `None`: it was a table or invalid, or special.
     pub(super) fn folio(self, mm: &Mm) -> Option<PageRef> {
-        let output = self.output();
-        let counted = self.desc.is_leaf(self.level) && !mm.zero_page.is_at(output);
-        counted.then(|| page_of(output.pfn()).head(mm.config.tails))
+        normal_folio(mm, self.desc, self.level)
     }
 }
 
@@ -63,7 +61,7 @@ impl Unmapped<'_> {
         self.old.level
     }
     /// A view of the folio that it mapped a part of: its head, for counts of mappings. `None`: it was a table or
-    /// invalid, or mapped the page of zeros, which nobody counts.
+    /// invalid, or special.
     #[must_use]
     pub fn folio(&self, mm: &Mm) -> Option<PageRef> {
         self.old.folio(mm)

@@ -8,15 +8,15 @@
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::layout::USER_END;
-use arch::pte::{Kind, PteFlags};
+use arch::pte::{Kind, Migration, PteFlags};
 use arch::{Desc, Level, Machine, PageSize, PhysAddr, PhysMem, VirtAddr};
 
-use super::{AddressSpace, Prot, Vma};
+use super::{AddressSpace, Prot, Vma, exclusive};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef, page_of};
-use crate::pgtable::{Entry, Gather, PtRoot, Unmapped, Walk, WalkStep};
+use crate::pgtable::{Entry, Gather, PtRoot, Unmapped, Walk, WalkStep, normal_folio};
 use crate::stats::Counter;
 
 /// Descriptors looked at while the page-table lock is held once.
@@ -42,9 +42,18 @@ impl Visit<'_> {
     /// The leaf, which must lie wholly in the range: blocks were split where the range cuts them.
     fn whole_leaf(&self, end: VirtAddr) -> Option<WalkStep> {
         let leaf = self.leaf()?;
-        let whole = self.va.is_aligned(leaf.level.entry_bytes()) && self.next <= end;
-        assert!(whole, "the block at {} is cut by a range that ends at {end}", self.va);
+        self.assert_whole(end);
         Some(leaf)
+    }
+    /// The migration entry, which must lie wholly in the range as a leaf must.
+    pub(super) fn whole_migration(&self, end: VirtAddr) -> Option<Migration> {
+        let migration = self.walk.migration()?;
+        self.assert_whole(end);
+        Some(migration)
+    }
+    fn assert_whole(&self, end: VirtAddr) {
+        let whole = self.va.is_aligned(self.walk.last().level.entry_bytes()) && self.next <= end;
+        assert!(whole, "the block at {} is cut by a range that ends at {end}", self.va);
     }
 }
 
@@ -128,6 +137,11 @@ pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAdd
                     let unmapped = entry.clear(gather);
                     release_mapping(mm, run, unmapped, gather);
                 }
+                if visit.whole_migration(to).is_some()
+                    && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, visit.walk.last().level)
+                {
+                    entry.take_migration();
+                }
                 prune(mm, space, visit, last, gather);
             });
             vma = next;
@@ -172,10 +186,11 @@ fn prune(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, end: VirtAddr, gather:
 }
 
 pub(super) fn is_empty(table: PhysAddr) -> bool {
-    (0..ENTRIES_PER_TABLE as u64).all(|n| !Machine::read_desc(table.add(8 * n)).is_valid())
+    (0..ENTRIES_PER_TABLE as u64).all(|n| Machine::read_desc(table.add(8 * n)).is_empty())
 }
 
-/// Gives every leaf of `[start, end)` the rights of `prot`. M is held for writing, and no block is cut by the
+/// Gives every leaf of `[start, end)` the rights of `prot`, but for writing to a page that is not exclusive: that is for
+/// a write to ask for. M is held for writing, and no block is cut by the
 /// range.
 ///
 /// One flush at the end covers leaves that got more and leaves that got fewer rights: a TLB may hold the old
@@ -183,8 +198,12 @@ pub(super) fn is_empty(table: PhysAddr) -> bool {
 pub(super) fn protect(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr, prot: Prot) {
     mm.gather(space.tag(), |gather| {
         scan(space, start, end, |visit| {
+            if let Some(migration) = visit.whole_migration(end) {
+                protect_migration(mm, space, visit, migration, prot);
+                return;
+            }
             let Some(leaf) = visit.whole_leaf(end) else { return };
-            let new = leaf_for(mm, leaf.desc.output(leaf.level), leaf.level, prot);
+            let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, prot);
             if new != leaf.desc
                 && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
             {
@@ -194,12 +213,23 @@ pub(super) fn protect(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtA
     });
 }
 
-/// The leaf of `level` for a frame in a VMA with these rights. The page of zeros is never writable. A frame
+/// Changes the rights that a frame will have when it has moved.
+fn protect_migration(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, old: Migration, prot: Prot) {
+    let level = visit.walk.last().level;
+    let new = old.with_flags(leaf_for(mm, old.output, level, prot).flags(level));
+    if new != old
+        && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, level)
+    {
+        entry.change_migration(new);
+    }
+}
+
+/// The leaf of `level` for a frame in a VMA with these rights. The page of zeros is special and never writable. A frame
 /// that may be executed is made ready for that: some CPU's instruction cache may hold what it held before.
 pub(crate) fn leaf_for(mm: &Mm, frame: PhysAddr, level: Level, prot: Prot) -> Desc {
     let mut flags = prot.leaf_flags();
     if mm.zero_page.is_at(frame) {
-        flags |= PteFlags::READ_ONLY;
+        flags |= PteFlags::READ_ONLY | PteFlags::SPECIAL;
     }
     let leaf = Desc::leaf(frame, level, flags);
     if leaf.user_exec() {
@@ -208,10 +238,12 @@ pub(crate) fn leaf_for(mm: &Mm, frame: PhysAddr, level: Level, prot: Prot) -> De
     leaf
 }
 
-/// How many leaves `[start, end)` has.
+/// How many leaves `[start, end)` has, those that are moving among them.
 pub(super) fn count_leaves(space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
     let mut leaves = 0;
-    scan(space, start, end, |visit| leaves += u64::from(visit.leaf().is_some()));
+    scan(space, start, end, |visit| {
+        leaves += u64::from(visit.leaf().is_some() || visit.walk.migration().is_some());
+    });
     leaves
 }
 
@@ -235,13 +267,15 @@ impl Usage {
         let (output, pages) = (leaf.desc.output(leaf.level), leaf.level.entry_bytes() / PAGE_SIZE);
         if mm.zero_page.is_at(output) {
             self.zero += 1;
-        } else if page_of(output.pfn()).head(mm.config.tails).kind() == PageKind::Hugetlb {
-            self.hugetlb += pages;
-        } else {
-            self.anon += pages;
-            if leaf.kind() == Kind::Block {
+        }
+        match normal_folio(mm, leaf.desc, leaf.level).map(PageRef::kind) {
+            Some(PageKind::Hugetlb) => self.hugetlb += pages,
+            Some(PageKind::Anon) if leaf.kind() == Kind::Block => {
+                self.anon += pages;
                 self.anon_huge += pages;
             }
+            Some(PageKind::Anon) => self.anon += pages,
+            _ => {}
         }
     }
 }

@@ -7,12 +7,11 @@
 //! ```
 //! **Protocol.** All that can fail is done in [`prepare`], which changes nothing that anybody can see: blocks are split
 //! where they must be, and tables allocated. [`entries`] moves by steps, each of at most one table of the old place. A
-//! step holds the locks under which the reverse map looks for pages, and the old translations are flushed before it lets
-//! them go (Linux: `move_page_tables`, `move_pgt_entry`): so whoever finds a page at its new place may unmap and free it.
+//! step holds the lineage, under which the reverse map looks for pages, and the old translations are flushed before it lets
+//! that go (Linux: `move_page_tables`, `move_pgt_entry`): so whoever finds a page at its new place may unmap and free it.
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
-use arch::pte::Kind;
 use arch::{Desc, Level, Machine, Order, PageSize, PhysAddr, PhysMem, VirtAddr};
 
 use super::range::{is_empty, run_of};
@@ -21,7 +20,7 @@ use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
 use crate::page::{PageRef, page_of};
-use crate::pgtable::{Gather, PtRoot, TableStock};
+use crate::pgtable::{Gather, PtRoot, TableStock, normal_folio};
 use crate::thp;
 
 const BLOCK: u64 = PageSize::Size2M.bytes();
@@ -152,6 +151,7 @@ pub(super) fn entries(mm: &Mm, space: &AddressSpace, job: &Move, stock: &mut Tab
     let mut va = job.from;
     while va < job.end() {
         let step = Step { mm, space, job, va };
+        let _still = space.lineage.hold();
         va = mm.gather(space.tag(), |gather| step.run(&mut space.ptl.lock(), stock, gather));
     }
 }
@@ -282,12 +282,7 @@ impl Step<'_> {
 
 /// The folio of order 1 or more of which a level-3 entry maps a page.
 fn large_folio(mm: &Mm, desc: Desc) -> Option<PageRef> {
-    if desc.kind(Level::L3) != Kind::Page || mm.zero_page.is_at(desc.output(Level::L3)) {
-        return None;
-    }
-    let page = page_of(desc.output(Level::L3).pfn());
-    let head = page.head(mm.config.tails);
-    (head.order() != Order::PAGE).then_some(head)
+    normal_folio(mm, desc, Level::L3).filter(|head| head.order() != Order::PAGE)
 }
 
 /// Takes the tables that translate `va` away as far as they hold nothing, the lowest first.

@@ -51,7 +51,7 @@ pub enum PromoteError {
     BelowThreshold(u64),
     /// The range has no table of pages.
     NoTable,
-    /// A fault has taken the page for this address and not made its entry yet.
+    /// A fault has taken the page for this address and not made its entry yet; or what is mapped there is moving.
     InProgress(VirtAddr),
     /// A page that is not the reservation's is mapped here. The reservation, which is of no more use, was released.
     Foreign(VirtAddr),
@@ -137,7 +137,7 @@ impl Claim {
         let mut tree = space.ptl.lock();
         let entry = tree.entry(space.flusher(mm), self.key.range, Level::L2);
         let table = table_of(&entry.map_err(|_| PromoteError::NoTable)?)?;
-        self.verify(mm, table, flags)?;
+        self.verify(table, flags)?;
         (0..PAGES).map(|i| self.record.page(i)).try_for_each(|page| match page.refcount() {
             EXPECTED => Ok(()),
             _ => Err(PromoteError::Referenced(page.pfn())),
@@ -152,7 +152,7 @@ impl Claim {
     }
 
     /// Whether every entry maps its page of the block with `flags`, or nothing where the page is claimed. Under T.
-    fn verify(&self, mm: &Mm, table: PhysAddr, flags: PteFlags) -> Result<(), PromoteError> {
+    fn verify(&self, table: PhysAddr, flags: PteFlags) -> Result<(), PromoteError> {
         let start = self.record.block().pfn().phys();
         for i in 0..PAGES {
             let desc = Machine::read_desc(table.add(8 * i as u64));
@@ -160,15 +160,18 @@ impl Claim {
             if desc == good && !self.pages.contains(i) {
                 continue;
             }
-            self.verify_odd(mm, i, desc, good)?;
+            self.verify_odd(i, desc, good)?;
         }
         Ok(())
     }
 
     /// Entry `i` is not that of a populated page: what is it?
-    fn verify_odd(&self, mm: &Mm, i: usize, desc: Desc, good: Desc) -> Result<(), PromoteError> {
+    fn verify_odd(&self, i: usize, desc: Desc, good: Desc) -> Result<(), PromoteError> {
         let (va, claimed) = (self.key.va(i), self.pages.contains(i));
-        if !reservation::maps_a_page(mm, desc) {
+        if desc.is_migration() {
+            return Err(PromoteError::InProgress(va));
+        }
+        if !reservation::maps_a_page(desc) {
             return if claimed { Ok(()) } else { Err(PromoteError::InProgress(va)) };
         }
         if desc.output(Level::L3) == good.output(Level::L3) && !claimed {
@@ -227,7 +230,7 @@ fn exchange(
     let entry =
         tree.entry(space.flusher(mm), claim.key.range, Level::L2).map_err(|_| PromoteError::NoTable)?;
     let table = table_of(&entry)?;
-    claim.verify(mm, table, block.flags(Level::L2))?;
+    claim.verify(table, block.flags(Level::L2))?;
     freeze(record)?;
     let run = range::run_of(space, vma, &entry, record.block());
     let head = fold(mm, bucket.unlink(record), claim.key, vma.index_of(claim.key.range), &run);
