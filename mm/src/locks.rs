@@ -7,6 +7,7 @@
 //! | M | 10 | mmap lock (sleeping) | the VMAs of an address space |
 //! | S | 16 | address spaces | the list of live address spaces |
 //! | L | 17 | link | one space's link in that list |
+//! | - | 18 | owner numbers | which small numbers of spaces are in use |
 //! | G | 30 | lineage | one tree of spaces that descend from each other: its nodes; that no entry moves between places of rmap |
 //! | - | 31 | lineage numbers | one bucket of the nodes by number |
 //! | - | 35 | VMA set | the set itself, for the length of a look or a change; who may change it is decided by M |
@@ -36,6 +37,8 @@ use crate::env::KernelEnv;
 pub const SPACES: Rank = Rank(16);
 /// One space's link in that list.
 pub const SPACE_LINK: Rank = Rank(17);
+/// Which small numbers of address spaces are in use.
+pub const OWNER_IDS: Rank = Rank(18);
 /// One tree of spaces that descend from each other.
 pub const LINEAGE: Rank = Rank(30);
 /// One bucket of the nodes of all trees, by number.

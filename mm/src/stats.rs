@@ -41,6 +41,8 @@ counters! {
     NrThpReserved = "nr_thp_reserved",
     /// Huge pages made at the first fault.
     ThpFaultAlloc = "thp_fault_alloc",
+    /// Counts that had been left behind in folios that were freed (`mapcount=rfc-v1`).
+    MapcountStranded = "mapcount_stranded",
     /// Reservations made.
     ThpResAlloc = "thp_res_alloc",
     /// Reservations that could not be made for want of a 2 MiB block.

@@ -17,6 +17,7 @@ use crate::fault::ZeroPage;
 use crate::hugetlb::Hugetlb;
 use crate::hvo::Hvo;
 use crate::locks;
+use crate::mapcount::OwnerIds;
 use crate::pgtable::kernel::{KernelTree, prepare};
 use crate::rmap::Rmap;
 use crate::space::{Asids, Lineages, Spaces};
@@ -37,6 +38,8 @@ pub struct Mm {
     pub asids: Asids,
     /// The live address spaces.
     pub spaces: Spaces,
+    /// Small numbers for them.
+    pub owners: OwnerIds,
     /// Who descends from whom.
     pub lineages: Lineages,
     /// Huge page policy, reservations, the promoter.
@@ -63,8 +66,9 @@ impl Mm {
     /// use struct pages yet, install [`Self::kernel_root`] themselves.
     ///
     /// # Errors
-    /// [`BootError`]: what was handed over is not possible, or RAM is too small to describe itself.
+    /// [`BootError`]: the choices exclude each other, what was handed over is not possible, or RAM is too small to describe itself.
     pub fn boot(boot: &BootMem<'_>, config: MmConfig, env: &'static dyn KernelEnv) -> Result<Mm, BootError> {
+        config.validate()?;
         let ram = boot.check()?;
         let mut early = EarlyFrames::new(&ram, boot)?;
         let root = build_tables(&mut early, &ram, boot, &config)?;
@@ -82,6 +86,7 @@ impl Mm {
             zero_page,
             asids: Asids::new(Machine::features().asid_bits),
             spaces: Spaces::new(),
+            owners: OwnerIds::new(),
             lineages: Lineages::new(),
             thp: Thp::new(&config),
             hugetlb: Hugetlb::new(),

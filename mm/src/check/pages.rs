@@ -15,7 +15,7 @@ use arch::{Order, Pfn};
 use super::report::{Inconsistency, Report, agree};
 use crate::Mm;
 use crate::boot::Frames;
-use crate::mapcount::{self, Answer};
+use crate::mapcount::{self, check::Truth};
 use crate::page::{Flags, PageKind, PageRef, page_of};
 use crate::stats::Counter;
 
@@ -131,13 +131,7 @@ impl Mm {
             1,
             if mapped.writable == 0 { 1 } else { spaces },
         )?;
-        let scheme = mapcount::scheme(self);
-        let counted = match scheme.entries(head) {
-            Answer::Exact(entries) => u64::from(entries),
-            Answer::AtMost(most) => mapped.entries.min(most.into()),
-            Answer::Unknown => mapped.entries,
-        };
-        agree("leaf entries that map a page", pfn, mapped.entries, counted)?;
+        mapcount::check::agrees(self, head, Truth { entries: mapped.entries })?;
         Ok(mapped)
     }
 }

@@ -46,10 +46,12 @@ impl Mm {
     pub(super) fn bear(&self, lineage: Lineage, birth: Birth) -> Result<KArc<AddressSpace>, OutOfMemory> {
         let node = lineage.clone();
         let Birth { id, vmas, brk } = birth;
-        let space = KArc::try_new_with(|| {
+        let owner = self.owners.take().inspect_err(|_| self.lineages.leave(&node))?;
+        let made = KArc::try_new_with(|| {
             let tree = PtRoot::new(self.alloc_table()?);
             Ok(AddressSpace {
                 id,
+                owner,
                 asid: AsidCell::new(),
                 mmap_lock: SleepLock::new(),
                 root: tree.root(),
@@ -62,8 +64,11 @@ impl Mm {
                 brk_end: AtomicU64::new(brk.end),
                 ended: AtomicBool::new(false),
             })
-        })
-        .inspect_err(|_| self.lineages.leave(&node))?;
+        });
+        let space = made.inspect_err(|_| {
+            self.owners.give_back(owner);
+            self.lineages.leave(&node);
+        })?;
         space.lineage.settle(&space);
         self.spaces.insert(&space);
         Ok(space)
@@ -92,6 +97,7 @@ impl Mm {
         if let Some(root) = root {
             self.free_table(root);
         }
+        self.owners.give_back(space.owner);
     }
 }
 

@@ -83,12 +83,15 @@ pub use vma_set::{MAX_VMAS, VmaSet};
 
 use crate::Mm;
 use crate::locks::SleepLock;
+use crate::mapcount::OwnerId;
 use crate::pgtable::{AsidCell, FlushTag, Flusher, PtRoot};
 
 /// One address space.
 pub struct AddressSpace {
     /// Number, never reused and never 0; stands in `mapping` of its anonymous pages.
     pub id: u64,
+    /// Small number, given out again when the space has ended; stands beside counts of mappings.
+    pub owner: OwnerId,
     /// Its ASID, written by [`asid`].
     pub asid: AsidCell,
     /// M: the VMAs, and every change of the tree that a fault must not meet half done.

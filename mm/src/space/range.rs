@@ -111,8 +111,10 @@ pub(crate) fn run_of(space: &AddressSpace, vma: &Vma, entry: &Entry<'_>, page: P
         entries: 1,
         level: entry.level(),
         table: entry.table(),
+        top: entry.table(),
         va: entry.va(),
         space: space.id,
+        owner: space.owner,
         vma: (vma.start, vma.end),
     }
 }

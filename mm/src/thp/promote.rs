@@ -253,9 +253,9 @@ fn fold(mm: &Mm, unlinked: Unlinked, key: Key, index: u64, run: &Run) -> PageRef
     let record = unlinked.record();
     record.erase();
     let head = record.block();
-    mapcount::fold(mm, run, Order::PMD);
     head.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
     head.set_mapping(key.space, index);
+    mapcount::fold(mm, run);
     head
 }
 

@@ -11,7 +11,7 @@ use arch::{Desc, Level, PageSize, VirtAddr};
 use super::ForkError;
 use crate::Mm;
 use crate::error::OutOfMemory;
-use crate::mapcount::{self, Run};
+use crate::mapcount::{self, OwnerId, Run};
 use crate::page::{PageKind, PageRef, page_of};
 use crate::pgtable::{Gather, LooseTable, Missing, TableStock, normal_page};
 use crate::space::exclusive::read_only;
@@ -218,7 +218,7 @@ fn add_entries(mm: &Mm, run: &Run) -> Result<(), ForkError> {
 /// Takes note of the parent's entries for the child, and counts them by runs.
 struct Sharer<'s> {
     mm: &'s Mm,
-    child: u64,
+    child: (u64, OwnerId),
     part: &'s Part<'s>,
     scratch: &'s mut LooseTable,
     /// Place of the part's first entry in its table.
@@ -234,7 +234,17 @@ struct Sharer<'s> {
 impl<'s> Sharer<'s> {
     fn new(mm: &'s Mm, child: &AddressSpace, part: &'s Part<'s>, scratch: &'s mut LooseTable) -> Self {
         let first = part.start.index(Level::L3);
-        Sharer { mm, child: child.id, part, scratch, first, run: None, any: Any::No, anon: 0, result: Ok(()) }
+        Sharer {
+            mm,
+            child: (child.id, child.owner),
+            part,
+            scratch,
+            first,
+            run: None,
+            any: Any::No,
+            anon: 0,
+            result: Ok(()),
+        }
     }
 
     /// The parent's entry `n` of the part: what is to stand there instead.
@@ -272,8 +282,10 @@ impl<'s> Sharer<'s> {
             entries: 1,
             level: Level::L3,
             table: self.scratch.address(),
+            top: self.scratch.address(),
             va,
-            space: self.child,
+            space: self.child.0,
+            owner: self.child.1,
             vma: (self.part.vma.start, self.part.vma.end),
         };
         self.run = Some((run, head.nth(head.order().pages())));
