@@ -193,7 +193,7 @@ fn prune(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, end: VirtAddr, gather:
     }
 }
 
-fn is_empty(table: PhysAddr) -> bool {
+pub(super) fn is_empty(table: PhysAddr) -> bool {
     (0..ENTRIES_PER_TABLE as u64).all(|n| Machine::read_desc(table.add(8 * n)).is_empty())
 }
 
