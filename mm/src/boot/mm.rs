@@ -18,6 +18,7 @@ use crate::hugetlb::Hugetlb;
 use crate::hvo::Hvo;
 use crate::locks;
 use crate::pgtable::kernel::{KernelTree, prepare};
+use crate::shmem::Objects;
 use crate::space::{Asids, Spaces};
 use crate::stats::Stats;
 use crate::thp::Thp;
@@ -40,6 +41,8 @@ pub struct Mm {
     pub thp: Thp,
     /// The hugetlb pool.
     pub hugetlb: Hugetlb,
+    /// Memory that spaces share.
+    pub objects: Objects,
     /// HVO's shared pages.
     pub hvo: Hvo,
     /// The only zone.
@@ -79,6 +82,7 @@ impl Mm {
             spaces: Spaces::new(),
             thp: Thp::new(&config),
             hugetlb: Hugetlb::new(),
+            objects: Objects::new(),
             hvo: Hvo::new(&config),
             zone,
             kernel: SpinLock::new(locks::KERNEL_TABLE, KernelTree::new(root)),

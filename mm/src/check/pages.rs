@@ -6,6 +6,7 @@
 //! | kernel | 1 or more: the kernel's own | 0 |
 //! | anon | one for each leaf, one for its reservation | the leaves |
 //! | hugetlb | one for each leaf; 0 while it is free | the leaves |
+//! | shmem | one of its object, one for each leaf, one for each pin | the leaves |
 //!
 //! Free pages are the allocator's to check, unused pages of reservations room 8's.
 #![forbid(unsafe_code)]
@@ -55,6 +56,7 @@ impl Mm {
                         Ok(())
                     }
                     PageKind::Hugetlb => self.check_hugetlb_folio(page),
+                    PageKind::Shmem => self.check_shmem_page(page),
                 }
             })?;
         }
@@ -117,14 +119,18 @@ impl Mm {
         let space = self.spaces.find(head.mapping());
         agree("the space that owns a page is alive", pfn, 1, space.is_some().into())?;
         let mapped = space.map_or(Mapped::default(), |space| space.leaves_of(head));
-        let scheme = mapcount::scheme(self);
-        let counted = match scheme.entries(head) {
-            Answer::Exact(entries) => u64::from(entries),
-            Answer::AtMost(most) => mapped.entries.min(most.into()),
-            Answer::Unknown => mapped.entries,
-        };
-        agree("leaf entries that map a page", pfn, mapped.entries, counted)?;
+        self.check_counted(head, mapped.entries)?;
         Ok(mapped)
+    }
+
+    /// What is counted, against so many leaf entries.
+    pub(crate) fn check_counted(&self, head: PageRef, entries: u64) -> Result<(), Inconsistency> {
+        let counted = match mapcount::scheme(self).entries(head) {
+            Answer::Exact(counted) => u64::from(counted),
+            Answer::AtMost(most) => entries.min(most.into()),
+            Answer::Unknown => entries,
+        };
+        agree("leaf entries that map a page", Some(head.pfn()), entries, counted)
     }
 }
 

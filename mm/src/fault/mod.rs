@@ -8,7 +8,8 @@
 //!        |  mmap lock, for reading
 //!        +-- VmaKind::Anon -----> anon::fault ---> policy: Small | Reserve | Huge
 //!        |                           `--> entry already good: spurious
-//!        `-- VmaKind::Hugetlb --> hugetlb::fault
+//!        +-- VmaKind::Hugetlb --> hugetlb::fault
+//!        `-- Shared, Private ---> shmem::fault
 //! ```
 //! **Protocol of an arm.** Look under the page-table lock, let go, allocate and fill all that is needed, take
 //! the lock again and look whether all is as it was; if not, give everything back. Nothing is allocated or
@@ -104,6 +105,7 @@ impl Mm {
         match vma.kind {
             VmaKind::Anon => anon::fault(self, space, vma, info),
             VmaKind::Hugetlb => crate::hugetlb::fault(self, space, vma, info.va),
+            VmaKind::Shared(_) | VmaKind::Private(_) => crate::shmem::fault::fault(self, space, vma, info),
         }
     }
 }

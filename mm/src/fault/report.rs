@@ -24,6 +24,8 @@ pub enum FaultReason {
     OutOfMemory,
     /// The hugetlb pool has no page left, and none was promised to this mapping.
     HugetlbEmpty,
+    /// The object has no page there: its end lies before.
+    BeyondObject,
     /// The machine reports a failure that memory management cannot mend.
     Machine(FaultStatus),
 }
@@ -36,6 +38,7 @@ impl fmt::Display for FaultReason {
             FaultReason::Rights => f.write_str("the mapping does not allow it"),
             FaultReason::OutOfMemory => f.write_str("out of memory"),
             FaultReason::HugetlbEmpty => f.write_str("the hugetlb pool is empty"),
+            FaultReason::BeyondObject => f.write_str("the object that is mapped there ends before"),
             FaultReason::Machine(status) => status.fmt(f),
         }
     }
@@ -78,7 +81,7 @@ impl FaultError {
         match self.reason {
             FaultReason::NotUserAddress | FaultReason::NoVma => Signal::SegvMapErr,
             FaultReason::Rights => Signal::SegvAccErr,
-            FaultReason::HugetlbEmpty | FaultReason::Machine(_) => Signal::Bus,
+            FaultReason::HugetlbEmpty | FaultReason::BeyondObject | FaultReason::Machine(_) => Signal::Bus,
             FaultReason::OutOfMemory => Signal::OutOfMemoryKill,
         }
     }

@@ -15,6 +15,7 @@ use super::{AddressSpace, Vma, VmaKind};
 use crate::Mm;
 use crate::check::{Inconsistency, Mapped, Report, agree};
 use crate::page::{PageKind, PageRef, page_of};
+use crate::pgtable::normal_page;
 use crate::pgtable::visit::{Leaf, Node, visit};
 
 impl Mm {
@@ -47,7 +48,15 @@ impl Mm {
         agree("a leaf lies in a VMA", pfn, 1, vma.is_some().into())?;
         let Some(vma) = vma else { return Ok(()) };
         let zero = self.zero_page.is_at(output);
-        let only_read = if zero { PteFlags::READ_ONLY | PteFlags::SPECIAL } else { PteFlags::empty() };
+        let shared_page = matches!(vma.kind, VmaKind::Private(_))
+            && normal_page(leaf.desc, leaf.level).is_some_and(|page| page.kind() == PageKind::Shmem);
+        let only_read = if zero {
+            PteFlags::READ_ONLY | PteFlags::SPECIAL
+        } else if shared_page {
+            PteFlags::READ_ONLY
+        } else {
+            PteFlags::empty()
+        };
         let good = Desc::leaf(output, leaf.level, vma.prot.leaf_flags() | only_read);
         agree("a leaf has the rights of its VMA", pfn, good.raw(), leaf.desc.raw())?;
         if zero {
@@ -69,15 +78,21 @@ impl Mm {
         let head = page.head(self.config.tails);
         let pfn = Some(head.pfn());
         let kind = match vma.kind {
-            VmaKind::Anon => PageKind::Anon,
+            VmaKind::Private(_) if head.kind() == PageKind::Shmem => PageKind::Shmem,
+            VmaKind::Anon | VmaKind::Private(_) => PageKind::Anon,
             VmaKind::Hugetlb => PageKind::Hugetlb,
+            VmaKind::Shared(_) => PageKind::Shmem,
         };
         agree("the kind of a page that a user maps", Some(page.pfn()), kind as u64, head.kind() as u64)?;
         let last = page.pfn().add(leaf.level.entry_bytes() / PAGE_SIZE);
         let inside = last <= head.pfn().add(head.order().pages());
         agree("a leaf maps one folio", pfn, 1, inside.into())?;
         let first = vma.index_of(leaf.va).wrapping_sub(page.pfn().offset_from(head.pfn()));
-        agree("the folio's space", pfn, space.id, head.mapping())?;
+        let owner = match (kind, vma.kind.object()) {
+            (PageKind::Shmem, Some(id)) => id.mapping(),
+            _ => space.id,
+        };
+        agree("the folio's space", pfn, owner, head.mapping())?;
         agree("the folio's index", pfn, first, head.index())
     }
 }

@@ -81,6 +81,8 @@ pub struct AddressSpace {
     pub ptl: SpinLock<PtRoot>,
     /// R, Q: its reservations of huge pages.
     pub reservations: crate::thp::SpaceReservations,
+    /// The objects that it maps.
+    pub objects: crate::shmem::SpaceObjects,
     root: PhysAddr,
     link: registry::Link,
     vmas: SpinLock<VmaSet>,

@@ -135,6 +135,24 @@ pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAdd
     });
 }
 
+/// Unmaps the leaves of `part`, a part of a VMA, whose folio is `wanted`; tables stay. The caller has not M, but knows
+/// that the space has its tables yet: whatever else happens to the VMA happens to each leaf under T.
+pub(crate) fn unmap_if(mm: &Mm, space: &AddressSpace, part: &Vma, wanted: impl Fn(PageRef) -> bool) {
+    mm.gather(space.tag(), |gather| {
+        scan(space, part.start, part.end, |visit| {
+            let Some(leaf) = visit.leaf() else { return };
+            let head = normal_folio(mm, leaf.desc, leaf.level).filter(|&head| wanted(head));
+            if let Some(head) = head
+                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
+            {
+                let run = run_of(space, part, &entry, head);
+                let unmapped = entry.clear(gather);
+                release_mapping(mm, run, unmapped, gather);
+            }
+        });
+    });
+}
+
 /// Whether the byte before `end` and the one at `start` are translated by one level-3 table.
 fn same_table(start: VirtAddr, end: VirtAddr) -> bool {
     let bytes = table_bytes(Level::L3);
@@ -206,6 +224,12 @@ pub(crate) fn leaf_for(mm: &Mm, frame: PhysAddr, level: Level, prot: Prot) -> De
         Machine::sync_icache(frame, level.entry_bytes());
     }
     leaf
+}
+
+/// The same leaf without the right to write.
+#[must_use]
+pub(crate) fn read_only(leaf: Desc, level: Level) -> Desc {
+    leaf.with_flags(level, leaf.flags(level) | PteFlags::READ_ONLY)
 }
 
 /// How many leaves `[start, end)` has.
