@@ -13,6 +13,8 @@ MACHINE := qemu/toolchain.sh machine
 
 # What may be given to `make run`, `debug` and `bench`; qemu/machine.conf says what it is otherwise.
 export CPU SMP MEM EL2 APPEND QEMU QEMU_ARGS TIMEOUT GDB GDB_ARGS
+# What `make bench` is told by the environment.
+export SUITE STRICT
 
 # ---- run ------------------------------------------------------------------------------------------------------
 
@@ -29,7 +31,9 @@ help:
 	  'make teeth       break the code on purpose, in every way of tests/teeth: does some test notice?' \
 	  '                 ONLY=name,name for some of them, TABLE=1 to write the table of tests/teeth/README.md' \
 	  'make debug       boot halted, with gdb attached and the commands of qemu/gdb loaded' \
-	  'make bench       measure in guest instructions: the same figures at each run' \
+	  'make bench       measure in guest instructions, beside Linux: the same figures at each run;' \
+	  '                 SUITE=... one suite (mmbench, kernel) or a part (mmbench:fault:cow), STRICT=1' \
+	  '                 fails at a row that is an error; the figures also go to target/bench/' \
 	  'make lint        format check and clippy, warnings denied' \
 	  'make doc         the documentation of all crates, in target/doc and target/$(TARGET)/doc' \
 	  'make setup       only install what all of these need' \
@@ -51,7 +55,7 @@ run: need-host+machine+c+qemu kernel programs runner
 	target/debug/quire-run $(KERNEL)
 
 bench: need-host+machine+c+qemu kernel programs runner
-	target/debug/quire-run --with bench $(KERNEL) bench
+	target/debug/quire-bench $(KERNEL)
 
 debug: need-host+machine+c+qemu+gdb kernel programs runner
 	target/debug/quire-run --gdb $(KERNEL)
@@ -74,8 +78,11 @@ runner: need-host need-qemu
 # User programs: one C file each, no library, no vector registers, linked where the compiler likes it.
 export USER_CC
 USER_CFLAGS := -O2 -static -nostdlib -ffreestanding -fno-builtin -fno-stack-protector -fno-pie -no-pie \
-	-mgeneral-regs-only -mno-outline-atomics -fno-tree-loop-distribute-patterns -Wall -Wextra -Werror \
-	-Wl,-z,max-page-size=4096 -Wl,--build-id=none
+	-mgeneral-regs-only -mno-outline-atomics -fno-tree-loop-distribute-patterns
+USER_STRICT := -Wall -Wextra -Werror -Wl,-z,max-page-size=4096 -Wl,--build-id=none
+# These two are what Linux was measured with: built as their heads say, whatever a compiler may warn of.
+AS_ON_LINUX := target/programs/mmbench target/programs/thpfork
+$(AS_ON_LINUX): USER_STRICT :=
 PROGRAMS := $(patsubst tests/programs/%.c,target/programs/%,$(wildcard tests/programs/*.c))
 STALE := $(filter-out $(PROGRAMS),$(wildcard target/programs/*))
 
@@ -84,7 +91,7 @@ programs: need-c $(PROGRAMS)
 
 target/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h) Makefile | need-c
 	mkdir -p $(@D)
-	$(or $(USER_CC),aarch64-linux-gnu-gcc) $(USER_CFLAGS) -o $@ $<
+	$(or $(USER_CC),aarch64-linux-gnu-gcc) $(USER_CFLAGS) $(USER_STRICT) -o $@ $<
 
 # ---- prove ----------------------------------------------------------------------------------------------------
 

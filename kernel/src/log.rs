@@ -26,6 +26,19 @@ pub fn print(words: fmt::Arguments<'_>) {
     let _ = uart::with_console(|console| console.write_fmt(words));
 }
 
+/// The console as a sink for text; what one `write!` writes stays together.
+pub struct Printer;
+
+impl Write for Printer {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write_fmt(format_args!("{text}"))
+    }
+    fn write_fmt(&mut self, words: fmt::Arguments<'_>) -> fmt::Result {
+        print(words);
+        Ok(())
+    }
+}
+
 struct ConsoleLog;
 
 impl Log for ConsoleLog {

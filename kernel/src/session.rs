@@ -4,12 +4,12 @@
 //! |---|---|
 //! | `selftest`, `selftest=<filter>` | runs the self-tests (whose name contains the filter), then powers off |
 //! | `selftest=list` | lists their names, then powers off |
-//! | `bench` | measures, then powers off |
+//! | `bench`, `bench=<suite>` | measures (every suite, or one, `suite:word:word` a part of it), then powers off |
 //! | `tour=off` | no tour before the console |
 //! | `crash=panic`, `crash=stack`, `crash=null`, `crash=bbm`, `crash=unlocked` | ends so |
 //! | none of these | the tour, then the console |
 //!
-//! The exit status is 1 once a self-test or a stop of the tour has failed, else 0.
+//! The exit status is 1 once a self-test or a stop of the tour has failed or a suite has broken off, else 0.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ static FAILED: AtomicBool = AtomicBool::new(false);
 enum Task {
     SelfTest(&'static str),
     ListSelfTests,
-    Bench,
+    Bench(&'static str),
     Crash(&'static str),
     Tour,
     Console,
@@ -52,7 +52,11 @@ pub fn main(mm: &'static Mm) {
                 FAILED.store(true, Ordering::Relaxed);
             }
         }
-        Task::Bench => bench::run(mm),
+        Task::Bench(suite) => {
+            if bench::run(mm, suite) == bench::Outcome::Broken {
+                FAILED.store(true, Ordering::Relaxed);
+            }
+        }
         Task::Crash(how) => crash(mm, how),
         Task::Tour => {
             tour(mm);
@@ -116,7 +120,7 @@ fn task() -> Task {
         match (key, value) {
             ("selftest", "list") => task = Some(Task::ListSelfTests),
             ("selftest", filter) => task = Some(Task::SelfTest(filter)),
-            ("bench", "") => task = Some(Task::Bench),
+            ("bench", suite) => task = Some(Task::Bench(suite)),
             ("tour", "off") => otherwise = Task::Console,
             ("tour", "" | "on") => otherwise = Task::Tour,
             ("crash", "panic" | "stack" | "null" | "bbm" | "unlocked") => task = Some(Task::Crash(value)),

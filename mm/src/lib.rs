@@ -21,6 +21,7 @@ pub mod locks;
 pub mod mapcount;
 pub mod page;
 pub mod pgtable;
+pub mod report;
 pub mod shmem;
 pub mod space;
 pub mod stats;

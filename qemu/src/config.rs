@@ -79,6 +79,16 @@ impl Options {
         })
     }
 
+    /// The options of `make bench`, of the file only.
+    ///
+    /// # Errors
+    /// As for [`Options::load`].
+    pub fn for_bench() -> Result<Options, Error> {
+        let path = root().join("qemu/machine.conf");
+        let text = std::fs::read_to_string(&path).map_err(Error::file(&path))?;
+        Options::parse(&text, Some("bench"), |_| None)
+    }
+
     fn parse(
         text: &str,
         section: Option<&str>,
@@ -289,8 +299,7 @@ mod tests {
     #[test]
     fn the_shipped_file_loads() {
         assert_eq!(Options::for_tests().unwrap().machine, "virt,gic-version=3");
-        let text = std::fs::read_to_string(root().join("qemu/machine.conf")).unwrap();
-        let bench = Options::parse(&text, Some("bench"), |_| None).unwrap();
+        let bench = Options::for_bench().unwrap();
         assert_eq!((bench.smp, bench.cpu_options.as_str()), (1, "cntfrq=1000000000"));
         assert!(bench.args.iter().any(|arg| arg == "-icount"));
     }

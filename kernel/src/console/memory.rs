@@ -10,12 +10,13 @@ use mm::stats::Counter;
 
 use super::commands::{Complaint, none};
 use crate::files::{self, FileError, Written};
+use crate::log::Printer;
 use crate::println;
 
 const NR_HUGEPAGES: &str = "/proc/sys/vm/nr_hugepages";
 
 fn show(mm: &Mm, path: &str) -> Result<(), Complaint> {
-    files::read(mm, path).map_err(|error| Complaint::new(format_args!("{path}: {error}")))
+    files::print(mm, path, &mut Printer).map_err(|error| Complaint::new(format_args!("{path}: {error}")))
 }
 
 /// `meminfo`
@@ -59,6 +60,9 @@ pub(super) fn ls(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
         return Err(Complaint::new(format_args!("{prefix}: {}", FileError::NotFound)));
     }
     files.for_each(|file| println!("{}\n    {}", file.path, file.what));
+    if "/proc/".starts_with(prefix) {
+        files::OF_PROCESS.iter().for_each(|file| println!("/proc/<pid>/{}\n    {}", file.name, file.what));
+    }
     Ok(())
 }
 

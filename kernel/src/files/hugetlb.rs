@@ -5,20 +5,19 @@ use arch::Order;
 use mm::Mm;
 use mm::hvo::Switch;
 
-use super::{File, Refused, Written, number};
-use crate::println;
+use super::{Content, File, Refused, Written, number};
 
 pub(super) const SYSCTL: &[File] = &[
     File {
         path: "/proc/sys/vm/hugetlb_optimize_vmemmap",
         what: "1: folios that enter the pool give back their struct pages; 0: they keep them",
-        read: |mm| println!("{}", u8::from(mm.hvo.switch() == Switch::On)),
+        content: Content::Text(|mm, out| writeln!(out, "{}", u8::from(mm.hvo.switch() == Switch::On))),
         write: Some(write_switch),
     },
     File {
         path: "/proc/sys/vm/nr_hugepages",
         what: "2 MiB pages in the hugetlb pool",
-        read: |mm| println!("{}", mm.hugetlb.counts().nr),
+        content: Content::Text(|mm, out| writeln!(out, "{}", mm.hugetlb.counts().nr)),
         write: Some(write_nr),
     },
 ];
@@ -27,25 +26,25 @@ pub(super) const SYSFS: &[File] = &[
     File {
         path: "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages",
         what: "pages of the pool that nobody uses",
-        read: |mm| println!("{}", mm.hugetlb.counts().free),
+        content: Content::Text(|mm, out| writeln!(out, "{}", mm.hugetlb.counts().free)),
         write: None,
     },
     File {
         path: "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages",
         what: "pages of the pool",
-        read: |mm| println!("{}", mm.hugetlb.counts().nr),
+        content: Content::Text(|mm, out| writeln!(out, "{}", mm.hugetlb.counts().nr)),
         write: Some(write_nr),
     },
     File {
         path: "/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages",
         what: "free pages of the pool that are promised",
-        read: |mm| println!("{}", mm.hugetlb.counts().reserved),
+        content: Content::Text(|mm, out| writeln!(out, "{}", mm.hugetlb.counts().reserved)),
         write: None,
     },
     File {
         path: "/sys/kernel/mm/hugepages/hugepages-2048kB/surplus_hugepages",
         what: "pages in use beyond the size that was asked for",
-        read: |mm| println!("{}", mm.hugetlb.counts().surplus),
+        content: Content::Text(|mm, out| writeln!(out, "{}", mm.hugetlb.counts().surplus)),
         write: None,
     },
 ];

@@ -1,23 +1,34 @@
 //! Settings and counters under the paths that they have on Linux.
 //!
 //! A file is a row of [`TABLE`]: its path, what it says, how it is read, and how it is written where it can be. A
-//! value that is refused is refused with what is permitted, and changes nothing.
+//! value that is refused is refused with what is permitted, and changes nothing. Files of a process are rows of
+//! [`OF_PROCESS`].
 //!
 //! | file | paths |
 //! |---|---|
+//! | `content` | what a file says, read piece by piece |
+//! | `open` | from a path to a file |
+//! | `process` | `/proc/<pid>/…`, `/proc/self/…` |
 //! | `thp` | `/sys/kernel/mm/transparent_hugepage/…` |
 //! | `hugetlb` | `/sys/kernel/mm/hugepages/…`, `/proc/sys/vm/…` |
 //! | `proc` | `/proc/meminfo`, `/proc/vmstat`, `/proc/buddyinfo` |
 #![forbid(unsafe_code)]
 
+mod content;
 mod hugetlb;
+mod open;
 mod proc;
+mod process;
 mod thp;
 
 use core::fmt;
 
 use mm::Mm;
 use mm::hvo::HvoError;
+
+pub use content::{Content, Position};
+pub use open::{Opened, open};
+pub use process::TABLE as OF_PROCESS;
 
 /// Takes a value, or refuses it and changes nothing.
 type Write = fn(&Mm, &str) -> Result<Written, Refused>;
@@ -28,7 +39,7 @@ pub struct File {
     pub path: &'static str,
     /// What it says, in a few words.
     pub what: &'static str,
-    read: fn(&Mm),
+    content: Content<Mm>,
     write: Option<Write>,
 }
 
@@ -77,6 +88,10 @@ pub enum FileError {
     NotFound,
     /// The file cannot be written.
     ReadOnly,
+    /// The file is not text.
+    Binary,
+    /// A binary file is not read at such an offset, or not with such a length.
+    Unaligned,
     /// The value was refused.
     Value(Refused),
 }
@@ -86,6 +101,8 @@ impl fmt::Display for FileError {
         match self {
             FileError::NotFound => f.write_str("No such file or directory (`ls` lists the files)"),
             FileError::ReadOnly => f.write_str("Permission denied: the file can only be read"),
+            FileError::Binary => f.write_str("is not text: programs can read it"),
+            FileError::Unaligned => f.write_str("Invalid argument: neither offset nor length may cut a word"),
             FileError::Value(refused) => refused.fmt(f),
         }
     }
@@ -103,13 +120,12 @@ fn find(path: &str) -> Result<&'static File, FileError> {
     all().find(|file| file.path == path).ok_or(FileError::NotFound)
 }
 
-/// Prints what the file says.
+/// Writes what the file says to `out`.
 ///
 /// # Errors
-/// [`FileError::NotFound`].
-pub fn read(mm: &Mm, path: &str) -> Result<(), FileError> {
-    (find(path)?.read)(mm);
-    Ok(())
+/// [`FileError::NotFound`], [`FileError::Binary`].
+pub fn print(mm: &Mm, path: &str, out: &mut dyn fmt::Write) -> Result<(), FileError> {
+    open(path, None)?.print(mm, out)
 }
 
 /// Writes a value to the file.

@@ -1,41 +1,56 @@
 //! `/proc/meminfo`, `/proc/vmstat`, `/proc/buddyinfo`, with Linux's names where Linux has one.
 #![forbid(unsafe_code)]
 
+use core::fmt;
+
 use arch::Order;
 use arch::addr::PAGE_SIZE;
 use mm::Mm;
 use mm::stats::Counter;
 
-use super::File;
-use crate::{print, println};
+use super::{Content, File};
 
 pub(super) const FILES: &[File] = &[
-    File { path: "/proc/buddyinfo", what: "free blocks of each order", read: buddyinfo, write: None },
-    File { path: "/proc/meminfo", what: "memory, by what it is used for", read: meminfo, write: None },
-    File { path: "/proc/vmstat", what: "counters of memory management", read: vmstat, write: None },
+    File {
+        path: "/proc/buddyinfo",
+        what: "free blocks of each order",
+        content: Content::Text(buddyinfo),
+        write: None,
+    },
+    File {
+        path: "/proc/meminfo",
+        what: "memory, by what it is used for",
+        content: Content::Text(meminfo),
+        write: None,
+    },
+    File {
+        path: "/proc/vmstat",
+        what: "counters of memory management",
+        content: Content::Text(vmstat),
+        write: None,
+    },
 ];
 
 const KIB_PER_PAGE: u64 = PAGE_SIZE / 1024;
 const KIB_PER_HUGE_PAGE: u64 = Order::PMD.bytes() / 1024;
 
 /// The number of free blocks of orders 0 to 10. Pages on the CPUs' lists are not among them.
-fn buddyinfo(mm: &Mm) {
+fn buddyinfo(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
     for zone in mm.zones() {
-        print!("Node 0, zone {:>8} ", zone.name());
-        zone.free_blocks().iter().for_each(|count| print!("{count:>6} "));
-        println!();
+        write!(out, "Node 0, zone {:>8} ", zone.name())?;
+        zone.free_blocks().iter().try_for_each(|count| write!(out, "{count:>6} "))?;
+        writeln!(out)?;
     }
+    Ok(())
 }
 
-fn vmstat(mm: &Mm) {
-    println!("nr_free_pages {}", mm.free_page_count());
-    for &counter in Counter::ALL {
-        println!("{} {}", counter.name(), mm.stats.get(counter));
-    }
+fn vmstat(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
+    writeln!(out, "nr_free_pages {}", mm.free_page_count())?;
+    Counter::ALL.iter().try_for_each(|&counter| writeln!(out, "{} {}", counter.name(), mm.stats.get(counter)))
 }
 
 /// All numbers are read before the first is printed.
-fn meminfo(mm: &Mm) {
+fn meminfo(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
     let pages = |counter| mm.stats.get(counter) * KIB_PER_PAGE;
     let pool = mm.hugetlb.counts();
     let free = mm.free_page_count();
@@ -51,15 +66,15 @@ fn meminfo(mm: &Mm) {
         ("ThpReserved", reserved * KIB_PER_PAGE),
         ("HvoFreed", pages(Counter::NrVmemmapFreed)),
     ];
-    memory.into_iter().for_each(|(name, kib)| row(name, kib, " kB"));
-    row("HugePages_Total", pool.nr, "");
-    row("HugePages_Free", pool.free, "");
-    row("HugePages_Rsvd", pool.reserved, "");
-    row("HugePages_Surp", pool.surplus, "");
-    row("Hugepagesize", KIB_PER_HUGE_PAGE, " kB");
-    row("Hugetlb", pool.nr * KIB_PER_HUGE_PAGE, " kB");
+    memory.into_iter().try_for_each(|(name, kib)| row(out, name, kib, " kB"))?;
+    row(out, "HugePages_Total", pool.nr, "")?;
+    row(out, "HugePages_Free", pool.free, "")?;
+    row(out, "HugePages_Rsvd", pool.reserved, "")?;
+    row(out, "HugePages_Surp", pool.surplus, "")?;
+    row(out, "Hugepagesize", KIB_PER_HUGE_PAGE, " kB")?;
+    row(out, "Hugetlb", pool.nr * KIB_PER_HUGE_PAGE, " kB")
 }
 
-fn row(name: &str, value: u64, unit: &str) {
-    println!("{name}:{value:>width$}{unit}", width = 24 - name.len());
+fn row(out: &mut dyn fmt::Write, name: &str, value: u64, unit: &str) -> fmt::Result {
+    writeln!(out, "{name}:{value:>width$}{unit}", width = 24 - name.len())
 }

@@ -1,44 +1,45 @@
 //! `/sys/kernel/mm/transparent_hugepage`.
 #![forbid(unsafe_code)]
 
+use core::fmt;
+
 use mm::Mm;
 use mm::config::{PromotionThreshold, ThpMode};
 use mm::stats::Counter;
 
-use super::{File, Refused, Written, number};
-use crate::{print, println};
+use super::{Content, File, Refused, Written, number};
 
 pub(super) const FILES: &[File] = &[
     File {
         path: "/sys/kernel/mm/transparent_hugepage/enabled",
         what: "when anonymous memory is backed by huge pages; the word in brackets is in force",
-        read: read_enabled,
+        content: Content::Text(read_enabled),
         write: Some(write_enabled),
     },
     File {
         path: "/sys/kernel/mm/transparent_hugepage/khugepaged/res_pages_collapsed",
         what: "reservations that were promoted in place",
-        read: |mm| println!("{}", mm.stats.get(Counter::ResPagesCollapsed)),
+        content: Content::Text(|mm, out| writeln!(out, "{}", mm.stats.get(Counter::ResPagesCollapsed))),
         write: None,
     },
     File {
         path: "/sys/kernel/mm/transparent_hugepage/promotion_threshold",
         what: "populated pages at which a reservation is promoted, 1 to 512",
-        read: |mm| println!("{}", mm.thp.threshold()),
+        content: Content::Text(|mm, out| writeln!(out, "{}", mm.thp.threshold())),
         write: Some(write_threshold),
     },
 ];
 
-fn read_enabled(mm: &Mm) {
+fn read_enabled(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
     for (n, &mode) in ThpMode::ALL.iter().enumerate() {
         let gap = if n == 0 { "" } else { " " };
         if mode == mm.thp.mode() {
-            print!("{gap}[{mode}]");
+            write!(out, "{gap}[{mode}]")?;
         } else {
-            print!("{gap}{mode}");
+            write!(out, "{gap}{mode}")?;
         }
     }
-    println!();
+    writeln!(out)
 }
 
 fn write_enabled(mm: &Mm, value: &str) -> Result<Written, Refused> {

@@ -106,7 +106,11 @@ impl<'a> Program<'a> {
         let mut count = 0;
         let mut lowest_free = USER_START;
         for part in table.iter().filter(|p| p.p_type == PT_LOAD && p.p_memsz > 0) {
-            let bytes = elf.segment_data(&part).map_err(ElfError::Damaged)?;
+            let bytes = match part.p_filesz {
+                // Nothing is read of the file, so its offset may lie behind the file's end, as linkers leave it.
+                0 => &[],
+                _ => elf.segment_data(&part).map_err(ElfError::Damaged)?,
+            };
             let segment = Segment {
                 va: VirtAddr::new(part.p_vaddr),
                 bytes,

@@ -1,7 +1,7 @@
 //! brk: the heap, one anonymous mapping that grows and shrinks at its end.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
@@ -63,5 +63,14 @@ impl Mm {
         vmas.prepare(1)?;
         vmas.insert(vma);
         Ok(())
+    }
+}
+
+impl AddressSpace {
+    /// The heap: its first address and the present break, in bytes; both 0 for a space without one.
+    #[must_use]
+    pub fn heap(&self) -> (VirtAddr, VirtAddr) {
+        let end = |at: &AtomicU64| VirtAddr::new(at.load(Ordering::Relaxed));
+        (end(&self.brk_start), end(&self.brk_end))
     }
 }

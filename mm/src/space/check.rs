@@ -32,6 +32,14 @@ impl Mm {
         })
     }
 
+    /// The tree of VMAs of every live address space.
+    pub(crate) fn check_vma_trees(&self, _: &mut Report) -> Result<(), Inconsistency> {
+        self.spaces.try_for_each(|space| {
+            let sound = space.vmas.lock().is_sound();
+            agree("the tree of VMAs knows its gaps", None, 1, sound.into())
+        })
+    }
+
     /// No other live space has this one's ASID in the same generation.
     fn check_asid(&self, space: &AddressSpace) -> Result<(), Inconsistency> {
         let asid = space.asid.raw();

@@ -9,27 +9,28 @@
 //! (Linux: thp_get_unmapped_area).
 #![forbid(unsafe_code)]
 
-use arch::addr::PAGE_SIZE;
 use arch::layout::{USER_END, USER_START};
 use arch::{PageSize, VirtAddr};
 
+use super::vma_tree::{Alignment, Wish};
 use super::{Vma, VmaSet};
 
 /// Mappings are placed below this; above it the kernel puts the stack.
 pub const MMAP_BASE: VirtAddr =
     VirtAddr::new(USER_END.raw() - (128 << 20)).align_down(PageSize::Size2M.bytes());
 
-/// The alignment that a mapping of this length gets.
-fn alignment(bytes: u64) -> u64 {
-    if bytes >= PageSize::Size2M.bytes() { PageSize::Size2M.bytes() } else { PAGE_SIZE }
+/// What is asked of the gap for a mapping of this length.
+fn wish(bytes: u64) -> Wish {
+    let huge = bytes >= PageSize::Size2M.bytes();
+    Wish { bytes, alignment: if huge { Alignment::Block } else { Alignment::Page } }
 }
 
 /// A free address for `bytes` bytes (a multiple of 4 KiB): `hint`, where it is not 0 and free, or else the
 /// highest one that fits.
 pub(super) fn find(vmas: &VmaSet, hint: u64, bytes: u64, granule: PageSize) -> Option<VirtAddr> {
     at_hint(vmas, hint, bytes, granule)
-        .or_else(|| highest(vmas, USER_START, MMAP_BASE, bytes))
-        .or_else(|| highest(vmas, MMAP_BASE, USER_END, bytes))
+        .or_else(|| vmas.highest_gap(USER_START, MMAP_BASE, wish(bytes)))
+        .or_else(|| vmas.highest_gap(MMAP_BASE, USER_END, wish(bytes)))
 }
 
 /// The hint, rounded up to the granule and to the lowest address that may be mapped, if it is free.
@@ -41,27 +42,6 @@ fn at_hint(vmas: &VmaSet, hint: u64, bytes: u64, granule: PageSize) -> Option<Vi
     let end = start.checked_add(bytes)?;
     let above = vmas.find(start).map_or(USER_END, |next| next.guard_start());
     (end <= above && end <= USER_END).then_some(start)
-}
-
-/// The highest fit in `[low, high)`.
-fn highest(vmas: &VmaSet, low: VirtAddr, high: VirtAddr, bytes: u64) -> Option<VirtAddr> {
-    let mut top = high;
-    for vma in vmas.iter().rev().skip_while(|vma| vma.guard_start() >= high) {
-        if let Some(start) = fit(vma.end.max(low), top, bytes) {
-            return Some(start);
-        }
-        top = top.min(vma.guard_start());
-        if top <= low {
-            return None;
-        }
-    }
-    fit(low, top, bytes)
-}
-
-/// The highest fit in the free range `[low, high)`.
-fn fit(low: VirtAddr, high: VirtAddr, bytes: u64) -> Option<VirtAddr> {
-    let start = VirtAddr::new(high.raw().checked_sub(bytes)?).align_down(alignment(bytes));
-    (start >= low).then_some(start)
 }
 
 /// Whether `[start, end)` is free, also of the guard gap of a stack above it.

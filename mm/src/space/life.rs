@@ -1,7 +1,7 @@
 //! Birth and teardown of an address space.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arch::layout::USER_END;
 use arch::sync::SpinLock;
@@ -37,6 +37,7 @@ impl Mm {
                 vmas: SpinLock::new(locks::VMAS, VmaSet::new()),
                 brk_start: AtomicU64::new(0),
                 brk_end: AtomicU64::new(0),
+                ended: AtomicBool::new(false),
             })
         })?;
         self.spaces.insert(&space);
@@ -56,9 +57,22 @@ impl Mm {
         self.unmap_prepared(space, VirtAddr::new(0), USER_END);
         promoter::cancel(self, space);
         self.spaces.remove(space);
-        let root = space.ptl.lock().take_root();
+        let root = {
+            let mut tree = space.ptl.lock();
+            space.ended.store(true, Ordering::Release);
+            tree.take_root()
+        };
         if let Some(root) = root {
             self.free_table(root);
         }
+    }
+}
+
+impl AddressSpace {
+    /// Whether the root is still the space's. Stays true while the caller holds T; who holds a reference to the root's
+    /// frame, taken before, knows that the frame was the root then and has not been anything else since.
+    #[must_use]
+    pub fn has_tables(&self) -> bool {
+        !self.ended.load(Ordering::Acquire)
     }
 }

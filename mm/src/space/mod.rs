@@ -22,6 +22,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`vma`] [`vma_set`] | a VMA; the sorted set of them |
+//! | `vma_tree` `vma_arena` | the set's balanced tree, and where its nodes stand |
 //! | [`request`] | the numbers of the Linux interface as types |
 //! | [`gap`] | where a mapping goes that has no fixed address |
 //! | [`asid`] | ASIDs and their generations; switching to a space |
@@ -48,11 +49,15 @@ pub mod munmap;
 pub mod range;
 pub mod registry;
 pub mod request;
+#[cfg(test)]
+mod tests;
 pub mod vma;
+mod vma_arena;
 pub mod vma_set;
+mod vma_tree;
 
 use core::ops::Range;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use arch::sync::SpinLock;
 use arch::{PhysAddr, VirtAddr};
@@ -89,6 +94,8 @@ pub struct AddressSpace {
     /// The heap `[start, end)` in bytes. Written under M.
     brk_start: AtomicU64,
     brk_end: AtomicU64,
+    /// The root is given back, or about to be. Set once, under T.
+    ended: AtomicBool,
 }
 
 impl AddressSpace {
@@ -135,8 +142,8 @@ impl AddressSpace {
     }
     /// The VMAs, to be damaged by tests of the check.
     #[cfg(test)]
-    pub(crate) fn with_raw_vmas(&self, f: impl FnOnce(&mut [Vma])) {
-        f(self.vmas.lock().raw());
+    pub(crate) fn with_raw_vmas(&self, f: impl FnOnce(&mut [&mut Vma])) {
+        f(&mut self.vmas.lock().raw());
     }
     /// Tells `f` every VMA, lowest first. No lock is held while `f` runs; without M a VMA that is changed
     /// meanwhile may be told as it was or as it is.

@@ -5,18 +5,19 @@
 //!           split b at x:  [ b1 x)[x b2 )[ c )      needs room for one more
 //! ```
 //! A change that makes more VMAs asks for room first ([`VmaSet::prepare`]); what follows cannot fail, so a
-//! caller never stops half way.
+//! caller never stops half way. One VMA is found, put in, cut or merged in a logarithmic number of steps, and so is a
+//! gap ([`super::vma_tree`]).
 #![forbid(unsafe_code)]
 
 use core::ops::Range;
 
-use allocator_api2::vec::Vec;
 use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
+use arch::layout::USER_END;
 
 use super::error::MmapError;
 use super::vma::Vma;
-use crate::kalloc::KAlloc;
+use super::vma_tree::{VmaTree, Wish};
 
 /// Most VMAs of one address space (Linux: vm.max_map_count).
 pub const MAX_VMAS: usize = 65530;
@@ -24,7 +25,7 @@ pub const MAX_VMAS: usize = 65530;
 /// Sorted by address.
 #[derive(Debug)]
 pub struct VmaSet {
-    vmas: Vec<Vma, KAlloc>,
+    tree: VmaTree,
 }
 
 impl Default for VmaSet {
@@ -37,46 +38,52 @@ impl VmaSet {
     /// No VMAs.
     #[must_use]
     pub const fn new() -> Self {
-        VmaSet { vmas: Vec::new_in(KAlloc) }
+        VmaSet { tree: VmaTree::new() }
     }
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.vmas.len()
+        self.tree.len()
     }
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.vmas.is_empty()
+        self.len() == 0
     }
     /// All, lowest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Vma> {
-        self.vmas.iter()
+    pub fn iter(&self) -> impl Iterator<Item = &Vma> {
+        self.overlapping(VirtAddr::new(0), USER_END)
     }
 
     /// The VMAs, to be damaged by tests of the check.
     #[cfg(test)]
-    pub(crate) fn raw(&mut self) -> &mut [Vma] {
-        &mut self.vmas
+    pub(crate) fn raw(&mut self) -> std::vec::Vec<&mut Vma> {
+        self.tree.raw()
     }
 
-    /// Index of the first VMA that ends above `va`.
-    fn index_above(&self, va: VirtAddr) -> usize {
-        self.vmas.partition_point(|vma| vma.end <= va)
-    }
     /// The first VMA that ends above `va`: the one that holds it, or the next one (Linux: `find_vma`).
     #[must_use]
     pub fn find(&self, va: VirtAddr) -> Option<Vma> {
-        self.vmas.get(self.index_above(va)).copied()
+        self.tree.find(va).copied()
     }
     /// The VMA that holds `va`.
     #[must_use]
     pub fn at(&self, va: VirtAddr) -> Option<Vma> {
         self.find(va).filter(|vma| vma.contains(va))
     }
-    /// The VMAs that share an address with `[start, end)`.
+    /// The last VMA that begins below `va`.
+    #[must_use]
+    pub fn find_below(&self, va: VirtAddr) -> Option<Vma> {
+        self.tree.find_below(va).copied()
+    }
+    /// The VMAs that share an address with `[start, end)`, lowest first.
     pub fn overlapping(&self, start: VirtAddr, end: VirtAddr) -> impl Iterator<Item = &Vma> {
-        self.vmas[self.index_above(start)..].iter().take_while(move |vma| vma.start < end)
+        let mut from = start;
+        core::iter::from_fn(move || {
+            let vma = self.tree.find(from).filter(|vma| vma.start < end)?;
+            from = vma.end;
+            Some(vma)
+        })
     }
 
     /// The first part of a VMA, at or above `from`, whose pages have a linear index in `pages`. Where no VMA is moved
@@ -90,7 +97,18 @@ impl VmaSet {
             let part = vma.part(start, start.add((end - first) * PAGE_SIZE));
             (part.start >= from).then_some(part)
         };
-        self.vmas[self.index_above(from)..].iter().find_map(part)
+        let page = |index: u64| VirtAddr::new(index.min(USER_END.raw() / PAGE_SIZE) * PAGE_SIZE);
+        let (start, end) = if self.tree.moved() == 0 {
+            (from.max(page(pages.start)), page(pages.end))
+        } else {
+            (from, USER_END)
+        };
+        self.overlapping(start, end).find_map(part)
+    }
+
+    /// The highest free address in `[low, high)` for what is wished, clear of the guard gaps of stacks.
+    pub(super) fn highest_gap(&self, low: VirtAddr, high: VirtAddr, wish: Wish) -> Option<VirtAddr> {
+        self.tree.highest_gap(low, high, wish)
     }
 
     /// Makes room for `more` VMAs.
@@ -98,21 +116,17 @@ impl VmaSet {
     /// # Errors
     /// [`MmapError::TooManyVmas`] where there would be more than [`MAX_VMAS`], [`MmapError::OutOfMemory`].
     pub fn prepare(&mut self, more: usize) -> Result<(), MmapError> {
-        if self.vmas.len() + more > MAX_VMAS {
+        if self.len() + more > MAX_VMAS {
             return Err(MmapError::TooManyVmas);
         }
-        self.vmas.try_reserve(more).map_err(|_| MmapError::OutOfMemory)
+        Ok(self.tree.reserve(more)?)
     }
 
     /// Cuts the VMA around `va` in two there. Room for one more has been made.
     pub fn split_at(&mut self, va: VirtAddr) {
-        let n = self.index_above(va);
-        let Some(vma) = self.vmas.get_mut(n) else { return };
-        if vma.start < va {
-            let upper = vma.part(va, vma.end);
-            vma.end = va;
-            self.insert_prepared(n + 1, upper);
-        }
+        let Some(vma) = self.at(va).filter(|vma| vma.start < va) else { return };
+        self.tree.edit(vma.start, |lower| lower.end = va);
+        self.tree.insert(vma.part(va, vma.end));
     }
 
     /// Puts a VMA into a gap, and merges it with its neighbours. Room for one has been made.
@@ -120,28 +134,46 @@ impl VmaSet {
     /// # Panics
     /// The gap is not free.
     pub fn insert(&mut self, vma: Vma) {
-        let n = self.index_above(vma.start);
-        let free = self.vmas.get(n).is_none_or(|next| vma.end <= next.start);
+        let next = self.find(vma.start);
+        let free = next.is_none_or(|next| vma.end <= next.start);
         assert!(free && vma.start < vma.end, "{vma}: not a free range");
-        self.insert_prepared(n, vma);
-        self.merge_around(vma.start, vma.end);
+        let before = self.find_below(vma.start).filter(|before| before.merges_with(&vma));
+        let next = next.filter(|next| vma.merges_with(next));
+        match (before, next) {
+            (Some(before), Some(next)) => {
+                self.tree.remove(next.start);
+                self.tree.edit(before.start, |merged| merged.end = next.end);
+            }
+            (Some(before), None) => self.tree.edit(before.start, |merged| merged.end = vma.end),
+            (None, Some(next)) => self.tree.edit(next.start, |merged| {
+                (merged.start, merged.pgoff) = (vma.start, vma.pgoff);
+            }),
+            (None, None) => self.tree.insert(vma),
+        }
     }
 
     /// Takes `[start, end)` out. VMAs that reach beyond stay in part; room for one more has been made.
     pub fn remove(&mut self, start: VirtAddr, end: VirtAddr) {
+        if start.raw() == 0 && end >= USER_END {
+            return self.tree.clear();
+        }
         self.split_at(start);
         self.split_at(end);
-        let (from, to) = (self.index_above(start), self.index_above_start(end));
-        self.vmas.drain(from..to);
+        while let Some(vma) = self.find(start).filter(|vma| vma.start < end) {
+            self.tree.remove(vma.start);
+        }
     }
 
-    /// Changes every VMA of `[start, end)`, cutting those that reach beyond, and merges what became equal.
-    /// Room for two more has been made.
+    /// Changes every VMA of `[start, end)`, cutting those that reach beyond, and merges what became equal. The
+    /// addresses of a VMA are not changed. Room for two more has been made.
     pub fn change(&mut self, start: VirtAddr, end: VirtAddr, change: impl Fn(&mut Vma)) {
         self.split_at(start);
         self.split_at(end);
-        let (from, to) = (self.index_above(start), self.index_above_start(end));
-        self.vmas[from..to].iter_mut().for_each(change);
+        let mut from = start;
+        while let Some(vma) = self.find(from).filter(|vma| vma.start < end) {
+            self.tree.edit(vma.start, &change);
+            from = vma.end;
+        }
         self.merge_around(start, end);
     }
 
@@ -163,27 +195,25 @@ impl VmaSet {
         }
     }
 
-    /// Index of the first VMA that begins at or above `va`.
-    fn index_above_start(&self, va: VirtAddr) -> usize {
-        self.vmas.partition_point(|vma| vma.start < va)
-    }
-
-    /// Inserts where there is capacity, so without asking for memory.
-    fn insert_prepared(&mut self, n: usize, vma: Vma) {
-        assert!(self.vmas.len() < self.vmas.capacity(), "{vma}: no room was made for it");
-        self.vmas.insert(n, vma);
+    /// Whether the tree says the truth about itself.
+    pub(super) fn is_sound(&self) -> bool {
+        self.tree.is_sound()
     }
 
     /// Merges equal neighbours that touch each other in or at the ends of `[start, end]`.
     fn merge_around(&mut self, start: VirtAddr, end: VirtAddr) {
-        let mut n = self.index_above(start).saturating_sub(1);
-        while n + 1 < self.vmas.len() && self.vmas[n].start < end {
-            if self.vmas[n].merges_with(&self.vmas[n + 1]) {
-                self.vmas[n].end = self.vmas[n + 1].end;
-                self.vmas.remove(n + 1);
-            } else {
-                n += 1;
-            }
+        let first = self.find_below(start).filter(|vma| vma.end == start);
+        let mut at = first.or_else(|| self.find(start));
+        while let Some(vma) = at.filter(|vma| vma.start < end) {
+            let next = self.find(vma.end);
+            at = match next.filter(|next| vma.merges_with(next)) {
+                Some(next) => {
+                    self.tree.remove(next.start);
+                    self.tree.edit(vma.start, |merged| merged.end = next.end);
+                    Some(Vma { end: next.end, ..vma })
+                }
+                None => next,
+            };
         }
     }
 }

@@ -1,15 +1,17 @@
 //! Settings: what is permitted is taken, all else is refused and changes nothing.
 
+use arrayvec::ArrayString;
 use mm::Mm;
 use mm::hvo::Switch;
 
 use super::kit::ThpSettings;
-use crate::files::{self, FileError, Refused, Written};
+use crate::files::{self, Content, FileError, Position, Refused, Written};
 use crate::selftest::{Verdict, check, check_eq, selftest};
 
 selftest!("files::wrong_values_are_refused", wrong_values_are_refused);
 selftest!("files::values_are_taken", values_are_taken);
 selftest!("files::paths_are_known_once", paths_are_known_once);
+selftest!("files::pieces_make_the_whole", pieces_make_the_whole);
 
 const THRESHOLD: &str = "/sys/kernel/mm/transparent_hugepage/promotion_threshold";
 const ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
@@ -63,4 +65,57 @@ fn paths_are_known_once(_: &'static Mm) -> Verdict {
         check!(times == 1, "{} stands in the table {times} times", file.path);
     }
     Ok(())
+}
+
+/// Rows of rising length: their number, and as many dots.
+const ROWS: Content<u64> = Content::Rows(|&rows, row, out| {
+    write!(out, "{row}")?;
+    (0..row).try_for_each(|_| out.write_char('.'))?;
+    writeln!(out)?;
+    Ok((row + 1 < rows).then_some(row + 1))
+});
+const TEXT: Content<u64> =
+    Content::Text(|&lines, out| (0..lines).try_for_each(|n| writeln!(out, "line {n}")));
+const BYTES: Content<u64> = Content::Bytes(|&end, from, into| {
+    let left = end.saturating_sub(from).min(into.len() as u64) as usize;
+    into[..left].iter_mut().zip(from..).for_each(|(byte, at)| *byte = b'a' + (at % 26) as u8);
+    Ok(left)
+});
+
+/// Whatever the length of the pieces, and after a step back, a file says what it says as a whole.
+fn pieces_make_the_whole(_: &'static Mm) -> Verdict {
+    for (content, subject) in [(ROWS, 20), (TEXT, 30), (BYTES, 200)] {
+        let mut whole = ArrayString::<512>::new();
+        let printed = content.print(&subject, &mut whole);
+        if matches!(content, Content::Bytes(_)) {
+            check_eq!(printed, Err(FileError::Binary), "printing what is not text");
+            (0..subject).for_each(|at| whole.push((b'a' + (at % 26) as u8).into()));
+        }
+        for piece in [1, 2, 3, 7, 64, 512] {
+            let mut at = Position::START;
+            let first = read_all(&content, subject, &mut at, piece);
+            check!(first == Some(whole), "pieces of {piece}: {first:?}");
+            check_eq!(at.offset(), whole.len() as u64, "the offset at the end");
+            at.seek(21);
+            let again = read_all(&content, subject, &mut at, piece);
+            check!(again.as_deref() == whole.get(21..), "pieces of {piece} from 21: {again:?}");
+        }
+    }
+    Ok(())
+}
+
+fn read_all(
+    content: &Content<u64>,
+    subject: u64,
+    at: &mut Position,
+    piece: usize,
+) -> Option<ArrayString<512>> {
+    let mut all = ArrayString::new();
+    let mut buffer = [0; 512];
+    loop {
+        match content.read(&subject, at, &mut buffer[..piece]).ok()? {
+            0 => return Some(all),
+            filled => all.try_push_str(core::str::from_utf8(&buffer[..filled]).ok()?).ok()?,
+        }
+    }
 }

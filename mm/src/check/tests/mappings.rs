@@ -20,7 +20,7 @@ fn map_frame(site: &Site<'_>, frame: Pfn, flags: PteFlags) -> Option<Pfn> {
 }
 
 /// Two neighbouring VMAs that differ, changed by `damage`.
-fn damage_vmas(site: &Site<'_>, damage: fn(&mut [crate::space::Vma])) -> Option<Pfn> {
+fn damage_vmas(site: &Site<'_>, damage: fn(&mut [&mut crate::space::Vma])) -> Option<Pfn> {
     site.map(0, MIB, MapFlags::empty());
     site.map(MIB, MIB, MapFlags::NORESERVE);
     site.space.with_raw_vmas(damage);
@@ -42,6 +42,9 @@ pub(super) const ROWS: &[Row] = &[
     }),
     ("neighbouring VMAs that differ in nothing", small, |site| {
         damage_vmas(site, |vmas| vmas[1].commit = vmas[0].commit)
+    }),
+    ("the tree of VMAs knows its gaps", small, |site| {
+        damage_vmas(site, |vmas| vmas[0].end = vmas[0].start.add(PAGE))
     }),
     ("a leaf lies in a VMA", small, |site| {
         let (va, page) = site.anon();

@@ -1,0 +1,60 @@
+//! From a path to a file that can be read.
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use mm::Mm;
+use mm::kalloc::KArc;
+
+use super::process::{self, ProcessFile, Whose};
+use super::{File, FileError, Position};
+use crate::process::Process;
+use crate::sched;
+
+/// A file that was found. One of a process keeps what is left of that process, even after its end.
+pub enum Opened {
+    /// A file of the machine.
+    OfAll(&'static File),
+    /// A file of a process.
+    OfProcess(KArc<Process>, &'static ProcessFile),
+}
+
+/// Finds the file at the path. `own` is the process that asks, whose files are at `/proc/self`.
+///
+/// # Errors
+/// [`FileError::NotFound`].
+pub fn open(path: &str, own: Option<&KArc<Process>>) -> Result<Opened, FileError> {
+    let Some((whose, name)) = process::parse(path) else {
+        return super::find(path).map(Opened::OfAll);
+    };
+    let file = process::find(name)?;
+    let process = match whose {
+        Whose::Own => own.cloned(),
+        Whose::Of(pid) => sched::find_process(|process| process.pid() == pid),
+    };
+    Ok(Opened::OfProcess(process.ok_or(FileError::NotFound)?, file))
+}
+
+impl Opened {
+    /// Writes all of it, where it is text.
+    ///
+    /// # Errors
+    /// [`FileError::Binary`].
+    pub fn print(&self, mm: &Mm, out: &mut dyn fmt::Write) -> Result<(), FileError> {
+        match self {
+            Opened::OfAll(file) => file.content.print(mm, out),
+            Opened::OfProcess(process, file) => file.content.print(process, out),
+        }
+    }
+
+    /// Fills `into` from the position, which moves on by as many bytes; 0 at the end.
+    ///
+    /// # Errors
+    /// What a binary file says of the offset or the length.
+    pub fn read(&self, mm: &Mm, at: &mut Position, into: &mut [u8]) -> Result<usize, FileError> {
+        match self {
+            Opened::OfAll(file) => file.content.read(mm, at, into),
+            Opened::OfProcess(process, file) => file.content.read(process, at, into),
+        }
+    }
+}

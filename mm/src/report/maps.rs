@@ -1,0 +1,116 @@
+//! `/proc/<pid>/maps`: a line for each VMA.
+//!
+//! ```text
+//! start-end         rights  offset   device inode                    name, from column 74 on
+//! 00410000-00412000 rw-p    00000000 00:00  0                        [heap]
+//! ```
+//! Memory without a name has none. Only memory that Linux has a file behind shows a device and an inode; no mapping
+//! begins elsewhere than at the start of its file.
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use arch::VirtAddr;
+
+use super::lines::Lines;
+use crate::Mm;
+use crate::space::{AddressSpace, Growth, Prot, Vma, VmaKind};
+
+/// The column before the name (Linux: `seq_setwidth` of `show_vma_header_prefix`).
+const COLUMN: usize = 72;
+/// Linux's file behind anonymous huge pages of the pool.
+const HUGETLB_FILE: File = File { minor: 0x0e, inode: 1, name: "/anon_hugepage (deleted)" };
+
+/// The file that Linux has behind a VMA, on a device of its own.
+#[derive(Clone, Copy)]
+struct File {
+    minor: u64,
+    inode: u64,
+    name: &'static str,
+}
+
+fn file(vma: &Vma) -> Option<File> {
+    match vma.kind {
+        VmaKind::Anon => None,
+        VmaKind::Hugetlb => Some(HUGETLB_FILE),
+    }
+}
+
+/// What a VMA is called. `stack` is an address of the process's first stack.
+#[must_use]
+pub fn name(space: &AddressSpace, vma: &Vma, stack: VirtAddr) -> Option<&'static str> {
+    if let Some(file) = file(vma) {
+        return Some(file.name);
+    }
+    let (start, end) = space.heap();
+    if vma.start < end && vma.end > start {
+        return Some("[heap]");
+    }
+    (vma.growth == Growth::Down && vma.start <= stack && stack <= vma.end).then_some("[stack]")
+}
+
+/// The line of a VMA. `name` may be nothing.
+///
+/// # Errors
+/// The sink's.
+pub(super) fn line(to: &mut Lines<'_>, vma: &Vma, name: Option<&str>) -> fmt::Result {
+    let file = file(vma);
+    let (minor, inode) = file.map_or((0, 0), |file| (file.minor, file.inode));
+    prefix(to, (vma.start, vma.end), vma.prot, minor, inode)?;
+    if let Some(name) = name {
+        to.pad(COLUMN)?;
+        to.text(name)?;
+    }
+    to.ascii(b'\n')
+}
+
+/// All of a line but the name: everything is private here.
+fn prefix(
+    to: &mut Lines<'_>,
+    (start, end): (VirtAddr, VirtAddr),
+    prot: Prot,
+    minor: u64,
+    inode: u64,
+) -> fmt::Result {
+    let letter = |right, letter| if prot.contains(right) { letter } else { b'-' };
+    to.hex(start.raw(), 8)?;
+    to.ascii(b'-')?;
+    to.hex(end.raw(), 8)?;
+    to.ascii(b' ')?;
+    to.ascii(letter(Prot::READ, b'r'))?;
+    to.ascii(letter(Prot::WRITE, b'w'))?;
+    to.ascii(letter(Prot::EXEC, b'x'))?;
+    to.text("p 00000000 00:")?;
+    to.hex(minor, 2)?;
+    to.ascii(b' ')?;
+    to.decimal(inode, 0)?;
+    to.ascii(b' ')
+}
+
+/// The line of smaps_rollup: from the first VMA to the last.
+pub(super) fn rollup_line(to: &mut Lines<'_>, start: VirtAddr, end: VirtAddr) -> fmt::Result {
+    prefix(to, (start, end), Prot::NONE, 0, 0)?;
+    to.pad(COLUMN)?;
+    to.text("[rollup]\n")
+}
+
+impl Mm {
+    /// Writes the line of the first VMA that ends above `from`, and returns where that VMA ends: the place of the next
+    /// line. `None`: there is no such VMA. `stack` is an address of the process's first stack.
+    ///
+    /// # Errors
+    /// The sink's; how much it got is its own to know.
+    pub fn write_maps(
+        &self,
+        space: &AddressSpace,
+        stack: VirtAddr,
+        from: VirtAddr,
+        out: &mut dyn fmt::Write,
+    ) -> Result<Option<VirtAddr>, fmt::Error> {
+        let Some(vma) = space.find_vma(from) else { return Ok(None) };
+        let mut to = Lines::new(out);
+        line(&mut to, &vma, name(space, &vma, stack))?;
+        to.finish()?;
+        Ok(Some(vma.end))
+    }
+}

@@ -1,0 +1,79 @@
+//! `/proc/<pid>/pagemap`: a 64-bit word for each page of the user half, present or not.
+//!
+//! ```text
+//!   63       62   61                    60..57  56                 55          54..0
+//!  | present | 0 | not anonymous memory | 0    | exclusively mapped | soft-dirty | pfn |
+//! ```
+//! Soft-dirty is never set: no write is tracked. The page of zeros is present, and neither of the two.
+#![forbid(unsafe_code)]
+
+use arch::addr::PAGE_SIZE;
+use arch::layout::USER_END;
+use arch::{Desc, Level, VirtAddr};
+
+use super::leaves::{Reading, for_each_leaf};
+use super::share::{self, Extent, Owner};
+use crate::Mm;
+use crate::page::page_of;
+use crate::space::AddressSpace;
+
+/// The page is mapped.
+pub const PRESENT: u64 = 1 << 63;
+/// The page is of a file or of shared anonymous memory.
+pub const FILE: u64 = 1 << 61;
+/// Nobody else maps the page, as far as the scheme can tell for sure.
+pub const EXCLUSIVE: u64 = 1 << 56;
+/// The frame's number.
+pub const PFN: u64 = (1 << 55) - 1;
+/// Words of a whole pagemap.
+pub const WORDS: u64 = USER_END.raw() / PAGE_SIZE;
+
+impl Mm {
+    /// Writes the words of the pages from number `first` on (virtual address / 4096) to `words`, and returns how many
+    /// there are: fewer than asked for only at the end of the user half. Takes M for reading, so it may sleep.
+    pub fn read_pagemap(&self, space: &AddressSpace, first: u64, words: &mut [u64]) -> usize {
+        let left = WORDS.saturating_sub(first).min(words.len() as u64) as usize;
+        let words = &mut words[..left];
+        words.fill(0);
+        if words.is_empty() {
+            return 0;
+        }
+        let start = VirtAddr::new(first * PAGE_SIZE);
+        let end = start.add(left as u64 * PAGE_SIZE);
+        let _mmap = space.mmap_lock.read(self.env);
+        for_each_leaf(self, space, start, end, Reading::Locked, |level, va, desc| {
+            let from = va.max(start);
+            let to = va.add(level.entry_bytes()).min(end);
+            let at = (from.offset_from(start) / PAGE_SIZE) as usize;
+            let n = (to.offset_from(from) / PAGE_SIZE) as usize;
+            let skipped = from.offset_from(va) / PAGE_SIZE;
+            self.fill(level, desc, skipped, &mut words[at..at + n]);
+        });
+        left
+    }
+
+    /// The words of the pages of one leaf, from its page `skipped` on.
+    fn fill(&self, level: Level, desc: Desc, skipped: u64, words: &mut [u64]) {
+        let output = desc.output(level);
+        let first = output.pfn().add(skipped);
+        let ram = self.pfn_valid(first) && !self.zero_page.is_at(output);
+        let mut whole = None;
+        for (pfn, word) in (first.raw()..).zip(words) {
+            *word = PRESENT | pfn & PFN;
+            if !ram {
+                continue;
+            }
+            let page = page_of(arch::Pfn::new(pfn));
+            let share = whole.unwrap_or_else(|| {
+                let head = page.head(self.config.tails);
+                match share::of_page(self, head, page) {
+                    Extent::Page(share) => share,
+                    Extent::Folio(share) => *whole.insert(share),
+                }
+            });
+            if share.owner == Owner::Private {
+                *word |= EXCLUSIVE;
+            }
+        }
+    }
+}

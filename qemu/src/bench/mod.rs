@@ -1,0 +1,21 @@
+//! `make bench`: what things cost on Quire, held against what they cost on Linux.
+//!
+//! ```text
+//!   boot with bench=<suite> ──► log ── rows ─┐
+//!   tests/peers/linux-arm64.toml ── peers ───┼── report ──► table on standard output
+//!   tests/peers/goals.toml ───────── peers ──┘         └──► target/bench/<suite>.json, .log
+//! ```
+//! Each suite has a boot of its own, so that none finds what another has left. A goal that is missed is a finding and
+//! no failure; a suite that does not come to its end is one.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`suite`] | the suites, and the boot of one |
+//! | [`rows`] | what a suite prints → rows |
+//! | [`peers`] | the figures of Linux, the machine they were measured on, the goals |
+//! | [`report`] | rows and peers → table and JSON |
+
+pub mod peers;
+pub mod report;
+pub mod rows;
+pub mod suite;

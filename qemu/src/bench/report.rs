@@ -1,0 +1,239 @@
+//! Rows and peers → table and JSON.
+
+use super::peers::{Linux, Peers};
+use super::rows::{End, Output, Row};
+use super::suite::Chosen;
+use serde::Serialize;
+use std::fmt;
+
+/// Whether the machine is the one that Linux was measured on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// It is: ratios mean something.
+    OfThePeers,
+    /// It is not: there are none.
+    Another,
+}
+
+/// One object of the JSON list.
+#[derive(Debug, Serialize, PartialEq)]
+pub struct Figure {
+    /// What was measured.
+    pub name: String,
+    /// `ns` is one guest instruction under `make bench`; `errno` and `none` are failures.
+    pub unit: String,
+    /// The figure: the cheapest operation of a series.
+    pub value: i64,
+    /// The mean of that series.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<i64>,
+    /// What Linux needs.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub linux: Option<LinuxFigures>,
+    /// The most that it shall cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goal: Option<i64>,
+    /// Whether it costs no more than that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub met: Option<bool>,
+}
+
+/// The figures of Linux in an object; `ratio` is ours to 7.2's, to four places.
+#[derive(Debug, Serialize, PartialEq)]
+pub struct LinuxFigures {
+    linux_6_1: i64,
+    linux_7_2: i64,
+    linux_7_2_default: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<f64>,
+}
+
+/// What is said of one suite.
+#[derive(Debug)]
+pub struct Report {
+    suite: &'static str,
+    /// The rows, in the suite's order.
+    pub figures: Vec<Figure>,
+    /// Rows of Linux that the suite did not print.
+    pub absent: Vec<String>,
+    remarks: Vec<String>,
+    /// How far the suite came.
+    pub end: End,
+}
+
+impl Report {
+    /// Holds what a suite printed against the peers. Rows count as absent only if all of the suite was asked for.
+    #[must_use]
+    pub fn new(chosen: &Chosen, output: Output, peers: &Peers, machine: Machine) -> Report {
+        let suite = chosen.suite.name;
+        let figures: Vec<_> = output.rows.into_iter().map(|row| figure(suite, row, peers, machine)).collect();
+        let absent = peers
+            .names(suite)
+            .filter(|name| chosen.is_whole() && !figures.iter().any(|figure| figure.name == *name))
+            .map(str::to_owned)
+            .collect();
+        Report { suite, figures, absent, remarks: output.remarks, end: output.end }
+    }
+
+    /// The JSON list, one object a line.
+    ///
+    /// # Panics
+    /// Never: every field of a figure can be written.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let objects: Vec<_> = self
+            .figures
+            .iter()
+            .map(|figure| serde_json::to_string(figure).expect("figures are numbers and strings"))
+            .collect();
+        format!("[\n{}\n]\n", objects.join(",\n"))
+    }
+
+    /// Rows that say that an operation failed.
+    #[must_use]
+    pub fn errors(&self) -> usize {
+        self.figures.iter().filter(|figure| is_error(figure)).count()
+    }
+
+    /// Rows whose goal is met, and rows whose goal is missed.
+    #[must_use]
+    pub fn goals(&self) -> (usize, usize) {
+        let count = |met| self.figures.iter().filter(|figure| figure.met == Some(met)).count();
+        (count(true), count(false))
+    }
+}
+
+fn is_error(figure: &Figure) -> bool {
+    figure.unit == "errno" || figure.unit == "none"
+}
+
+fn figure(suite: &str, row: Row, peers: &Peers, machine: Machine) -> Figure {
+    let comparable = machine == Machine::OfThePeers && !row.is_error();
+    let of_linux = |linux: Linux| LinuxFigures {
+        linux_6_1: linux.linux_6_1,
+        linux_7_2: linux.linux_7_2,
+        linux_7_2_default: linux.linux_7_2_default,
+        ratio: comparable.then(|| (row.value as f64 / linux.linux_7_2 as f64 * 10_000.0).round() / 10_000.0),
+    };
+    let linux = peers.linux(suite, &row.name).map(of_linux);
+    let goal = peers.goal(suite, &row.name);
+    let met = goal.filter(|_| comparable).map(|goal| row.value <= goal);
+    Figure { name: row.name, unit: row.unit, value: row.value, mean: row.mean, linux, goal, met }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let compared = self.figures.iter().any(|figure| figure.linux.is_some());
+        if compared {
+            let heads = ["Quire", "Linux 6.1", "Linux 7.2", "ratio", "goal"];
+            write!(f, "{:<32}", self.suite)?;
+            heads.iter().try_for_each(|head| write!(f, " {head:>11}"))?;
+            writeln!(f)?;
+        } else {
+            writeln!(f, "{:<32} {:>11} {:>11}", self.suite, "least", "mean")?;
+        }
+        for figure in &self.figures {
+            write_row(f, figure, compared)?;
+        }
+        for name in &self.absent {
+            writeln!(f, "{name:<32} {:>11}", "absent")?;
+        }
+        for remark in &self.remarks {
+            writeln!(f, "  | {remark}")?;
+        }
+        let (met, missed) = self.goals();
+        write!(f, "{}: {} rows", self.suite, self.figures.len())?;
+        if met + missed > 0 {
+            write!(f, ", {met} goals met, {missed} missed")?;
+        }
+        write!(f, ", {} errors, {} absent", self.errors(), self.absent.len())?;
+        let end = if self.end == End::Complete { "" } else { "; it did NOT come to its end" };
+        writeln!(f, "{end}")
+    }
+}
+
+fn write_row(f: &mut fmt::Formatter<'_>, figure: &Figure, compared: bool) -> fmt::Result {
+    write!(f, "{:<32} {:>11}", figure.name, figure.value)?;
+    if is_error(figure) || (figure.unit != "ns" && figure.mean.is_none()) {
+        write!(f, " {}", figure.unit)?;
+    }
+    match &figure.linux {
+        Some(linux) if !is_error(figure) => {
+            write!(f, " {:>11} {:>11}", linux.linux_6_1, linux.linux_7_2)?;
+            if let Some(ratio) = linux.ratio {
+                write!(f, " {ratio:>11.3}")?;
+            }
+            match (figure.goal, figure.met) {
+                (Some(goal), Some(true)) => write!(f, " {goal:>11} met")?,
+                (Some(goal), Some(false)) => write!(f, " {goal:>11} MISSED")?,
+                _ => {}
+            }
+        }
+        _ => {
+            if let Some(mean) = figure.mean.filter(|_| !compared) {
+                write!(f, " {mean:>11}")?;
+            }
+        }
+    }
+    writeln!(f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::read;
+    use super::super::suite::choose;
+    use super::*;
+
+    const LOG: &str = "bench: begin mmbench\ncntfrq 1000000000 Hz\nbase_counter 2 ns\nbase_counter.min 2 ns\n\
+        syscall_getpid 140 ns\nsyscall_getpid.min 113 ns\nfault_4k_write 1000 ns\nfault_4k_write.min 901 ns\n\
+        fork_4k_64m -12 errno\nmadv_collapse_2m -22 errno\nbench: end mmbench\n";
+
+    fn report(choice: &str, machine: Machine) -> Report {
+        Report::new(&choose(choice).unwrap()[0], read(LOG, "mmbench"), &Peers::load().unwrap(), machine)
+    }
+
+    /// The JSON is a list of objects with name, unit and value, and Linux and the ratio where there is one.
+    #[test]
+    fn json_objects() {
+        let list: serde_json::Value =
+            serde_json::from_str(&report("mmbench", Machine::OfThePeers).json()).unwrap();
+        let fault = serde_json::json!({
+            "name": "fault_4k_write", "unit": "ns", "value": 901, "mean": 1000, "linux_6_1": 2087,
+            "linux_7_2": 2893, "linux_7_2_default": 3415, "ratio": 0.3114, "goal": 900, "met": false
+        });
+        assert_eq!(list[3], fault);
+        assert_eq!(list[0], serde_json::json!({ "name": "cntfrq", "unit": "Hz", "value": 1_000_000_000 }));
+        assert_eq!(list[5]["value"], -22);
+        assert_eq!(list[5]["linux_7_2"], 1_302_254);
+        assert!(list[5].get("ratio").is_none() && list[5].get("met").is_none());
+    }
+
+    /// Errors and absent rows are shown and counted; a part of a suite misses nothing.
+    #[test]
+    fn errors_are_shown() {
+        let whole = report("mmbench", Machine::OfThePeers);
+        assert_eq!((whole.errors(), whole.absent.len(), whole.goals()), (2, 67 - 4, (1, 1)));
+        let text = whole.to_string();
+        assert!(text.contains("-22 errno\n") && text.contains("absent\n"), "{text}");
+        assert!(text.ends_with("mmbench: 6 rows, 1 goals met, 1 missed, 2 errors, 63 absent\n"), "{text}");
+        assert!(report("mmbench:fault", Machine::OfThePeers).absent.is_empty());
+    }
+
+    /// On another machine nothing is held against Linux.
+    #[test]
+    fn another_machine_has_no_ratio() {
+        let other = report("mmbench", Machine::Another);
+        assert_eq!(other.goals(), (0, 0));
+        assert!(!other.json().contains("ratio"));
+    }
+
+    /// A suite that broke off is said to have.
+    #[test]
+    fn broken_suites_are_named() {
+        let output = read("bench: begin kernel\nstop_machine 7 ns\n", "kernel");
+        let kernel = &choose("kernel").unwrap()[0];
+        let report = Report::new(kernel, output, &Peers::load().unwrap(), Machine::OfThePeers);
+        assert!(report.to_string().contains("did NOT come to its end"));
+        assert_eq!(report.end, End::Broken);
+    }
+}

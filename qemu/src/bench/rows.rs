@@ -1,0 +1,180 @@
+//! What a suite prints → rows.
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `bench: begin <suite>` | rows of that suite follow |
+//! | `<name> <value> <unit>` | one figure; for a series in ns: the mean |
+//! | `<name>.min <value> ns` | the cheapest operation of the series |
+//! | `<name> -<errno> errno` | the operation failed |
+//! | `<name> -1 none` | the series is empty: every operation of it failed |
+//! | `bench: end <suite>` | the suite is complete |
+//! | `bench: broken <suite>` | it is not |
+//!
+//! Other lines between begin and end are kept as remarks.
+
+/// One row of a suite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What was measured, without `.min`.
+    pub name: String,
+    /// The unit; `errno` and `none` say that there is no figure.
+    pub unit: String,
+    /// The figure: the cheapest operation where the suite says it.
+    pub value: i64,
+    /// The mean of the series whose cheapest operation is `value`.
+    pub mean: Option<i64>,
+}
+
+impl Row {
+    /// Whether the operation failed.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.unit == "errno" || self.unit == "none"
+    }
+}
+
+/// How far a suite came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// To its end.
+    Complete,
+    /// It broke off, or the machine did.
+    Broken,
+}
+
+/// What one suite printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The rows, in the order in which they came.
+    pub rows: Vec<Row>,
+    /// Lines that are no rows.
+    pub remarks: Vec<String>,
+    /// How far it came.
+    pub end: End,
+}
+
+/// Reads what the suite `suite` printed into `log`.
+#[must_use]
+pub fn read(log: &str, suite: &str) -> Output {
+    let mut output = Output { rows: Vec::new(), remarks: Vec::new(), end: End::Broken };
+    let (begin, end, broken) = marks(suite);
+    let lines = log.lines().map(str::trim).skip_while(|line| *line != begin).skip(1);
+    for line in lines.filter(|line| !line.is_empty()) {
+        if line == end {
+            output.end = End::Complete;
+            break;
+        }
+        if line == broken {
+            break;
+        }
+        match figure(line) {
+            Some(row) => take(&mut output, row),
+            None => output.remarks.push(line.to_owned()),
+        }
+    }
+    output
+}
+
+fn marks(suite: &str) -> (String, String, String) {
+    (format!("bench: begin {suite}"), format!("bench: end {suite}"), format!("bench: broken {suite}"))
+}
+
+/// The row that a line is; none if it is something else.
+fn figure(line: &str) -> Option<Row> {
+    let mut words = line.split_whitespace();
+    let (name, value, unit) = (words.next()?, words.next()?, words.next()?);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "_.+-".contains(c);
+    let is_unit = |c: char| c.is_ascii_alphabetic() || "/%_".contains(c);
+    let fits = words.next().is_none()
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(is_name)
+        && unit.chars().all(is_unit);
+    let value = value.parse().ok().filter(|_| fits)?;
+    Some(Row { name: name.to_owned(), unit: unit.to_owned(), value, mean: None })
+}
+
+/// Adds a row; `x.min` becomes the figure of the row `x` before it, whose own figure is the mean then.
+fn take(output: &mut Output, row: Row) {
+    if let Some(name) = row.name.strip_suffix(".min")
+        && let Some(series) = output.rows.iter_mut().rev().find(|row| row.name == name)
+        && series.mean.is_none()
+        && series.unit == row.unit
+    {
+        series.mean = Some(std::mem::replace(&mut series.value, row.value));
+        return;
+    }
+    if output.rows.iter().any(|known| known.name == row.name) {
+        output.remarks.push(format!("a second row `{}`: {} {}", row.name, row.value, row.unit));
+        return;
+    }
+    output.rows.push(row);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, unit: &str, value: i64, mean: Option<i64>) -> Row {
+        Row { name: name.to_owned(), unit: unit.to_owned(), value, mean }
+    }
+
+    /// A series is one row with the cheapest operation as its figure, an error is a row, other lines are remarks.
+    #[test]
+    fn a_whole_suite() {
+        let log = "Quire 0.1\nfault_4k_write 1 ns\nbench: begin mmbench\ncntfrq 1000000000 Hz\n\
+            fault_4k_write 951 ns\r\nfault_4k_write.min 890 ns\n\nfork -12 errno\nmprotect_ro_4k_64m -1 none\n\
+            warning: no memory\nmap_atomics_2m 512 atomics\nbench: end mmbench\nlater 1 ns\n";
+        let output = read(log, "mmbench");
+        assert_eq!(
+            output.rows,
+            [
+                row("cntfrq", "Hz", 1_000_000_000, None),
+                row("fault_4k_write", "ns", 890, Some(951)),
+                row("fork", "errno", -12, None),
+                row("mprotect_ro_4k_64m", "none", -1, None),
+                row("map_atomics_2m", "atomics", 512, None),
+            ]
+        );
+        assert_eq!(output.remarks, ["warning: no memory"]);
+        assert_eq!(output.end, End::Complete);
+        let errors: Vec<_> = output.rows.iter().filter(|row| row.is_error()).map(|row| &row.name).collect();
+        assert_eq!(errors, ["fork", "mprotect_ro_4k_64m"]);
+    }
+
+    /// Without its end a suite is broken, whatever it has printed: power that goes off, a kill, another suite's end.
+    #[test]
+    fn a_broken_suite() {
+        for end in ["", "bench: broken x\n", "bench: end y\n"] {
+            let output = read(&format!("bench: begin x\na 1 ns\n{end}"), "x");
+            assert_eq!(output.end, End::Broken, "{end}");
+            assert_eq!(output.rows, [row("a", "ns", 1, None)]);
+        }
+        assert_eq!(read("a 1 ns\nbench: end x\n", "x").end, End::Broken);
+    }
+
+    /// Sentences of three words are no rows, nor is a name that begins with something else than a letter.
+    #[test]
+    fn what_is_no_row() {
+        for line in
+            ["a b ns", "a 1", "a 1 ns more", "1a 1 ns", "error: 1 ns", "a 1 n.s", "a 1.5 ns", "+a 1 ns"]
+        {
+            assert_eq!(figure(line), None, "{line}");
+        }
+        assert_eq!(
+            figure("rfc-v2+vmacount.fork 7 atomics"),
+            Some(row("rfc-v2+vmacount.fork", "atomics", 7, None))
+        );
+    }
+
+    /// A name that comes twice keeps its first row, and the second is not lost; a `.min` alone is a row of its own.
+    #[test]
+    fn names_are_told_apart() {
+        let output =
+            read("bench: begin x\na 1 ns\na 2 ns\nb.min 3 ns\na.min 1 ns\na.min 0 ns\nbench: end x", "x");
+        assert_eq!(
+            output.rows,
+            [row("a", "ns", 1, Some(1)), row("b.min", "ns", 3, None), row("a.min", "ns", 0, None)]
+        );
+        assert_eq!(output.remarks, ["a second row `a`: 2 ns"]);
+    }
+}

@@ -1,0 +1,104 @@
+//! The suites, and the boot of one.
+
+use super::rows::{self, Output};
+use crate::artefacts::Boot;
+use crate::config::Options;
+use crate::error::Error;
+use crate::session::{Session, Status};
+
+/// A suite of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suite {
+    /// What it is called on both sides.
+    pub name: &'static str,
+    /// The boot choices under which it is measured.
+    pub choices: &'static str,
+}
+
+/// Every suite. `mmbench` asks for huge pages at the first touch and for a hugetlb pool, as Linux was set.
+pub const SUITES: [Suite; 2] =
+    [Suite { name: "mmbench", choices: "thp=always hugepages=64" }, Suite { name: "kernel", choices: "" }];
+
+/// A suite, and what is chosen within it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// The suite.
+    pub suite: Suite,
+    /// `name`, or `name:word:word` for a part of it.
+    pub argument: String,
+}
+
+impl Chosen {
+    /// Whether all of the suite is run.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.argument == self.suite.name
+    }
+}
+
+/// The suites that `words` name, each `name` or `name:word:word`; all of them where there are no words.
+///
+/// # Errors
+/// A sentence that names the word that is no suite.
+pub fn choose(words: &str) -> Result<Vec<Chosen>, String> {
+    let all = || SUITES.map(|suite| Chosen { suite, argument: suite.name.to_owned() }).to_vec();
+    let chosen: Result<Vec<_>, _> = words.split_whitespace().map(choose_one).collect();
+    chosen.map(|chosen| if chosen.is_empty() { all() } else { chosen })
+}
+
+fn choose_one(word: &str) -> Result<Chosen, String> {
+    let name = word.split(':').next().unwrap_or(word);
+    match SUITES.into_iter().find(|suite| suite.name == name) {
+        Some(suite) => Ok(Chosen { suite, argument: word.to_owned() }),
+        None => Err(format!(
+            "there is no suite `{name}`; there are {}",
+            SUITES.map(|suite| suite.name).join(", ")
+        )),
+    }
+}
+
+/// What a boot gave.
+#[derive(Debug)]
+pub struct Measured {
+    /// The rows.
+    pub output: Output,
+    /// How the machine ended.
+    pub status: Status,
+    /// All that it wrote.
+    pub log: String,
+}
+
+/// Boots the machine, runs the suite, and reads what it printed.
+///
+/// # Errors
+/// As for [`Session::boot`] and [`Session::finish_unless`].
+pub fn measure(
+    options: &Options,
+    boot: &Boot,
+    chosen: &Chosen,
+    give_up: impl FnMut() -> bool,
+) -> Result<Measured, Error> {
+    let mut options = options.clone();
+    // A choice that is given twice counts as the last: what the environment asks for goes over the suite's.
+    options.append = format!("{} {} bench={}", chosen.suite.choices, options.append, chosen.argument);
+    let outcome = Session::boot(&options, boot)?.finish_unless(give_up)?;
+    let output = rows::read(&outcome.log, chosen.suite.name);
+    Ok(Measured { output, status: outcome.status, log: outcome.log })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing is everything; a part of a suite is not whole; what is no suite is named.
+    #[test]
+    fn choices() {
+        let names =
+            |words| choose(words).map(|all| all.iter().map(|one| one.argument.clone()).collect::<Vec<_>>());
+        assert_eq!(names(" ").unwrap(), ["mmbench", "kernel"]);
+        assert_eq!(names("kernel mmbench:fault:cow").unwrap(), ["kernel", "mmbench:fault:cow"]);
+        assert!(names("kernel nothing:x").unwrap_err().contains("`nothing`"));
+        let part = &choose("mmbench:fault").unwrap()[0];
+        assert!(!part.is_whole() && choose("mmbench").unwrap()[0].is_whole());
+    }
+}

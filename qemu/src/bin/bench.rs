@@ -1,0 +1,109 @@
+//! `quire-bench`: boots a kernel once for each suite, prints its figures beside those of Linux, writes them as JSON.
+#![forbid(unstable_features)]
+
+use qemu::bench::peers::Peers;
+use qemu::bench::report::{Machine, Report};
+use qemu::bench::rows::End;
+use qemu::bench::suite::{self, Chosen, Measured};
+use qemu::session::tail;
+use qemu::{Boot, Error, Options, Status, root};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const USAGE: &str = "usage: quire-bench KERNEL
+
+Boots the ELF file KERNEL with the options of qemu/machine.conf and its [bench], once
+for each suite of SUITE (all where it is empty; `mmbench:fault:cow` is a part of one),
+prints the figures and writes target/bench/<suite>.json and .log.
+
+The exit status is 0 if every suite came to its end, whatever it cost. With STRICT=1 a
+row that is an error, or is absent where Linux has one, makes it 1.";
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let kernel = match (words.next(), words.next()) {
+        (Some(kernel), None) if !kernel.starts_with('-') => kernel,
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let chosen = match suite::choose(&variable("SUITE")) {
+        Ok(chosen) => chosen,
+        Err(sentence) => {
+            eprintln!("quire-bench: SUITE: {sentence}");
+            return ExitCode::from(2);
+        }
+    };
+    let wish = if variable("STRICT") == "1" { Wish::EveryRow } else { Wish::Figures };
+    match run(Path::new(&kernel), &chosen, wish) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("quire-bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// What makes a run a good one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// Every suite came to its end.
+    Figures,
+    /// No row is an error either, and none is absent.
+    EveryRow,
+}
+
+fn run(kernel: &Path, chosen: &[Chosen], wish: Wish) -> Result<ExitCode, Error> {
+    let options = Options::load(Some("bench"))?;
+    let (boot, peers) = (Boot::prepare(kernel)?, Peers::load()?);
+    let machine = match peers.other_machine(&options) {
+        None => Machine::OfThePeers,
+        Some(difference) => {
+            println!("no ratio to Linux, which ran on another machine: {difference}\n");
+            Machine::Another
+        }
+    };
+    let signal = Arc::new(AtomicUsize::new(0));
+    for number in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
+    }
+    let folder = root().join("target/bench");
+    std::fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
+    let mut good = true;
+    for one in chosen {
+        let measured = suite::measure(&options, &boot, one, || signal.load(Ordering::Relaxed) != 0)?;
+        let (json, log) =
+            (folder.join(format!("{}.json", one.suite.name)), folder.join(format!("{}.log", one.suite.name)));
+        std::fs::write(&log, &measured.log).map_err(Error::file(&log))?;
+        let ended_well = explain(&measured);
+        let report = Report::new(one, measured.output, &peers, machine);
+        std::fs::write(&json, report.json()).map_err(Error::file(&json))?;
+        println!("{report}");
+        let complete = ended_well && report.end == End::Complete;
+        let every_row = report.errors() == 0 && report.absent.is_empty();
+        good &= complete && (wish == Wish::Figures || every_row);
+        if signal.load(Ordering::Relaxed) != 0 {
+            break;
+        }
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether the machine ended with status 0; says what it said last if not.
+fn explain(measured: &Measured) -> bool {
+    let why = match measured.status {
+        Status::Exited(0) => return true,
+        Status::Exited(status) => format!("the machine ended with status {status}"),
+        Status::TimedOut(limit) => {
+            format!("the time limit of {} s has passed (TIMEOUT= sets it)", limit.as_secs())
+        }
+        Status::GivenUp => "it was ended by a signal".to_owned(),
+    };
+    eprintln!("quire-bench: {why}; the last lines were:\n{}\n", tail(&measured.log, 12));
+    false
+}
