@@ -27,11 +27,12 @@ impl Mm {
         self.objects.try_for_each(|object| {
             pages += object.pages();
             object.check_tree()?;
-            let spaces = object.mappers.lock();
-            spaces.iter().try_for_each(|space| {
-                let attached = space.objects.find(object.id).is_some();
-                agree("a space that an object lists has it attached", None, 1, attached.into())
-            })
+            let mut attached = 0;
+            self.spaces.try_for_each(|space| {
+                attached += u64::from(space.objects.find(object.id).is_some());
+                Ok(())
+            })?;
+            agree("spaces that an object lists", None, attached, object.spaces() as u64)
         })?;
         agree("nr_shmem", None, pages, self.stats.get(Counter::NrShmem))?;
         self.spaces.try_for_each(|space| self.check_attached(space))
@@ -92,10 +93,13 @@ impl Object {
         contents.pages.for_each(|index, page| {
             let pfn = Some(page.pfn());
             pages += 1;
-            let this = agree("the kind of a page of an object", pfn, PageKind::Shmem as u64, page.kind() as u64)
-                .and_then(|()| agree("the object of a page", pfn, self.id.mapping(), page.mapping()))
-                .and_then(|()| agree("the index of a page of an object", pfn, index, page.index()))
-                .and_then(|()| agree("a page beyond the end of its object", pfn, 0, (index >= contents.end()).into()));
+            let this =
+                agree("the kind of a page of an object", pfn, PageKind::Shmem as u64, page.kind() as u64)
+                    .and_then(|()| agree("the object of a page", pfn, self.id.mapping(), page.mapping()))
+                    .and_then(|()| agree("the index of a page of an object", pfn, index, page.index()))
+                    .and_then(|()| {
+                        agree("a page beyond the end of its object", pfn, 0, (index >= contents.end()).into())
+                    });
             verdict = core::mem::replace(&mut verdict, Ok(())).and(this);
         });
         verdict?;

@@ -137,7 +137,9 @@ impl Site<'_> {
                 return Ok(FaultDone::Spurious);
             }
             // Tables that were there when the stock was made may have left since: once more.
-            let Ok(entry) = tree.entry_or_table(space.flusher(mm), va, Level::L3, &mut stock) else { continue };
+            let Ok(entry) = tree.entry_or_table(space.flusher(mm), va, Level::L3, &mut stock) else {
+                continue;
+            };
             page.get().leave();
             mapcount::add(mm, &range::run_of(space, vma, &entry, page));
             entry.make(self.leaf(page));

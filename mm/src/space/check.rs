@@ -56,7 +56,10 @@ impl Mm {
         agree("a leaf lies in a VMA", pfn, 1, vma.is_some().into())?;
         let Some(vma) = vma else { return Ok(()) };
         let zero = self.zero_page.is_at(output);
-        let shared_page = matches!(vma.kind, VmaKind::Private(_))
+        // A page of an object: only read in a private VMA, and anywhere until a write asks for more.
+        let private = matches!(vma.kind, VmaKind::Private(_));
+        let shared_page = (private || leaf.desc.flags(leaf.level).contains(PteFlags::READ_ONLY))
+            && self.pfn_valid(output.pfn())
             && normal_page(leaf.desc, leaf.level).is_some_and(|page| page.kind() == PageKind::Shmem);
         let only_read = if zero {
             PteFlags::READ_ONLY | PteFlags::SPECIAL

@@ -16,7 +16,7 @@ use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef, page_of};
-use crate::pgtable::{Entry, Gather, PtRoot, Unmapped, Walk, WalkStep, normal_folio};
+use crate::pgtable::{Entry, Gather, PtRoot, Unmapped, Walk, WalkStep, normal_folio, normal_page};
 use crate::stats::Counter;
 
 /// Descriptors looked at while the page-table lock is held once.
@@ -202,7 +202,13 @@ pub(super) fn protect(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtA
     mm.gather(space.tag(), |gather| {
         scan(space, start, end, |visit| {
             let Some(leaf) = visit.whole_leaf(end) else { return };
-            let new = leaf_for(mm, leaf.desc.output(leaf.level), leaf.level, prot);
+            let mut new = leaf_for(mm, leaf.desc.output(leaf.level), leaf.level, prot);
+            // A page of an object, in a VMA that may be private: a write will ask for it.
+            let shared =
+                normal_page(leaf.desc, leaf.level).is_some_and(|page| page.kind() == PageKind::Shmem);
+            if shared && leaf.desc.flags(leaf.level).contains(PteFlags::READ_ONLY) {
+                new = read_only(new, leaf.level);
+            }
             if new != leaf.desc
                 && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
             {
