@@ -36,9 +36,9 @@ const BASE: VirtAddr = VirtAddr::new(0x4000_0000);
 /// Promotion thresholds: both ends of the range, and few pages.
 const THRESHOLDS: [u64; 3] = [1, 3, 512];
 
-/// Every sentence with which a combination is refused at boot. There is none: each of today's variants goes with
-/// each other one.
-const REFUSED: &[&str] = &[];
+/// Every sentence with which a combination is refused at boot.
+const REFUSED: &[&str] =
+    &["mapcount=thp-like counts in tail struct pages, which HVO maps read-only: it needs hvo=off"];
 
 /// A machine and its boot choices.
 #[derive(Clone, Copy, Debug)]

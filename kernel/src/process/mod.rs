@@ -35,7 +35,7 @@ use mm::kalloc::KArc;
 use mm::space::AddressSpace;
 
 pub use end::leave;
-pub use load::RunError;
+pub use load::{FIRST_STACK, RunError};
 pub use status::{ExitStatus, Signal};
 
 use crate::{print, sched, the_mm};

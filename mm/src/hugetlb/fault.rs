@@ -16,6 +16,7 @@ use crate::kalloc::KArc;
 use crate::mapcount;
 use crate::page::PageRef;
 use crate::pgtable::{Entry, Missing, TableStock};
+use crate::rmap;
 use crate::space::range::{leaf_for, run_of};
 use crate::space::{AddressSpace, Commit, Vma};
 
@@ -41,7 +42,12 @@ const fn claim(vma: &Vma) -> Claim {
 pub fn fault(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) -> Result<FaultDone, FaultReason> {
     let va = va.align_down(SIZE_2M.bytes());
     let _one = mm.hugetlb.fault_lock(space.id, va).write(mm.env);
-    if is_mapped(space, va) {
+    let walk = space.ptl.lock().walk(va);
+    if walk.migration().is_some() {
+        rmap::wait(mm, space, va);
+        return Ok(FaultDone::Spurious);
+    }
+    if walk.leaf().is_some_and(|leaf| leaf.level == SIZE_2M.level()) {
         return Ok(FaultDone::Spurious);
     }
     let mut stock = TableStock::new(mm, TABLES)?;
@@ -60,10 +66,6 @@ pub fn fault(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) -> Re
         }
     }
     mapped
-}
-
-fn is_mapped(space: &AddressSpace, va: VirtAddr) -> bool {
-    space.ptl.lock().walk(va).leaf().is_some_and(|leaf| leaf.level == SIZE_2M.level())
 }
 
 /// Makes the entry, unless one was made meanwhile. The mapping's reference is the folio's first.

@@ -22,6 +22,8 @@ bitflags! {
         const HEAD = 1 << 0;
         /// The folio's vmemmap is optimised: its tails are read-only and shared.
         const HVO = 1 << 1;
+        /// In use, and its reservation of a huge page holds one reference more ([`crate::thp`]).
+        const RESERVED = 1 << 2;
     }
 }
 

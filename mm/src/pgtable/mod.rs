@@ -30,6 +30,7 @@
 //! | [`root`] | a locked tree, and how entries are had from it |
 //! | [`entry`] | the only writer of live entries |
 //! | `verify` | in debug builds: each store against the rule and the lock |
+//! | [`migration`] | migration entries: how they come, change and go |
 //! | [`flush`] | the only caller of TLBI |
 //! | [`gather`] | owes flushes; holds frames until they are done |
 //! | [`normal`] | which leaves have a struct page that may be touched |
@@ -49,6 +50,7 @@ pub mod gather;
 pub mod kernel;
 #[cfg(test)]
 mod kernel_tests;
+pub mod migration;
 pub mod normal;
 pub mod root;
 pub mod stock;

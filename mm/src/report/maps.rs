@@ -14,7 +14,7 @@ use arch::addr::PAGE_SIZE;
 
 use super::lines::Lines;
 use crate::Mm;
-use crate::space::{AddressSpace, Growth, Prot, Vma, VmaKind};
+use crate::space::{AddressSpace, Prot, Vma, VmaKind};
 
 /// The column before the name (Linux: `seq_setwidth` of `show_vma_header_prefix`).
 const COLUMN: usize = 72;
@@ -49,7 +49,7 @@ pub fn name(space: &AddressSpace, vma: &Vma, stack: VirtAddr) -> Option<&'static
     if vma.start < end && vma.end > start {
         return Some("[heap]");
     }
-    (vma.growth == Growth::Down && vma.start <= stack && stack <= vma.end).then_some("[stack]")
+    vma.contains(stack).then_some("[stack]")
 }
 
 /// The line of a VMA. `name` may be nothing.

@@ -102,6 +102,42 @@ impl Mm {
         Ok(())
     }
 
+    /// The child has the objects of its parent, and as much of each. Its VMAs are set after. M of the parent is held for
+    /// writing.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; the child has none.
+    pub(crate) fn inherit_objects(
+        &self,
+        parent: &AddressSpace,
+        child: &KArc<AddressSpace>,
+    ) -> Result<(), OutOfMemory> {
+        let mut from = 0;
+        loop {
+            let next = {
+                let all = parent.objects.all.lock();
+                all.get(from).map(|attachment| (attachment.object.0.clone(), attachment.pages))
+            };
+            let Some((object, pages)) = next else { return Ok(()) };
+            if let Err(error) = self.attach_object(child, &object, pages) {
+                self.disinherit(child);
+                return Err(error);
+            }
+            from += 1;
+        }
+    }
+
+    fn disinherit(&self, child: &AddressSpace) {
+        loop {
+            let last = {
+                let all = child.objects.all.lock();
+                all.last().map(|attachment| (attachment.object.id, attachment.pages))
+            };
+            let Some((id, pages)) = last else { return };
+            self.detach_object(child, id, pages);
+        }
+    }
+
     /// `pages` pages of VMAs of the object, attached before, are gone, or have come to nothing. No entry maps them any
     /// more. M is held for writing.
     pub(crate) fn detach_object(&self, space: &AddressSpace, id: ObjectId, pages: u64) {

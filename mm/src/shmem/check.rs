@@ -16,6 +16,8 @@ use arch::addr::PAGE_SIZE;
 use super::object::{Object, ObjectId};
 use crate::Mm;
 use crate::check::{Inconsistency, Mapped, Report, agree};
+use crate::mapcount::check::Truth;
+use crate::mapcount;
 use crate::page::{PageKind, PageRef};
 use crate::space::AddressSpace;
 use crate::stats::Counter;
@@ -79,7 +81,7 @@ impl Mm {
         for space in object.mappers.lock().iter() {
             mapped.entries += space.leaves_of(page).entries;
         }
-        self.check_counted(page, mapped.entries)?;
+        mapcount::check::agrees(self, page, Truth { entries: mapped.entries })?;
         let references = 1 + mapped.entries + pins;
         agree("references to a page of an object", pfn, references, page.refcount().into())
     }

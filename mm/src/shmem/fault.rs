@@ -5,6 +5,7 @@
 //! | absent | the object's page | the object's page, never writable | a copy of the object's page |
 //! | the object's page | raised to the rights of the VMA | raised to them, but for writing | a copy in its place |
 //! | a private copy | - | raised | raised, or copied once more where fork shared it |
+//! | migration entry | waits until the frame has moved | the same | the same |
 //!
 //! The object's page is made where there is none: also by a read, since who reads shared memory will meet who writes it.
 //!
@@ -18,11 +19,13 @@ use arch::{Access, Desc, Level, Machine, Order, PhysMem, VirtAddr};
 
 use super::object::Object;
 use crate::Mm;
-use crate::fault::{FaultDone, FaultInfo, FaultReason, grants};
+use crate::fault::{self, FaultDone, FaultInfo, FaultReason, grants};
 use crate::kalloc::KArc;
-use crate::mapcount::{self, Run};
+use crate::mapcount;
 use crate::page::{FolioRef, PageKind, PageRef};
-use crate::pgtable::{Entry, TableStock, normal_page};
+use crate::pgtable::TableStock;
+use crate::rmap;
+use crate::space::exclusive::read_only;
 use crate::space::{AddressSpace, Vma, VmaKind, range};
 use crate::stats::Counter;
 
@@ -40,14 +43,18 @@ pub fn fault(
     let va = info.va.align_down(PAGE_SIZE);
     let site = Site { mm, space, vma, va, index: vma.index_of(va), object: &object };
     let walk = space.ptl.lock().walk(va);
-    let Some(leaf) = walk.leaf() else { return site.absent(info.access) };
-    if grants(leaf.desc.flags(leaf.level), info.access) {
+    if walk.migration().is_some() {
+        rmap::wait(mm, space, va);
         return Ok(FaultDone::Spurious);
     }
-    if info.access == Access::Write && site.is_objects(leaf.desc) && site.is_private() {
-        return site.copy(Some(leaf.desc));
+    let Some(leaf) = walk.leaf() else { return site.absent(info.access) };
+    if grants(leaf.desc.flags(leaf.level), info.access) {
+        Ok(FaultDone::Spurious)
+    } else if site.is_private() {
+        fault::copy_on_write(mm, space, vma, info)
+    } else {
+        Ok(site.raise(leaf.desc))
     }
-    Ok(site.raise(leaf.desc))
 }
 
 struct Site<'f> {
@@ -66,13 +73,8 @@ impl Site<'_> {
         matches!(self.vma.kind, VmaKind::Private(_))
     }
 
-    /// Whether the leaf maps a page of the object, and no private copy.
-    fn is_objects(&self, leaf: Desc) -> bool {
-        normal_page(leaf, Level::L3).is_some_and(|page| page.kind() == PageKind::Shmem)
-    }
-
     fn absent(&self, access: Access) -> Result<FaultDone, FaultReason> {
-        if access == Access::Write && self.is_private() { self.copy(None) } else { self.map() }
+        if access == Access::Write && self.is_private() { self.copy() } else { self.map() }
     }
 
     /// Sees to it that the object has the page.
@@ -120,7 +122,7 @@ impl Site<'_> {
     /// The leaf for the object's page.
     fn leaf(&self, page: PageRef) -> Desc {
         let leaf = range::leaf_for(self.mm, page.pfn().phys(), Level::L3, self.vma.prot);
-        if self.is_private() { range::read_only(leaf, Level::L3) } else { leaf }
+        if self.is_private() { read_only(leaf, Level::L3) } else { leaf }
     }
 
     /// Maps the object's page.
@@ -133,7 +135,7 @@ impl Site<'_> {
             // Somebody may have taken it out again.
             let Some(page) = contents.pages.get(index).filter(|_| index < contents.end()) else { continue };
             let mut tree = space.ptl.lock();
-            if tree.walk(va).leaf().is_some() {
+            if !tree.walk(va).last().desc.is_empty() && tree.walk(va).last().level == Level::L3 {
                 return Ok(FaultDone::Spurious);
             }
             // Tables that were there when the stock was made may have left since: once more.
@@ -147,58 +149,51 @@ impl Site<'_> {
         }
     }
 
-    /// Gives a leaf the rights that it may have.
+    /// Gives a leaf of a shared VMA all rights of the VMA.
     fn raise(&self, seen: Desc) -> FaultDone {
         let Site { mm, space, vma, va, .. } = *self;
         let mut tree = space.ptl.lock();
         match tree.entry(space.flusher(mm), va, Level::L3) {
             Ok(entry) if entry.desc() == seen => {
-                let leaf = range::leaf_for(mm, seen.output(Level::L3), Level::L3, vma.prot);
-                let reads_only = self.is_private() && self.is_objects(seen);
-                entry.relax(if reads_only { range::read_only(leaf, Level::L3) } else { leaf });
+                entry.relax(range::leaf_for(mm, seen.output(Level::L3), Level::L3, vma.prot));
                 FaultDone::Made
             }
             _ => FaultDone::Spurious,
         }
     }
 
-    /// Puts a private copy of the object's page in the place of `seen`.
-    fn copy(&self, seen: Option<Desc>) -> Result<FaultDone, FaultReason> {
-        let Site { mm, space, va, index, .. } = *self;
+    /// Maps a private copy of the object's page, where nothing is mapped yet.
+    fn copy(&self) -> Result<FaultDone, FaultReason> {
+        let Site { mm, space, vma, va, index, .. } = *self;
         let mut stock = self.stock()?;
-        let source = self.source(seen)?;
+        let source = self.source()?;
         let copied = mm.alloc_pages(Order::PAGE, PageKind::Anon).map(|page| {
             Machine::copy(page.pfn().phys(), source.pfn().phys(), PAGE_SIZE);
             page.set_mapping(space.id, index);
             page
         });
-        let done = copied.map(|page| {
-            let mut tree = space.ptl.lock();
-            let walk = tree.walk(va);
-            let entry = tree.entry_or_table(space.flusher(mm), va, Level::L3, &mut stock);
-            match entry {
-                Ok(entry) if walk.leaf().map(|leaf| leaf.desc) == seen => {
-                    self.exchange(entry, &source, page, seen);
-                    FaultDone::Made
-                }
-                _ => {
-                    drop(tree);
-                    mm.put_folio(page);
-                    FaultDone::Spurious
-                }
-            }
-        });
         mm.put_folio(source);
-        Ok(done?)
+        let page = copied?;
+        let mut tree = space.ptl.lock();
+        match tree.entry_or_table(space.flusher(mm), va, Level::L3, &mut stock) {
+            Ok(entry) if entry.desc().is_empty() => {
+                mapcount::add(mm, &range::run_of(space, vma, &entry, page.page()));
+                mm.stats.inc(Counter::NrAnon);
+                entry.make(range::leaf_for(mm, page.pfn().phys(), Level::L3, vma.prot));
+                // The reference is the entry's.
+                page.leave();
+                Ok(FaultDone::Made)
+            }
+            _ => {
+                drop(tree);
+                mm.put_folio(page);
+                Ok(FaultDone::Spurious)
+            }
+        }
     }
 
-    /// The page to copy: the one that `seen` maps, or the object's.
-    fn source(&self, seen: Option<Desc>) -> Result<FolioRef, FaultReason> {
-        if let Some(page) = seen.and_then(|leaf| normal_page(leaf, Level::L3))
-            && let Some(folio) = page.try_get()
-        {
-            return Ok(folio);
-        }
+    /// The object's page, made where there is none.
+    fn source(&self) -> Result<FolioRef, FaultReason> {
         loop {
             self.provide()?;
             let contents = self.object.contents.lock();
@@ -206,22 +201,5 @@ impl Site<'_> {
                 return Ok(page.get());
             }
         }
-    }
-
-    /// The entry for the copy, under T.
-    fn exchange(&self, entry: Entry<'_>, source: &FolioRef, page: FolioRef, seen: Option<Desc>) {
-        let Site { mm, space, vma, .. } = *self;
-        let new = range::leaf_for(mm, page.pfn().phys(), Level::L3, vma.prot);
-        let run = range::run_of(space, vma, &entry, page.page());
-        mapcount::add(mm, &run);
-        mm.stats.inc(Counter::NrAnon);
-        page.leave();
-        if seen.is_none() {
-            entry.make(new);
-            return;
-        }
-        let displaced = entry.break_live::<1>(|_, _| ()).flush().make(|_| new, |_, _| ());
-        mapcount::remove(mm, &Run { head: source.page(), first: source.page(), ..run });
-        mm.gather(space.tag(), |gather| gather.hold_displaced(displaced));
     }
 }

@@ -1,10 +1,12 @@
 //! Every leaf of every live address space, against its VMA and against the struct page that it maps.
 //!
-//! Frames are never shared between spaces yet, nor mapped twice in one, so a frame's leaves stand in one place: at
-//! the address that its struct page names. This side holds each leaf against that place; the other side
+//! A private page is mapped by the space in which it was born and by those that descend from it, each time at the
+//! linear index that its struct page names. This side holds each leaf against those places; the other side
 //! (`check::pages`) counts, for each page in use, the leaves that stand there. Together they count every leaf of every
 //! tree once, for the page that it maps.
 #![forbid(unsafe_code)]
+
+use core::ops::ControlFlow;
 
 use arch::addr::PAGE_SIZE;
 use arch::layout::{USER_END, USER_START};
@@ -24,10 +26,11 @@ impl Mm {
         self.spaces.try_for_each(|space| {
             report.spaces += 1;
             self.check_asid(space)?;
+            self.check_lineage(space)?;
             space.check_vmas()?;
             visit(space.root(), VirtAddr::new(0), &mut |node| match node {
                 Node::Leaf(leaf) => self.check_leaf(space, leaf),
-                Node::Table(_) => Ok(()),
+                Node::Table(_) | Node::Migration(_) => Ok(()),
             })
         })
     }
@@ -49,6 +52,14 @@ impl Mm {
         })
     }
 
+    /// The space is found by its number, first of those that descend from it.
+    fn check_lineage(&self, space: &AddressSpace) -> Result<(), Inconsistency> {
+        let lineage = self.lineages.find(space.id);
+        let first = lineage.map(|lineage| lineage.hold().visit(|first| ControlFlow::Break(first.id)));
+        let found = matches!(first, Some(ControlFlow::Break(id)) if id == space.id);
+        agree("a live space has its node in the lineage", None, 1, found.into())
+    }
+
     fn check_leaf(&self, space: &AddressSpace, leaf: Leaf) -> Result<(), Inconsistency> {
         let output = leaf.desc.output(leaf.level);
         let pfn = Some(output.pfn());
@@ -56,17 +67,16 @@ impl Mm {
         agree("a leaf lies in a VMA", pfn, 1, vma.is_some().into())?;
         let Some(vma) = vma else { return Ok(()) };
         let zero = self.zero_page.is_at(output);
-        // A page of an object: only read in a private VMA, and anywhere until a write asks for more.
-        let private = matches!(vma.kind, VmaKind::Private(_));
-        let shared_page = (private || leaf.desc.flags(leaf.level).contains(PteFlags::READ_ONLY))
-            && self.pfn_valid(output.pfn())
+        // Any leaf may lack the right to write: its page may be shared, or have been. That of an object's page in a private
+        // VMA never has it.
+        let objects = self.pfn_valid(output.pfn())
             && normal_page(leaf.desc, leaf.level).is_some_and(|page| page.kind() == PageKind::Shmem);
         let only_read = if zero {
             PteFlags::READ_ONLY | PteFlags::SPECIAL
-        } else if shared_page {
+        } else if objects && matches!(vma.kind, VmaKind::Private(_)) {
             PteFlags::READ_ONLY
         } else {
-            PteFlags::empty()
+            leaf.desc.flags(leaf.level) & PteFlags::READ_ONLY
         };
         let good = Desc::leaf(output, leaf.level, vma.prot.leaf_flags() | only_read);
         agree("a leaf has the rights of its VMA", pfn, good.raw(), leaf.desc.raw())?;
@@ -99,11 +109,12 @@ impl Mm {
         let inside = last <= head.pfn().add(head.order().pages());
         agree("a leaf maps one folio", pfn, 1, inside.into())?;
         let first = vma.index_of(leaf.va).wrapping_sub(page.pfn().offset_from(head.pfn()));
-        let owner = match (kind, vma.kind.object()) {
-            (PageKind::Shmem, Some(id)) => id.mapping(),
-            _ => space.id,
-        };
-        agree("the folio's space", pfn, owner, head.mapping())?;
+        if let (PageKind::Shmem, Some(id)) = (kind, vma.kind.object()) {
+            agree("the folio's object", pfn, id.mapping(), head.mapping())?;
+        } else {
+            let family = space.lineage.hold().descends_from(head.mapping());
+            agree("a space that maps a page descends from the page's", pfn, 1, family.into())?;
+        }
         agree("the folio's index", pfn, first, head.index())
     }
 }
@@ -129,6 +140,8 @@ impl AddressSpace {
                 mapped.entries += 1;
                 mapped.pages += bytes / PAGE_SIZE;
                 mapped.blocks += u64::from(bytes == Order::PMD.bytes());
+                let writable = !leaf.desc.flags(leaf.level).contains(PteFlags::READ_ONLY);
+                mapped.writable += u64::from(writable);
             }
             va = va.align_down(bytes).add(bytes);
         }

@@ -10,21 +10,21 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
-use arch::pte::Kind;
+use arch::pte::{Kind, Migration};
 use arch::{Desc, Level, PageSize, VirtAddr};
 
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount;
 use crate::page::page_of;
-use crate::pgtable::{LooseTable, PtRoot, TableStock};
+use crate::pgtable::{Entry, LooseTable, PtRoot, TableStock};
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
 
 /// Why nothing was split.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NotSplit {
-    /// No block of level 2 translates the address.
+    /// No block of level 2 translates the address, or will when it has moved.
     NoBlock,
     /// The stock has no table.
     NoTable,
@@ -48,7 +48,9 @@ pub fn split_at(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), OutOf
 }
 
 fn has_block(space: &AddressSpace, va: VirtAddr) -> bool {
-    space.ptl.lock().walk(va).leaf().is_some_and(|leaf| leaf.level == Level::L2)
+    let walk = space.ptl.lock().walk(va);
+    let last = walk.last();
+    last.level == Level::L2 && (last.kind() == Kind::Block || last.migration().is_some())
 }
 
 /// Splits the block around `va`, which lies in `vma`, with a table of `stock`. `tree` is the space's, under T.
@@ -65,6 +67,9 @@ pub fn split_block(
 ) -> Result<(), NotSplit> {
     let entry = tree.entry(space.flusher(mm), va, Level::L2).map_err(|_| NotSplit::NoBlock)?;
     let block = entry.desc();
+    if let Some(migration) = entry.migration() {
+        return split_migration(entry, migration, stock);
+    }
     if block.kind(Level::L2) != Kind::Block {
         return Err(NotSplit::NoBlock);
     }
@@ -78,6 +83,14 @@ pub fn split_block(
     entry.break_live::<1>(|_, _| ()).flush().make(|_| link, |_, _| ()).keep();
     mm.stats.inc(Counter::ThpSplitPmd);
     mm.stats.sub(Counter::NrAnonThp, 1);
+    Ok(())
+}
+
+/// A block that is moving: each of its pages gets a migration entry of its own. No TLB holds anything of it.
+fn split_migration(entry: Entry<'_>, block: Migration, stock: &mut TableStock<'_>) -> Result<(), NotSplit> {
+    let mut table = stock.take().ok_or(NotSplit::NoTable)?;
+    table.fill(|n| Desc::migration(block.output.add(n as u64 * PAGE_SIZE), Level::L3, block.flags));
+    entry.end_migration(table.link());
     Ok(())
 }
 

@@ -96,3 +96,21 @@ fn taking_pages_out() {
     );
     assert_eq!(failed, 0);
 }
+
+/// fork of a space that maps objects.
+#[test]
+fn forking() {
+    let failed = run(|mm, Taken { space, object }| {
+        mm.mmap_object(space, &request(8, MapFlags::SHARED), object)?;
+        mm.mmap_object(space, &request(8, MapFlags::PRIVATE).fixed(at(8).raw()), object)?;
+        mm.mmap(space, &request(4, MapFlags::SHARED | MapFlags::ANONYMOUS).fixed(at(16).raw()))?;
+        or_memory(write(mm, space, at(0), 1))?;
+        or_memory(write(mm, space, at(8), 1))?;
+        or_memory(write(mm, space, at(16), 1))?;
+        let child = mm.fork_space(space).map_err(|_| MmapError::OutOfMemory)?;
+        let used = or_memory(write(mm, &child, at(1), 1)).and_then(|()| or_memory(write(mm, &child, at(8), 1)));
+        mm.destroy_space(&child);
+        used
+    });
+    assert!(failed >= 30, "only {failed} allocations were failed");
+}

@@ -64,3 +64,30 @@ fn dropping_a_copy_shows_the_object() {
         mm.close_object(object);
     });
 }
+
+/// fork hands private copies on like all anonymous memory; what is not copied yet both go on reading from the object.
+#[test]
+fn fork_hands_copies_on() {
+    with_spaces(|mm, [a, b]| {
+        let object = mm.new_object(2 * PAGE_SIZE).unwrap();
+        map(mm, a, &object, 2, 0, MapFlags::SHARED);
+        map(mm, b, &object, 2, 0, MapFlags::PRIVATE);
+        write(mm, a, at(0), 1).unwrap();
+        assert_eq!(read(mm, b, at(0)), Ok(1));
+        write(mm, b, at(1), 2).unwrap();
+        let child = mm.fork_space(b).unwrap();
+        check(mm);
+        write(mm, a, at(0), 3).unwrap();
+        assert_eq!((read(mm, b, at(0)), read(mm, &child, at(0))), (Ok(3), Ok(3)));
+        assert_eq!(read(mm, &child, at(1)), Ok(2));
+        write(mm, &child, at(1), 4).unwrap();
+        write(mm, b, at(0), 5).unwrap();
+        assert_eq!((read(mm, b, at(1)), read(mm, &child, at(0))), (Ok(2), Ok(3)));
+        check(mm);
+        mm.truncate_object(&object, PAGE_SIZE).unwrap();
+        assert!(is_beyond(read(mm, b, at(1))) && is_beyond(read(mm, &child, at(1))), "copies go too");
+        check(mm);
+        mm.destroy_space(&child);
+        mm.close_object(object);
+    });
+}

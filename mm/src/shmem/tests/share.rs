@@ -150,3 +150,25 @@ fn what_cannot_be_mapped() {
         mm.close_object(object);
     });
 }
+
+/// A child of fork shares what its parent shares: no entry is copied, and what either writes the other sees.
+#[test]
+fn fork_shares_objects() {
+    with_spaces(|mm, [a]| {
+        let va = mm.mmap(a, &request(4, MapFlags::SHARED | MapFlags::ANONYMOUS)).unwrap();
+        write(mm, a, va, 1).unwrap();
+        let child = mm.fork_space(a).unwrap();
+        check(mm);
+        assert_eq!(child.ptl.lock().walk(va).leaf(), None, "the child's faults find the page");
+        assert_eq!(read(mm, &child, va), Ok(1));
+        write(mm, &child, va, 2).unwrap();
+        write(mm, &child, va.add(PAGE_SIZE), 3).unwrap();
+        assert_eq!((read(mm, a, va), read(mm, a, va.add(PAGE_SIZE))), (Ok(2), Ok(3)));
+        check(mm);
+        mm.munmap(a, va.raw(), 4 * PAGE_SIZE).unwrap();
+        assert_eq!(mm.objects.len(), 1, "the child still maps it");
+        assert_eq!(read(mm, &child, va), Ok(2));
+        mm.destroy_space(&child);
+        assert!(mm.objects.is_empty());
+    });
+}
