@@ -65,7 +65,7 @@ pub(super) fn ps(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
             thread.name
         );
     });
-    sched::for_each_process(|process| {
+    process::for_each(|process| {
         println!("  process {} is `{}`: {} system calls", process.pid(), process.name(), process.syscalls());
     });
     Ok(())

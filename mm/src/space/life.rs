@@ -14,6 +14,7 @@ use crate::error::OutOfMemory;
 use crate::kalloc::KArc;
 use crate::locks::{self, SleepLock};
 use crate::pgtable::{AsidCell, PtRoot};
+use crate::thp::permission::PermissionCell;
 use crate::thp::{SpaceReservations, promoter};
 
 impl Mm {
@@ -31,6 +32,7 @@ impl Mm {
                 root: tree.root(),
                 ptl: SpinLock::new(locks::PAGE_TABLE, tree),
                 reservations: SpaceReservations::new(),
+                may_thp: PermissionCell::new(),
                 link: Link::new(),
                 vmas: SpinLock::new(locks::VMAS, VmaSet::new()),
                 brk_start: AtomicU64::new(0),

@@ -86,6 +86,8 @@ pub struct AddressSpace {
     pub ptl: SpinLock<PtRoot>,
     /// R, Q: its reservations of huge pages.
     pub reservations: crate::thp::SpaceReservations,
+    /// Whether it may have huge pages.
+    pub(crate) may_thp: crate::thp::permission::PermissionCell,
     root: PhysAddr,
     link: registry::Link,
     vmas: SpinLock<VmaSet>,

@@ -27,6 +27,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`permission`] | whether a process may have huge pages at all |
 //! | [`policy`] | sees values, returns a word: small, reserve, huge |
 //! | [`settings`] | mode and threshold, changed at run time |
 //! | [`popmap`] | which of 512 pages are populated |
@@ -44,6 +45,7 @@
 
 pub mod check;
 pub mod huge;
+pub mod permission;
 pub mod policy;
 pub mod popmap;
 pub mod promote;
@@ -57,6 +59,7 @@ pub mod table;
 mod turnstile;
 
 pub use huge::{HugeFault, NoHugePage, huge_fault};
+pub use permission::ThpPermission;
 pub use policy::Backing;
 pub use reservation::{Populated, SpaceReservations, Take, Taken};
 pub use settings::SettingError;
