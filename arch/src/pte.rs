@@ -14,6 +14,10 @@ use bitflags::bitflags;
 
 use crate::addr::{Level, PhysAddr};
 
+mod migration;
+
+pub use migration::Migration;
+
 bitflags! {
     /// The attribute bits of a leaf descriptor; everything but the output address.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]

@@ -1,9 +1,9 @@
 //! Boot choices of memory management: enums, their words on the command line, and which pairs exclude
-//! each other.
+//! each other ([`MmConfig::validate`]).
 //!
 //! | word | values | default |
 //! |---|---|---|
-//! | `mapcount=` | `rfc-v2` | `rfc-v2` |
+//! | `mapcount=` | `rfc-v1` `rfc-v1+counted` `rfc-v2` `thp-like` `rfc-v2+vmacount` `vma-pt` `mm-owner` `total-mapped` | `mm-owner` |
 //! | `tails=` | `mask` `pointer` | `mask` |
 //! | `vmemmap=` | `pmd` `pte` | `pmd` |
 //! | `hvo=` | `off` `stop-machine` | `stop-machine` |
@@ -12,7 +12,11 @@
 //! | `hugepages=` | number of 2 MiB pages in the hugetlb pool at boot | 8 |
 #![forbid(unsafe_code)]
 
+mod validate;
+
 use core::fmt;
+
+pub use validate::Refusal;
 
 /// Declares a boot choice: an enum, its words, and `ALL`.
 macro_rules! choice {
@@ -52,8 +56,22 @@ macro_rules! choice {
 choice! {
     /// How the mappings of a folio are counted.
     Mapcount, "mapcount" {
-        /// The head counts every leaf entry, of any size, that maps a part of the folio.
+        /// Entries of the folio's own size, whether they are leaves or lead to tables; as posted, with its flaws.
+        RfcV1 = "rfc-v1",
+        /// The same, with a mark that lets whoever zaps leaves take the count back.
+        RfcV1Counted = "rfc-v1+counted",
+        /// Leaf entries of any size.
         RfcV2 = "rfc-v2",
+        /// Entries of the folio's own size, and of each page the smaller ones.
+        ThpLike = "thp-like",
+        /// Leaf entries, and beside them entries of the folio's own size.
+        Vmacount = "rfc-v2+vmacount",
+        /// Pairs of a VMA and a page table.
+        VmaPt = "vma-pt",
+        /// Leaf entries, and two owners with their share of them.
+        MmOwner = "mm-owner",
+        /// Leaf entries, and how many pages they map in sum.
+        TotalMapped = "total-mapped",
     }
 }
 choice! {
@@ -142,7 +160,10 @@ pub struct MmConfig {
 impl Default for MmConfig {
     fn default() -> Self {
         MmConfig {
-            mapcount: Mapcount::RfcV2,
+            mapcount: match crate::mapcount::PINNED {
+                Some(pinned) => pinned,
+                None => Mapcount::MmOwner,
+            },
             tails: TailEncoding::Mask,
             vmemmap: VmemmapMap::Pmd,
             hvo: HvoStrategy::StopMachine,

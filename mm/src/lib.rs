@@ -22,11 +22,14 @@ pub mod mapcount;
 pub mod page;
 pub mod pgtable;
 pub mod report;
+pub mod rmap;
+pub mod shmem;
 pub mod space;
 pub mod stats;
 pub mod steps;
 #[cfg(not(target_os = "none"))]
 pub mod testkit;
 pub mod thp;
+mod turnstile;
 
 pub use boot::Mm;

@@ -37,10 +37,14 @@ counters! {
     NrAnon = "nr_anon_pages",
     /// Anonymous pages mapped by 2 MiB blocks (2 MiB units).
     NrAnonThp = "nr_anon_transparent_hugepages",
+    /// Pages that objects hold (4 KiB units).
+    NrShmem = "nr_shmem",
     /// Pages in reservations that no entry maps (4 KiB units).
     NrThpReserved = "nr_thp_reserved",
     /// Huge pages made at the first fault.
     ThpFaultAlloc = "thp_fault_alloc",
+    /// Counts that had been left behind in folios that were freed (`mapcount=rfc-v1`).
+    MapcountStranded = "mapcount_stranded",
     /// Reservations made.
     ThpResAlloc = "thp_res_alloc",
     /// Reservations that could not be made for want of a 2 MiB block.
@@ -67,6 +71,8 @@ counters! {
     NrVmemmapFreed = "nr_vmemmap_freed",
     /// 2 MiB blocks of vmemmap split into pages.
     HvoSplitPmd = "hvo_split_pmd",
+    /// Shared pages copied for who wrote to them.
+    CowCopy = "cow_copy",
     /// Descriptors stored into live tables.
     PteStore = "mmu_descriptor_store",
     /// Live entries broken.

@@ -11,6 +11,7 @@
 //! | `process` | `/proc/<pid>/…`, `/proc/self/…` |
 //! | `thp` | `/sys/kernel/mm/transparent_hugepage/…` |
 //! | `hugetlb` | `/sys/kernel/mm/hugepages/…`, `/proc/sys/vm/…` |
+//! | `report` | `/proc/<pid>/{maps,smaps,smaps_rollup,pagemap,status}`, `/proc/{kpagecount,kpageflags}` |
 //! | `proc` | `/proc/meminfo`, `/proc/vmstat`, `/proc/buddyinfo` |
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ mod hugetlb;
 mod open;
 mod proc;
 mod process;
+mod report;
 mod thp;
 
 use core::fmt;
@@ -41,6 +43,13 @@ pub struct File {
     pub what: &'static str,
     content: Content<Mm>,
     write: Option<Write>,
+}
+
+impl File {
+    /// How it is read.
+    pub const fn content(&self) -> &Content<Mm> {
+        &self.content
+    }
 }
 
 /// A value was taken.
@@ -109,7 +118,7 @@ impl fmt::Display for FileError {
 }
 
 /// Every file, in the order of their paths.
-pub const TABLE: &[&[File]] = &[proc::FILES, hugetlb::SYSCTL, hugetlb::SYSFS, thp::FILES];
+pub const TABLE: &[&[File]] = &[proc::FILES, report::FRAMES, hugetlb::SYSCTL, hugetlb::SYSFS, thp::FILES];
 
 /// Every file, in the order of [`TABLE`].
 pub fn all() -> impl Iterator<Item = &'static File> {

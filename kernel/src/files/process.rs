@@ -1,7 +1,7 @@
 //! Files of one process: `/proc/<pid>/<name>`, and `/proc/self/<name>` for the process that asks.
 #![forbid(unsafe_code)]
 
-use super::{Content, FileError};
+use super::{Content, FileError, report};
 use crate::process::Process;
 
 /// One file of every process.
@@ -15,11 +15,14 @@ pub struct ProcessFile {
 }
 
 /// Every file of a process, in the order of their names.
-pub const TABLE: &[ProcessFile] = &[ProcessFile {
+pub const TABLE: &[ProcessFile] =
+    &[COMM, report::MAPS, report::PAGEMAP, report::SMAPS, report::SMAPS_ROLLUP, report::STATUS];
+
+const COMM: ProcessFile = ProcessFile {
     name: "comm",
     what: "the name of the program",
     content: Content::Text(|process, out| writeln!(out, "{}", process.name())),
-}];
+};
 
 /// The process that a path names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

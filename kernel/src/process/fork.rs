@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arch::aarch64::vectors::TrapFrame;
 use mm::kalloc::KArc;
-use mm::space::AddressSpace;
+use mm::space::ForkError as CopyError;
 
 use super::family::{self, Parent};
 use super::{Process, end};
@@ -31,6 +31,13 @@ impl From<mm::error::OutOfMemory> for ForkError {
     }
 }
 
+impl From<CopyError> for ForkError {
+    /// Either is ENOMEM, as on Linux.
+    fn from(_: CopyError) -> Self {
+        ForkError::OutOfMemory
+    }
+}
+
 impl From<SpawnError> for ForkError {
     fn from(error: SpawnError) -> Self {
         match error {
@@ -48,7 +55,8 @@ pub fn fork(parent: &KArc<Process>, frame: &TrapFrame) -> Result<u32, ForkError>
     let place = family::reserve().ok_or(ForkError::TooMany)?;
     let descriptors = parent.descriptors.copy()?;
     let fp = sched::fp_copy()?;
-    let space = fork_space(parent.space())?;
+    let space = the_mm().fork_space(parent.space())?;
+    space.set_thp_permission(parent.space().thp_permission());
     let child = Process {
         pid: place.pid(),
         name: parent.name,
@@ -73,13 +81,6 @@ pub fn fork(parent: &KArc<Process>, frame: &TrapFrame) -> Result<u32, ForkError>
             Err(error)
         }
     }
-}
-
-/// A copy of the parent's address space.
-fn fork_space(parent: &KArc<AddressSpace>) -> Result<KArc<AddressSpace>, ForkError> {
-    let space = the_mm().new_space().map_err(|_| ForkError::OutOfMemory)?;
-    space.set_thp_permission(parent.thp_permission());
-    Ok(space)
 }
 
 impl Process {

@@ -20,6 +20,8 @@ use crate::sched::SpawnError;
 pub(super) const STACK_BYTES: u64 = 8 << 20;
 /// One past the stack. The page above stays unmapped.
 pub(super) const STACK_TOP: VirtAddr = VirtAddr::new(USER_END.raw() - 0x1000);
+/// An address of the stack that every program begins with: in its highest page.
+pub const FIRST_STACK: VirtAddr = VirtAddr::new(STACK_TOP.raw() - 1);
 
 /// Why a program could not be started.
 #[derive(Debug)]

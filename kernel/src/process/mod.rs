@@ -48,7 +48,7 @@ use mm::space::AddressSpace;
 pub use end::Killed;
 pub use family::{Waited, Which, find, for_each};
 pub use fork::{ForkError, fork};
-pub use load::RunError;
+pub use load::{FIRST_STACK, RunError};
 pub use start::run;
 pub use status::{ExitStatus, Signal};
 pub use user::run_user;

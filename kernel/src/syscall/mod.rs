@@ -11,7 +11,7 @@
 //! | 101, 113 | nanosleep, clock_gettime | `time` |
 //! | 124 | sched_yield | here |
 //! | 167, 172, 173, 178 | prctl, getpid, getppid, gettid | `task` |
-//! | 214, 215, 222, 226, 233 | brk, munmap, mmap, mprotect, madvise | `memory` |
+//! | 214, 215, 216, 222, 226, 233 | brk, munmap, mremap, mmap, mprotect, madvise | `memory` |
 //! | 220, 260 | clone, wait4 | `task` |
 #![forbid(unsafe_code)]
 
@@ -59,6 +59,7 @@ pub fn perform(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
         173 => task::getppid(process),
         214 => memory::brk(process, a),
         215 => memory::munmap(process, a, b),
+        216 => memory::mremap(process, [a, b, c, d, e]),
         220 => task::clone(process, frame),
         222 => memory::mmap(process, [a, b, c, d, e, f]),
         226 => memory::mprotect(process, a, b, c),

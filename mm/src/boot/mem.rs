@@ -9,6 +9,7 @@ use arch::pte::{HwDirty, PteFlags};
 use arch::{Desc, Level, PhysAddr, VirtAddr};
 
 use super::frames::{FrameList, Frames};
+use crate::config::Refusal;
 use crate::kalloc::KAlloc;
 
 /// A range of physical memory, `[start, end)`, in bytes.
@@ -65,6 +66,8 @@ pub struct BootMem<'a> {
 /// Why memory management could not boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BootError {
+    /// Boot choices that exclude each other.
+    Config(Refusal),
     /// No range of RAM holds a whole page.
     NoRam,
     /// A range ends before it begins.
@@ -92,9 +95,16 @@ pub enum BootError {
     NoHeap,
 }
 
+impl From<Refusal> for BootError {
+    fn from(refusal: Refusal) -> Self {
+        BootError::Config(refusal)
+    }
+}
+
 impl fmt::Display for BootError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            BootError::Config(refusal) => refusal.fmt(f),
             BootError::NoRam => write!(f, "no range of RAM holds a whole page"),
             BootError::Backwards(range) => write!(f, "the range {range} ends before it begins"),
             BootError::Overlap(a, b) => write!(f, "the RAM ranges {a} and {b} overlap"),

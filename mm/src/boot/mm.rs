@@ -17,8 +17,11 @@ use crate::fault::ZeroPage;
 use crate::hugetlb::Hugetlb;
 use crate::hvo::Hvo;
 use crate::locks;
+use crate::mapcount::OwnerIds;
 use crate::pgtable::kernel::{KernelTree, prepare};
-use crate::space::{Asids, Spaces};
+use crate::rmap::Rmap;
+use crate::shmem::Objects;
+use crate::space::{Asids, Lineages, Spaces};
 use crate::stats::Stats;
 use crate::thp::Thp;
 
@@ -36,12 +39,20 @@ pub struct Mm {
     pub asids: Asids,
     /// The live address spaces.
     pub spaces: Spaces,
+    /// Small numbers for them.
+    pub owners: OwnerIds,
+    /// Who descends from whom.
+    pub lineages: Lineages,
     /// Huge page policy, reservations, the promoter.
     pub thp: Thp,
     /// The hugetlb pool.
     pub hugetlb: Hugetlb,
+    /// Memory that spaces share.
+    pub objects: Objects,
     /// HVO's shared pages.
     pub hvo: Hvo,
+    /// Migration: who waits for it.
+    pub rmap: Rmap,
     /// The only zone.
     pub(crate) zone: Zone,
     /// The kernel's tables and the vmalloc area. V.
@@ -58,8 +69,9 @@ impl Mm {
     /// use struct pages yet, install [`Self::kernel_root`] themselves.
     ///
     /// # Errors
-    /// [`BootError`]: what was handed over is not possible, or RAM is too small to describe itself.
+    /// [`BootError`]: the choices exclude each other, what was handed over is not possible, or RAM is too small to describe itself.
     pub fn boot(boot: &BootMem<'_>, config: MmConfig, env: &'static dyn KernelEnv) -> Result<Mm, BootError> {
+        config.validate()?;
         let ram = boot.check()?;
         let mut early = EarlyFrames::new(&ram, boot)?;
         let root = build_tables(&mut early, &ram, boot, &config)?;
@@ -77,9 +89,13 @@ impl Mm {
             zero_page,
             asids: Asids::new(Machine::features().asid_bits),
             spaces: Spaces::new(),
+            owners: OwnerIds::new(),
+            lineages: Lineages::new(),
             thp: Thp::new(&config),
             hugetlb: Hugetlb::new(),
+            objects: Objects::new(),
             hvo: Hvo::new(&config),
+            rmap: Rmap::new(),
             zone,
             kernel: SpinLock::new(locks::KERNEL_TABLE, KernelTree::new(root)),
             kernel_root: root,

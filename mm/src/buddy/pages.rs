@@ -10,6 +10,7 @@ use super::zone::Zone;
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::kalloc::inject;
+use crate::mapcount;
 use crate::page::{Flags, FolioRef, LastRef, PageKind, PageRef, SinglePages};
 use crate::stats::Counter;
 use crate::thp::reclaim;
@@ -115,6 +116,7 @@ impl Mm {
     fn release(&self, page: PageRef, order: Order) {
         let flags = page.flags();
         assert!(!flags.contains(Flags::HVO), "{page:?} freed while its vmemmap is optimised");
+        mapcount::free(self, page);
         let mapped = page.raw_mapcount();
         assert!(mapped == 0, "{page:?} freed while {mapped} entries map it");
         let used = if flags.contains(Flags::HEAD) { order.pages() } else { 1 };

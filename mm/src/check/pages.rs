@@ -4,8 +4,9 @@
 //! |---|---|---|
 //! | reserved, table, vmemmap | 1 | 0 |
 //! | kernel | 1 or more: the kernel's own | 0 |
-//! | anon | one for each leaf, one for its reservation | the leaves |
+//! | anon | one for each leaf of each space, one for its reservation | the leaves |
 //! | hugetlb | one for each leaf; 0 while it is free | the leaves |
+//! | shmem | one of its object, one for each leaf, one for each pin | the leaves |
 //!
 //! Free pages are the allocator's to check, unused pages of reservations room 8's.
 #![forbid(unsafe_code)]
@@ -15,7 +16,7 @@ use arch::{Order, Pfn};
 use super::report::{Inconsistency, Report, agree};
 use crate::Mm;
 use crate::boot::Frames;
-use crate::mapcount::{self, Answer};
+use crate::mapcount::{self, check::Truth};
 use crate::page::{Flags, PageKind, PageRef, page_of};
 use crate::stats::Counter;
 
@@ -55,6 +56,7 @@ impl Mm {
                         Ok(())
                     }
                     PageKind::Hugetlb => self.check_hugetlb_folio(page),
+                    PageKind::Shmem => self.check_shmem_page(page),
                 }
             })?;
         }
@@ -93,6 +95,8 @@ impl Mm {
     fn check_anon(&self, head: PageRef) -> Result<Mapped, Inconsistency> {
         let pfn = head.pfn();
         let reservation = self.reservation_of(pfn).is_some();
+        let marked = head.flags().contains(Flags::RESERVED);
+        agree("the mark of a page that has a reservation", Some(pfn), reservation.into(), marked.into())?;
         let mapped = self.check_mappings(head)?;
         let references = mapped.entries + u64::from(reservation);
         agree("references to an anonymous page", Some(pfn), references, head.refcount().into())?;
@@ -110,20 +114,26 @@ impl Mm {
         agree("references to a hugetlb folio", pfn, mapped.entries, head.refcount().into())
     }
 
-    /// The folio's mapcount against the leaves in the place that it names. Where a leaf lies that maps it elsewhere, the
-    /// check of that leaf says so.
+    /// The folio's mapcount against the leaves in the places where they may be: of the space in which it was born, and of
+    /// those that descend from it, at its linear index. Where a leaf lies that maps it elsewhere, the check of that leaf
+    /// says so. A leaf that grants writing is of the only space that maps the folio.
     fn check_mappings(&self, head: PageRef) -> Result<Mapped, Inconsistency> {
         let pfn = Some(head.pfn());
-        let space = self.spaces.find(head.mapping());
-        agree("the space that owns a page is alive", pfn, 1, space.is_some().into())?;
-        let mapped = space.map_or(Mapped::default(), |space| space.leaves_of(head));
-        let scheme = mapcount::scheme(self);
-        let counted = match scheme.entries(head) {
-            Answer::Exact(entries) => u64::from(entries),
-            Answer::AtMost(most) => mapped.entries.min(most.into()),
-            Answer::Unknown => mapped.entries,
-        };
-        agree("leaf entries that map a page", pfn, mapped.entries, counted)?;
+        let (mut mapped, mut spaces) = (Mapped::default(), 0);
+        if let Some(lineage) = self.lineages.find(head.mapping()) {
+            lineage.hold().for_each_descendant(|space| {
+                let here = space.leaves_of(head);
+                spaces += u64::from(here.entries != 0);
+                mapped = mapped.and(here);
+            });
+        }
+        agree(
+            "spaces that map a page which one of them may write",
+            pfn,
+            1,
+            if mapped.writable == 0 { 1 } else { spaces },
+        )?;
+        mapcount::check::agrees(self, head, Truth { entries: mapped.entries })?;
         Ok(mapped)
     }
 }
@@ -137,6 +147,20 @@ pub(crate) struct Mapped {
     pub(crate) pages: u64,
     /// Those among them that are 2 MiB blocks.
     pub(crate) blocks: u64,
+    /// Those that grant writing.
+    pub(crate) writable: u64,
+}
+
+impl Mapped {
+    /// Both.
+    fn and(self, other: Mapped) -> Mapped {
+        Mapped {
+            entries: self.entries + other.entries,
+            pages: self.pages + other.pages,
+            blocks: self.blocks + other.blocks,
+            writable: self.writable + other.writable,
+        }
+    }
 }
 
 fn check_kernel_page(page: PageRef) -> Result<(), Inconsistency> {

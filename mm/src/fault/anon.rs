@@ -4,8 +4,9 @@
 //! |---|---|---|
 //! | absent | the page of zeros | a page: small, of the reservation, or a block |
 //! | page of zeros | spurious | the same; the entry is broken before it is made anew |
-//! | too few rights | raised to those of the VMA | raised to those of the VMA |
+//! | too few rights | raised | raised, or copied: [`super::cow`] |
 //! | good | spurious | spurious |
+//! | migration entry | waits until the frame has moved | the same |
 //!
 //! The page of zeros is replaced by break-before-make, as the output address changes while the new entry
 //! grants write (Arm ARM D8.16, R_WHZWS).
@@ -14,31 +15,37 @@
 use arch::addr::PAGE_SIZE;
 use arch::{Access, Level, VirtAddr};
 
-use super::{FaultDone, FaultInfo, FaultReason, grants};
+use super::{FaultDone, FaultInfo, FaultReason, cow, grants};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::kalloc::KArc;
 use crate::mapcount;
 use crate::page::{PageKind, PageRef, page_of};
 use crate::pgtable::{TableStock, Walk, normal_page};
+use crate::rmap;
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
 use crate::thp::{self, Backing, HugeFault, Take, policy, reservation};
 
 /// What the tables say of an address, for one kind of access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Seen {
+pub(super) enum Seen {
     /// No leaf; this many tables are missing.
     Absent(usize),
     /// The page of zeros, and the access is a write.
     Zero,
-    /// A leaf that grants less than the VMA does.
+    /// A leaf that does not grant the access.
     TooFew,
     /// A leaf that grants the access.
     Good,
+    /// A migration entry: the frame is moving.
+    Moving,
 }
 
-fn see(mm: &Mm, walk: &Walk, access: Access) -> Seen {
+pub(super) fn see(mm: &Mm, walk: &Walk, access: Access) -> Seen {
+    if walk.migration().is_some() {
+        return Seen::Moving;
+    }
     let Some(leaf) = walk.leaf() else { return Seen::Absent(Level::ALL.len() - walk.steps().len()) };
     if grants(leaf.desc.flags(leaf.level), access) {
         Seen::Good
@@ -60,20 +67,25 @@ pub(super) fn fault(
     let site = Site { mm, space, vma, va: info.va.align_down(PAGE_SIZE), access: info.access };
     match (site.see(), info.access) {
         (Seen::Good, _) => Ok(FaultDone::Spurious),
-        (Seen::TooFew, _) => Ok(site.raise()),
+        (Seen::Moving, _) => {
+            rmap::wait(mm, space, site.va);
+            Ok(FaultDone::Spurious)
+        }
+        (Seen::TooFew, _) => cow::fault(&site),
         (Seen::Absent(_), Access::Read | Access::Execute) => site.map(page_of(mm.zero_page.pfn())),
         (Seen::Absent(_), Access::Write) | (Seen::Zero, _) => site.back(),
     }
 }
 
 /// One fault: where, and on whose behalf.
-struct Site<'f> {
-    mm: &'f Mm,
-    space: &'f KArc<AddressSpace>,
-    vma: &'f Vma,
+#[derive(Clone, Copy)]
+pub(super) struct Site<'f> {
+    pub(super) mm: &'f Mm,
+    pub(super) space: &'f KArc<AddressSpace>,
+    pub(super) vma: &'f Vma,
     /// The page's first address.
-    va: VirtAddr,
-    access: Access,
+    pub(super) va: VirtAddr,
+    pub(super) access: Access,
 }
 
 impl Site<'_> {
@@ -135,7 +147,7 @@ impl Site<'_> {
             let seen = see(mm, &tree.walk(va), access);
             let flusher = space.flusher(mm);
             let entry = match seen {
-                Seen::Good | Seen::TooFew => return Ok(FaultDone::Spurious),
+                Seen::Good | Seen::TooFew | Seen::Moving => return Ok(FaultDone::Spurious),
                 Seen::Zero => tree.entry(flusher, va, Level::L3),
                 Seen::Absent(_) => tree.entry_or_table(flusher, va, Level::L3, &mut stock),
             };
@@ -160,25 +172,7 @@ impl Site<'_> {
     fn stock(&self) -> Result<TableStock<'_>, OutOfMemory> {
         match self.see() {
             Seen::Absent(missing) => TableStock::new(self.mm, missing),
-            Seen::Zero | Seen::TooFew | Seen::Good => TableStock::new(self.mm, 0),
-        }
-    }
-
-    /// Gives a leaf the rights of its VMA.
-    fn raise(&self) -> FaultDone {
-        let Site { mm, space, vma, va, access } = *self;
-        let mut tree = space.ptl.lock();
-        let walk = tree.walk(va);
-        let (Seen::TooFew, Some(leaf)) = (see(mm, &walk, access), walk.leaf()) else {
-            return FaultDone::Spurious;
-        };
-        let new = range::leaf_for(mm, leaf.desc.output(leaf.level), leaf.level, vma.prot);
-        match tree.entry(space.flusher(mm), va, leaf.level) {
-            Ok(entry) => {
-                entry.relax(new);
-                FaultDone::Made
-            }
-            Err(_) => FaultDone::Spurious,
+            Seen::Zero | Seen::TooFew | Seen::Good | Seen::Moving => TableStock::new(self.mm, 0),
         }
     }
 }

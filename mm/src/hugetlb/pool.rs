@@ -8,6 +8,7 @@ use super::HugetlbError;
 use super::hstate::SIZE_2M;
 use crate::Mm;
 use crate::locks::{HUGETLB_POOL, SleepLock};
+use crate::mapcount;
 use crate::page::{FolioList, FolioRef};
 
 /// Fault locks: faults on slots that share one wait for each other.
@@ -164,6 +165,7 @@ pub fn unreserve(mm: &Mm, pages: u64) {
 /// Puts a hugetlb folio, whose last reference was dropped, back into the pool. Takes lock H only: it may be
 /// called under a page-table lock.
 pub fn free_folio(mm: &Mm, head: FolioRef) {
+    mapcount::free(mm, head.page());
     debug_assert!(head.refcount() == 0 && head.raw_mapcount() == 0, "{head:?}: freed in use");
     head.set_mapping(0, 0);
     mm.hugetlb.lock().free.push(head);

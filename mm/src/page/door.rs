@@ -35,7 +35,8 @@ macro_rules! accessors {
         fn $at<'a>(self, offset: usize, access: Access) -> &'a $atomic {
             let va = self.0.add(offset as u64);
             // SAFETY: `from_ptr` asks for
-            // 1. alignment: `va` is a multiple of 64 plus the offset of an `$atomic` in the `repr(C)` `Page`;
+            // 1. alignment: `va` is a multiple of 64 plus the offset of an `$atomic` in the `repr(C)` `Page` or
+            //    `FirstTail`;
             // 2. validity for reads and writes: `kernel_access` gives a pointer to the bytes that `va`
             //    translates to with the right asked for; vmemmap is mapped for all RAM;
             // 3. no non-atomic access meanwhile: struct pages are accessed here only, always atomically, and

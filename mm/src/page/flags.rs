@@ -22,6 +22,8 @@ bitflags! {
         const HEAD = 1 << 0;
         /// The folio's vmemmap is optimised: its tails are read-only and shared.
         const HVO = 1 << 1;
+        /// In use, and its reservation of a huge page holds one reference more ([`crate::thp`]).
+        const RESERVED = 1 << 2;
     }
 }
 
@@ -66,6 +68,8 @@ kinds! {
     ThpReserved = "thp-reserved",
     /// A hugetlb folio.
     Hugetlb = "hugetlb",
+    /// A page of an object, which any number of spaces may map.
+    Shmem = "shmem",
 }
 
 const KIND_SHIFT: u32 = 8;

@@ -14,7 +14,8 @@
 //! ```
 //! A *folio* is a naturally aligned block of 2^order pages that lives and dies as one. Its state stands in
 //! the first struct page, the head; the others are tails, and hold nothing but [`tails`]' word that leads to
-//! the head. A tail's reference count is always 0, so [`PageRef::try_get`] of a tail never writes.
+//! the head. Two exceptions serve [`crate::mapcount`]: the first tail has counters of its own (`first_tail`), and with
+//! `mapcount=thp-like` every tail has one. A tail's reference count is always 0, so [`PageRef::try_get`] of a tail never writes.
 //!
 //! A `PageRef` is a view: it is copied at will and frees nothing. Who may give memory up owns a reference, a
 //! [`FolioRef`].
@@ -32,6 +33,7 @@
 
 mod count;
 mod door;
+mod first_tail;
 mod flags;
 mod folio;
 mod list;
@@ -40,8 +42,9 @@ mod pins;
 mod speculate;
 pub mod tails;
 
-pub use count::LastRef;
+pub use count::{LastRef, MOST_REFERENCES};
 pub use door::{PageRef, page_of};
+pub(crate) use first_tail::FirstTailRef;
 pub use flags::{Flags, PageKind};
 pub use list::PageList;
 pub use owned::{FolioList, FolioRef, SinglePages};

@@ -35,6 +35,7 @@ impl Mm {
         let mut mapped = Mapped::default();
         visit(self.kernel_root(), layout::LINEAR_BASE, &mut |node| match node {
             Node::Table(table) => self.check_kernel_link(table.pfn()),
+            Node::Migration(entry) => no_migration(entry),
             Node::Leaf(leaf) => {
                 check_rights(leaf)?;
                 self.check_kernel_leaf(leaf, &mut mapped, report)
@@ -137,7 +138,7 @@ impl Mm {
     ) -> Result<(), Inconsistency> {
         visit(self.kernel_root(), layout::LINEAR_BASE, &mut |node| match node {
             Node::Table(table) if page_of(table.pfn()).kind() == PageKind::Table => f(table.pfn()),
-            Node::Table(_) | Node::Leaf(_) => Ok(()),
+            Node::Table(_) | Node::Leaf(_) | Node::Migration(_) => Ok(()),
         })?;
         self.spaces.try_for_each(|space| {
             self.check_user_link(space.root().pfn())?;
@@ -148,6 +149,7 @@ impl Mm {
                     f(table.pfn())
                 }
                 Node::Leaf(_) => Ok(()),
+                Node::Migration(entry) => no_migration(entry),
             })
         })
     }
@@ -175,6 +177,12 @@ impl Mm {
         }
         Ok(())
     }
+}
+
+/// Nothing moves while the check looks.
+fn no_migration(entry: Leaf) -> Result<(), Inconsistency> {
+    let pfn = entry.desc.as_migration(entry.level).map(|migration| migration.output.pfn());
+    agree("a migration entry was left behind", pfn, 0, entry.desc.raw())
 }
 
 /// Every leaf of the kernel's half is global, not for EL0, and never both writable and executable.

@@ -93,12 +93,20 @@ impl<'l> Entry<'l> {
     /// Makes an invalid entry valid. Nothing is owed: TLBs do not hold invalid descriptors.
     ///
     /// # Panics
-    /// The entry is valid: only [`Clean::make`] may follow a break.
+    /// The entry is valid: only [`Clean::make`] may follow a break. Or a migration entry stands there, which
+    /// [`Self::end_migration`] replaces.
     pub fn make(self, new: Desc) {
         let old = self.desc();
-        assert!(!old.is_valid(), "make of {new} at {}, which holds {old}", self.va);
+        assert!(old.is_empty(), "make of {new} at {}, which holds {old}", self.va);
+        self.store_from_invalid(new);
+    }
+
+    /// Replaces an invalid descriptor, of which no TLB holds anything. Nothing is owed.
+    pub(super) fn store_from_invalid(self, new: Desc) {
         self.store(new);
-        self.flusher.publish();
+        if new.is_valid() {
+            self.flusher.publish();
+        }
     }
 
     /// Grants more: write permission, the access flag. The old translation is flushed at once, so that the
@@ -114,10 +122,50 @@ impl<'l> Entry<'l> {
         gather.owe(self.flusher, self.leaf_range());
     }
 
+    /// Asks `new` of this entry and of those that follow it in the same table, `count` in all, and stores what it
+    /// answers, which grants less. The flush, one range for all, is owed to `gather`.
+    ///
+    /// # Panics
+    /// The run leaves the table.
+    pub fn tighten_run(
+        self,
+        count: usize,
+        gather: &mut Gather<'_>,
+        mut new: impl FnMut(usize, Desc) -> Option<Desc>,
+    ) {
+        self.assert_run(count);
+        let (mut stores, mut first, mut last) = (0, 0, 0);
+        for n in 0..count {
+            let entry = self.nth(n);
+            if let Some(desc) = new(n, entry.desc()) {
+                entry.put(desc);
+                first = if stores == 0 { n } else { first };
+                (stores, last) = (stores + 1, n);
+            }
+        }
+        if stores == 0 {
+            return;
+        }
+        self.flusher.stats().add(Counter::PteStore, stores);
+        let range = FlushRange { end: self.nth(last).leaf_range().end, ..self.nth(first).leaf_range() };
+        gather.owe(self.flusher, range);
+    }
+
+    fn assert_run(&self, count: usize) {
+        let index = self.va.index(self.level);
+        assert!(count <= ENTRIES_PER_TABLE - index, "a run of {count} leaves the table");
+    }
+
     /// Makes the entry invalid and returns what it held, which goes to the same `gather` that now owes the flush.
     pub fn clear<'g>(self, gather: &mut Gather<'g>) -> Unmapped<'g> {
+        self.clear_to(Desc::INVALID, gather)
+    }
+
+    /// As [`Self::clear`], and leaves this invalid descriptor.
+    pub(super) fn clear_to<'g>(self, invalid: Desc, gather: &mut Gather<'g>) -> Unmapped<'g> {
+        debug_assert!(!invalid.is_valid());
         let old = self.desc();
-        self.store(Desc::INVALID);
+        self.store(invalid);
         gather.owe(self.flusher, self.range_of(old));
         Unmapped::new(old, self.level)
     }
@@ -129,8 +177,7 @@ impl<'l> Entry<'l> {
     /// The run leaves the table.
     pub fn break_live<const N: usize>(self, mut each: impl FnMut(&Entry<'_>, Desc)) -> Broken<'l, N> {
         const { assert!(N >= 1) };
-        let index = self.va.index(self.level);
-        assert!(N <= ENTRIES_PER_TABLE - index, "a run of {N} leaves the table");
+        self.assert_run(N);
         let mut range = self.range_of(self.desc());
         range.end = self.va.add(N as u64 * self.level.entry_bytes());
         let old = core::array::from_fn(|n| {
@@ -151,11 +198,16 @@ impl<'l> Entry<'l> {
     }
 
     fn store(&self, new: Desc) {
+        self.put(new);
+        self.flusher.stats().inc(Counter::PteStore);
+    }
+
+    /// As [`Self::store`], for who counts the stores of a run himself.
+    fn put(&self, new: Desc) {
         if cfg!(debug_assertions) {
             verify::store(self, new, self.flusher.table_lock());
         }
         Machine::write_desc(self.slot, new);
-        self.flusher.stats().inc(Counter::PteStore);
     }
 
     /// What a TLB may hold because of this entry, if it was a leaf before and after.

@@ -25,7 +25,7 @@ pub struct PtRoot {
 pub enum Missing {
     /// The descriptor of this level, above the wished one, is invalid.
     Table(Level),
-    /// A leaf of this level, above the wished one, maps the address.
+    /// A leaf of this level, above the wished one, maps the address; or a migration entry will.
     Leaf(Level, Desc),
     /// The stock has no table left.
     Stock,
@@ -72,6 +72,9 @@ impl PtRoot {
             }
             match step.kind() {
                 Kind::Table => {}
+                Kind::Invalid if step.desc.is_migration() => {
+                    return Err(Missing::Leaf(step.level, step.desc));
+                }
                 Kind::Invalid => return Err(Missing::Table(step.level)),
                 Kind::Block | Kind::Page => return Err(Missing::Leaf(step.level, step.desc)),
             }

@@ -30,6 +30,11 @@ impl LooseTable {
         }
     }
 
+    /// Writes entry `n`, 0..=511.
+    pub fn write(&mut self, n: usize, new: Desc) {
+        Machine::write_desc(self.address().add(8 * n as u64), new);
+    }
+
     /// The descriptor that links it. From now on the table belongs to the tree.
     #[must_use = "the descriptor is all that is left of the table"]
     pub fn link(self) -> Desc {

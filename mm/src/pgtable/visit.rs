@@ -7,7 +7,7 @@ use arch::addr::ENTRIES_PER_TABLE;
 use arch::pte::Kind;
 use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
 
-/// A leaf that a visit has found.
+/// A leaf, or a migration entry, that a visit has found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Leaf {
     /// The first address that it translates.
@@ -27,6 +27,8 @@ pub enum Node {
     Table(PhysAddr),
     /// A leaf.
     Leaf(Leaf),
+    /// A migration entry.
+    Migration(Leaf),
 }
 
 /// Calls `f` for every leaf of the tree at `root`, addresses ascending. `base` is the first address of the
@@ -65,6 +67,7 @@ fn visit_table<E>(
                 visit_table(below, next, va, f)?;
             }
             (Kind::Block | Kind::Page, _) => f(Node::Leaf(Leaf { va, level, slot, desc }))?,
+            _ if desc.is_migration() => f(Node::Migration(Leaf { va, level, slot, desc }))?,
             _ => {}
         }
     }

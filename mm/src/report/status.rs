@@ -59,6 +59,8 @@ pub struct Subject<'a> {
     pub ppid: u32,
     /// What it does.
     pub state: State,
+    /// An address of its first stack.
+    pub stack: VirtAddr,
     /// How many threads it has.
     pub threads: u32,
     /// Whether it may have huge pages.
@@ -76,11 +78,11 @@ struct Virtual {
     text: u64,
 }
 
-fn add_up(space: &AddressSpace) -> Virtual {
+fn add_up(space: &AddressSpace, stack: VirtAddr) -> Virtual {
     let mut sums = Virtual::default();
     space.for_each_vma(|vma| {
         sums.all += vma.bytes();
-        if vma.growth == Growth::Down {
+        if vma.growth == Growth::Down || vma.contains(stack) {
             sums.stack += vma.bytes();
         } else if vma.prot.contains(Prot::WRITE) {
             sums.data += vma.bytes();
@@ -113,16 +115,16 @@ impl Mm {
         to.tab_number("Pid", subject.pid.into())?;
         to.tab_number("PPid", subject.ppid.into())?;
         if let Some(space) = space {
-            self.memory_rows(space, &mut to)?;
+            self.memory_rows(space, subject.stack, &mut to)?;
         }
         to.tab_number("THP_enabled", (subject.huge_pages == HugePages::Allowed).into())?;
         to.tab_number("Threads", subject.threads.into())?;
         to.finish()
     }
 
-    fn memory_rows(&self, space: &AddressSpace, to: &mut Lines<'_>) -> fmt::Result {
+    fn memory_rows(&self, space: &AddressSpace, stack: VirtAddr, to: &mut Lines<'_>) -> fmt::Result {
         let mmap = space.mmap_lock.read(self.env);
-        let sums = add_up(space);
+        let sums = add_up(space, stack);
         let mut tally = Tally::new(self);
         tally.add(space, VirtAddr::new(0), USER_END, Reading::Locked);
         drop(mmap);

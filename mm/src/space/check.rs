@@ -1,10 +1,12 @@
 //! Every leaf of every live address space, against its VMA and against the struct page that it maps.
 //!
-//! Frames are never shared between spaces yet, nor mapped twice in one, so a frame's leaves stand in one place: at
-//! the address that its struct page names. This side holds each leaf against that place; the other side
+//! A private page is mapped by the space in which it was born and by those that descend from it, each time at the
+//! linear index that its struct page names. This side holds each leaf against those places; the other side
 //! (`check::pages`) counts, for each page in use, the leaves that stand there. Together they count every leaf of every
 //! tree once, for the page that it maps.
 #![forbid(unsafe_code)]
+
+use core::ops::ControlFlow;
 
 use arch::addr::PAGE_SIZE;
 use arch::layout::{USER_END, USER_START};
@@ -15,6 +17,7 @@ use super::{AddressSpace, Vma, VmaKind};
 use crate::Mm;
 use crate::check::{Inconsistency, Mapped, Report, agree};
 use crate::page::{PageKind, PageRef, page_of};
+use crate::pgtable::normal_page;
 use crate::pgtable::visit::{Leaf, Node, visit};
 
 impl Mm {
@@ -23,10 +26,11 @@ impl Mm {
         self.spaces.try_for_each(|space| {
             report.spaces += 1;
             self.check_asid(space)?;
+            self.check_lineage(space)?;
             space.check_vmas()?;
             visit(space.root(), VirtAddr::new(0), &mut |node| match node {
                 Node::Leaf(leaf) => self.check_leaf(space, leaf),
-                Node::Table(_) => Ok(()),
+                Node::Table(_) | Node::Migration(_) => Ok(()),
             })
         })
     }
@@ -48,6 +52,14 @@ impl Mm {
         })
     }
 
+    /// The space is found by its number, first of those that descend from it.
+    fn check_lineage(&self, space: &AddressSpace) -> Result<(), Inconsistency> {
+        let lineage = self.lineages.find(space.id);
+        let first = lineage.map(|lineage| lineage.hold().visit(|first| ControlFlow::Break(first.id)));
+        let found = matches!(first, Some(ControlFlow::Break(id)) if id == space.id);
+        agree("a live space has its node in the lineage", None, 1, found.into())
+    }
+
     fn check_leaf(&self, space: &AddressSpace, leaf: Leaf) -> Result<(), Inconsistency> {
         let output = leaf.desc.output(leaf.level);
         let pfn = Some(output.pfn());
@@ -55,7 +67,17 @@ impl Mm {
         agree("a leaf lies in a VMA", pfn, 1, vma.is_some().into())?;
         let Some(vma) = vma else { return Ok(()) };
         let zero = self.zero_page.is_at(output);
-        let only_read = if zero { PteFlags::READ_ONLY | PteFlags::SPECIAL } else { PteFlags::empty() };
+        // Any leaf may lack the right to write: its page may be shared, or have been. That of an object's page in a private
+        // VMA never has it.
+        let objects = self.pfn_valid(output.pfn())
+            && normal_page(leaf.desc, leaf.level).is_some_and(|page| page.kind() == PageKind::Shmem);
+        let only_read = if zero {
+            PteFlags::READ_ONLY | PteFlags::SPECIAL
+        } else if objects && matches!(vma.kind, VmaKind::Private(_)) {
+            PteFlags::READ_ONLY
+        } else {
+            leaf.desc.flags(leaf.level) & PteFlags::READ_ONLY
+        };
         let good = Desc::leaf(output, leaf.level, vma.prot.leaf_flags() | only_read);
         agree("a leaf has the rights of its VMA", pfn, good.raw(), leaf.desc.raw())?;
         if zero {
@@ -77,15 +99,22 @@ impl Mm {
         let head = page.head(self.config.tails);
         let pfn = Some(head.pfn());
         let kind = match vma.kind {
-            VmaKind::Anon => PageKind::Anon,
+            VmaKind::Private(_) if head.kind() == PageKind::Shmem => PageKind::Shmem,
+            VmaKind::Anon | VmaKind::Private(_) => PageKind::Anon,
             VmaKind::Hugetlb => PageKind::Hugetlb,
+            VmaKind::Shared(_) => PageKind::Shmem,
         };
         agree("the kind of a page that a user maps", Some(page.pfn()), kind as u64, head.kind() as u64)?;
         let last = page.pfn().add(leaf.level.entry_bytes() / PAGE_SIZE);
         let inside = last <= head.pfn().add(head.order().pages());
         agree("a leaf maps one folio", pfn, 1, inside.into())?;
         let first = vma.index_of(leaf.va).wrapping_sub(page.pfn().offset_from(head.pfn()));
-        agree("the folio's space", pfn, space.id, head.mapping())?;
+        if let (PageKind::Shmem, Some(id)) = (kind, vma.kind.object()) {
+            agree("the folio's object", pfn, id.mapping(), head.mapping())?;
+        } else {
+            let family = space.lineage.hold().descends_from(head.mapping());
+            agree("a space that maps a page descends from the page's", pfn, 1, family.into())?;
+        }
         agree("the folio's index", pfn, first, head.index())
     }
 }
@@ -111,6 +140,8 @@ impl AddressSpace {
                 mapped.entries += 1;
                 mapped.pages += bytes / PAGE_SIZE;
                 mapped.blocks += u64::from(bytes == Order::PMD.bytes());
+                let writable = !leaf.desc.flags(leaf.level).contains(PteFlags::READ_ONLY);
+                mapped.writable += u64::from(writable);
             }
             va = va.align_down(bytes).add(bytes);
         }

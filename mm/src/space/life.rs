@@ -1,12 +1,14 @@
 //! Birth and teardown of an address space.
 #![forbid(unsafe_code)]
 
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arch::layout::USER_END;
 use arch::sync::SpinLock;
 use arch::{Machine, Mmu, VirtAddr};
 
+use super::lineage::Lineage;
 use super::registry::Link;
 use super::{AddressSpace, VmaSet};
 use crate::Mm;
@@ -15,7 +17,18 @@ use crate::kalloc::KArc;
 use crate::locks::{self, SleepLock};
 use crate::pgtable::{AsidCell, PtRoot};
 use crate::thp::permission::PermissionCell;
+use crate::shmem::SpaceObjects;
 use crate::thp::{SpaceReservations, promoter};
+
+/// What a space is born with.
+pub(super) struct Birth {
+    /// Its number.
+    pub(super) id: u64,
+    /// Its VMAs.
+    pub(super) vmas: VmaSet,
+    /// Its heap.
+    pub(super) brk: Range<u64>,
+}
 
 impl Mm {
     /// An empty address space.
@@ -23,23 +36,44 @@ impl Mm {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new_space(&self) -> Result<KArc<AddressSpace>, OutOfMemory> {
+        let id = self.asids.next_space_id();
+        let lineage = self.lineages.root(id)?;
+        self.bear(lineage, Birth { id, vmas: VmaSet::new(), brk: 0..0 })
+    }
+
+    /// A space without anything mapped, alive, in the node that was made for it.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; the node is gone too.
+    pub(super) fn bear(&self, lineage: Lineage, birth: Birth) -> Result<KArc<AddressSpace>, OutOfMemory> {
+        let node = lineage.clone();
+        let Birth { id, vmas, brk } = birth;
+        let owner = self.owners.take().inspect_err(|_| self.lineages.leave(&node))?;
         let space = KArc::try_new_with(|| {
             let tree = PtRoot::new(self.alloc_table()?);
             Ok(AddressSpace {
-                id: self.asids.next_space_id(),
+                id,
+                owner,
                 asid: AsidCell::new(),
                 mmap_lock: SleepLock::new(),
                 root: tree.root(),
                 ptl: SpinLock::new(locks::PAGE_TABLE, tree),
                 reservations: SpaceReservations::new(),
                 may_thp: PermissionCell::new(),
+                objects: SpaceObjects::new(),
+                lineage,
                 link: Link::new(),
-                vmas: SpinLock::new(locks::VMAS, VmaSet::new()),
-                brk_start: AtomicU64::new(0),
-                brk_end: AtomicU64::new(0),
+                vmas: SpinLock::new(locks::VMAS, vmas),
+                brk_start: AtomicU64::new(brk.start),
+                brk_end: AtomicU64::new(brk.end),
                 ended: AtomicBool::new(false),
             })
+        })
+        .inspect_err(|_| {
+            self.lineages.leave(&node);
+            self.owners.give_back(owner);
         })?;
+        space.lineage.settle(&space);
         self.spaces.insert(&space);
         Ok(space)
     }
@@ -56,6 +90,8 @@ impl Mm {
         let _mmap = space.mmap_lock.write(self.env);
         self.unmap_prepared(space, VirtAddr::new(0), USER_END);
         promoter::cancel(self, space);
+        // From here on nobody comes to the tree by way of a page.
+        self.lineages.leave(&space.lineage);
         self.spaces.remove(space);
         let root = {
             let mut tree = space.ptl.lock();
@@ -65,10 +101,15 @@ impl Mm {
         if let Some(root) = root {
             self.free_table(root);
         }
+        self.owners.give_back(space.owner);
     }
 }
 
 impl AddressSpace {
+    /// The heap `[start, end)`.
+    pub(super) fn brk(&self) -> Range<u64> {
+        self.brk_start.load(Ordering::Relaxed)..self.brk_end.load(Ordering::Relaxed)
+    }
     /// Whether the root is still the space's. Stays true while the caller holds T; who holds a reference to the root's
     /// frame, taken before, knows that the frame was the root then and has not been anything else since.
     #[must_use]

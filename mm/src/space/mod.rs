@@ -21,15 +21,20 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`vma`] [`vma_set`] | a VMA; the sorted set of them |
+//! | `boundary` | changes of the set, where counts of mappings depend on them |
+//! | [`vma`] [`vma_set`] `each_vma` | a VMA; the sorted set of them; a look at each |
 //! | `vma_tree` `vma_arena` | the set's balanced tree, and where its nodes stand |
 //! | [`request`] | the numbers of the Linux interface as types |
 //! | [`gap`] | where a mapping goes that has no fixed address |
 //! | [`asid`] | ASIDs and their generations; switching to a space |
-//! | [`mmap`] [`munmap`] [`mprotect`] [`madvise`] [`brk`] | the calls |
+//! | [`mmap`] [`munmap`] [`mremap`] [`mprotect`] [`madvise`] [`brk`] | the calls |
+//! | `relocate` | what mremap does to the tables |
+//! | [`fork`] | a child that begins as a copy |
+//! | `exclusive` | whether a page is one space's alone |
 //! | [`range`] | walks over a range of a live tree: unmap, change rights |
 //! | [`access`] | reading and writing a space that need not be active |
 //! | [`life`] | birth and teardown |
+//! | [`lineage`] | who descends from whom by fork |
 //! | [`registry`] | the live spaces |
 //! | [`check`] | every count against a full scan of the tables |
 //! | [`error`] | errors and their error numbers |
@@ -37,17 +42,24 @@
 
 pub mod access;
 pub mod asid;
+mod boundary;
 pub mod brk;
 pub mod check;
+mod each_vma;
 pub mod error;
+pub(crate) mod exclusive;
+pub mod fork;
 pub mod gap;
 pub mod life;
+pub mod lineage;
 pub mod madvise;
 pub mod mmap;
 pub mod mprotect;
+pub mod mremap;
 pub mod munmap;
 pub mod range;
 pub mod registry;
+mod relocate;
 pub mod request;
 #[cfg(test)]
 mod tests;
@@ -56,7 +68,6 @@ mod vma_arena;
 pub mod vma_set;
 mod vma_tree;
 
-use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU64};
 
 use arch::sync::SpinLock;
@@ -64,20 +75,25 @@ use arch::{PhysAddr, VirtAddr};
 
 pub use asid::Asids;
 pub use error::{Errno, MmapError};
+pub use fork::ForkError;
+pub use lineage::{HeldLineage, Lineage, Lineages};
 pub use range::Usage;
 pub use registry::Spaces;
-pub use request::{Advice, MapFlags, MapProt, MmapRequest};
+pub use request::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest, RemapFlags};
 pub use vma::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 pub use vma_set::{MAX_VMAS, VmaSet};
 
 use crate::Mm;
 use crate::locks::SleepLock;
+use crate::mapcount::OwnerId;
 use crate::pgtable::{AsidCell, FlushTag, Flusher, PtRoot};
 
 /// One address space.
 pub struct AddressSpace {
     /// Number, never reused and never 0; stands in `mapping` of its anonymous pages.
     pub id: u64,
+    /// Small number, given out again when the space has ended; stands beside counts of mappings.
+    pub owner: OwnerId,
     /// Its ASID, written by [`asid`].
     pub asid: AsidCell,
     /// M: the VMAs, and every change of the tree that a fault must not meet half done.
@@ -88,6 +104,10 @@ pub struct AddressSpace {
     pub reservations: crate::thp::SpaceReservations,
     /// Whether it may have huge pages.
     pub(crate) may_thp: crate::thp::permission::PermissionCell,
+    /// The objects that it maps.
+    pub objects: crate::shmem::SpaceObjects,
+    /// G: its place among those that descend from each other.
+    pub lineage: Lineage,
     root: PhysAddr,
     link: registry::Link,
     vmas: SpinLock<VmaSet>,
@@ -128,30 +148,5 @@ impl AddressSpace {
     #[must_use]
     pub fn vma_count(&self) -> usize {
         self.vmas.lock().len()
-    }
-    /// Tells `f` the part of each VMA whose pages have a linear index in `pages`, lowest address first. No lock is
-    /// held while `f` runs. Without M a VMA that is changed meanwhile may be told as it was or as it is, or not.
-    pub fn for_each_linear(&self, pages: Range<u64>, mut f: impl FnMut(&Vma)) {
-        let mut from = VirtAddr::new(0);
-        loop {
-            let next = self.vmas.lock().next_linear(&pages, from);
-            let Some(part) = next else { return };
-            f(&part);
-            from = part.end;
-        }
-    }
-    /// The VMAs, to be damaged by tests of the check.
-    #[cfg(test)]
-    pub(crate) fn with_raw_vmas(&self, f: impl FnOnce(&mut [&mut Vma])) {
-        f(&mut self.vmas.lock().raw());
-    }
-    /// Tells `f` every VMA, lowest first. No lock is held while `f` runs; without M a VMA that is changed
-    /// meanwhile may be told as it was or as it is.
-    pub fn for_each_vma(&self, mut f: impl FnMut(&Vma)) {
-        let mut from = VirtAddr::new(0);
-        while let Some(vma) = self.find_vma(from) {
-            f(&vma);
-            from = vma.end;
-        }
     }
 }

@@ -8,10 +8,10 @@
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::layout::USER_END;
-use arch::pte::{Kind, PteFlags};
+use arch::pte::{Kind, Migration, PteFlags};
 use arch::{Desc, Level, Machine, PageSize, PhysAddr, PhysMem, VirtAddr};
 
-use super::{AddressSpace, Prot, Vma};
+use super::{AddressSpace, Prot, Vma, exclusive};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
@@ -42,9 +42,18 @@ impl Visit<'_> {
     /// The leaf, which must lie wholly in the range: blocks were split where the range cuts them.
     fn whole_leaf(&self, end: VirtAddr) -> Option<WalkStep> {
         let leaf = self.leaf()?;
-        let whole = self.va.is_aligned(leaf.level.entry_bytes()) && self.next <= end;
-        assert!(whole, "the block at {} is cut by a range that ends at {end}", self.va);
+        self.assert_whole(end);
         Some(leaf)
+    }
+    /// The migration entry, which must lie wholly in the range as a leaf must.
+    pub(super) fn whole_migration(&self, end: VirtAddr) -> Option<Migration> {
+        let migration = self.walk.migration()?;
+        self.assert_whole(end);
+        Some(migration)
+    }
+    fn assert_whole(&self, end: VirtAddr) {
+        let whole = self.va.is_aligned(self.walk.last().level.entry_bytes()) && self.next <= end;
+        assert!(whole, "the block at {} is cut by a range that ends at {end}", self.va);
     }
 }
 
@@ -102,10 +111,18 @@ pub(crate) fn run_of(space: &AddressSpace, vma: &Vma, entry: &Entry<'_>, page: P
         entries: 1,
         level: entry.level(),
         table: entry.table(),
+        top: entry.table(),
         va: entry.va(),
         space: space.id,
+        owner: space.owner,
         vma: (vma.start, vma.end),
     }
+}
+
+/// The level-3 table that translates the address. Under T.
+pub(super) fn leaf_table(tree: &PtRoot, va: VirtAddr) -> Option<PhysAddr> {
+    let last = tree.walk(va).last();
+    (last.level == Level::L3).then(|| PhysAddr::new(last.slot.raw() & !(PAGE_SIZE - 1)))
 }
 
 /// Unmaps every leaf of `[start, end)` and frees the tables that become empty. M is held for writing, no
@@ -128,10 +145,41 @@ pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAdd
                     let unmapped = entry.clear(gather);
                     release_mapping(mm, run, unmapped, gather);
                 }
+                if visit.whole_migration(to).is_some()
+                    && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, visit.walk.last().level)
+                {
+                    entry.take_migration();
+                }
                 prune(mm, space, visit, last, gather);
             });
             vma = next;
         }
+    });
+}
+
+/// Unmaps the leaves of `part`, a part of a VMA, whose folio is `wanted`, and entries that are to map it when it has
+/// moved; tables stay. The caller has not M, but knows
+/// that the space has its tables yet: whatever else happens to the VMA happens to each leaf under T.
+pub(crate) fn unmap_if(mm: &Mm, space: &AddressSpace, part: &Vma, wanted: impl Fn(PageRef) -> bool) {
+    mm.gather(space.tag(), |gather| {
+        scan(space, part.start, part.end, |visit| {
+            if let Some(moving) = visit.walk.migration()
+                && wanted(page_of(moving.output.pfn()).head(mm.config.tails))
+                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, visit.walk.last().level)
+            {
+                entry.take_migration();
+                return;
+            }
+            let Some(leaf) = visit.leaf() else { return };
+            let head = normal_folio(mm, leaf.desc, leaf.level).filter(|&head| wanted(head));
+            if let Some(head) = head
+                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
+            {
+                let run = run_of(space, part, &entry, head);
+                let unmapped = entry.clear(gather);
+                release_mapping(mm, run, unmapped, gather);
+            }
+        });
     });
 }
 
@@ -171,20 +219,24 @@ fn prune(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, end: VirtAddr, gather:
     }
 }
 
-fn is_empty(table: PhysAddr) -> bool {
-    (0..ENTRIES_PER_TABLE as u64).all(|n| !Machine::read_desc(table.add(8 * n)).is_valid())
+pub(super) fn is_empty(table: PhysAddr) -> bool {
+    (0..ENTRIES_PER_TABLE as u64).all(|n| Machine::read_desc(table.add(8 * n)).is_empty())
 }
 
-/// Gives every leaf of `[start, end)` the rights of `prot`. M is held for writing, and no block is cut by the
-/// range.
+/// Gives every leaf of `[start, end)` the rights of `prot`, but for writing to a page that is not exclusive: that is for
+/// a write to ask for. M is held for writing, and no block is cut by the range.
 ///
 /// One flush at the end covers leaves that got more and leaves that got fewer rights: a TLB may hold the old
 /// permission of either kind, and one that grants too little would fault for ever.
 pub(super) fn protect(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr, prot: Prot) {
     mm.gather(space.tag(), |gather| {
         scan(space, start, end, |visit| {
+            if let Some(migration) = visit.whole_migration(end) {
+                protect_migration(mm, space, visit, migration, prot);
+                return;
+            }
             let Some(leaf) = visit.whole_leaf(end) else { return };
-            let new = leaf_for(mm, leaf.desc.output(leaf.level), leaf.level, prot);
+            let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, prot);
             if new != leaf.desc
                 && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
             {
@@ -192,6 +244,19 @@ pub(super) fn protect(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtA
             }
         });
     });
+}
+
+/// Changes the rights that an entry will have when its frame has moved; no right to write where there was none, as in
+/// [`exclusive::leaf_again`].
+fn protect_migration(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, old: Migration, prot: Prot) {
+    let level = visit.walk.last().level;
+    let no_write = old.flags & PteFlags::READ_ONLY;
+    let new = old.with_flags(leaf_for(mm, old.output, level, prot).flags(level) | no_write);
+    if new != old
+        && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, level)
+    {
+        entry.change_migration(new);
+    }
 }
 
 /// The leaf of `level` for a frame in a VMA with these rights. The page of zeros is special and never writable. A frame
@@ -208,10 +273,12 @@ pub(crate) fn leaf_for(mm: &Mm, frame: PhysAddr, level: Level, prot: Prot) -> De
     leaf
 }
 
-/// How many leaves `[start, end)` has.
+/// How many leaves `[start, end)` has, those that are moving among them.
 pub(super) fn count_leaves(space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
     let mut leaves = 0;
-    scan(space, start, end, |visit| leaves += u64::from(visit.leaf().is_some()));
+    scan(space, start, end, |visit| {
+        leaves += u64::from(visit.leaf().is_some() || visit.walk.migration().is_some());
+    });
     leaves
 }
 

@@ -72,7 +72,9 @@ fn make_block(
         Err(Missing::Table(_) | Missing::Stock) => return Err(NoHugePage::Memory),
     };
     match entry.desc().kind(Level::L2) {
-        Kind::Invalid => {}
+        Kind::Invalid if entry.desc().is_empty() => {}
+        // A block, made meanwhile, that is moving already.
+        Kind::Invalid => return Ok(HugeFault::Spurious),
         Kind::Table => return Err(NoHugePage::Table),
         Kind::Block | Kind::Page => return Ok(HugeFault::Spurious),
     }

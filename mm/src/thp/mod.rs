@@ -36,7 +36,6 @@
 //! | [`reservation`] | reserve, take a page, give it back, release |
 //! | [`reclaim`] | release under memory pressure |
 //! | [`promoter`] | the queue of `kpromoted`, and its body |
-//! | `turnstile` | where faults sleep for a page that another has in hand |
 //! | [`promote`] | 512 page entries become one block, in place |
 //! | [`huge`] | a block at the first fault |
 //! | [`split`] | one block becomes 512 page entries |
@@ -56,7 +55,6 @@ pub mod reservation;
 pub mod settings;
 pub mod split;
 pub mod table;
-mod turnstile;
 
 pub use huge::{HugeFault, NoHugePage, huge_fault};
 pub use permission::ThpPermission;
@@ -65,10 +63,10 @@ pub use reservation::{Populated, SpaceReservations, Take, Taken};
 pub use settings::SettingError;
 
 use crate::config::MmConfig;
+use crate::turnstile::Turnstile;
 use promoter::Promoter;
 use settings::Settings;
 use table::Table;
-use turnstile::Turnstile;
 
 /// All state of this room.
 pub struct Thp {

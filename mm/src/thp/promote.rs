@@ -52,7 +52,7 @@ pub enum PromoteError {
     BelowThreshold(u64),
     /// The range has no table of pages.
     NoTable,
-    /// A fault has taken the page for this address and not made its entry yet.
+    /// A fault has taken the page for this address and not made its entry yet; or what is mapped there is moving.
     InProgress(VirtAddr),
     /// A page that is not the reservation's is mapped here. The reservation, which is of no more use, was released.
     Foreign(VirtAddr),
@@ -172,6 +172,9 @@ impl Claim {
     /// Entry `i` is not that of a populated page: what is it?
     fn verify_odd(&self, i: usize, desc: Desc, good: Desc) -> Result<(), PromoteError> {
         let (va, claimed) = (self.key.va(i), self.pages.contains(i));
+        if desc.is_migration() {
+            return Err(PromoteError::InProgress(va));
+        }
         if !reservation::maps_a_page(desc) {
             return if claimed { Ok(()) } else { Err(PromoteError::InProgress(va)) };
         }
@@ -254,9 +257,9 @@ fn fold(mm: &Mm, unlinked: Unlinked, key: Key, index: u64, run: &Run) -> PageRef
     let record = unlinked.record();
     record.erase();
     let head = record.block();
-    mapcount::fold(mm, run, Order::PMD);
     head.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
     head.set_mapping(key.space, index);
+    mapcount::fold(mm, run);
     head
 }
 

@@ -13,7 +13,7 @@
 use arch::{Order, PageSize, VirtAddr};
 
 use super::popmap::{PAGES, Popmap, WORDS};
-use crate::page::{FolioRef, PageKind, PageRef};
+use crate::page::{Flags, FolioRef, PageKind, PageRef};
 use crate::space::AddressSpace;
 
 const SPACE: u64 = WORDS as u64;
@@ -122,6 +122,7 @@ impl Record {
         self.set_popmap(&map);
         let (key, page) = (self.key(), self.page(i));
         page.set_kind(PageKind::Anon, Order::PAGE);
+        page.set_flags(Flags::RESERVED);
         page.set_mapping(key.space, key.va(i).raw() / PageSize::Size4K.bytes());
         page.get()
     }

@@ -159,12 +159,13 @@ fn backing_of(mm: &Mm, space: &AddressSpace, key: Key) -> RangeUse {
         Ok(entry) => entry.desc(),
     };
     match desc.kind(Level::L2) {
-        Kind::Invalid => RangeUse::Empty,
+        Kind::Invalid if desc.is_empty() => RangeUse::Empty,
+        Kind::Invalid => RangeUse::Block,
         Kind::Block | Kind::Page => RangeUse::Block,
         Kind::Table => {
             let slot = |n| desc.output(Level::L2).add(8 * n);
             let mut entries = (0..ENTRIES_PER_TABLE as u64).map(|n| Machine::read_desc(slot(n)));
-            let used = entries.any(|desc| maps_a_page(desc));
+            let used = entries.any(|desc| maps_a_page(desc) || desc.is_migration());
             if used { RangeUse::Pages } else { RangeUse::Empty }
         }
     }
@@ -177,7 +178,7 @@ pub(super) fn maps_a_page(desc: Desc) -> bool {
 
 /// What a thread waited for.
 enum Awaited {
-    /// The address has its entry.
+    /// The address has its entry, or a migration entry.
     Entry,
     /// The page is free again, or the reservation is gone.
     Page,
@@ -187,8 +188,10 @@ enum Awaited {
 fn wait(mm: &Mm, space: &AddressSpace, key: Key, index: usize) -> Awaited {
     let turnstile = &mm.thp.turnstile;
     turnstile.wait(mm, || {
-        let mapped = space.ptl.lock().walk(key.va(index)).leaf();
-        if mapped.is_some_and(|leaf| leaf.level != Level::L3 || maps_a_page(leaf.desc)) {
+        let walk = space.ptl.lock().walk(key.va(index));
+        if walk.migration().is_some()
+            || walk.leaf().is_some_and(|leaf| leaf.level != Level::L3 || maps_a_page(leaf.desc))
+        {
             return Some(Awaited::Entry);
         }
         let bucket = mm.thp.table.lock(key);

@@ -12,7 +12,7 @@ use super::popmap::PAGES;
 use super::record::{Key, Record};
 use crate::Mm;
 use crate::locks;
-use crate::page::{PageList, SinglePages, page_of};
+use crate::page::{Flags, PageList, SinglePages, page_of};
 
 /// Chains, each with its lock.
 pub const BUCKETS: usize = 128;
@@ -91,8 +91,11 @@ impl Unlinked {
     pub(super) fn record(&self) -> Record {
         self.0
     }
-    /// The end of the reservation: wipes its record out, and gives back its references.
+    /// The end of the reservation: wipes its record out, and gives back its references. The mark of each leaves before
+    /// the reference does.
     pub(super) fn dissolve(self) -> SinglePages {
+        let populated = self.0.popmap();
+        populated.iter().for_each(|i| self.0.page(i).clear_flags(Flags::RESERVED));
         self.0.erase();
         SinglePages::from_raw(self.0.block(), PAGES as u64)
     }

@@ -194,6 +194,7 @@ fn status_is_linux_s() {
             pid: 17,
             ppid: 3,
             state: State::Sleeping,
+            stack: NO_STACK,
             threads: 1,
             huge_pages: HugePages::Forbidden,
         };

@@ -4,7 +4,7 @@ use arch::Pfn;
 use arch::pte::PteFlags;
 
 use super::*;
-use crate::page::page_of;
+use crate::page::{Flags, page_of};
 use crate::space::HugeAdvice;
 use crate::stats::Counter;
 use crate::testkit::run_as_user;
@@ -70,7 +70,8 @@ pub(super) const ROWS: &[Row] = &[
             let mut tree = site.space.ptl.lock();
             let entry = tree.entry(site.space.flusher(site.mm), va, Level::L3).unwrap();
             let old = entry.desc();
-            entry.tighten(old.with_flags(Level::L3, PteFlags::USER_RO), gather);
+            let nobody = PteFlags::USER_RO.difference(PteFlags::USER);
+            entry.tighten(old.with_flags(Level::L3, nobody), gather);
         });
         Some(page.pfn())
     }),
@@ -105,7 +106,11 @@ pub(super) const ROWS: &[Row] = &[
         site.make_user(BASE.add(2 * MIB), Level::L2, block);
         Some(page.pfn())
     }),
-    ("the folio's space", small, |site| {
+    ("a live space has its node in the lineage", small, |site| {
+        site.mm.lineages.leave(&site.space.lineage);
+        None
+    }),
+    ("a space that maps a page descends from the page's", small, |site| {
         let (va, page) = site.anon();
         page.set_mapping(site.space.id + 1, va.raw() / PAGE);
         Some(page.pfn())
@@ -121,7 +126,31 @@ pub(super) const ROWS: &[Row] = &[
         site.make_user(va.add(PAGE), Level::L3, leaf);
         Some(page.pfn())
     }),
-    ("the space that owns a page is alive", small, |site| Some(site.block(0, PageKind::Anon).pfn())),
+    ("a space that maps a page descends from the page's", small, |site| {
+        let (va, page) = site.anon();
+        let child = site.mm.fork_space(&site.space).unwrap();
+        page.set_mapping(child.id, va.raw() / PAGE);
+        Some(page.pfn())
+    }),
+    ("spaces that map a page which one of them may write", small, |site| {
+        let (va, page) = site.anon();
+        let child = site.mm.fork_space(&site.space).unwrap();
+        let mut tree = child.ptl.lock();
+        let entry = tree.entry(child.flusher(site.mm), va, Level::L3).unwrap();
+        entry.relax(Desc::leaf(page.pfn().phys(), Level::L3, PteFlags::USER_RW));
+        Some(page.pfn())
+    }),
+    ("the mark of a page that has a reservation", reserving, |site| {
+        let page = reservation(site);
+        page.clear_flags(Flags::RESERVED);
+        Some(page.pfn())
+    }),
+    ("the mark of a page that has a reservation", small, |site| {
+        let page = site.anon().1;
+        page.set_flags(Flags::RESERVED);
+        Some(page.pfn())
+    }),
+    ("references to an anonymous page", small, |site| Some(site.block(0, PageKind::Anon).pfn())),
     ("references to an anonymous page", small, |site| {
         let page = site.anon().1;
         page.get().leave();

@@ -230,7 +230,11 @@ fn the_queue_has_each_range_once() {
         site.mm.munmap(&site.space, BASE.raw(), RANGES * RANGE_BYTES).unwrap();
         promoter::cancel(site.mm, &site.space);
         assert_eq!(promoter::backlog(site.mm), 0);
-        assert_eq!(KArc::owners(&site.space), 2, "the test's share and that of the list of live spaces");
+        assert_eq!(
+            KArc::owners(&site.space),
+            3,
+            "the shares of the test, the list of live spaces, and the lineage"
+        );
         site.mm.destroy_space(&other);
     });
 }
@@ -241,7 +245,11 @@ fn only_reservations_are_queued() {
     with_site(threshold(2), |site| {
         promoter::submit(site.mm, &site.space, BASE);
         assert_eq!(promoter::backlog(site.mm), 0);
-        assert_eq!(KArc::owners(&site.space), 2, "the test's share and that of the list of live spaces");
+        assert_eq!(
+            KArc::owners(&site.space),
+            3,
+            "the shares of the test, the list of live spaces, and the lineage"
+        );
     });
 }
 

@@ -1,6 +1,6 @@
 //! Where faults sleep for a page that another thread has in hand.
 //!
-//! Such waits are rare and short, so all share one place. Whoever settles a page looks whether anybody waits, which costs
+//! Such waits are rare and short, so all of one sort share one place. Whoever settles a page looks whether anybody waits, which costs
 //! one load, and wakes all of them.
 #![forbid(unsafe_code)]
 
@@ -9,14 +9,14 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::Mm;
 
 /// The place.
-pub(super) struct Turnstile {
+pub(crate) struct Turnstile {
     waiting: AtomicUsize,
     /// Times that somebody was woken.
     turns: AtomicU64,
 }
 
 impl Turnstile {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Turnstile { waiting: AtomicUsize::new(0), turns: AtomicU64::new(0) }
     }
 
@@ -24,7 +24,7 @@ impl Turnstile {
     ///
     /// A settlement that `ready` did not see comes after it by the lock that both take, so its [`Self::wake`] sees
     /// this thread among the waiting, and turns the count that `park` looks at.
-    pub(super) fn wait<T>(&self, mm: &Mm, mut ready: impl FnMut() -> Option<T>) -> T {
+    pub(crate) fn wait<T>(&self, mm: &Mm, mut ready: impl FnMut() -> Option<T>) -> T {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let answer = loop {
             let turn = self.turns.load(Ordering::SeqCst);
@@ -38,7 +38,7 @@ impl Turnstile {
     }
 
     /// Something was settled, under a lock that is let go by now.
-    pub(super) fn wake(&self, mm: &Mm) {
+    pub(crate) fn wake(&self, mm: &Mm) {
         if self.waiting.load(Ordering::SeqCst) != 0 {
             self.turns.fetch_add(1, Ordering::SeqCst);
             mm.env.unpark_all(self.key());
@@ -47,7 +47,7 @@ impl Turnstile {
 
     /// How many threads wait.
     #[cfg(test)]
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
     }
 

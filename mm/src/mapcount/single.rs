@@ -1,0 +1,41 @@
+//! A single page: its entries are counted in its own struct page, one atomic operation a run, whatever the scheme.
+#![forbid(unsafe_code)]
+
+use super::{Answer, CountFull, LIMIT, Remains, Run, Sharing};
+use crate::page::{PageKind, PageRef};
+
+#[inline]
+pub(super) fn add(run: &Run) {
+    run.head.add_raw_mapcount(run.entries);
+}
+
+#[inline]
+pub(super) fn remove(run: &Run) -> Remains {
+    let left = run.head.sub_raw_mapcount(run.entries) - run.entries;
+    if left == 0 { Remains::Nothing } else { Remains::Whole }
+}
+
+pub(super) fn may_add(run: &Run) -> Result<(), CountFull> {
+    room(run.head.raw_mapcount(), run.entries)
+}
+
+/// Exact. Private memory is mapped once by each space that has it, so two entries are two spaces; of an object's memory
+/// one space may have several mappings.
+pub(super) fn sharing(page: PageRef) -> Answer<Sharing> {
+    match page.raw_mapcount() {
+        0 | 1 => Answer::Exact(Sharing::Exclusive),
+        _ if page.kind() == PageKind::Anon => Answer::Exact(Sharing::Shared),
+        _ => Answer::AtMost(Sharing::Shared),
+    }
+}
+
+/// Whether `more` can be added to a counter that stands at `now`.
+///
+/// # Errors
+/// [`CountFull`]: it would reach [`LIMIT`].
+pub(super) fn room(now: u32, more: u32) -> Result<(), CountFull> {
+    match now.checked_add(more) {
+        Some(sum) if sum < LIMIT => Ok(()),
+        _ => Err(CountFull),
+    }
+}

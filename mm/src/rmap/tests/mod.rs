@@ -1,0 +1,3 @@
+//! The reverse map on the model.
+
+mod entries;

@@ -1,0 +1,36 @@
+//! A look at one VMA after the other, without the lock of their set.
+#![forbid(unsafe_code)]
+
+use core::ops::Range;
+
+use arch::VirtAddr;
+
+use super::{AddressSpace, Vma};
+
+impl AddressSpace {
+    /// Tells `f` the part of each VMA whose pages have a linear index in `pages`, lowest address first. No lock is
+    /// held while `f` runs. Without M a VMA that is changed meanwhile may be told as it was or as it is, or not.
+    pub fn for_each_linear(&self, pages: Range<u64>, mut f: impl FnMut(&Vma)) {
+        let mut from = VirtAddr::new(0);
+        loop {
+            let next = self.vmas.lock().next_linear(&pages, from);
+            let Some(part) = next else { return };
+            f(&part);
+            from = part.end;
+        }
+    }
+    /// The VMAs, to be damaged by tests of the check.
+    #[cfg(test)]
+    pub(crate) fn with_raw_vmas(&self, f: impl FnOnce(&mut [&mut Vma])) {
+        f(&mut self.vmas.lock().raw());
+    }
+    /// Tells `f` every VMA, lowest first. No lock is held while `f` runs; without M a VMA that is changed
+    /// meanwhile may be told as it was or as it is.
+    pub fn for_each_vma(&self, mut f: impl FnMut(&Vma)) {
+        let mut from = VirtAddr::new(0);
+        while let Some(vma) = self.find_vma(from) {
+            f(&vma);
+            from = vma.end;
+        }
+    }
+}

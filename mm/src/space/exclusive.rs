@@ -1,0 +1,68 @@
+//! Whether a page is one space's alone, and so what an entry that maps it may grant.
+//!
+//! After fork, entries of several spaces map one private page, and none of them may grant writing. An entry gets the
+//! permission back where the page is known to be *exclusive*: no other space maps it, and nobody holds a reference
+//! that he might read it by.
+//!
+//! ```text
+//!   references to the folio  =  its entries, all of this space  +  its reservation's  +  others: must be none
+//! ```
+//! **Why this cannot be wrong.** The caller holds T of a space that maps the page. If no other space does, only a fork
+//! of this one could change that, and fork needs M, which the caller has too. If another one does, its entry is
+//! counted until it is cleared, and the entry's reference is held until every TLB has lost what it granted: so the
+//! references are read first, and an entry that leaves meanwhile makes them too many (Linux:
+//! `wp_can_reuse_anon_folio`).
+//!
+//! **Pins.** Only an exclusive page is pinned, and fork gives the child a copy of a page that is pinned. So a pinned
+//! page that one space maps is exclusive, whoever else holds references: a device writes to it, and the space must
+//! go on seeing that.
+#![forbid(unsafe_code)]
+
+use arch::pte::PteFlags;
+use arch::{Desc, Level};
+
+use super::{Prot, range};
+use crate::Mm;
+use crate::mapcount::{self, Answer, Sharing};
+use crate::page::{Flags, PageKind, PageRef};
+use crate::pgtable::normal_folio;
+
+/// Whether the folio is the caller's alone, as no page of an object ever is: who may write that, the kind of VMA says.
+/// The caller holds M and T of a space that maps it. A wrong yes is impossible; the answer is no wherever the scheme of counting cannot tell.
+#[must_use]
+pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
+    if head.kind() == PageKind::Shmem {
+        return false;
+    }
+    let references = head.refcount();
+    // The mark leaves before the reference does: where it is still there, the reference was counted.
+    let reserved = u32::from(head.flags().contains(Flags::RESERVED));
+    let by_entries = references.saturating_sub(reserved);
+    if by_entries == 1 {
+        return true;
+    }
+    let scheme = mapcount::scheme(mm);
+    scheme.sharing(head) == Answer::Exact(Sharing::Exclusive)
+        && (head.pincount() != 0 || scheme.entries(head) == Answer::Exact(by_entries))
+}
+
+/// What may stand in place of `leaf` in a VMA with these rights: all of them, but writing where the leaf does not grant
+/// it and the page is not exclusive. As for [`is_exclusive`].
+#[must_use]
+pub(crate) fn leaf_again(mm: &Mm, leaf: Desc, level: Level, prot: Prot) -> Desc {
+    let special = leaf.flags(level) & PteFlags::SPECIAL;
+    let new = range::leaf_for(mm, leaf.output(level), level, prot);
+    let new = new.with_flags(level, new.flags(level) | special);
+    let writes = |leaf: Desc| !leaf.flags(level).contains(PteFlags::READ_ONLY);
+    let may_write = || normal_folio(mm, leaf, level).is_some_and(|head| is_exclusive(mm, head));
+    if !writes(new) || writes(leaf) || may_write() { new } else { read_only(new, level) }
+}
+
+/// The same leaf, or migration entry, without the right to write.
+#[must_use]
+pub(crate) fn read_only(desc: Desc, level: Level) -> Desc {
+    match desc.as_migration(level) {
+        Some(moving) => moving.with_flags(moving.flags | PteFlags::READ_ONLY).desc(level),
+        None => desc.with_flags(level, desc.flags(level) | PteFlags::READ_ONLY),
+    }
+}

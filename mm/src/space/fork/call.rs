@@ -1,0 +1,56 @@
+//! The call, and what the child has besides its tables.
+#![forbid(unsafe_code)]
+
+use super::{ForkError, copy};
+use crate::Mm;
+use crate::kalloc::KArc;
+use crate::space::life::Birth;
+use crate::space::{AddressSpace, Commit, Vma, VmaKind, VmaSet};
+
+impl Mm {
+    /// A child of `parent`: the same VMAs and the same private memory, to be copied where either writes (Linux:
+    /// `dup_mmap`). The parent goes on with its reservations of huge pages; the child begins without any. hugetlb
+    /// pages that the pool has promised to the parent stay the parent's: the child gets a page of its own, for a slot or
+    /// for a copy, where the pool has one that is promised to nobody, and else SIGBUS (Linux: `HPAGE_RESV_OWNER`). May
+    /// sleep; the caller holds no lock.
+    ///
+    /// # Errors
+    /// [`ForkError`]; there is no child.
+    pub fn fork_space(&self, parent: &AddressSpace) -> Result<KArc<AddressSpace>, ForkError> {
+        let _mmap = parent.mmap_lock.write(self.env);
+        let vmas = inherited_vmas(parent)?;
+        let id = self.asids.next_space_id();
+        let lineage = self.lineages.child(&parent.lineage, id)?;
+        let child = self.bear(lineage, Birth { id, vmas: VmaSet::new(), brk: parent.brk() })?;
+        let inherited = self.inherit_objects(parent, &child);
+        if inherited.is_ok() {
+            *child.vmas.lock() = vmas;
+        }
+        let copied =
+            inherited.map_err(ForkError::from).and_then(|()| copy::copy_tables(self, parent, &child));
+        match copied {
+            Ok(()) => Ok(child),
+            Err(error) => {
+                self.destroy_space(&child);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The child's VMAs. M of the parent is held.
+fn inherited_vmas(parent: &AddressSpace) -> Result<VmaSet, ForkError> {
+    let vmas = parent.vmas.lock();
+    let mut copy = VmaSet::new();
+    copy.prepare(vmas.len())?;
+    vmas.iter().for_each(|vma| copy.insert(inherited(*vma)));
+    Ok(copy)
+}
+
+/// What the child has of a VMA: all, but what the hugetlb pool has promised.
+fn inherited(vma: Vma) -> Vma {
+    match vma.kind {
+        VmaKind::Hugetlb => Vma { commit: Commit::NoReserve, ..vma },
+        VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) => vma,
+    }
+}
