@@ -16,6 +16,7 @@ use crate::error::OutOfMemory;
 use crate::kalloc::KArc;
 use crate::locks::{self, SleepLock};
 use crate::pgtable::{AsidCell, PtRoot};
+use crate::thp::permission::PermissionCell;
 use crate::shmem::SpaceObjects;
 use crate::thp::{SpaceReservations, promoter};
 
@@ -58,6 +59,7 @@ impl Mm {
                 root: tree.root(),
                 ptl: SpinLock::new(locks::PAGE_TABLE, tree),
                 reservations: SpaceReservations::new(),
+                may_thp: PermissionCell::new(),
                 objects: SpaceObjects::new(),
                 lineage,
                 link: Link::new(),

@@ -27,6 +27,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`permission`] | whether a process may have huge pages at all |
 //! | [`policy`] | sees values, returns a word: small, reserve, huge |
 //! | [`settings`] | mode and threshold, changed at run time |
 //! | [`popmap`] | which of 512 pages are populated |
@@ -43,6 +44,7 @@
 
 pub mod check;
 pub mod huge;
+pub mod permission;
 pub mod policy;
 pub mod popmap;
 pub mod promote;
@@ -55,6 +57,7 @@ pub mod split;
 pub mod table;
 
 pub use huge::{HugeFault, NoHugePage, huge_fault};
+pub use permission::ThpPermission;
 pub use policy::Backing;
 pub use reservation::{Populated, SpaceReservations, Take, Taken};
 pub use settings::SettingError;
