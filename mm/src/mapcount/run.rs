@@ -22,7 +22,8 @@ pub struct Run {
     /// The table.
     pub table: PhysAddr,
     /// The table behind the entry of the folio's own size: [`Self::table`], but for a folio of 1 GiB that is mapped by
-    /// pages. Of no interest where the run is that entry itself.
+    /// pages, and while entries stand in a table from which they will go into this one (fork). Of no interest where the
+    /// run is that entry itself.
     pub top: PhysAddr,
     /// The first address that they translate.
     pub va: VirtAddr,

@@ -119,6 +119,12 @@ pub(crate) fn run_of(space: &AddressSpace, vma: &Vma, entry: &Entry<'_>, page: P
     }
 }
 
+/// The level-3 table that translates the address. Under T.
+pub(super) fn leaf_table(tree: &PtRoot, va: VirtAddr) -> Option<PhysAddr> {
+    let last = tree.walk(va).last();
+    (last.level == Level::L3).then(|| PhysAddr::new(last.slot.raw() & !(PAGE_SIZE - 1)))
+}
+
 /// Unmaps every leaf of `[start, end)` and frees the tables that become empty. M is held for writing, no
 /// block is cut by the range, and its reservations are released. Everything goes through one gather.
 pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
@@ -187,7 +193,7 @@ fn prune(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, end: VirtAddr, gather:
     }
 }
 
-fn is_empty(table: PhysAddr) -> bool {
+pub(super) fn is_empty(table: PhysAddr) -> bool {
     (0..ENTRIES_PER_TABLE as u64).all(|n| Machine::read_desc(table.add(8 * n)).is_empty())
 }
 

@@ -74,6 +74,13 @@ pub enum VmaKind {
 }
 
 impl VmaKind {
+    /// Whether what is written through it is seen by others who map the same object.
+    #[must_use]
+    pub const fn is_shared(self) -> bool {
+        match self {
+            VmaKind::Anon | VmaKind::Hugetlb => false,
+        }
+    }
     /// The smallest piece that can be cut off.
     #[must_use]
     pub const fn granule(self) -> PageSize {

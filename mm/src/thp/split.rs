@@ -39,7 +39,19 @@ pub enum NotSplit {
 /// [`OutOfMemory`]: no table could be had, or the folio has too many references (Linux: ENOMEM for both); nothing has
 /// changed.
 pub fn split_at(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), OutOfMemory> {
-    if va.is_aligned(PageSize::Size2M.bytes()) || !has_block(space, va) {
+    if va.is_aligned(PageSize::Size2M.bytes()) {
+        return Ok(());
+    }
+    split_inside(mm, space, va)
+}
+
+/// Makes sure that `va` is not translated by a block of anonymous memory, so that its pages can change one by one. The
+/// caller holds M for writing, so none comes back; no spinlock.
+///
+/// # Errors
+/// [`OutOfMemory`]: no table could be had, and nothing has changed.
+pub fn split_inside(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), OutOfMemory> {
+    if !has_block(space, va) {
         return Ok(());
     }
     let Some(vma) = space.vma_at(va) else { return Ok(()) };

@@ -7,12 +7,12 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
-use arch::{Desc, Level, PageSize, VirtAddr};
+use arch::{Desc, Level, PageSize, PhysAddr, VirtAddr};
 
 use super::{ForkError, pinned};
 use crate::Mm;
 use crate::error::OutOfMemory;
-use crate::mapcount::{self, OwnerId, Run};
+use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef};
 use crate::pgtable::{Entry, Gather, LooseTable, Missing, TableStock, normal_folio, normal_page};
 use crate::space::exclusive::read_only;
@@ -191,11 +191,12 @@ impl Copier<'_, '_> {
 
     /// The parent's side: its entries lose their write permission. Pages are counted and noted in `scratch`.
     fn leave_read_only(&mut self, part: &Part<'_>, scratch: &mut LooseTable) -> Shared {
+        let top = range::leaf_table(&self.child.ptl.lock(), part.start).unwrap_or(scratch.address());
         let mut tree = self.parent.ptl.lock();
         match tree.entry(self.parent.flusher(self.mm), part.start, Level::L3) {
             Ok(first) => {
                 let count = part.end.offset_from(part.start) / PAGE_SIZE;
-                let mut sharer = Sharer::new(self.mm, self.child, part, scratch);
+                let mut sharer = Sharer::new(self.mm, self.child, part, scratch, top);
                 first.tighten_run(count as usize, self.gather, |n, desc| sharer.share(n, desc));
                 sharer.finish()
             }
@@ -270,9 +271,11 @@ fn add_entries(mm: &Mm, run: &Run) -> Result<(), ForkError> {
 /// Takes note of the parent's entries for the child, and counts them by runs.
 struct Sharer<'s> {
     mm: &'s Mm,
-    child: (u64, OwnerId),
+    child: &'s AddressSpace,
     part: &'s Part<'s>,
     scratch: &'s mut LooseTable,
+    /// The table of the child into which the entries will go.
+    top: PhysAddr,
     /// Place of the part's first entry in its table.
     first: usize,
     /// Entries that are noted and not counted yet, and the page after their folio.
@@ -285,13 +288,20 @@ struct Sharer<'s> {
 }
 
 impl<'s> Sharer<'s> {
-    fn new(mm: &'s Mm, child: &AddressSpace, part: &'s Part<'s>, scratch: &'s mut LooseTable) -> Self {
+    fn new(
+        mm: &'s Mm,
+        child: &'s AddressSpace,
+        part: &'s Part<'s>,
+        scratch: &'s mut LooseTable,
+        top: PhysAddr,
+    ) -> Self {
         let first = part.start.index(Level::L3);
         Sharer {
             mm,
-            child: (child.id, child.owner),
+            child,
             part,
             scratch,
+            top,
             first,
             run: None,
             any: false,
@@ -341,10 +351,10 @@ impl<'s> Sharer<'s> {
             entries: 1,
             level: Level::L3,
             table: self.scratch.address(),
-            top: self.scratch.address(),
+            top: self.top,
             va,
-            space: self.child.0,
-            owner: self.child.1,
+            space: self.child.id,
+            owner: self.child.owner,
             vma: (self.part.vma.start, self.part.vma.end),
         };
         self.run = Some((run, head.nth(head.order().pages())));
