@@ -394,7 +394,7 @@ fn each_allocation_may_fail() {
 /// agree with the tables all along, and who is alone at last writes without a copy where the scheme can tell.
 #[test]
 fn every_way_of_counting() {
-    for &mapcount in Mapcount::ALL.iter().filter(|&&m| m != Mapcount::VmaPt) {
+    for &mapcount in Mapcount::ALL {
         let machine = Builder::new().ram_mib(64).config(|config| {
             (config.mapcount, config.thp) = (mapcount, ThpMode::Always);
             config.hvo = HvoStrategy::Off;
