@@ -140,6 +140,9 @@ fn exchange(site: &Site<'_>, source: &Source, page: &FolioRef) -> FaultDone {
     mapcount::add(mm, &run);
     mapcount::remove(mm, &old);
     mm.gather(space.tag(), |gather| gather.hold_displaced(displaced));
+    if source.folio.kind() != PageKind::Anon {
+        mm.stats.inc(Counter::NrAnon);
+    }
     mm.stats.inc(Counter::CowCopy);
     FaultDone::Made
 }

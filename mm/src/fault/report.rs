@@ -26,6 +26,8 @@ pub enum FaultReason {
     TooManyReferences(Pfn),
     /// The hugetlb pool has no page left, and none was promised to this mapping.
     HugetlbEmpty,
+    /// The object has no page there: its end lies before.
+    BeyondObject,
     /// The machine reports a failure that memory management cannot mend.
     Machine(FaultStatus),
 }
@@ -41,6 +43,7 @@ impl fmt::Display for FaultReason {
                 write!(f, "the references to the folio at pfn {:#x} are close to overflow", pfn.raw())
             }
             FaultReason::HugetlbEmpty => f.write_str("the hugetlb pool is empty"),
+            FaultReason::BeyondObject => f.write_str("the object that is mapped there ends before"),
             FaultReason::Machine(status) => status.fmt(f),
         }
     }
@@ -83,9 +86,10 @@ impl FaultError {
         match self.reason {
             FaultReason::NotUserAddress | FaultReason::NoVma => Signal::SegvMapErr,
             FaultReason::Rights => Signal::SegvAccErr,
-            FaultReason::HugetlbEmpty | FaultReason::TooManyReferences(_) | FaultReason::Machine(_) => {
-                Signal::Bus
-            }
+            FaultReason::HugetlbEmpty
+            | FaultReason::BeyondObject
+            | FaultReason::TooManyReferences(_)
+            | FaultReason::Machine(_) => Signal::Bus,
             FaultReason::OutOfMemory => Signal::OutOfMemoryKill,
         }
     }

@@ -24,13 +24,16 @@ use arch::{Desc, Level};
 use super::{Prot, range};
 use crate::Mm;
 use crate::mapcount::{self, Answer, Sharing};
-use crate::page::{Flags, PageRef};
+use crate::page::{Flags, PageKind, PageRef};
 use crate::pgtable::normal_folio;
 
-/// Whether the folio is the caller's alone, who holds M and T of a space that maps it. A wrong yes is impossible; the
-/// answer is no wherever the scheme of counting cannot tell.
+/// Whether the folio is the caller's alone, as no page of an object ever is: who may write that, the kind of VMA says.
+/// The caller holds M and T of a space that maps it. A wrong yes is impossible; the answer is no wherever the scheme of counting cannot tell.
 #[must_use]
 pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
+    if head.kind() == PageKind::Shmem {
+        return false;
+    }
     let references = head.refcount();
     // The mark leaves before the reference does: where it is still there, the reference was counted.
     let reserved = u32::from(head.flags().contains(Flags::RESERVED));

@@ -102,6 +102,8 @@ pub struct AddressSpace {
     pub ptl: SpinLock<PtRoot>,
     /// R, Q: its reservations of huge pages.
     pub reservations: crate::thp::SpaceReservations,
+    /// The objects that it maps.
+    pub objects: crate::shmem::SpaceObjects,
     /// G: its place among those that descend from each other.
     pub lineage: Lineage,
     root: PhysAddr,

@@ -157,6 +157,32 @@ pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAdd
     });
 }
 
+/// Unmaps the leaves of `part`, a part of a VMA, whose folio is `wanted`, and entries that are to map it when it has
+/// moved; tables stay. The caller has not M, but knows
+/// that the space has its tables yet: whatever else happens to the VMA happens to each leaf under T.
+pub(crate) fn unmap_if(mm: &Mm, space: &AddressSpace, part: &Vma, wanted: impl Fn(PageRef) -> bool) {
+    mm.gather(space.tag(), |gather| {
+        scan(space, part.start, part.end, |visit| {
+            if let Some(moving) = visit.walk.migration()
+                && wanted(page_of(moving.output.pfn()).head(mm.config.tails))
+                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, visit.walk.last().level)
+            {
+                entry.take_migration();
+                return;
+            }
+            let Some(leaf) = visit.leaf() else { return };
+            let head = normal_folio(mm, leaf.desc, leaf.level).filter(|&head| wanted(head));
+            if let Some(head) = head
+                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
+            {
+                let run = run_of(space, part, &entry, head);
+                let unmapped = entry.clear(gather);
+                release_mapping(mm, run, unmapped, gather);
+            }
+        });
+    });
+}
+
 /// Whether the byte before `end` and the one at `start` are translated by one level-3 table.
 fn same_table(start: VirtAddr, end: VirtAddr) -> bool {
     let bytes = table_bytes(Level::L3);

@@ -16,7 +16,7 @@ use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef};
 use crate::pgtable::{Entry, Gather, LooseTable, Missing, TableStock, normal_folio, normal_page};
 use crate::space::exclusive::read_only;
-use crate::space::{AddressSpace, Vma, range};
+use crate::space::{AddressSpace, Vma, VmaKind, range};
 use crate::stats::Counter;
 
 /// Copies all that the parent's VMAs map into the child, whose VMAs are the same. M of the parent is held for
@@ -70,6 +70,10 @@ struct Copier<'c, 'g> {
 
 impl Copier<'_, '_> {
     fn copy_vma(&mut self, vma: &Vma) -> Result<(), ForkError> {
+        if matches!(vma.kind, VmaKind::Shared(_)) {
+            // The child's faults find the pages in the object.
+            return Ok(());
+        }
         let mut va = vma.start;
         while va < vma.end {
             va = match self.find(va) {
@@ -316,7 +320,7 @@ impl<'s> Sharer<'s> {
             return None;
         }
         if let Some(page) = normal_page(leaf, Level::L3) {
-            if !self.count(n, page) {
+            if page.kind() == PageKind::Shmem || !self.count(n, page) {
                 return None;
             }
         }
