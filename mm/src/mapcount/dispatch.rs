@@ -154,6 +154,14 @@ impl Mapcount {
         }
         with_scheme!(self, S => S::may_add(run))
     }
+    /// See [`MapcountScheme::count`]; of a single page, its entries.
+    #[must_use]
+    pub fn count(self, head: PageRef) -> u32 {
+        if !head.is_folio() {
+            return head.raw_mapcount();
+        }
+        with_scheme!(self, S => S::count(head))
+    }
     /// See [`MapcountScheme::is_mapped`].
     #[must_use]
     #[inline]
