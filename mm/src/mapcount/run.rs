@@ -55,7 +55,7 @@ impl Run {
     }
     /// The run that a block becomes which is split: the entries of the table of the next level at `table`.
     #[must_use]
-    pub(super) fn pieces(&self, table: PhysAddr) -> Run {
+    pub(crate) fn pieces(&self, table: PhysAddr) -> Run {
         let level = self.level.next().unwrap_or(self.level);
         let top = if self.is_whole() { table } else { self.top };
         Run { entries: ENTRIES_PER_TABLE as u32, level, table, top, ..*self }

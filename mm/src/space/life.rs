@@ -16,6 +16,7 @@ use crate::error::OutOfMemory;
 use crate::kalloc::KArc;
 use crate::locks::{self, SleepLock};
 use crate::pgtable::{AsidCell, PtRoot};
+use crate::shmem::SpaceObjects;
 use crate::thp::{SpaceReservations, promoter};
 
 /// What a space is born with.
@@ -57,6 +58,7 @@ impl Mm {
                 root: tree.root(),
                 ptl: SpinLock::new(locks::PAGE_TABLE, tree),
                 reservations: SpaceReservations::new(),
+                objects: SpaceObjects::new(),
                 lineage,
                 link: Link::new(),
                 vmas: SpinLock::new(locks::VMAS, vmas),
