@@ -22,6 +22,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`vma`] [`vma_set`] `each_vma` | a VMA; the sorted set of them; a look at each |
+//! | `boundary` | changes of the set, where counts of mappings depend on them |
 //! | `vma_tree` `vma_arena` | the set's balanced tree, and where its nodes stand |
 //! | [`request`] | the numbers of the Linux interface as types |
 //! | [`gap`] | where a mapping goes that has no fixed address |
@@ -40,6 +41,7 @@
 
 pub mod access;
 pub mod asid;
+mod boundary;
 pub mod brk;
 pub mod check;
 mod each_vma;

@@ -72,7 +72,7 @@ impl Mm {
         let promised = self.promised_hugetlb(space, start, end);
         range::unmap(self, space, start, end);
         hugetlb::unreserve(self, promised);
-        space.vmas.lock().remove(start, end);
+        space.change_vmas(self, start, end, |vmas| vmas.remove(start, end));
     }
 
     /// hugetlb pages that the pool has promised to `[start, end)` and that no entry maps yet.
