@@ -27,6 +27,7 @@ use crate::error::OutOfMemory;
 use crate::mapcount;
 use crate::page::{FolioRef, PageKind, page_of};
 use crate::pgtable::TableStock;
+use crate::rmap;
 use crate::space::{exclusive, range};
 use crate::stats::Counter;
 use crate::thp::split;
@@ -128,7 +129,8 @@ fn exchange(site: &Site<'_>, source: &Source, page: &FolioRef) -> FaultDone {
     let old = mapcount::Run { head: source.folio.page(), first: shared, ..run };
     let displaced = entry.break_live::<1>(|_, _| ()).flush().make(|_| new, |_, _| ());
     mapcount::add(mm, &run);
-    mapcount::remove(mm, &old);
+    let remains = mapcount::remove(mm, &old);
+    rmap::deferred::note(mm, old.head, remains);
     mm.gather(space.tag(), |gather| gather.hold_displaced(displaced));
     mm.stats.inc(Counter::CowCopy);
     FaultDone::Made

@@ -43,5 +43,5 @@ pub mod resize;
 
 pub use error::HugetlbError;
 pub use fault::fault;
-pub use pool::{Claim, Counts, Hugetlb, free_folio, reserve, unreserve};
+pub use pool::{Claim, Counts, Hugetlb, free_folio, reserve, take_spare, unreserve};
 pub use resize::Resized;

@@ -17,6 +17,7 @@ use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef, page_of};
 use crate::pgtable::{Entry, Gather, PtRoot, Unmapped, Walk, WalkStep, normal_folio};
+use crate::rmap;
 use crate::stats::Counter;
 
 /// Descriptors looked at while the page-table lock is held once.
@@ -160,7 +161,8 @@ fn same_table(start: VirtAddr, end: VirtAddr) -> bool {
 /// What a leaf held goes: its count, its place in the counters, its reference.
 fn release_mapping<'g>(mm: &Mm, run: Run, unmapped: Unmapped<'g>, gather: &mut Gather<'g>) {
     if let Some(head) = unmapped.folio(mm) {
-        mapcount::remove(mm, &Run { head, ..run });
+        let remains = mapcount::remove(mm, &Run { head, ..run });
+        rmap::deferred::note(mm, head, remains);
         if head.kind() == PageKind::Anon {
             mm.stats.sub(Counter::NrAnon, run.pages());
             if run.level == Level::L2 {
@@ -218,7 +220,9 @@ pub(super) fn protect(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtA
 /// Changes the rights that a frame will have when it has moved.
 fn protect_migration(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, old: Migration, prot: Prot) {
     let level = visit.walk.last().level;
-    let new = old.with_flags(leaf_for(mm, old.output, level, prot).flags(level));
+    // Whether the page is exclusive is not known now: a right that the leaf did not have is for a write to ask for.
+    let only_read = old.flags & PteFlags::READ_ONLY;
+    let new = old.with_flags(leaf_for(mm, old.output, level, prot).flags(level) | only_read);
     if new != old
         && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, level)
     {

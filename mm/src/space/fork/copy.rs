@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
+use arch::pte::{Migration, PteFlags};
 use arch::{Desc, Level, PageSize, VirtAddr};
 
 use super::ForkError;
@@ -106,6 +107,10 @@ impl Copier<'_, '_> {
                 self.spare = Some(scratch);
                 self.give_block(part, block, &mut stock)
             }
+            Shared::Moving(moving) => {
+                self.spare = Some(scratch);
+                self.give_moving(part, moving, &mut stock)
+            }
             Shared::Pages(shared) => {
                 self.give_pages(part, scratch, &mut stock)?;
                 shared
@@ -139,6 +144,13 @@ impl Copier<'_, '_> {
                 }
             }
             Err(Missing::Leaf(Level::L2, block)) => {
+                if let Some(moving) = block.as_migration(Level::L2) {
+                    let shared = moving.with_flags(moving.flags | PteFlags::READ_ONLY);
+                    if let Ok(entry) = tree.entry(self.parent.flusher(self.mm), part.start, Level::L2) {
+                        entry.change_migration(shared);
+                    }
+                    return Shared::Moving(shared);
+                }
                 let shared = read_only(block, Level::L2);
                 if let Ok(entry) = tree.entry(self.parent.flusher(self.mm), part.start, Level::L2)
                     && shared != block
@@ -164,6 +176,19 @@ impl Copier<'_, '_> {
             self.mm.stats.add(Counter::NrAnon, run.pages());
             self.mm.stats.inc(Counter::NrAnonThp);
         }
+        Ok(())
+    }
+
+    /// The child's side of a block that is moving: who moves it finds the entry too, and counts it then.
+    fn give_moving(
+        &self,
+        part: &Part<'_>,
+        moving: Migration,
+        stock: &mut TableStock<'_>,
+    ) -> Result<(), ForkError> {
+        let mut tree = self.child.ptl.lock();
+        let entry = tree.entry_or_table(self.child.flusher(self.mm), part.start, Level::L2, stock);
+        entry.map_err(|_| OutOfMemory)?.put_migration(moving);
         Ok(())
     }
 
@@ -200,6 +225,8 @@ enum Shared {
     Pages(Result<(), ForkError>),
     /// The child's entry; nothing is counted yet.
     Block(Desc),
+    /// The child's migration entry.
+    Moving(Migration),
 }
 
 /// Whether there was an entry.
@@ -249,6 +276,11 @@ impl<'s> Sharer<'s> {
 
     /// The parent's entry `n` of the part: what is to stand there instead.
     fn share(&mut self, n: usize, leaf: Desc) -> Option<Desc> {
+        if let Some(moving) = leaf.as_migration(Level::L3)
+            && self.result.is_ok()
+        {
+            return self.share_moving(n, leaf, moving);
+        }
         if !leaf.is_leaf(Level::L3) || self.result.is_err() {
             return None;
         }
@@ -262,6 +294,14 @@ impl<'s> Sharer<'s> {
         self.scratch.write(self.first + n, shared);
         self.any = Any::Yes;
         (shared != leaf).then_some(shared)
+    }
+
+    /// As [`Self::share`], where the page is moving: who moves it finds the child's entry too, and counts it then.
+    fn share_moving(&mut self, n: usize, entry: Desc, moving: Migration) -> Option<Desc> {
+        let shared = moving.with_flags(moving.flags | PteFlags::READ_ONLY).desc(Level::L3);
+        self.scratch.write(self.first + n, shared);
+        self.any = Any::Yes;
+        (shared != entry).then_some(shared)
     }
 
     /// Adds the page to the run that is not counted yet, or counts that and begins another.
