@@ -29,8 +29,8 @@
 use arch::{Machine, PhysMem};
 
 use super::unmap::{Now, remap, unmap_to_move};
-use super::walk::Origin;
 use super::wake;
+use super::walk::Origin;
 use crate::Mm;
 use crate::mapcount::{self, Answer, Sharing};
 use crate::page::{Flags, FolioRef, PageKind, PageRef};

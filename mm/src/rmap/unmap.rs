@@ -117,4 +117,3 @@ pub(super) fn remap(mm: &Mm, origin: &Origin, now: Now) {
         runs.finish();
     });
 }
-

@@ -8,7 +8,7 @@ use arch::{Level, Order, PageSize, PhysAddr, VirtAddr};
 
 use crate::Mm;
 use crate::check::for_each_block;
-use crate::config::{MmConfig, ThpMode};
+use crate::config::{HvoStrategy, MmConfig, ThpMode};
 use crate::kalloc::KArc;
 use crate::page::{PageKind, PageRef, page_of};
 use crate::pgtable::visit::visit_leaves;
@@ -26,7 +26,8 @@ pub(super) fn machine(thp: ThpMode) -> Builder {
 }
 
 pub(super) fn with(change: impl FnOnce(&mut MmConfig)) -> Builder {
-    Builder::new().ram_mib(64).cpus(4).config(change)
+    // One way of counting writes tails.
+    Builder::new().ram_mib(64).cpus(4).config(|config| config.hvo = HvoStrategy::Off).config(change)
 }
 
 /// Address of page `n` from [`BASE`].
@@ -80,7 +81,8 @@ pub(super) fn scan(mm: &Mm) -> BTreeMap<u64, Vec<Entry>> {
             }
             let output = leaf.desc.output(leaf.level).pfn();
             let head = page_of(output).head(mm.config.tails).pfn();
-            let entry = (space.id, leaf.va.raw(), u8::from(leaf.desc.kind(leaf.level) == Kind::Block), output.raw());
+            let entry =
+                (space.id, leaf.va.raw(), u8::from(leaf.desc.kind(leaf.level) == Kind::Block), output.raw());
             found.entry(head.raw()).or_default().push(entry);
         });
         Ok(())

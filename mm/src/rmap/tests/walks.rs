@@ -16,11 +16,12 @@ use crate::thp::promoter;
 /// What a walk from the folio finds.
 fn walk(mm: &Mm, head: crate::page::PageRef) -> Vec<Entry> {
     let mut found = Vec::new();
-    let ControlFlow::Continue(()) = rmap_walk(mm, head, |place, leaf| -> ControlFlow<std::convert::Infallible> {
-        let block = u8::from(leaf.desc.kind(leaf.level) == Kind::Block);
-        found.push((place.space.id, leaf.va.raw(), block, leaf.desc.output(leaf.level).pfn().raw()));
-        ControlFlow::Continue(())
-    });
+    let ControlFlow::Continue(()) =
+        rmap_walk(mm, head, |place, leaf| -> ControlFlow<std::convert::Infallible> {
+            let block = u8::from(leaf.desc.kind(leaf.level) == Kind::Block);
+            found.push((place.space.id, leaf.va.raw(), block, leaf.desc.output(leaf.level).pfn().raw()));
+            ControlFlow::Continue(())
+        });
     found.sort_unstable();
     found
 }
