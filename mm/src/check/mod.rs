@@ -44,6 +44,7 @@ pub const ROOMS: &[(&str, RoomCheck)] = &[
     ("reservations", Mm::check_reservations),
     ("pages in use", Mm::check_pages),
     ("deferred split", Mm::check_deferred),
+    ("objects", Mm::check_objects),
     ("VMA trees", Mm::check_vma_trees),
     ("hugetlb", Mm::check_hugetlb),
     ("vmemmap", Mm::check_vmemmap),

@@ -12,10 +12,9 @@
 //! Every other way of counting does the change and nothing else.
 #![forbid(unsafe_code)]
 
-use arch::addr::PAGE_SIZE;
-use arch::{Level, PageSize, PhysAddr, VirtAddr};
+use arch::{PageSize, VirtAddr};
 
-use super::{AddressSpace, VmaSet};
+use super::{AddressSpace, VmaSet, range};
 use crate::Mm;
 use crate::config::Mapcount;
 use crate::mapcount::{self, Boundary};
@@ -64,12 +63,6 @@ fn for_each_end(vmas: &VmaSet, range: (VirtAddr, VirtAddr), mut f: impl FnMut(Vi
 /// Where one VMA ends or ended, inside a table: nothing is to be done where a table ends too.
 fn recount(mm: &Mm, tree: &PtRoot, change: Boundary, at: VirtAddr, vma: (VirtAddr, VirtAddr)) {
     if !at.is_aligned(PageSize::Size2M.bytes()) {
-        mapcount::vma_boundary(mm, change, at, vma, |va| leaf_table(tree, va));
+        mapcount::vma_boundary(mm, change, at, vma, |va| range::leaf_table(tree, va));
     }
-}
-
-/// The level-3 table that translates the address.
-fn leaf_table(tree: &PtRoot, va: VirtAddr) -> Option<PhysAddr> {
-    let last = tree.walk(va).last();
-    (last.level == Level::L3).then(|| PhysAddr::new(last.slot.raw() & !(PAGE_SIZE - 1)))
 }

@@ -20,17 +20,21 @@ pub enum Errno {
     NoMem = 12,
     /// EACCES.
     Acces = 13,
+    /// EFAULT.
+    Fault = 14,
     /// EEXIST.
     Exist = 17,
     /// ENODEV.
     NoDev = 19,
     /// EINVAL.
     Inval = 22,
+    /// EOVERFLOW.
+    Overflow = 75,
     /// EOPNOTSUPP, which is also ENOTSUP.
     OpNotSupp = 95,
 }
 
-/// Why mmap, munmap, mprotect, madvise or brk failed. Nothing has changed, but where the call says otherwise.
+/// Why mmap, munmap, mremap, mprotect, madvise or brk failed. Nothing has changed, but where the call says otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MmapError {
     /// The address is not a multiple of the page size of its mapping.
@@ -57,8 +61,12 @@ pub enum MmapError {
     InsideHugePage(VirtAddr),
     /// PROT_GROWSDOWN for a VMA that does not grow down.
     NoStack(VirtAddr),
-    /// MAP_SHARED of anonymous memory: there is no fork here that could share it.
-    SharedAnonymous,
+    /// MAP_SHARED of pages of the hugetlb pool.
+    SharedHugetlb,
+    /// MAP_SHARED_VALIDATE with flags that are not known; the flags given.
+    Unknown(u32),
+    /// More of an object than any object can have; the offset given.
+    OffsetEnd(u64),
     /// A file that cannot be mapped.
     NoDevice,
     /// MAP_FIXED_NOREPLACE over a mapping.
@@ -67,10 +75,20 @@ pub enum MmapError {
     BelowMinimum(VirtAddr),
     /// Both writable and executable.
     WriteAndExecute,
+    /// The mapping does not let its object be written.
+    ReadOnly(Vma),
     /// No gap of this many bytes.
     NoGap(u64),
     /// A part of the range is not mapped; the first such address.
     Hole(VirtAddr),
+    /// mremap of something that is not one mapping; the first address that is not.
+    NotOneMapping(VirtAddr),
+    /// mremap to a place that overlaps the old one; the new address.
+    Overlap(VirtAddr),
+    /// mremap of nothing, of memory that is not shared.
+    NotShared(Vma),
+    /// A huge page mapping, which cannot grow.
+    HugeGrowth(u64),
     /// The address space would have too many VMAs.
     TooManyVmas,
     /// More pages than the machine has.
@@ -96,13 +114,18 @@ impl MmapError {
             | MmapError::HugeSize(_)
             | MmapError::Advice(_)
             | MmapError::NoStack(_)
+            | MmapError::Overlap(_)
+            | MmapError::NotShared(_)
+            | MmapError::HugeGrowth(_)
             | MmapError::InsideHugePage(_) => Errno::Inval,
+            MmapError::NotOneMapping(_) => Errno::Fault,
             MmapError::Busy => Errno::Again,
-            MmapError::SharedAnonymous => Errno::OpNotSupp,
+            MmapError::SharedHugetlb | MmapError::Unknown(_) => Errno::OpNotSupp,
+            MmapError::OffsetEnd(_) => Errno::Overflow,
             MmapError::NoDevice => Errno::NoDev,
             MmapError::Exists(_) => Errno::Exist,
             MmapError::BelowMinimum(_) => Errno::Perm,
-            MmapError::WriteAndExecute => Errno::Acces,
+            MmapError::WriteAndExecute | MmapError::ReadOnly(_) => Errno::Acces,
             MmapError::NoGap(_)
             | MmapError::Hole(_)
             | MmapError::TooManyVmas
@@ -128,13 +151,20 @@ impl fmt::Display for MmapError {
             MmapError::Advice(advice) => write!(f, "advice {advice} is not known"),
             MmapError::InsideHugePage(va) => write!(f, "{va} lies inside a hugetlb page"),
             MmapError::NoStack(va) => write!(f, "the mapping at {va} does not grow down"),
-            MmapError::SharedAnonymous => write!(f, "shared anonymous memory is not supported"),
+            MmapError::SharedHugetlb => write!(f, "hugetlb pages cannot be shared"),
+            MmapError::Unknown(bits) => write!(f, "flags {bits:#x} are not all known"),
+            MmapError::OffsetEnd(offset) => write!(f, "no object reaches so far beyond offset {offset:#x}"),
+            MmapError::ReadOnly(vma) => write!(f, "{vma} does not let its object be written"),
             MmapError::NoDevice => write!(f, "the file cannot be mapped"),
             MmapError::Exists(vma) => write!(f, "{vma} is in the way"),
             MmapError::BelowMinimum(va) => write!(f, "{va} is below the lowest address that may be mapped"),
             MmapError::WriteAndExecute => write!(f, "memory is not both writable and executable"),
             MmapError::NoGap(bytes) => write!(f, "no gap of {bytes:#x} bytes"),
             MmapError::Hole(va) => write!(f, "nothing is mapped at {va}"),
+            MmapError::NotOneMapping(va) => write!(f, "{va} is not a part of the mapping that is to move"),
+            MmapError::Overlap(va) => write!(f, "the place at {va} overlaps the old one"),
+            MmapError::NotShared(vma) => write!(f, "{vma} is private and cannot be mapped twice"),
+            MmapError::HugeGrowth(bytes) => write!(f, "a huge page mapping cannot grow by {bytes:#x} bytes"),
             MmapError::TooManyVmas => write!(f, "too many mappings"),
             MmapError::Overcommit(pages) => write!(f, "{pages} pages are more than the machine has"),
             MmapError::HugetlbPool(pages) => write!(f, "the hugetlb pool cannot promise {pages} pages"),

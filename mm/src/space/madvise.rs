@@ -3,7 +3,11 @@
 //! | advice | anonymous | hugetlb |
 //! |---|---|---|
 //! | MADV_DONTNEED | pages and reservations go; the next access finds zeros | EINVAL, as before Linux 5.18 |
+//! | MADV_REMOVE | EINVAL | EINVAL |
 //! | MADV_HUGEPAGE, MADV_NOHUGEPAGE | noted in the VMA for the huge page policy | noted, means nothing |
+//!
+//! Of an object MADV_DONTNEED drops entries and private copies, and the object's pages stay; MADV_REMOVE takes them out
+//! of the object, through a shared mapping that is writable (else EACCES).
 //!
 //! Parts of the range that are not mapped are passed over, and the call then fails with ENOMEM, as on Linux.
 #![forbid(unsafe_code)]
@@ -13,7 +17,7 @@ use arch::addr::PAGE_SIZE;
 
 use super::munmap::page_align;
 use super::range;
-use super::{AddressSpace, Advice, Errno, HugeAdvice, MmapError, Vma, VmaKind};
+use super::{AddressSpace, Advice, Errno, HugeAdvice, MmapError, Prot, Vma, VmaKind};
 use crate::Mm;
 use crate::thp::reservation;
 
@@ -65,6 +69,7 @@ impl Mm {
     ) -> Result<(), MmapError> {
         match advice {
             Advice::DontNeed => self.discard(space, vma, part),
+            Advice::Remove => self.remove(space, vma, part),
             Advice::HugePage => self.set_advice(space, part, HugeAdvice::Huge),
             Advice::NoHugePage => {
                 self.set_advice(space, part, HugeAdvice::NoHuge)?;
@@ -80,12 +85,29 @@ impl Mm {
         vma: &Vma,
         (start, end): (VirtAddr, VirtAddr),
     ) -> Result<(), MmapError> {
-        if vma.kind != VmaKind::Anon {
+        if vma.kind == VmaKind::Hugetlb {
             return Err(MmapError::Unadvisable(*vma));
         }
         range::split_edges(self, space, start, end)?;
         reservation::release_range(self, space, start, end);
         range::unmap(self, space, start, end);
+        Ok(())
+    }
+
+    /// Takes the pages of the part out of their object. Everybody who maps it finds zeros there.
+    fn remove(
+        &self,
+        space: &AddressSpace,
+        vma: &Vma,
+        (start, end): (VirtAddr, VirtAddr),
+    ) -> Result<(), MmapError> {
+        let object = vma.kind.object().and_then(|id| space.objects.find(id));
+        let object = object.ok_or(MmapError::Unadvisable(*vma))?;
+        if !matches!(vma.kind, VmaKind::Shared(_)) || !vma.prot.contains(Prot::WRITE) {
+            return Err(MmapError::ReadOnly(*vma));
+        }
+        let part = vma.part(start, end);
+        self.punch_object(&object, part.pgoff..part.pgoff + part.bytes() / PAGE_SIZE);
         Ok(())
     }
 

@@ -21,13 +21,14 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`vma`] [`vma_set`] `each_vma` | a VMA; the sorted set of them; a look at each |
 //! | `boundary` | changes of the set, where counts of mappings depend on them |
+//! | [`vma`] [`vma_set`] `each_vma` | a VMA; the sorted set of them; a look at each |
 //! | `vma_tree` `vma_arena` | the set's balanced tree, and where its nodes stand |
 //! | [`request`] | the numbers of the Linux interface as types |
 //! | [`gap`] | where a mapping goes that has no fixed address |
 //! | [`asid`] | ASIDs and their generations; switching to a space |
-//! | [`mmap`] [`munmap`] [`mprotect`] [`madvise`] [`brk`] | the calls |
+//! | [`mmap`] [`munmap`] [`mremap`] [`mprotect`] [`madvise`] [`brk`] | the calls |
+//! | `relocate` | what mremap does to the tables |
 //! | [`fork`] | a child that begins as a copy |
 //! | `exclusive` | whether a page is one space's alone |
 //! | [`range`] | walks over a range of a live tree: unmap, change rights |
@@ -54,9 +55,11 @@ pub mod lineage;
 pub mod madvise;
 pub mod mmap;
 pub mod mprotect;
+pub mod mremap;
 pub mod munmap;
 pub mod range;
 pub mod registry;
+mod relocate;
 pub mod request;
 #[cfg(test)]
 mod tests;
@@ -76,7 +79,7 @@ pub use fork::ForkError;
 pub use lineage::{HeldLineage, Lineage, Lineages};
 pub use range::Usage;
 pub use registry::Spaces;
-pub use request::{Advice, MapFlags, MapProt, MmapRequest};
+pub use request::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest, RemapFlags};
 pub use vma::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 pub use vma_set::{MAX_VMAS, VmaSet};
 
@@ -99,6 +102,8 @@ pub struct AddressSpace {
     pub ptl: SpinLock<PtRoot>,
     /// R, Q: its reservations of huge pages.
     pub reservations: crate::thp::SpaceReservations,
+    /// The objects that it maps.
+    pub objects: crate::shmem::SpaceObjects,
     /// G: its place among those that descend from each other.
     pub lineage: Lineage,
     root: PhysAddr,

@@ -71,6 +71,21 @@ bitflags! {
     }
 }
 
+impl MapFlags {
+    /// What MAP_SHARED_VALIDATE lets pass (Linux: `LEGACY_MAP_MASK`, and MAP_FIXED_NOREPLACE as the file systems do).
+    pub const KNOWN: MapFlags = MapFlags::SHARED
+        .union(MapFlags::PRIVATE)
+        .union(MapFlags::FIXED)
+        .union(MapFlags::ANONYMOUS)
+        .union(MapFlags::GROWSDOWN)
+        .union(MapFlags::LOCKED)
+        .union(MapFlags::NORESERVE)
+        .union(MapFlags::POPULATE)
+        .union(MapFlags::STACK)
+        .union(MapFlags::HUGETLB)
+        .union(MapFlags::FIXED_NOREPLACE);
+}
+
 /// MAP_SHARED, MAP_PRIVATE or MAP_SHARED_VALIDATE.
 const MAP_TYPE: u32 = 0x0f;
 /// Where the base-2 logarithm of the huge page size stands (MAP_HUGE_SHIFT), six bits.
@@ -129,11 +144,50 @@ impl MmapRequest {
     }
 }
 
+bitflags! {
+    /// The `flags` argument of mremap.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct RemapFlags: u32 {
+        /// MREMAP_MAYMOVE.
+        const MAYMOVE = 1;
+        /// MREMAP_FIXED.
+        const FIXED = 2;
+        /// MREMAP_DONTUNMAP.
+        const DONTUNMAP = 4;
+        const _ = !0;
+    }
+}
+
+/// What mremap is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MremapRequest {
+    /// First address of what is to change.
+    pub addr: u64,
+    /// Its bytes, rounded up to whole pages. 0: map what is shared there once more.
+    pub old_len: u64,
+    /// The bytes that it is to have, rounded up to whole pages.
+    pub new_len: u64,
+    /// Flags.
+    pub flags: RemapFlags,
+    /// Where it is to go, with MREMAP_FIXED; a hint with MREMAP_DONTUNMAP.
+    pub new_addr: u64,
+}
+
+impl MremapRequest {
+    /// From the registers of the system call.
+    #[must_use]
+    pub fn from_raw(addr: u64, old_len: u64, new_len: u64, flags: u32, new_addr: u64) -> Self {
+        MremapRequest { addr, old_len, new_len, flags: RemapFlags::from_bits_retain(flags), new_addr }
+    }
+}
+
 /// The `advice` argument of madvise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Advice {
     /// MADV_DONTNEED: the contents may go; the next access finds zeros.
     DontNeed,
+    /// MADV_REMOVE: the pages go from the object that is mapped.
+    Remove,
     /// MADV_HUGEPAGE.
     HugePage,
     /// MADV_NOHUGEPAGE.
@@ -148,6 +202,7 @@ impl Advice {
     pub const fn from_raw(raw: i32) -> Result<Self, MmapError> {
         match raw {
             4 => Ok(Advice::DontNeed),
+            9 => Ok(Advice::Remove),
             14 => Ok(Advice::HugePage),
             15 => Ok(Advice::NoHugePage),
             _ => Err(MmapError::Advice(raw)),
