@@ -16,8 +16,8 @@
 //! the lock again and look whether all is as it was; if not, give everything back. Nothing is allocated or
 //! zeroed under the lock, and a fault that lost a race has left no trace.
 //!
-//! **Out of memory.** Unused pages of reservations are the only memory that can be had back; they are, and
-//! the fault is tried once more.
+//! **Out of memory.** Unused pages of reservations and unmapped parts of folios are the only memory that can be had back;
+//! they are, and the fault is tried once more.
 #![forbid(unsafe_code)]
 
 pub mod anon;
@@ -37,7 +37,6 @@ use crate::Mm;
 use crate::kalloc::KArc;
 use crate::space::{AddressSpace, Vma, VmaKind};
 use crate::stats::Counter;
-use crate::thp::reclaim;
 
 /// What the exception said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,7 +84,7 @@ impl Mm {
         let _mmap = space.mmap_lock.read(self.env);
         let vma = space.vma_at(info.va);
         let mut done = self.dispatch(space, info, vma.as_ref());
-        if done == Err(FaultReason::OutOfMemory) && reclaim::drop_reservations(self) != 0 {
+        if done == Err(FaultReason::OutOfMemory) && self.shrink() != 0 {
             done = self.dispatch(space, info, vma.as_ref());
         }
         if done == Ok(FaultDone::Spurious) {

@@ -17,6 +17,7 @@ use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef, page_of};
 use crate::pgtable::{Entry, Gather, PtRoot, Unmapped, Walk, WalkStep, normal_folio};
+use crate::rmap;
 use crate::stats::Counter;
 
 /// Descriptors looked at while the page-table lock is held once.
@@ -192,7 +193,8 @@ fn same_table(start: VirtAddr, end: VirtAddr) -> bool {
 /// What a leaf held goes: its count, its place in the counters, its reference.
 fn release_mapping<'g>(mm: &Mm, run: Run, unmapped: Unmapped<'g>, gather: &mut Gather<'g>) {
     if let Some(head) = unmapped.folio(mm) {
-        mapcount::remove(mm, &Run { head, ..run });
+        let remains = mapcount::remove(mm, &Run { head, ..run });
+        rmap::deferred::note(mm, head, remains);
         if head.kind() == PageKind::Anon {
             mm.stats.sub(Counter::NrAnon, run.pages());
             if run.level == Level::L2 {
