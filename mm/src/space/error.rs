@@ -20,6 +20,8 @@ pub enum Errno {
     NoMem = 12,
     /// EACCES.
     Acces = 13,
+    /// EFAULT.
+    Fault = 14,
     /// EEXIST.
     Exist = 17,
     /// ENODEV.
