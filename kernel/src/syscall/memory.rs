@@ -1,7 +1,7 @@
-//! mmap, munmap, mprotect, madvise, brk: registers to requests, and errors to numbers.
+//! mmap, munmap, mremap, mprotect, madvise, brk: registers to requests, and errors to numbers.
 #![forbid(unsafe_code)]
 
-use mm::space::{Advice, MapFlags, MapProt, MmapRequest};
+use mm::space::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest};
 
 use super::{Answer, Errno};
 use crate::process::Process;
@@ -23,6 +23,15 @@ pub(super) fn mmap(process: &Process, args: [u64; 6]) -> Answer {
 pub(super) fn munmap(process: &Process, addr: u64, len: u64) -> Answer {
     the_mm().munmap(process.space(), addr, len)?;
     Ok(0)
+}
+
+/// `mremap(old address, old length, new length, flags, new address)`.
+pub(super) fn mremap(process: &Process, args: [u64; 5]) -> Answer {
+    let [addr, old_len, new_len, flags, new_addr] = args;
+    // Linux takes an unsigned long: a bit above the lower 32 is one that it does not know.
+    let flags = u32::try_from(flags).map_err(|_| Errno::INVAL)?;
+    let request = MremapRequest::from_raw(addr, old_len, new_len, flags, new_addr);
+    Ok(the_mm().mremap(process.space(), &request)?.raw())
 }
 
 /// `mprotect(addr, length, prot)`.

@@ -11,7 +11,7 @@
 //! | 101, 113 | nanosleep, clock_gettime | `time` |
 //! | 124 | sched_yield | here |
 //! | 172, 178 | getpid, gettid | here |
-//! | 214, 215, 222, 226, 233 | brk, munmap, mmap, mprotect, madvise | `memory` |
+//! | 214, 215, 216, 222, 226, 233 | brk, munmap, mremap, mmap, mprotect, madvise | `memory` |
 #![forbid(unsafe_code)]
 
 mod errno;
@@ -54,6 +54,7 @@ pub fn perform(process: KArc<Process>, call: &Call) -> i64 {
         172 | 178 => Ok(process.pid().into()),
         214 => memory::brk(&process, a),
         215 => memory::munmap(&process, a, b),
+        216 => memory::mremap(&process, [a, b, c, d, e]),
         222 => memory::mmap(&process, [a, b, c, d, e, f]),
         226 => memory::mprotect(&process, a, b, c),
         233 => memory::madvise(&process, a, b, c),

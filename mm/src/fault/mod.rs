@@ -132,7 +132,7 @@ impl Mm {
         }
         match vma.kind {
             VmaKind::Anon => anon::fault(self, space, vma, info),
-            VmaKind::Hugetlb => crate::hugetlb::fault(self, space, vma, info.va),
+            VmaKind::Hugetlb => crate::hugetlb::fault(self, space, vma, info),
             VmaKind::Shared(_) | VmaKind::Private(_) => crate::shmem::fault::fault(self, space, vma, info),
         }
     }

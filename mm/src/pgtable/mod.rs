@@ -30,6 +30,7 @@
 //! | [`root`] | a locked tree, and how entries are had from it |
 //! | [`entry`] | the only writer of live entries |
 //! | `verify` | in debug builds: each store against the rule and the lock |
+//! | `relocate` | entries that go to another place of their tree |
 //! | [`migration`] | migration entries: how they come, change and go |
 //! | [`flush`] | the only caller of TLBI |
 //! | [`gather`] | owes flushes; holds frames until they are done |
@@ -52,6 +53,7 @@ pub mod kernel;
 mod kernel_tests;
 pub mod migration;
 pub mod normal;
+mod relocate;
 pub mod root;
 pub mod stock;
 pub mod table;

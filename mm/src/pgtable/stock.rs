@@ -1,17 +1,22 @@
 //! Tables allocated before the page-table lock is taken, as nothing may be allocated under it.
 #![forbid(unsafe_code)]
 
+use allocator_api2::vec::Vec;
+
 use super::table::LooseTable;
 use crate::Mm;
 use crate::error::OutOfMemory;
+use crate::kalloc::KAlloc;
 
 /// Most tables that one address can lack: levels 1, 2 and 3.
 const MOST: usize = 3;
 
-/// Up to three zeroed tables. What is left goes back when the stock is dropped.
+/// Zeroed tables. What is left goes back when the stock is dropped.
 pub struct TableStock<'m> {
     mm: &'m Mm,
     tables: [Option<LooseTable>; MOST],
+    /// Those of a stock for more than one address.
+    more: Vec<LooseTable, KAlloc>,
 }
 
 impl<'m> TableStock<'m> {
@@ -20,16 +25,32 @@ impl<'m> TableStock<'m> {
     /// # Errors
     /// [`OutOfMemory`]; what was taken is given back.
     pub fn new(mm: &'m Mm, n: usize) -> Result<Self, OutOfMemory> {
-        let mut stock = TableStock { mm, tables: [const { None }; MOST] };
+        let mut stock = TableStock { mm, tables: [const { None }; MOST], more: Vec::new_in(KAlloc) };
         for place in &mut stock.tables[..n] {
             *place = Some(mm.alloc_table()?);
         }
         Ok(stock)
     }
 
+    /// `n` tables, as many as one likes, for a range of addresses.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; what was taken is given back.
+    pub fn for_range(mm: &'m Mm, n: usize) -> Result<Self, OutOfMemory> {
+        if n <= MOST {
+            return TableStock::new(mm, n);
+        }
+        let mut stock = TableStock::new(mm, 0)?;
+        stock.more.try_reserve_exact(n).map_err(|_| OutOfMemory)?;
+        for _ in 0..n {
+            stock.more.push(mm.alloc_table()?);
+        }
+        Ok(stock)
+    }
+
     /// One table, zeroed, no longer owned by the stock.
     pub fn take(&mut self) -> Option<LooseTable> {
-        self.tables.iter_mut().find_map(Option::take)
+        self.more.pop().or_else(|| self.tables.iter_mut().find_map(Option::take))
     }
 }
 

@@ -143,12 +143,7 @@ impl Mm {
         }
     }
 
-    fn pin_page(
-        &self,
-        space: &KArc<AddressSpace>,
-        va: VirtAddr,
-        access: Access,
-    ) -> Result<Pinned, PinError> {
+    fn pin_page(&self, space: &KArc<AddressSpace>, va: VirtAddr, access: Access) -> Result<Pinned, PinError> {
         loop {
             match self.try_pin(space, va, access)? {
                 Tried::Pinned(page) => return Ok(page),

@@ -304,7 +304,8 @@ fn hugetlb() {
 fn refusals() {
     with_memory(&small(), |mm, space, dma| {
         put(mm, space, 0, 1);
-        let errno = |va, pages, access| mm.pin_user_pages(space, va, pages, access).map(drop).unwrap_err().errno();
+        let errno =
+            |va, pages, access| mm.pin_user_pages(space, va, pages, access).map(drop).unwrap_err().errno();
         assert_eq!(errno(at(0), 0, Access::Read), Errno::Inval);
         assert_eq!(errno(at(0), u64::MAX / 2, Access::Read), Errno::Inval);
         assert_eq!(errno(at(1022), 4, Access::Write), Errno::Fault);

@@ -34,7 +34,7 @@ pub enum Errno {
     OpNotSupp = 95,
 }
 
-/// Why mmap, munmap, mprotect, madvise or brk failed. Nothing has changed, but where the call says otherwise.
+/// Why mmap, munmap, mremap, mprotect, madvise or brk failed. Nothing has changed, but where the call says otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MmapError {
     /// The address is not a multiple of the page size of its mapping.
@@ -81,6 +81,14 @@ pub enum MmapError {
     NoGap(u64),
     /// A part of the range is not mapped; the first such address.
     Hole(VirtAddr),
+    /// mremap of something that is not one mapping; the first address that is not.
+    NotOneMapping(VirtAddr),
+    /// mremap to a place that overlaps the old one; the new address.
+    Overlap(VirtAddr),
+    /// mremap of nothing, of memory that is not shared.
+    NotShared(Vma),
+    /// A huge page mapping, which cannot grow.
+    HugeGrowth(u64),
     /// The address space would have too many VMAs.
     TooManyVmas,
     /// More pages than the machine has.
@@ -106,7 +114,11 @@ impl MmapError {
             | MmapError::HugeSize(_)
             | MmapError::Advice(_)
             | MmapError::NoStack(_)
+            | MmapError::Overlap(_)
+            | MmapError::NotShared(_)
+            | MmapError::HugeGrowth(_)
             | MmapError::InsideHugePage(_) => Errno::Inval,
+            MmapError::NotOneMapping(_) => Errno::Fault,
             MmapError::Busy => Errno::Again,
             MmapError::SharedHugetlb | MmapError::Unknown(_) => Errno::OpNotSupp,
             MmapError::OffsetEnd(_) => Errno::Overflow,
@@ -149,6 +161,10 @@ impl fmt::Display for MmapError {
             MmapError::WriteAndExecute => write!(f, "memory is not both writable and executable"),
             MmapError::NoGap(bytes) => write!(f, "no gap of {bytes:#x} bytes"),
             MmapError::Hole(va) => write!(f, "nothing is mapped at {va}"),
+            MmapError::NotOneMapping(va) => write!(f, "{va} is not a part of the mapping that is to move"),
+            MmapError::Overlap(va) => write!(f, "the place at {va} overlaps the old one"),
+            MmapError::NotShared(vma) => write!(f, "{vma} is private and cannot be mapped twice"),
+            MmapError::HugeGrowth(bytes) => write!(f, "a huge page mapping cannot grow by {bytes:#x} bytes"),
             MmapError::TooManyVmas => write!(f, "too many mappings"),
             MmapError::Overcommit(pages) => write!(f, "{pages} pages are more than the machine has"),
             MmapError::HugetlbPool(pages) => write!(f, "the hugetlb pool cannot promise {pages} pages"),

@@ -61,8 +61,11 @@ pub(crate) fn leaf_again(mm: &Mm, leaf: Desc, level: Level, prot: Prot) -> Desc 
     if !writes(new) || writes(leaf) || may_write() { new } else { read_only(new, level) }
 }
 
-/// The same leaf without the right to write.
+/// The same leaf, or migration entry, without the right to write.
 #[must_use]
-pub(crate) fn read_only(leaf: Desc, level: Level) -> Desc {
-    leaf.with_flags(level, leaf.flags(level) | PteFlags::READ_ONLY)
+pub(crate) fn read_only(desc: Desc, level: Level) -> Desc {
+    match desc.as_migration(level) {
+        Some(moving) => moving.with_flags(moving.flags | PteFlags::READ_ONLY).desc(level),
+        None => desc.with_flags(level, desc.flags(level) | PteFlags::READ_ONLY),
+    }
 }

@@ -119,7 +119,7 @@ impl Mm {
     ) -> Result<(), MmapError> {
         let room = self.prepare_cuts(space, start, end, 0);
         room.map_err(|error| if error.errno() == Errno::NoMem { MmapError::Busy } else { error })?;
-        space.vmas.lock().change(start, end, |vma| vma.advice = advice);
+        space.change_vmas(self, start, end, |vmas| vmas.change(start, end, |vma| vma.advice = advice));
         range::release_cut_reservations(self, space, start, end);
         Ok(())
     }

@@ -226,7 +226,7 @@ impl Mm {
         if matches!(plan.place, Place::Replace(_)) {
             self.unmap_prepared(space, vma.start, vma.end);
         }
-        space.vmas.lock().insert(vma);
+        space.change_vmas(self, vma.start, vma.end, |vmas| vmas.insert(vma));
         Ok(vma)
     }
 

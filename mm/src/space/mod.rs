@@ -21,12 +21,14 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `boundary` | changes of the set, where counts of mappings depend on them |
 //! | [`vma`] [`vma_set`] `each_vma` | a VMA; the sorted set of them; a look at each |
 //! | `vma_tree` `vma_arena` | the set's balanced tree, and where its nodes stand |
 //! | [`request`] | the numbers of the Linux interface as types |
 //! | [`gap`] | where a mapping goes that has no fixed address |
 //! | [`asid`] | ASIDs and their generations; switching to a space |
-//! | [`mmap`] [`munmap`] [`mprotect`] [`madvise`] [`brk`] | the calls |
+//! | [`mmap`] [`munmap`] [`mremap`] [`mprotect`] [`madvise`] [`brk`] | the calls |
+//! | `relocate` | what mremap does to the tables |
 //! | [`fork`] | a child that begins as a copy |
 //! | `exclusive` | whether a page is one space's alone |
 //! | [`range`] | walks over a range of a live tree: unmap, change rights |
@@ -40,6 +42,7 @@
 
 pub mod access;
 pub mod asid;
+mod boundary;
 pub mod brk;
 pub mod check;
 mod each_vma;
@@ -52,9 +55,11 @@ pub mod lineage;
 pub mod madvise;
 pub mod mmap;
 pub mod mprotect;
+pub mod mremap;
 pub mod munmap;
 pub mod range;
 pub mod registry;
+mod relocate;
 pub mod request;
 #[cfg(test)]
 mod tests;
@@ -74,7 +79,7 @@ pub use fork::ForkError;
 pub use lineage::{HeldLineage, Lineage, Lineages};
 pub use range::Usage;
 pub use registry::Spaces;
-pub use request::{Advice, MapFlags, MapProt, MmapRequest};
+pub use request::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest, RemapFlags};
 pub use vma::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 pub use vma_set::{MAX_VMAS, VmaSet};
 

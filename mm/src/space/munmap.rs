@@ -73,7 +73,7 @@ impl Mm {
         range::unmap(self, space, start, end);
         hugetlb::unreserve(self, promised);
         self.detach_objects(space, start, end);
-        space.vmas.lock().remove(start, end);
+        space.change_vmas(self, start, end, |vmas| vmas.remove(start, end));
     }
 
     /// The VMAs of objects in `[start, end)`, which nothing maps any more, are about to go.

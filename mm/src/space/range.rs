@@ -119,6 +119,12 @@ pub(crate) fn run_of(space: &AddressSpace, vma: &Vma, entry: &Entry<'_>, page: P
     }
 }
 
+/// The level-3 table that translates the address. Under T.
+pub(super) fn leaf_table(tree: &PtRoot, va: VirtAddr) -> Option<PhysAddr> {
+    let last = tree.walk(va).last();
+    (last.level == Level::L3).then(|| PhysAddr::new(last.slot.raw() & !(PAGE_SIZE - 1)))
+}
+
 /// Unmaps every leaf of `[start, end)` and frees the tables that become empty. M is held for writing, no
 /// block is cut by the range, and its reservations are released. Everything goes through one gather.
 pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
@@ -213,13 +219,12 @@ fn prune(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, end: VirtAddr, gather:
     }
 }
 
-fn is_empty(table: PhysAddr) -> bool {
+pub(super) fn is_empty(table: PhysAddr) -> bool {
     (0..ENTRIES_PER_TABLE as u64).all(|n| Machine::read_desc(table.add(8 * n)).is_empty())
 }
 
 /// Gives every leaf of `[start, end)` the rights of `prot`, but for writing to a page that is not exclusive: that is for
-/// a write to ask for. M is held for writing, and no block is cut by the
-/// range.
+/// a write to ask for. M is held for writing, and no block is cut by the range.
 ///
 /// One flush at the end covers leaves that got more and leaves that got fewer rights: a TLB may hold the old
 /// permission of either kind, and one that grants too little would fault for ever.
@@ -241,10 +246,12 @@ pub(super) fn protect(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtA
     });
 }
 
-/// Changes the rights that a frame will have when it has moved.
+/// Changes the rights that an entry will have when its frame has moved; no right to write where there was none, as in
+/// [`exclusive::leaf_again`].
 fn protect_migration(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, old: Migration, prot: Prot) {
     let level = visit.walk.last().level;
-    let new = old.with_flags(leaf_for(mm, old.output, level, prot).flags(level));
+    let no_write = old.flags & PteFlags::READ_ONLY;
+    let new = old.with_flags(leaf_for(mm, old.output, level, prot).flags(level) | no_write);
     if new != old
         && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, level)
     {

@@ -144,6 +144,43 @@ impl MmapRequest {
     }
 }
 
+bitflags! {
+    /// The `flags` argument of mremap.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct RemapFlags: u32 {
+        /// MREMAP_MAYMOVE.
+        const MAYMOVE = 1;
+        /// MREMAP_FIXED.
+        const FIXED = 2;
+        /// MREMAP_DONTUNMAP.
+        const DONTUNMAP = 4;
+        const _ = !0;
+    }
+}
+
+/// What mremap is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MremapRequest {
+    /// First address of what is to change.
+    pub addr: u64,
+    /// Its bytes, rounded up to whole pages. 0: map what is shared there once more.
+    pub old_len: u64,
+    /// The bytes that it is to have, rounded up to whole pages.
+    pub new_len: u64,
+    /// Flags.
+    pub flags: RemapFlags,
+    /// Where it is to go, with MREMAP_FIXED; a hint with MREMAP_DONTUNMAP.
+    pub new_addr: u64,
+}
+
+impl MremapRequest {
+    /// From the registers of the system call.
+    #[must_use]
+    pub fn from_raw(addr: u64, old_len: u64, new_len: u64, flags: u32, new_addr: u64) -> Self {
+        MremapRequest { addr, old_len, new_len, flags: RemapFlags::from_bits_retain(flags), new_addr }
+    }
+}
+
 /// The `advice` argument of madvise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Advice {

@@ -88,6 +88,14 @@ impl VmaKind {
             VmaKind::Anon | VmaKind::Hugetlb => None,
         }
     }
+    /// Whether what is written through it is seen by others who map the same object.
+    #[must_use]
+    pub const fn is_shared(self) -> bool {
+        match self {
+            VmaKind::Shared(_) => true,
+            VmaKind::Anon | VmaKind::Hugetlb | VmaKind::Private(_) => false,
+        }
+    }
     /// Whether two VMAs whose pages follow one another may be one.
     const fn may_merge(self) -> bool {
         match self {

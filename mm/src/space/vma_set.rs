@@ -152,6 +152,13 @@ impl VmaSet {
         }
     }
 
+    /// Lets the VMA that begins at `start` end at `end`, above where it ended and no further than the next one begins, and
+    /// merges it with that.
+    pub fn extend(&mut self, start: VirtAddr, end: VirtAddr) {
+        self.tree.edit(start, |vma| vma.end = end);
+        self.merge_around(end, end);
+    }
+
     /// Takes `[start, end)` out. VMAs that reach beyond stay in part; room for one more has been made.
     pub fn remove(&mut self, start: VirtAddr, end: VirtAddr) {
         if start.raw() == 0 && end >= USER_END {

@@ -108,7 +108,8 @@ fn forking() {
         or_memory(write(mm, space, at(8), 1))?;
         or_memory(write(mm, space, at(16), 1))?;
         let child = mm.fork_space(space).map_err(|_| MmapError::OutOfMemory)?;
-        let used = or_memory(write(mm, &child, at(1), 1)).and_then(|()| or_memory(write(mm, &child, at(8), 1)));
+        let used =
+            or_memory(write(mm, &child, at(1), 1)).and_then(|()| or_memory(write(mm, &child, at(8), 1)));
         mm.destroy_space(&child);
         used
     });

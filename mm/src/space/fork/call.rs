@@ -26,7 +26,8 @@ impl Mm {
         if inherited.is_ok() {
             *child.vmas.lock() = vmas;
         }
-        let copied = inherited.map_err(ForkError::from).and_then(|()| copy::copy_tables(self, parent, &child));
+        let copied =
+            inherited.map_err(ForkError::from).and_then(|()| copy::copy_tables(self, parent, &child));
         match copied {
             Ok(()) => Ok(child),
             Err(error) => {

@@ -1,0 +1,78 @@
+//! Entries that go to another place of their tree: what mremap does instead of copying.
+//!
+//! ```text
+//!   table A   [ . a b c . ]                   [ . . . . . ]   flush of the old addresses owed to the gather
+//!                   |          relocate                       before that TLBs may hold both, and both lead
+//!   table B   [ . . . . . ]  ------------->   [ . a b c . ]   to the same frames, with the same rights
+//! ```
+//! A leaf keeps the frame, the reference and the rights that it has; a descriptor of a table takes all that is below
+//! with it, and a migration entry what it remembers. An entry is never in anybody's hand meanwhile: it is taken out and
+//! put in by one step under the tree's lock, so none can be lost, freed early, or put into another tree.
+#![forbid(unsafe_code)]
+
+use arch::addr::ENTRIES_PER_TABLE;
+use arch::contract::Depth;
+use arch::pte::Kind;
+use arch::{Desc, Level, Machine, PhysMem, VirtAddr};
+
+use super::entry::Entry;
+use super::flush::{FlushRange, Flusher};
+use super::gather::Gather;
+use super::root::{Missing, PtRoot};
+use super::verify;
+use crate::stats::Counter;
+
+impl PtRoot {
+    /// Moves `count` entries of `level`, those that translate the addresses from `from` on, to where the addresses from
+    /// `to` on are translated. Nothing stands there. Returns how many of them held something. The flush of what TLBs
+    /// hold of the old addresses is owed to `gather`, which ends before anybody may unmap or free what was moved.
+    ///
+    /// # Errors
+    /// [`Missing`]: no table of this level translates one of the two; nothing has changed.
+    ///
+    /// # Panics
+    /// Either run leaves its table, or something stands where an entry is to go.
+    pub fn relocate(
+        &mut self,
+        flusher: Flusher<'_>,
+        (from, to): (VirtAddr, VirtAddr),
+        level: Level,
+        count: usize,
+        gather: &mut Gather<'_>,
+    ) -> Result<usize, Missing> {
+        let source = self.entry(flusher, from, level)?.slot();
+        let target = self.entry(flusher, to, level)?.slot();
+        let room = ENTRIES_PER_TABLE - from.index(level).max(to.index(level));
+        assert!(count <= room, "{count} entries from {from} to {to} leave a table");
+        let bytes = level.entry_bytes();
+        let (mut moved, mut depth) = (0, Depth::LeafOnly);
+        for n in 0..count as u64 {
+            let (source, target) = (source.add(8 * n), target.add(8 * n));
+            let desc = Machine::read_desc(source);
+            if desc == Desc::INVALID {
+                continue;
+            }
+            let there = Machine::read_desc(target);
+            assert!(there == Desc::INVALID, "{desc} moved to {}, which holds {there}", to.add(n * bytes));
+            if cfg!(debug_assertions) {
+                let lock = flusher.table_lock();
+                verify::store(&Entry::new(source, level, from.add(n * bytes), flusher), Desc::INVALID, lock);
+                verify::store(&Entry::new(target, level, to.add(n * bytes), flusher), desc, lock);
+            }
+            Machine::write_desc(source, Desc::INVALID);
+            Machine::write_desc(target, desc);
+            moved += 1;
+            if level != Level::L3 && desc.kind(level) == Kind::Table {
+                depth = Depth::AllLevels;
+            }
+        }
+        if moved != 0 {
+            flusher.stats().add(Counter::PteStore, 2 * moved as u64);
+            flusher.publish();
+            let level = (depth == Depth::LeafOnly).then_some(level);
+            let start = from.align_down(bytes);
+            gather.owe(flusher, FlushRange { start, end: start.add(count as u64 * bytes), level, depth });
+        }
+        Ok(moved)
+    }
+}

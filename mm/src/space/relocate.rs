@@ -1,0 +1,302 @@
+//! What mremap does to the tables: entries go to another place, and no byte is copied.
+//!
+//! ```text
+//!   congruent modulo 2 MiB       slots that lie wholly in the range: the level-2 entry goes, block or table
+//!                                the rest: page entries go, from table to table
+//!   not congruent                page entries go; blocks were split before
+//! ```
+//! **Protocol.** All that can fail is done in [`prepare`], which changes nothing that anybody can see: blocks are split
+//! where they must be, and tables allocated. [`entries`] moves by steps, each of at most one table of the old place. A
+//! step holds the lineage, under which the reverse map looks for pages, and the old translations are flushed before it lets
+//! that go (Linux: `move_page_tables`, `move_pgt_entry`): so whoever finds a page at its new place may unmap and free it.
+#![forbid(unsafe_code)]
+
+use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::{Desc, Level, Machine, Order, PageSize, PhysAddr, PhysMem, VirtAddr};
+
+use super::range::{is_empty, run_of};
+use super::{AddressSpace, Vma};
+use crate::Mm;
+use crate::error::OutOfMemory;
+use crate::mapcount::{self, Run};
+use crate::page::{PageRef, page_of};
+use crate::pgtable::{Gather, PtRoot, TableStock, normal_folio};
+use crate::thp;
+
+const BLOCK: u64 = PageSize::Size2M.bytes();
+
+/// A move of `bytes` bytes of one VMA. Addresses and length are multiples of 4 KiB; old and new place do not overlap.
+#[derive(Clone, Copy)]
+pub(super) struct Move {
+    /// The first address of the old place.
+    pub(super) from: VirtAddr,
+    /// The first address of the new place.
+    pub(super) to: VirtAddr,
+    /// How much.
+    pub(super) bytes: u64,
+    /// The VMA before.
+    pub(super) old: Vma,
+    /// The VMA afterwards; as much of it as has been asked for.
+    pub(super) new: Vma,
+}
+
+impl Move {
+    /// Whether level-2 entries can go as they are.
+    fn is_congruent(&self) -> bool {
+        self.from.raw() % BLOCK == self.to.raw() % BLOCK
+    }
+    /// Where the page at `va` goes.
+    fn target(&self, va: VirtAddr) -> VirtAddr {
+        self.to.add(va.offset_from(self.from))
+    }
+    fn end(&self) -> VirtAddr {
+        self.from.add(self.bytes)
+    }
+    /// Whether the level-2 entry for `va`, an address of the old place, goes as it is: its 2 MiB do.
+    fn is_whole(&self, va: VirtAddr) -> bool {
+        let start = va.align_down(BLOCK);
+        self.is_congruent() && start >= self.from && start.add(BLOCK) <= self.end()
+    }
+}
+
+/// All that can fail: no block is left that would have to be cut, and the tables are returned that the new place may
+/// lack. M is held for writing.
+///
+/// # Errors
+/// [`OutOfMemory`]; nothing has changed that anybody can see.
+pub(super) fn prepare<'m>(
+    mm: &'m Mm,
+    space: &AddressSpace,
+    job: &Move,
+) -> Result<TableStock<'m>, OutOfMemory> {
+    let mut lacking = Lacking::default();
+    let mut va = job.from;
+    while va < job.end() {
+        let last = space.ptl.lock().walk(va).last();
+        let bytes = last.level.entry_bytes().max(BLOCK);
+        let next = va.align_down(bytes).add(bytes).min(job.end());
+        if last.level == Level::L3 || (last.level == Level::L2 && last.desc != Desc::INVALID) {
+            if job.is_whole(va) {
+                lacking.add(job.target(va), Level::L2);
+            } else {
+                thp::split::split_inside(mm, space, va)?;
+                lacking.add(job.target(va), Level::L3);
+                lacking.add(VirtAddr::new(job.target(next).raw() - 1), Level::L3);
+            }
+        }
+        va = next;
+    }
+    TableStock::for_range(mm, lacking.tables)
+}
+
+/// Counts tables of addresses that ascend.
+#[derive(Default)]
+struct Lacking {
+    tables: usize,
+    /// The tables of levels 1, 2 and 3 that were counted last.
+    last: [Option<VirtAddr>; 3],
+}
+
+impl Lacking {
+    /// Counts the tables down to `level` that translate `va`, but for those that were counted.
+    fn add(&mut self, va: VirtAddr, level: Level) {
+        for (table, last) in [Level::L1, Level::L2, Level::L3].into_iter().zip(&mut self.last) {
+            let first = Some(va.align_down(table.entry_bytes() * ENTRIES_PER_TABLE as u64));
+            if table <= level && *last != first {
+                *last = first;
+                self.tables += 1;
+            }
+        }
+    }
+}
+
+/// Whether the tables of a range hold anything, or may: level-3 tables are not read.
+pub(super) fn is_touched(space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> bool {
+    let mut va = start;
+    while va < end {
+        let last = space.ptl.lock().walk(va).last();
+        if last.level == Level::L3 || last.desc != Desc::INVALID {
+            return true;
+        }
+        let bytes = last.level.entry_bytes();
+        va = va.align_down(bytes).add(bytes);
+    }
+    false
+}
+
+/// Takes tables away that hold nothing, where whole level-2 entries will go. M is held for writing, and nothing is mapped
+/// at the new place.
+pub(super) fn clear_target(mm: &Mm, space: &AddressSpace, job: &Move) {
+    if !job.is_congruent() {
+        return;
+    }
+    mm.gather(space.tag(), |gather| {
+        let mut va = job.from;
+        while va < job.end() {
+            let target = job.target(va);
+            let mut tree = space.ptl.lock();
+            let last = tree.walk(target).last();
+            if last.level == Level::L3 && job.is_whole(va) {
+                prune(mm, space, &mut tree, target, gather);
+            }
+            let bytes = last.level.entry_bytes().max(BLOCK);
+            va = va.add(target.align_down(bytes).add(bytes).offset_from(target));
+        }
+    });
+}
+
+/// Moves all entries, with the tables of `stock`. M is held for writing, both VMAs are in the set, nothing is mapped at
+/// the new place, and the old one has no reservation.
+pub(super) fn entries(mm: &Mm, space: &AddressSpace, job: &Move, stock: &mut TableStock<'_>) {
+    let object = job.old.kind.object().and_then(|id| space.objects.find(id));
+    let mut va = job.from;
+    while va < job.end() {
+        let step = Step { mm, space, job, va };
+        let _still = space.lineage.hold();
+        let _mappers = object.as_ref().map(|object| object.hold_mappers());
+        va = mm.gather(space.tag(), |gather| step.run(&mut space.ptl.lock(), stock, gather));
+    }
+}
+
+/// One step of a move.
+struct Step<'s> {
+    mm: &'s Mm,
+    space: &'s AddressSpace,
+    job: &'s Move,
+    /// What comes next.
+    va: VirtAddr,
+}
+
+impl Step<'_> {
+    /// Moves what comes next. Returns where to go on.
+    fn run(&self, tree: &mut PtRoot, stock: &mut TableStock<'_>, gather: &mut Gather<'_>) -> VirtAddr {
+        let Step { job, va, .. } = *self;
+        let last = tree.walk(va).last();
+        let next = va.align_down(last.level.entry_bytes()).add(last.level.entry_bytes());
+        if last.level < Level::L2 || (last.level == Level::L2 && last.desc == Desc::INVALID) {
+            return next;
+        }
+        if job.is_whole(va) {
+            return self.slots(tree, stock, gather);
+        }
+        assert!(last.level == Level::L3, "{} at {va} was to be split", last.desc);
+        self.pages(tree, stock, gather)
+    }
+
+    /// How many entries of `level` can go at once from here.
+    fn count(&self, level: Level) -> usize {
+        let left = (self.job.end().offset_from(self.va) / level.entry_bytes()) as usize;
+        let (from, to) = (self.va.index(level), self.job.target(self.va).index(level));
+        left.min(ENTRIES_PER_TABLE - from.max(to))
+    }
+
+    /// Level-2 entries as they are.
+    fn slots(&self, tree: &mut PtRoot, stock: &mut TableStock<'_>, gather: &mut Gather<'_>) -> VirtAddr {
+        let Step { mm, space, job, va } = *self;
+        let count = self.count(Level::L2);
+        self.relocate(tree, Level::L2, (va, count), stock, gather);
+        let next = va.add(count as u64 * BLOCK);
+        if next.index(Level::L2) == 0 || next >= job.end() {
+            prune(mm, space, tree, va, gather);
+        }
+        next
+    }
+
+    /// Entries of one level-3 table.
+    fn pages(&self, tree: &mut PtRoot, stock: &mut TableStock<'_>, gather: &mut Gather<'_>) -> VirtAddr {
+        let Step { mm, space, job, va } = *self;
+        let count = self.count(Level::L3);
+        let table = PhysAddr::new(tree.walk(va).last().slot.raw() & !(PAGE_SIZE - 1));
+        let desc = |n: usize| Machine::read_desc(table.add(8 * (va.index(Level::L3) + n) as u64));
+        let mut n = (0..count).find(|&n| desc(n) != Desc::INVALID).unwrap_or(count);
+        while n < count {
+            let folio = large_folio(mm, desc(n));
+            let same = |&m: &usize| large_folio(mm, desc(m)) == folio;
+            let end = (n + 1..count).find(|m| !same(m)).unwrap_or(count);
+            self.run_of_pages(tree, (n, end), folio, stock, gather);
+            n = end;
+        }
+        let next = va.add(count as u64 * PAGE_SIZE);
+        if next.is_aligned(BLOCK) || next >= job.end() {
+            prune(mm, space, tree, va, gather);
+        }
+        next
+    }
+
+    /// Entries `first..end` from here, all of one large folio or none of any. Single pages are counted the same wherever
+    /// they are mapped; of others the count may depend on table and place.
+    fn run_of_pages(
+        &self,
+        tree: &mut PtRoot,
+        (first, end): (usize, usize),
+        folio: Option<PageRef>,
+        stock: &mut TableStock<'_>,
+        gather: &mut Gather<'_>,
+    ) {
+        let va = self.va.add(first as u64 * PAGE_SIZE);
+        let count = end - first;
+        let Some(head) = folio else {
+            self.relocate(tree, Level::L3, (va, count), stock, gather);
+            return;
+        };
+        // Runs are of consecutive pages: one that is not goes by itself.
+        let mut at = 0;
+        while at < count {
+            let va = va.add(at as u64 * PAGE_SIZE);
+            let old = self.counted(tree, &self.job.old, va, head);
+            let pages = (1..count - at).take_while(|&n| {
+                let leaf = tree.walk(va.add(n as u64 * PAGE_SIZE)).last();
+                old.is_some_and(|run| leaf.desc.output(leaf.level) == run.first.pfn().add(n as u64).phys())
+            });
+            let entries = 1 + pages.count();
+            self.relocate(tree, Level::L3, (va, entries), stock, gather);
+            let new = self.counted(tree, &self.job.new, self.job.target(va), head);
+            if let (Some(old), Some(new)) = (old, new) {
+                let (first, entries) = (old.first, entries as u32);
+                mapcount::add(self.mm, &Run { entries, first, ..new });
+                mapcount::remove(self.mm, &Run { entries, ..old });
+            }
+            at += entries;
+        }
+    }
+
+    /// The run of one entry that maps a page of `head` at `va` of `vma`.
+    fn counted(&self, tree: &mut PtRoot, vma: &Vma, va: VirtAddr, head: PageRef) -> Option<Run> {
+        let entry = tree.entry(self.space.flusher(self.mm), va, Level::L3).ok()?;
+        let page = page_of(entry.desc().output(Level::L3).pfn());
+        Some(Run { head, first: page, ..run_of(self.space, vma, &entry, page) })
+    }
+
+    fn relocate(
+        &self,
+        tree: &mut PtRoot,
+        level: Level,
+        (va, count): (VirtAddr, usize),
+        stock: &mut TableStock<'_>,
+        gather: &mut Gather<'_>,
+    ) {
+        let (flusher, to) = (self.space.flusher(self.mm), self.job.target(va));
+        let there = tree.entry_or_table(flusher, to, level, stock).map(drop);
+        let moved = there.and_then(|()| tree.relocate(flusher, (va, to), level, count, gather));
+        assert!(moved.is_ok(), "{va} cannot go to {to}: {moved:?}");
+    }
+}
+
+/// The folio of order 1 or more of which a level-3 entry maps a page.
+fn large_folio(mm: &Mm, desc: Desc) -> Option<PageRef> {
+    normal_folio(mm, desc, Level::L3).filter(|head| head.order() != Order::PAGE)
+}
+
+/// Takes the tables that translate `va` away as far as they hold nothing, the lowest first.
+fn prune(mm: &Mm, space: &AddressSpace, tree: &mut PtRoot, va: VirtAddr, gather: &mut Gather<'_>) {
+    for pair in tree.walk(va).steps().windows(2).rev() {
+        let above = pair[0];
+        if !is_empty(above.desc.output(above.level)) {
+            return;
+        }
+        if let Ok(entry) = tree.entry(space.flusher(mm), va, above.level) {
+            let table = entry.clear(gather);
+            gather.hold(table);
+        }
+    }
+}
