@@ -87,8 +87,8 @@ impl FaultError {
             FaultReason::NotUserAddress | FaultReason::NoVma => Signal::SegvMapErr,
             FaultReason::Rights => Signal::SegvAccErr,
             FaultReason::HugetlbEmpty
-            | FaultReason::TooManyReferences(_)
             | FaultReason::BeyondObject
+            | FaultReason::TooManyReferences(_)
             | FaultReason::Machine(_) => Signal::Bus,
             FaultReason::OutOfMemory => Signal::OutOfMemoryKill,
         }

@@ -91,10 +91,7 @@ impl VmaKind {
     /// Whether what is written through it is seen by others who map the same object.
     #[must_use]
     pub const fn is_shared(self) -> bool {
-        match self {
-            VmaKind::Shared(_) => true,
-            VmaKind::Anon | VmaKind::Hugetlb | VmaKind::Private(_) => false,
-        }
+        matches!(self, VmaKind::Shared(_))
     }
     /// Whether two VMAs whose pages follow one another may be one.
     const fn may_merge(self) -> bool {
