@@ -16,6 +16,7 @@ use crate::env::KernelEnv;
 use crate::fault::ZeroPage;
 use crate::hugetlb::Hugetlb;
 use crate::hvo::Hvo;
+use crate::kalloc::KArc;
 use crate::locks;
 use crate::mapcount::OwnerIds;
 use crate::pgtable::kernel::{KernelTree, prepare};
@@ -41,8 +42,8 @@ pub struct Mm {
     pub spaces: Spaces,
     /// Small numbers for them.
     pub owners: OwnerIds,
-    /// Who descends from whom.
-    pub lineages: Lineages,
+    /// Who descends from whom. On the heap, so that [`Mm`] is small enough for the stack of boot.
+    pub lineages: KArc<Lineages>,
     /// Huge page policy, reservations, the promoter.
     pub thp: Thp,
     /// The hugetlb pool.
@@ -72,6 +73,7 @@ impl Mm {
     /// [`BootError`]: the choices exclude each other, what was handed over is not possible, or RAM is too small to describe itself.
     pub fn boot(boot: &BootMem<'_>, config: MmConfig, env: &'static dyn KernelEnv) -> Result<Mm, BootError> {
         config.validate()?;
+        let (lineages, thp) = (KArc::try_new(Lineages::new())?, Thp::new(&config)?);
         let ram = boot.check()?;
         let mut early = EarlyFrames::new(&ram, boot)?;
         let root = build_tables(&mut early, &ram, boot, &config)?;
@@ -90,8 +92,8 @@ impl Mm {
             asids: Asids::new(Machine::features().asid_bits),
             spaces: Spaces::new(),
             owners: OwnerIds::new(),
-            lineages: Lineages::new(),
-            thp: Thp::new(&config),
+            lineages,
+            thp,
             hugetlb: Hugetlb::new(),
             objects: Objects::new(),
             hvo: Hvo::new(&config),

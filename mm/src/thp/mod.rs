@@ -60,6 +60,8 @@ pub use reservation::{Populated, SpaceReservations, Take, Taken};
 pub use settings::SettingError;
 
 use crate::config::MmConfig;
+use crate::error::OutOfMemory;
+use crate::kalloc::KArc;
 use crate::turnstile::Turnstile;
 use promoter::Promoter;
 use settings::Settings;
@@ -68,21 +70,23 @@ use table::Table;
 /// All state of this room.
 pub struct Thp {
     settings: Settings,
-    table: Table,
+    table: KArc<Table>,
     promoter: Promoter,
     turnstile: Turnstile,
 }
 
 impl Thp {
-    /// No reservations; mode and threshold as booted. Needs no memory.
-    #[must_use]
-    pub const fn new(config: &MmConfig) -> Self {
-        Thp {
+    /// No reservations; mode and threshold as booted.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]: the kernel heap has no room for the table.
+    pub fn new(config: &MmConfig) -> Result<Self, OutOfMemory> {
+        Ok(Thp {
             settings: Settings::new(config.thp, config.promotion_threshold),
-            table: Table::new(),
+            table: KArc::try_new(Table::new())?,
             promoter: Promoter::new(),
             turnstile: Turnstile::new(),
-        }
+        })
     }
 }
 
