@@ -16,7 +16,6 @@ use crate::env::KernelEnv;
 use crate::fault::ZeroPage;
 use crate::hugetlb::Hugetlb;
 use crate::hvo::Hvo;
-use crate::kalloc::KArc;
 use crate::locks;
 use crate::mapcount::OwnerIds;
 use crate::pgtable::kernel::{KernelTree, prepare};
@@ -42,8 +41,8 @@ pub struct Mm {
     pub spaces: Spaces,
     /// Small numbers for them.
     pub owners: OwnerIds,
-    /// Who descends from whom. On the heap, so that [`Mm`] is small enough for the stack of boot.
-    pub lineages: KArc<Lineages>,
+    /// Who descends from whom.
+    pub lineages: Lineages,
     /// Huge page policy, reservations, the promoter.
     pub thp: Thp,
     /// The hugetlb pool.
@@ -64,6 +63,9 @@ pub struct Mm {
     ram: FrameList,
 }
 
+// It is moved from stack to stack until it has its place.
+const _: () = assert!(size_of::<Mm>() <= 4096);
+
 impl Mm {
     /// Boots: builds the kernel's tables, installs them on this CPU, fills in all struct pages, and gives what
     /// is left of RAM to the buddy allocator. The global heap must work already. Other CPUs, which must not
@@ -73,7 +75,6 @@ impl Mm {
     /// [`BootError`]: the choices exclude each other, what was handed over is not possible, or RAM is too small to describe itself.
     pub fn boot(boot: &BootMem<'_>, config: MmConfig, env: &'static dyn KernelEnv) -> Result<Mm, BootError> {
         config.validate()?;
-        let (lineages, thp) = (KArc::try_new(Lineages::new())?, Thp::new(&config)?);
         let ram = boot.check()?;
         let mut early = EarlyFrames::new(&ram, boot)?;
         let root = build_tables(&mut early, &ram, boot, &config)?;
@@ -92,8 +93,8 @@ impl Mm {
             asids: Asids::new(Machine::features().asid_bits),
             spaces: Spaces::new(),
             owners: OwnerIds::new(),
-            lineages,
-            thp,
+            lineages: Lineages::new().map_err(|_| BootError::NoHeap)?,
+            thp: Thp::new(&config).map_err(|_| BootError::NoHeap)?,
             hugetlb: Hugetlb::new(),
             objects: Objects::new(),
             hvo: Hvo::new(&config),

@@ -27,6 +27,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`permission`] | whether a process may have huge pages at all |
 //! | [`policy`] | sees values, returns a word: small, reserve, huge |
 //! | [`settings`] | mode and threshold, changed at run time |
 //! | [`popmap`] | which of 512 pages are populated |
@@ -43,6 +44,7 @@
 
 pub mod check;
 pub mod huge;
+pub mod permission;
 pub mod policy;
 pub mod popmap;
 pub mod promote;
@@ -55,13 +57,13 @@ pub mod split;
 pub mod table;
 
 pub use huge::{HugeFault, NoHugePage, huge_fault};
+pub use permission::ThpPermission;
 pub use policy::Backing;
 pub use reservation::{Populated, SpaceReservations, Take, Taken};
 pub use settings::SettingError;
 
 use crate::config::MmConfig;
 use crate::error::OutOfMemory;
-use crate::kalloc::KArc;
 use crate::turnstile::Turnstile;
 use promoter::Promoter;
 use settings::Settings;
@@ -70,7 +72,7 @@ use table::Table;
 /// All state of this room.
 pub struct Thp {
     settings: Settings,
-    table: KArc<Table>,
+    table: Table,
     promoter: Promoter,
     turnstile: Turnstile,
 }
@@ -79,11 +81,11 @@ impl Thp {
     /// No reservations; mode and threshold as booted.
     ///
     /// # Errors
-    /// [`OutOfMemory`]: the kernel heap has no room for the table.
+    /// [`OutOfMemory`].
     pub fn new(config: &MmConfig) -> Result<Self, OutOfMemory> {
         Ok(Thp {
             settings: Settings::new(config.thp, config.promotion_threshold),
-            table: KArc::try_new(Table::new())?,
+            table: Table::new()?,
             promoter: Promoter::new(),
             turnstile: Turnstile::new(),
         })
