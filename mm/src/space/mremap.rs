@@ -197,10 +197,9 @@ impl Mm {
         if plan.start.add(plan.old_len) != vma.end || end > USER_END {
             return Ok(false);
         }
-        let mut vmas = space.vmas.lock();
-        let free = vmas.find(vma.end).is_none_or(|next| end <= next.start);
+        let free = space.find_vma(vma.end).is_none_or(|next| end <= next.start);
         if free {
-            vmas.extend(vma.start, end);
+            space.change_vmas(self, vma.end, end, |vmas| vmas.extend(vma.start, end));
         }
         Ok(free)
     }
@@ -244,11 +243,10 @@ impl Mm {
             self.unmap_prepared(space, end, rest);
         }
         relocate::clear_target(self, space, &job);
-        {
-            let mut vmas = space.vmas.lock();
+        space.change_vmas(self, to, to_end, |vmas| {
             vmas.insert(new);
             job.new = vmas.at(to).unwrap_or(new);
-        }
+        });
         relocate::entries(self, space, &job, &mut stock);
         self.settle_old(space, (start, end), old);
         Ok(to)
@@ -256,8 +254,7 @@ impl Mm {
 
     /// The old place, from which all pages are gone.
     fn settle_old(&self, space: &AddressSpace, (start, end): (VirtAddr, VirtAddr), old: Old) {
-        let mut vmas = space.vmas.lock();
-        match old {
+        space.change_vmas(self, start, end, |vmas| match old {
             Old::Goes => vmas.remove(start, end),
             // The promises of the pool have gone with the pages.
             Old::Stays => vmas.change(start, end, |vma| {
@@ -265,6 +262,6 @@ impl Mm {
                     vma.commit = Commit::NoReserve;
                 }
             }),
-        }
+        });
     }
 }
