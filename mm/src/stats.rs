@@ -37,6 +37,10 @@ counters! {
     NrAnon = "nr_anon_pages",
     /// Anonymous pages mapped by 2 MiB blocks (2 MiB units).
     NrAnonThp = "nr_anon_transparent_hugepages",
+    /// Pages pinned so far, each time they were (4 KiB units).
+    FollPinAcquired = "nr_foll_pin_acquired",
+    /// Pages unpinned so far.
+    FollPinReleased = "nr_foll_pin_released",
     /// Pages that objects hold (4 KiB units).
     NrShmem = "nr_shmem",
     /// Pages in reservations that no entry maps (4 KiB units).

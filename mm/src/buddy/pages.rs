@@ -148,6 +148,8 @@ impl Mm {
         rmap::deferred::forget(self, page);
         let mapped = page.raw_mapcount();
         assert!(mapped == 0, "{page:?} freed while {mapped} entries map it");
+        let pins = page.pincount();
+        assert!(pins == 0, "{page:?} freed while it has {pins} pins");
         let used = if flags.contains(Flags::HEAD) { order.pages() } else { 1 };
         for page in (0..used).map(|n| page.nth(n)) {
             page.clear();

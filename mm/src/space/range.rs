@@ -228,23 +228,28 @@ pub(super) fn is_empty(table: PhysAddr) -> bool {
 /// Gives every leaf of `[start, end)` the rights of `prot`, but for writing to a page that is not exclusive: that is for
 /// a write to ask for. M is held for writing, and no block is cut by the range.
 ///
-/// One flush at the end covers leaves that got more and leaves that got fewer rights: a TLB may hold the old
+/// The flush that `gather` owes covers leaves that got more and leaves that got fewer rights: a TLB may hold the old
 /// permission of either kind, and one that grants too little would fault for ever.
-pub(super) fn protect(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr, prot: Prot) {
-    mm.gather(space.tag(), |gather| {
-        scan(space, start, end, |visit| {
-            if let Some(migration) = visit.whole_migration(end) {
-                protect_migration(mm, space, visit, migration, prot);
-                return;
-            }
-            let Some(leaf) = visit.whole_leaf(end) else { return };
-            let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, prot);
-            if new != leaf.desc
-                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
-            {
-                entry.tighten(new, gather);
-            }
-        });
+pub(super) fn protect(
+    mm: &Mm,
+    space: &AddressSpace,
+    start: VirtAddr,
+    end: VirtAddr,
+    prot: Prot,
+    gather: &mut Gather<'_>,
+) {
+    scan(space, start, end, |visit| {
+        if let Some(migration) = visit.whole_migration(end) {
+            protect_migration(mm, space, visit, migration, prot);
+            return;
+        }
+        let Some(leaf) = visit.whole_leaf(end) else { return };
+        let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, prot);
+        if new != leaf.desc
+            && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
+        {
+            entry.tighten(new, gather);
+        }
     });
 }
 

@@ -28,6 +28,7 @@ use arch::addr::PAGE_SIZE;
 use arch::pte::{Kind, PteFlags};
 use arch::{Desc, Level, Machine, Order, Pfn, PhysAddr, PhysMem, VirtAddr};
 
+use super::ThpPermission;
 use super::popmap::{PAGES, Popmap};
 use super::record::{Key, Record};
 use super::reservation;
@@ -76,7 +77,7 @@ impl PromoteError {
 // Walk A.8: in place; verify, break, flush, make the block.
 pub fn promote_range(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), PromoteError> {
     let _mmap = space.mmap_lock.read(mm.env);
-    let vma = space.vma_at(va).filter(|vma| may_be_huge(vma, va)).ok_or(PromoteError::Vma)?;
+    let vma = space.vma_at(va).filter(|vma| may_be_huge(space, vma, va)).ok_or(PromoteError::Vma)?;
     let claim = Claim::new(mm, Key::new(space, va))?;
     let result = promote_claimed(mm, space, &vma, &claim);
     if let Err(error) = result {
@@ -90,8 +91,11 @@ pub fn promote_range(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), 
     result
 }
 
-fn may_be_huge(vma: &Vma, va: VirtAddr) -> bool {
-    vma.kind == VmaKind::Anon && vma.advice != HugeAdvice::NoHuge && vma.fits_block(va)
+fn may_be_huge(space: &AddressSpace, vma: &Vma, va: VirtAddr) -> bool {
+    space.thp_permission() == ThpPermission::Granted
+        && vma.kind == VmaKind::Anon
+        && vma.advice != HugeAdvice::NoHuge
+        && vma.fits_block(va)
 }
 
 fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> Result<(), PromoteError> {
