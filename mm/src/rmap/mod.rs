@@ -11,9 +11,11 @@
 //! | `movable` | what stands in the way of a range becoming free |
 //! | [`contig`] | memory in one piece, by moving away what is in it |
 //! | [`compact`] | blocks of 2 MiB, by moving single pages up |
+//! | `check` | the room's part of [`crate::check`] |
 //! | `wait` | waiting for a frame that is moving |
 #![forbid(unsafe_code)]
 
+mod check;
 pub mod compact;
 pub mod contig;
 pub mod deferred;
