@@ -35,17 +35,18 @@ const RANGES: usize = 2;
 /// Pages of each range that are used most.
 const USED: u64 = 10;
 /// Accesses of each of the two that access.
-const ACCESSES: usize = 90;
+const ACCESSES: usize = 260;
 /// Changes, spread over the time of the accesses.
-const CHANGES: usize = 16;
+const CHANGES: usize = 24;
 /// Turns of the mover at most; it ends with the accesses.
 const TURNS: usize = 400;
 
 fn run(seed: u64) -> Ran {
     let config = |random: &mut Random, choices: &mut MmConfig| {
-        choices.thp = [ThpMode::Never, ThpMode::Always, ThpMode::Reserve][random.below(3) as usize];
+        choices.thp =
+            [ThpMode::Never, ThpMode::Always, ThpMode::Always, ThpMode::Reserve][random.below(4) as usize];
     };
-    stage::run(seed, 24, config, play)
+    stage::run(seed, 32, config, play)
 }
 
 fn used_page(random: &mut Random) -> usize {
