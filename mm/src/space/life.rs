@@ -16,8 +16,8 @@ use crate::error::OutOfMemory;
 use crate::kalloc::KArc;
 use crate::locks::{self, SleepLock};
 use crate::pgtable::{AsidCell, PtRoot};
-use crate::thp::permission::PermissionCell;
 use crate::shmem::SpaceObjects;
+use crate::thp::permission::PermissionCell;
 use crate::thp::{SpaceReservations, promoter};
 
 /// What a space is born with.
