@@ -63,6 +63,7 @@ pub use reservation::{Populated, SpaceReservations, Take, Taken};
 pub use settings::SettingError;
 
 use crate::config::MmConfig;
+use crate::error::OutOfMemory;
 use crate::turnstile::Turnstile;
 use promoter::Promoter;
 use settings::Settings;
@@ -77,15 +78,17 @@ pub struct Thp {
 }
 
 impl Thp {
-    /// No reservations; mode and threshold as booted. Needs no memory.
-    #[must_use]
-    pub const fn new(config: &MmConfig) -> Self {
-        Thp {
+    /// No reservations; mode and threshold as booted.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn new(config: &MmConfig) -> Result<Self, OutOfMemory> {
+        Ok(Thp {
             settings: Settings::new(config.thp, config.promotion_threshold),
-            table: Table::new(),
+            table: Table::new()?,
             promoter: Promoter::new(),
             turnstile: Turnstile::new(),
-        }
+        })
     }
 }
 

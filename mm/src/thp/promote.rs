@@ -161,6 +161,13 @@ impl Claim {
         for i in 0..PAGES {
             let desc = Machine::read_desc(table.add(8 * i as u64));
             let good = Desc::leaf(start.add(i as u64 * PAGE_SIZE), Level::L3, flags);
+            // Whether it was accessed lately does not matter: the block will say that it was.
+            let leaf = desc.is_leaf(Level::L3);
+            let desc = if leaf {
+                desc.with_flags(Level::L3, desc.flags(Level::L3) | PteFlags::ACCESSED)
+            } else {
+                desc
+            };
             if desc == good && !self.pages.contains(i) {
                 continue;
             }
