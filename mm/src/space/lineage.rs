@@ -34,7 +34,7 @@ use crate::kalloc::{KAlloc, KArc, try_array};
 use crate::locks;
 
 /// Chains of the numbers, each with its lock.
-const BUCKETS: usize = 16;
+const BUCKETS: usize = 64;
 
 /// No place in the array.
 const NONE: usize = usize::MAX;
