@@ -86,7 +86,7 @@ impl fmt::Display for Fields {
         if head != page {
             write!(f, ", tail of pfn {:#x}", head.pfn().raw())?;
         }
-        write!(f, "; references {}, mapped by {} entries", page.refcount(), page.raw_mapcount())?;
+        write!(f, "; references {}, mapcount {}", page.refcount(), page.raw_mapcount())?;
         write!(f, ", pins {}; mapping {}, index {:#x}", page.pincount(), page.mapping(), page.index())
     }
 }

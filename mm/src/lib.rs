@@ -23,6 +23,7 @@ pub mod page;
 pub mod pgtable;
 pub mod report;
 pub mod rmap;
+pub mod shmem;
 pub mod space;
 pub mod stats;
 pub mod steps;

@@ -8,9 +8,13 @@
 //! | S | 16 | address spaces | the list of live address spaces |
 //! | L | 17 | link | one space's link in that list |
 //! | - | 18 | owner numbers | which small numbers of spaces are in use |
+//! | - | 26 | objects | the list of live objects |
+//! | - | 28 | objects of a space | which objects one space maps |
 //! | G | 30 | lineage | one tree of spaces that descend from each other: its nodes; that no entry moves between places of rmap |
 //! | - | 31 | lineage numbers | one bucket of the nodes by number |
+//! | I | 32 | spaces of an object | which spaces map one object; that no entry of it moves between VMAs |
 //! | - | 35 | VMA set | the set itself, for the length of a look or a change; who may change it is decided by M |
+//! | O | 38 | object | one object's pages and its size; that no entry for one of its pages is made |
 //! | R | 40 | reservation | one bucket of the table of reservations: its chain and their records |
 //! | Q | 45 | promoter | the promoter's queue |
 //! | T | 50 | page-table lock | the tables of one user root |
@@ -39,12 +43,20 @@ pub const SPACES: Rank = Rank(16);
 pub const SPACE_LINK: Rank = Rank(17);
 /// Which small numbers of address spaces are in use.
 pub const OWNER_IDS: Rank = Rank(18);
+/// The list of live objects.
+pub const OBJECTS: Rank = Rank(26);
+/// The objects that one space maps.
+pub const SPACE_OBJECTS: Rank = Rank(28);
 /// One tree of spaces that descend from each other.
 pub const LINEAGE: Rank = Rank(30);
 /// One bucket of the nodes of all trees, by number.
 pub const LINEAGE_INDEX: Rank = Rank(31);
+/// The spaces that map one object.
+pub const OBJECT_SPACES: Rank = Rank(32);
 /// The set of VMAs of an address space.
 pub const VMAS: Rank = Rank(35);
+/// One object's pages and its size.
+pub const OBJECT: Rank = Rank(38);
 /// One bucket of the table of reservations.
 pub const RESERVATION: Rank = Rank(40);
 /// The promoter's queue.

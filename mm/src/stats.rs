@@ -37,6 +37,8 @@ counters! {
     NrAnon = "nr_anon_pages",
     /// Anonymous pages mapped by 2 MiB blocks (2 MiB units).
     NrAnonThp = "nr_anon_transparent_hugepages",
+    /// Pages that objects hold (4 KiB units).
+    NrShmem = "nr_shmem",
     /// Pages in reservations that no entry maps (4 KiB units).
     NrThpReserved = "nr_thp_reserved",
     /// Huge pages made at the first fault.

@@ -10,7 +10,7 @@ use mm::mapcount::{self, Answer, OwnerId, Remains, Run, Sharing};
 use mm::page::{PageKind, PageRef};
 use mm::space::{Advice, MapFlags, MapProt, MmapRequest};
 use mm::stats::Counter;
-use mm::testkit::{self, Builder, check, with_space};
+use mm::testkit::{Builder, check, with_space};
 
 const PAGE: u64 = 4096;
 const HUGE: u64 = 2 << 20;

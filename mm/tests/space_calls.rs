@@ -54,7 +54,7 @@ fn mmap_errors() {
             ("an offset inside a page", 0, PAGE, 3, private, 1, Errno::Inval),
             ("neither private nor shared", 0, PAGE, 3, 0x20, 0, Errno::Inval),
             ("MAP_SHARED_VALIDATE", 0, PAGE, 3, 0x23, 0, Errno::Inval),
-            ("shared", 0, PAGE, 3, shared, 0, Errno::OpNotSupp),
+            ("shared hugetlb", 0, PAGE, 3, shared | 0x4_0000, 0, Errno::OpNotSupp),
             ("a file", 0, PAGE, 1, 0x02, 0, Errno::NoDev),
             ("write and execute", 0, PAGE, 7, private, 0, Errno::Acces),
             ("fixed, not aligned", BASE + 1, PAGE, 3, private | fixed, 0, Errno::Inval),

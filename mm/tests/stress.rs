@@ -70,3 +70,9 @@ fn hugetlb() {
 fn hvo() {
     explore("hvo", 40);
 }
+
+/// Readers without a lock are told no more than there is, and never fault, while spaces change, fork and end.
+#[test]
+fn report() {
+    explore("report", 40);
+}

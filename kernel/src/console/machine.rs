@@ -49,7 +49,7 @@ pub(super) fn run(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
 }
 
 /// `ps`
-pub(super) fn ps(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
+pub(super) fn ps(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     none(args)?;
     println!("  thread  pid  state  cpu    ticks  name");
     sched::for_each_thread(|thread| {
@@ -66,7 +66,15 @@ pub(super) fn ps(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
         );
     });
     sched::for_each_process(|process| {
-        println!("  process {} is `{}`: {} system calls", process.pid(), process.name(), process.syscalls());
+        let sizes = mm.glance(process.space());
+        println!(
+            "  process {} is `{}`: {} system calls, RSS {} kB, PSS {} kB",
+            process.pid(),
+            process.name(),
+            process.syscalls(),
+            sizes.rss() >> 10,
+            sizes.pss >> 10
+        );
     });
     Ok(())
 }

@@ -45,6 +45,13 @@ pub struct File {
     write: Option<Write>,
 }
 
+impl File {
+    /// How it is read.
+    pub const fn content(&self) -> &Content<Mm> {
+        &self.content
+    }
+}
+
 /// A value was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Written {

@@ -13,6 +13,7 @@ use arch::{Access, Level, Machine, Mmu, Order, PhysAddr, VirtAddr};
 use arrayvec::ArrayString;
 use mm::Mm;
 use mm::config::{PromotionThreshold, ThpMode};
+use mm::mapcount;
 use mm::page::{Flags, PageKind, page_of};
 use mm::pgtable::Walk;
 use mm::stats::Counter;
@@ -276,7 +277,7 @@ fn reached(mm: &Mm, process: &Process, va: VirtAddr) {
         format_args!("a folio of 2 MiB was expected"),
     );
     stop.check(
-        (head.refcount(), head.raw_mapcount()) == (1, 1),
+        (head.refcount(), mapcount::scheme(mm).is_mapped(head)) == (1, true),
         format_args!("one reference of one entry was expected"),
     );
     let flushes = counters.moved(mm, Counter::TlbiVa) + counters.moved(mm, Counter::TlbiAsid);

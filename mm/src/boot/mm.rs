@@ -20,6 +20,7 @@ use crate::locks;
 use crate::mapcount::OwnerIds;
 use crate::pgtable::kernel::{KernelTree, prepare};
 use crate::rmap::Rmap;
+use crate::shmem::Objects;
 use crate::space::{Asids, Lineages, Spaces};
 use crate::stats::Stats;
 use crate::thp::Thp;
@@ -46,6 +47,8 @@ pub struct Mm {
     pub thp: Thp,
     /// The hugetlb pool.
     pub hugetlb: Hugetlb,
+    /// Memory that spaces share.
+    pub objects: Objects,
     /// HVO's shared pages.
     pub hvo: Hvo,
     /// Migration: who waits for it.
@@ -90,6 +93,7 @@ impl Mm {
             lineages: Lineages::new(),
             thp: Thp::new(&config),
             hugetlb: Hugetlb::new(),
+            objects: Objects::new(),
             hvo: Hvo::new(&config),
             rmap: Rmap::new(),
             zone,

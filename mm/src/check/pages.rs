@@ -6,6 +6,7 @@
 //! | kernel | 1 or more: the kernel's own | 0 |
 //! | anon | one for each leaf of each space, one for its reservation | the leaves |
 //! | hugetlb | one for each leaf; 0 while it is free | the leaves |
+//! | shmem | one of its object, one for each leaf, one for each pin | the leaves |
 //!
 //! Free pages are the allocator's to check, unused pages of reservations room 8's.
 #![forbid(unsafe_code)]
@@ -55,6 +56,7 @@ impl Mm {
                         Ok(())
                     }
                     PageKind::Hugetlb => self.check_hugetlb_folio(page),
+                    PageKind::Shmem => self.check_shmem_page(page),
                 }
             })?;
         }

@@ -14,22 +14,23 @@
 //! entry grants writing to it, and the reference that is held for the copy keeps everybody from getting the right back.
 //! The entry is broken since the output address changes and the new one grants writing (Arm ARM D8.16, R_WHZWS).
 //!
+//! Where the counts of the shared folio are full, the write ends with SIGBUS and nothing has changed.
+//!
 //! A copy is a single page, whatever the policy says of huge pages, and takes no reservation: it is page `i` of nobody's
 //! block.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
-use arch::{Desc, Level, Machine, Order, PhysMem};
+use arch::{Desc, Level, Machine, Order, Pfn, PhysMem};
 
 use super::anon::{Seen, Site, see};
 use super::{FaultDone, FaultReason, grants};
-use crate::error::OutOfMemory;
 use crate::mapcount;
-use crate::page::{FolioRef, PageKind, page_of};
+use crate::page::{FolioRef, MOST_REFERENCES, PageKind, page_of};
 use crate::pgtable::TableStock;
 use crate::space::{exclusive, range};
 use crate::stats::Counter;
-use crate::thp::split;
+use crate::thp::split::{self, NotSplit};
 
 /// What there is to do about a leaf that grants too little.
 enum Verdict {
@@ -39,6 +40,8 @@ enum Verdict {
     Split,
     /// A page must be copied.
     Copy(Source),
+    /// Nothing can be done: the counts of its folio are full.
+    Full(Pfn),
 }
 
 /// A shared page, and the entry that maps it.
@@ -55,6 +58,7 @@ pub(super) fn fault(site: &Site<'_>) -> Result<FaultDone, FaultReason> {
             Verdict::Done(done) => return Ok(done),
             Verdict::Split => split_block(site)?,
             Verdict::Copy(source) => return copy(site, source),
+            Verdict::Full(pfn) => return Err(FaultReason::TooManyReferences(pfn)),
         }
     }
 }
@@ -81,15 +85,21 @@ fn judge(site: &Site<'_>) -> Verdict {
         return Verdict::Split;
     }
     let head = page_of(leaf.desc.output(Level::L3).pfn()).head(mm.config.tails);
+    if head.refcount() >= MOST_REFERENCES {
+        return Verdict::Full(head.pfn());
+    }
     Verdict::Copy(Source { folio: head.get(), leaf: leaf.desc })
 }
 
-fn split_block(site: &Site<'_>) -> Result<(), OutOfMemory> {
+fn split_block(site: &Site<'_>) -> Result<(), FaultReason> {
     let Site { mm, space, vma, va, .. } = *site;
     let mut stock = TableStock::new(mm, 1)?;
-    // Where there is no block any more, the next look says so.
-    let _ = split::split_block(mm, space, vma, &mut space.ptl.lock(), va, &mut stock);
-    Ok(())
+    match split::split_block(mm, space, vma, &mut space.ptl.lock(), va, &mut stock) {
+        // Where there is no block any more, the next look says what there is.
+        Ok(()) | Err(NotSplit::NoBlock) => Ok(()),
+        Err(NotSplit::NoTable) => Err(FaultReason::OutOfMemory),
+        Err(NotSplit::TooManyReferences(pfn)) => Err(FaultReason::TooManyReferences(pfn)),
+    }
 }
 
 /// A page of the space's own in place of the shared one.
@@ -130,6 +140,9 @@ fn exchange(site: &Site<'_>, source: &Source, page: &FolioRef) -> FaultDone {
     mapcount::add(mm, &run);
     mapcount::remove(mm, &old);
     mm.gather(space.tag(), |gather| gather.hold_displaced(displaced));
+    if source.folio.kind() != PageKind::Anon {
+        mm.stats.inc(Counter::NrAnon);
+    }
     mm.stats.inc(Counter::CowCopy);
     FaultDone::Made
 }

@@ -9,7 +9,8 @@
 //!        +-- VmaKind::Anon -----> anon::fault ---> policy: Small | Reserve | Huge
 //!        |                           |--> entry already good: spurious
 //!        |                           `--> entry grants too little: cow::fault ---> reuse | copy
-//!        `-- VmaKind::Hugetlb --> hugetlb::fault
+//!        |-- VmaKind::Hugetlb --> hugetlb::fault
+//!        `-- Shared, Private ---> shmem::fault
 //! ```
 //! **Protocol of an arm.** Look under the page-table lock, let go, allocate and fill all that is needed, take
 //! the lock again and look whether all is as it was; if not, give everything back. Nothing is allocated or
@@ -27,6 +28,7 @@ mod zero;
 pub use report::{FaultError, FaultReason, Signal};
 pub use zero::ZeroPage;
 
+use arch::addr::PAGE_SIZE;
 use arch::contract::{FaultStatus, Privilege};
 use arch::pte::PteFlags;
 use arch::{Access, Level, VirtAddr};
@@ -113,9 +115,24 @@ impl Mm {
         }
         match vma.kind {
             VmaKind::Anon => anon::fault(self, space, vma, info),
-            VmaKind::Hugetlb => crate::hugetlb::fault(self, space, vma, info.va),
+            VmaKind::Hugetlb => crate::hugetlb::fault(self, space, vma, info),
+            VmaKind::Shared(_) | VmaKind::Private(_) => crate::shmem::fault::fault(self, space, vma, info),
         }
     }
+}
+
+/// A fault on a leaf that grants less than the access needs, in a VMA whose pages a write copies: for the rooms that put
+/// such leaves in. M is held for reading.
+///
+/// # Errors
+/// [`FaultReason::OutOfMemory`].
+pub(crate) fn copy_on_write(
+    mm: &Mm,
+    space: &KArc<AddressSpace>,
+    vma: &Vma,
+    info: &FaultInfo,
+) -> Result<FaultDone, FaultReason> {
+    cow::fault(&anon::Site { mm, space, vma, va: info.va.align_down(PAGE_SIZE), access: info.access })
 }
 
 /// Whether a leaf with these attributes lets the user do this.

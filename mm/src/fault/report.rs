@@ -3,9 +3,9 @@
 
 use core::fmt;
 
-use arch::Access;
 use arch::contract::{FaultStatus, Privilege};
 use arch::layout::USER_END;
+use arch::{Access, Pfn};
 
 use super::FaultInfo;
 use crate::error::OutOfMemory;
@@ -22,8 +22,12 @@ pub enum FaultReason {
     Rights,
     /// No memory for the page or its tables.
     OutOfMemory,
+    /// So many references to the page's folio are held that one more might wrap the count.
+    TooManyReferences(Pfn),
     /// The hugetlb pool has no page left, and none was promised to this mapping.
     HugetlbEmpty,
+    /// The object has no page there: its end lies before.
+    BeyondObject,
     /// The machine reports a failure that memory management cannot mend.
     Machine(FaultStatus),
 }
@@ -35,7 +39,11 @@ impl fmt::Display for FaultReason {
             FaultReason::NoVma => f.write_str("nothing is mapped there"),
             FaultReason::Rights => f.write_str("the mapping does not allow it"),
             FaultReason::OutOfMemory => f.write_str("out of memory"),
+            FaultReason::TooManyReferences(pfn) => {
+                write!(f, "the references to the folio at pfn {:#x} are close to overflow", pfn.raw())
+            }
             FaultReason::HugetlbEmpty => f.write_str("the hugetlb pool is empty"),
+            FaultReason::BeyondObject => f.write_str("the object that is mapped there ends before"),
             FaultReason::Machine(status) => status.fmt(f),
         }
     }
@@ -78,7 +86,10 @@ impl FaultError {
         match self.reason {
             FaultReason::NotUserAddress | FaultReason::NoVma => Signal::SegvMapErr,
             FaultReason::Rights => Signal::SegvAccErr,
-            FaultReason::HugetlbEmpty | FaultReason::Machine(_) => Signal::Bus,
+            FaultReason::HugetlbEmpty
+            | FaultReason::BeyondObject
+            | FaultReason::TooManyReferences(_)
+            | FaultReason::Machine(_) => Signal::Bus,
             FaultReason::OutOfMemory => Signal::OutOfMemoryKill,
         }
     }

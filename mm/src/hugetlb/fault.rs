@@ -6,12 +6,13 @@
 
 use arch::addr::ENTRIES_PER_TABLE;
 use arch::pte::Kind;
-use arch::{Desc, Machine, PhysAddr, PhysMem, VirtAddr};
+use arch::{Access, Desc, Machine, PhysAddr, PhysMem, VirtAddr};
 
+use super::cow::{self, Slot};
 use super::hstate::SIZE_2M;
 use super::pool::Claim;
 use crate::Mm;
-use crate::fault::{FaultDone, FaultReason};
+use crate::fault::{FaultDone, FaultInfo, FaultReason, grants};
 use crate::kalloc::KArc;
 use crate::mapcount;
 use crate::page::PageRef;
@@ -39,16 +40,22 @@ const fn claim(vma: &Vma) -> Claim {
 /// [`FaultReason::OutOfMemory`]: no memory for page tables. Nothing was mapped, and the slot's promise
 /// stands.
 // Walk B.2: a hugetlb page is touched for the first time.
-pub fn fault(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) -> Result<FaultDone, FaultReason> {
-    let va = va.align_down(SIZE_2M.bytes());
+pub fn fault(
+    mm: &Mm,
+    space: &KArc<AddressSpace>,
+    vma: &Vma,
+    info: &FaultInfo,
+) -> Result<FaultDone, FaultReason> {
+    let va = info.va.align_down(SIZE_2M.bytes());
     let _one = mm.hugetlb.fault_lock(space.id, va).write(mm.env);
     let walk = space.ptl.lock().walk(va);
     if walk.migration().is_some() {
         rmap::wait(mm, space, va);
         return Ok(FaultDone::Spurious);
     }
-    if walk.leaf().is_some_and(|leaf| leaf.level == SIZE_2M.level()) {
-        return Ok(FaultDone::Spurious);
+    if let Some(leaf) = walk.leaf().filter(|leaf| leaf.level == SIZE_2M.level()) {
+        let shared = info.access == Access::Write && !grants(leaf.desc.flags(leaf.level), Access::Write);
+        return if shared { cow::fault(&Slot { mm, space, vma, va }) } else { Ok(FaultDone::Spurious) };
     }
     let mut stock = TableStock::new(mm, TABLES)?;
     let claim = claim(vma);

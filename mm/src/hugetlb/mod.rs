@@ -31,16 +31,19 @@
 //! | [`pool`] | free folios, promises, and their numbers |
 //! | [`resize`] | growing and shrinking |
 //! | [`fault`](mod@fault) | the page fault |
+//! | `cow` | a write to a folio that fork shares |
 //! | [`check`] | numbers and folios against a scan |
 #![forbid(unsafe_code)]
 
 pub mod check;
+mod cow;
 mod error;
 pub mod fault;
 pub mod hstate;
 pub mod pool;
 pub mod resize;
 
+pub(crate) use cow::copy_for_fork;
 pub use error::HugetlbError;
 pub use fault::fault;
 pub use pool::{Claim, Counts, Hugetlb, free_folio, reserve, unreserve};

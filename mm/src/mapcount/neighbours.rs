@@ -10,7 +10,7 @@
 use core::ops::Range;
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
-use arch::{Level, Machine, PhysAddr, PhysMem, VirtAddr};
+use arch::{Level, Machine, Order, PhysAddr, PhysMem, VirtAddr};
 
 use super::Run;
 use crate::page::PageRef;
@@ -41,7 +41,10 @@ pub(super) fn has_others(run: &Run, limits: (VirtAddr, VirtAddr)) -> bool {
     let Run { head, first: page, level, table, va, entries, .. } = *run;
     let line = Line { head, page, at: va.index(level), va, table, level };
     let end = va.add(u64::from(entries) * level.entry_bytes());
-    line.is_mapped_in((limits.0, va)) || line.is_mapped_in((end, limits.1))
+    let both = |line: Line| line.is_mapped_in((limits.0, va)) || line.is_mapped_in((end, limits.1));
+    // Entries on their way into another table have neighbours there too.
+    let prepared = level == Level::L3 && run.top != table && head.order() <= Order::PMD;
+    both(line) || prepared && both(Line { table: run.top, ..line })
 }
 
 impl Line {

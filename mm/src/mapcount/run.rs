@@ -22,7 +22,8 @@ pub struct Run {
     /// The table.
     pub table: PhysAddr,
     /// The table behind the entry of the folio's own size: [`Self::table`], but for a folio of 1 GiB that is mapped by
-    /// pages. Of no interest where the run is that entry itself.
+    /// pages, and while entries stand in a table from which they will go into this one (fork). Of no interest where the
+    /// run is that entry itself.
     pub top: PhysAddr,
     /// The first address that they translate.
     pub va: VirtAddr,
@@ -54,7 +55,7 @@ impl Run {
     }
     /// The run that a block becomes which is split: the entries of the table of the next level at `table`.
     #[must_use]
-    pub(super) fn pieces(&self, table: PhysAddr) -> Run {
+    pub(crate) fn pieces(&self, table: PhysAddr) -> Run {
         let level = self.level.next().unwrap_or(self.level);
         let top = if self.is_whole() { table } else { self.top };
         Run { entries: ENTRIES_PER_TABLE as u32, level, table, top, ..*self }

@@ -19,6 +19,10 @@ use super::{FolioRef, Page, PageRef};
 const REFCOUNT: usize = offset_of!(Page, refcount);
 const MAPCOUNT: usize = offset_of!(Page, mapcount);
 
+/// From here on no entry is made that would hold one more (Linux: a reference count that has become negative). Beyond
+/// it there is room for every CPU to add those of a whole folio at once.
+pub const MOST_REFERENCES: u32 = 1 << 31;
+
 /// What dropping a reference left behind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "the last reference must free the folio"]
@@ -44,6 +48,16 @@ impl PageRef {
         let old = self.fetch_add_32(REFCOUNT, 1);
         debug_assert!(old != 0, "{self:?}: a reference taken from none");
         FolioRef::from_raw(self)
+    }
+    /// Takes `n` more references, 1..=2^18, which entries of a table will remember, unless there are [`MOST_REFERENCES`] or
+    /// more already. The caller holds one. Says whether they were taken.
+    #[must_use]
+    pub(crate) fn try_get_many(self, n: u32) -> bool {
+        if self.refcount() >= MOST_REFERENCES {
+            return false;
+        }
+        self.get_many(n);
+        true
     }
     /// Takes `n` more references, which entries of a table will remember. The caller holds one already.
     pub(crate) fn get_many(self, n: u32) {

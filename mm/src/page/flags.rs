@@ -68,6 +68,8 @@ kinds! {
     ThpReserved = "thp-reserved",
     /// A hugetlb folio.
     Hugetlb = "hugetlb",
+    /// A page of an object, which any number of spaces may map.
+    Shmem = "shmem",
 }
 
 const KIND_SHIFT: u32 = 8;

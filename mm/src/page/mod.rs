@@ -42,7 +42,7 @@ mod pins;
 mod speculate;
 pub mod tails;
 
-pub use count::LastRef;
+pub use count::{LastRef, MOST_REFERENCES};
 pub use door::{PageRef, page_of};
 pub(crate) use first_tail::FirstTailRef;
 pub use flags::{Flags, PageKind};

@@ -151,24 +151,6 @@ impl<'l> Entry<'l> {
         gather.owe(self.flusher, range);
     }
 
-    /// Makes this entry and those that follow it in the same table, `count` in all, as [`Self::make`] does; where `new`
-    /// gives an empty descriptor nothing is stored.
-    ///
-    /// # Panics
-    /// The run leaves the table, or an entry of it is valid.
-    pub fn make_run(self, count: usize, mut new: impl FnMut(usize) -> Desc) {
-        self.assert_run(count);
-        for n in 0..count {
-            let (entry, desc) = (self.nth(n), new(n));
-            if desc != Desc::INVALID {
-                let old = entry.desc();
-                assert!(!old.is_valid(), "make of {desc} at {}, which holds {old}", entry.va);
-                entry.store(desc);
-            }
-        }
-        self.flusher.publish();
-    }
-
     fn assert_run(&self, count: usize) {
         let index = self.va.index(self.level);
         assert!(count <= ENTRIES_PER_TABLE - index, "a run of {count} leaves the table");

@@ -30,12 +30,6 @@ impl LooseTable {
         }
     }
 
-    /// Entry `n`, 0..=511.
-    #[must_use]
-    pub fn read(&self, n: usize) -> Desc {
-        Machine::read_desc(self.address().add(8 * n as u64))
-    }
-
     /// Writes entry `n`, 0..=511.
     pub fn write(&mut self, n: usize, new: Desc) {
         Machine::write_desc(self.address().add(8 * n as u64), new);

@@ -98,13 +98,18 @@ impl Mm {
             PageKind::Hugetlb => kpf::HUGE,
             PageKind::Reserved if self.zero_page.pfn() == page.pfn() => kpf::ZERO_PAGE | kpf::RESERVED,
             PageKind::Reserved => kpf::RESERVED,
-            PageKind::Tail | PageKind::Kernel | PageKind::Vmemmap | PageKind::ThpReserved => 0,
+            PageKind::Tail
+            | PageKind::Kernel
+            | PageKind::Vmemmap
+            | PageKind::ThpReserved
+            | PageKind::Shmem => 0,
         };
         if head.flags().contains(Flags::HEAD) {
             flags |= if head == page { kpf::COMPOUND_HEAD } else { kpf::COMPOUND_TAIL };
             flags |= if kind == PageKind::Anon { kpf::THP } else { 0 };
         }
-        if matches!(kind, PageKind::Anon | PageKind::Hugetlb) && share::mappings(self, head, page) != 0 {
+        let mappable = matches!(kind, PageKind::Anon | PageKind::Hugetlb | PageKind::Shmem);
+        if mappable && share::mappings(self, head, page) != 0 {
             flags |= kpf::MMAP;
         }
         flags

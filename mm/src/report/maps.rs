@@ -4,13 +4,13 @@
 //! start-end         rights  offset   device inode                    name, from column 74 on
 //! 00410000-00412000 rw-p    00000000 00:00  0                        [heap]
 //! ```
-//! Memory without a name has none. Only memory that Linux has a file behind shows a device and an inode; no mapping
-//! begins elsewhere than at the start of its file.
+//! Memory without a name has none. Only memory that Linux has a file behind shows a device, an inode and an offset.
 #![forbid(unsafe_code)]
 
 use core::fmt;
 
 use arch::VirtAddr;
+use arch::addr::PAGE_SIZE;
 
 use super::lines::Lines;
 use crate::Mm;
@@ -20,6 +20,8 @@ use crate::space::{AddressSpace, Prot, Vma, VmaKind};
 const COLUMN: usize = 72;
 /// Linux's file behind anonymous huge pages of the pool.
 const HUGETLB_FILE: File = File { minor: 0x0e, inode: 1, name: "/anon_hugepage (deleted)" };
+/// Linux's file behind shared memory without a name.
+const OBJECT_FILE: File = File { minor: 0x01, inode: 0, name: "/dev/zero (deleted)" };
 
 /// The file that Linux has behind a VMA, on a device of its own.
 #[derive(Clone, Copy)]
@@ -33,6 +35,7 @@ fn file(vma: &Vma) -> Option<File> {
     match vma.kind {
         VmaKind::Anon => None,
         VmaKind::Hugetlb => Some(HUGETLB_FILE),
+        VmaKind::Shared(id) | VmaKind::Private(id) => Some(File { inode: id.raw(), ..OBJECT_FILE }),
     }
 }
 
@@ -56,7 +59,12 @@ pub fn name(space: &AddressSpace, vma: &Vma, stack: VirtAddr) -> Option<&'static
 pub(super) fn line(to: &mut Lines<'_>, vma: &Vma, name: Option<&str>) -> fmt::Result {
     let file = file(vma);
     let (minor, inode) = file.map_or((0, 0), |file| (file.minor, file.inode));
-    prefix(to, (vma.start, vma.end), vma.prot, minor, inode)?;
+    let (sharing, offset) = match vma.kind {
+        VmaKind::Anon | VmaKind::Hugetlb => (b'p', 0),
+        VmaKind::Private(_) => (b'p', vma.pgoff * PAGE_SIZE),
+        VmaKind::Shared(_) => (b's', vma.pgoff * PAGE_SIZE),
+    };
+    prefix(to, (vma.start, vma.end), vma.prot, (sharing, offset), (minor, inode))?;
     if let Some(name) = name {
         to.pad(COLUMN)?;
         to.text(name)?;
@@ -64,13 +72,13 @@ pub(super) fn line(to: &mut Lines<'_>, vma: &Vma, name: Option<&str>) -> fmt::Re
     to.ascii(b'\n')
 }
 
-/// All of a line but the name: everything is private here.
+/// All of a line but the name.
 fn prefix(
     to: &mut Lines<'_>,
     (start, end): (VirtAddr, VirtAddr),
     prot: Prot,
-    minor: u64,
-    inode: u64,
+    (sharing, offset): (u8, u64),
+    (minor, inode): (u64, u64),
 ) -> fmt::Result {
     let letter = |right, letter| if prot.contains(right) { letter } else { b'-' };
     to.hex(start.raw(), 8)?;
@@ -80,7 +88,10 @@ fn prefix(
     to.ascii(letter(Prot::READ, b'r'))?;
     to.ascii(letter(Prot::WRITE, b'w'))?;
     to.ascii(letter(Prot::EXEC, b'x'))?;
-    to.text("p 00000000 00:")?;
+    to.ascii(sharing)?;
+    to.ascii(b' ')?;
+    to.hex(offset, 8)?;
+    to.text(" 00:")?;
     to.hex(minor, 2)?;
     to.ascii(b' ')?;
     to.decimal(inode, 0)?;
@@ -89,7 +100,7 @@ fn prefix(
 
 /// The line of smaps_rollup: from the first VMA to the last.
 pub(super) fn rollup_line(to: &mut Lines<'_>, start: VirtAddr, end: VirtAddr) -> fmt::Result {
-    prefix(to, (start, end), Prot::NONE, 0, 0)?;
+    prefix(to, (start, end), Prot::NONE, (b'p', 0), (0, 0))?;
     to.pad(COLUMN)?;
     to.text("[rollup]\n")
 }

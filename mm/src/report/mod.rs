@@ -20,8 +20,8 @@
 //! made. The readers without a lock race with their own space too. Whatever they meet:
 //!
 //! - no number is negative, and nothing panics: counts are read once and held to at least 1 before a division;
-//! - nothing wild is read: a frame of RAM always has a struct page, and a table is read under a reference only
-//!   (`leaves`);
+//! - nothing wild is read: the frame of a normal leaf always has a struct page, whoever has it meanwhile, and a table is
+//!   read under a reference only (`leaves`);
 //! - PSS ≤ RSS = private + shared, RSS ≤ size of the range: each address is counted once at most;
 //! - a leaf that is broken to be made anew (promotion, a contiguous group) may be missing, with up to 2 MiB;
 //! - what is said of a frame may be true of what it became after the leaf was read: a count of the folio that it now

@@ -14,7 +14,7 @@ use arch::{Desc, Level, VirtAddr};
 use super::leaves::{Reading, for_each_leaf};
 use super::share::{self, Extent, Owner};
 use crate::Mm;
-use crate::page::page_of;
+use crate::pgtable::normal_page;
 use crate::space::AddressSpace;
 
 /// The page is mapped.
@@ -54,16 +54,12 @@ impl Mm {
 
     /// The words of the pages of one leaf, from its page `skipped` on.
     fn fill(&self, level: Level, desc: Desc, skipped: u64, words: &mut [u64]) {
-        let output = desc.output(level);
-        let first = output.pfn().add(skipped);
-        let ram = self.pfn_valid(first) && !self.zero_page.is_at(output);
+        let first = desc.output(level).pfn().add(skipped).raw();
+        let normal = normal_page(desc, level);
         let mut whole = None;
-        for (pfn, word) in (first.raw()..).zip(words) {
-            *word = PRESENT | pfn & PFN;
-            if !ram {
-                continue;
-            }
-            let page = page_of(arch::Pfn::new(pfn));
+        for (n, word) in (0..).zip(words) {
+            *word = PRESENT | (first + n) & PFN;
+            let Some(page) = normal.map(|page| page.nth(skipped + n)) else { continue };
             let share = whole.unwrap_or_else(|| {
                 let head = page.head(self.config.tails);
                 match share::of_page(self, head, page) {

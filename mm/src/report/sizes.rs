@@ -1,8 +1,8 @@
 //! What is mapped in a range, added up as smaps divides it.
 //!
-//! Resident is what Linux counts as such: anonymous and shared memory, not the page of zeros, not device memory; pages
-//! of hugetlb stand in rows of their own. Every resident page counts as dirty, as there is no other copy of it, and
-//! nothing here is ever swapped.
+//! Resident is what Linux counts as such: anonymous and shared memory, not the page of zeros nor any other
+//! [special](crate::pgtable::normal) leaf; pages of hugetlb stand in rows of their own. Every resident page counts as
+//! dirty, as there is no other copy of it, and nothing here is ever swapped.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
@@ -12,8 +12,8 @@ use arch::{Desc, Level, Order, VirtAddr};
 use super::leaves::{Reading, for_each_leaf};
 use super::share::{self, Extent, Owner, Share};
 use crate::Mm;
-use crate::boot::Frames;
-use crate::page::{PageKind, PageRef, page_of};
+use crate::page::{PageKind, PageRef};
+use crate::pgtable::normal_page;
 use crate::space::AddressSpace;
 
 /// Fractional bits of a proportional size in bytes (Linux: `PSS_SHIFT`).
@@ -67,8 +67,6 @@ impl Sizes {
 /// Sums so far. Pages, but for the proportional sizes.
 pub(super) struct Tally<'m> {
     mm: &'m Mm,
-    /// The bank of RAM that held the last frame.
-    bank: Frames,
     /// The last folio whose pages are not told apart.
     last: Option<(PageRef, Share)>,
     anonymous: u64,
@@ -91,7 +89,6 @@ impl<'m> Tally<'m> {
     pub(super) fn new(mm: &'m Mm) -> Self {
         Tally {
             mm,
-            bank: mm.ram().first().copied().unwrap_or(Frames::new(arch::Pfn::new(0), 0)),
             last: None,
             anonymous: 0,
             shmem: 0,
@@ -136,15 +133,7 @@ impl<'m> Tally<'m> {
 
     #[inline]
     fn leaf(&mut self, level: Level, desc: Desc) {
-        let output = desc.output(level);
-        if self.mm.zero_page.is_at(output) {
-            return;
-        }
-        if !self.bank.contains(output.pfn()) {
-            let Some(bank) = self.mm.ram().iter().find(|bank| bank.contains(output.pfn())) else { return };
-            self.bank = *bank;
-        }
-        let page = page_of(output.pfn());
+        let Some(page) = normal_page(desc, level) else { return };
         let head = page.head(self.mm.config.tails);
         let kind = head.kind();
         let pages = level.entry_bytes() / PAGE_SIZE;
@@ -186,7 +175,7 @@ impl<'m> Tally<'m> {
             let (private, pss) = parts(share);
             (private * pages, pss * pages)
         };
-        if let Some(share) = share::of_whole_folio(self.mm, head) {
+        if let Some(share) = share::of_block(self.mm, head) {
             return times(share);
         }
         let mut sum = (0, 0);
@@ -202,7 +191,7 @@ impl<'m> Tally<'m> {
 
     fn hugetlb(&mut self, head: PageRef, pages: u64) {
         self.hugetlb += pages;
-        if share::of_whole_folio(self.mm, head).is_some() {
+        if share::of_hugetlb(self.mm, head) == Owner::Private {
             self.private_hugetlb += pages;
         }
     }

@@ -13,12 +13,15 @@ use crate::space::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 /// The sink's.
 pub(super) fn row(to: &mut Lines<'_>, vma: &Vma) -> fmt::Result {
     let right = |right| vma.prot.contains(right);
-    let private_writable = right(Prot::WRITE) && vma.kind == VmaKind::Anon;
+    let private_writable = right(Prot::WRITE) && matches!(vma.kind, VmaKind::Anon | VmaKind::Private(_));
+    let shared = matches!(vma.kind, VmaKind::Shared(_));
     let flags = [
         (right(Prot::READ), "rd "),
         (right(Prot::WRITE), "wr "),
         (right(Prot::EXEC), "ex "),
+        (shared, "sh "),
         (true, "mr mw me "),
+        (shared, "ms "),
         (vma.growth == Growth::Down, "gd "),
         (vma.kind == VmaKind::Hugetlb, "de "),
         (private_writable && vma.commit == Commit::Account, "ac "),

@@ -61,7 +61,8 @@ impl Mm {
             return Err(MmapError::NoGap(vma.bytes()));
         }
         vmas.prepare(1)?;
-        vmas.insert(vma);
+        drop(vmas);
+        space.change_vmas(self, start, end, |vmas| vmas.insert(vma));
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ use super::{AddressSpace, Vma, VmaKind};
 use crate::Mm;
 use crate::check::{Inconsistency, Mapped, Report, agree};
 use crate::page::{PageKind, PageRef, page_of};
+use crate::pgtable::normal_page;
 use crate::pgtable::visit::{Leaf, Node, visit};
 
 impl Mm {
@@ -66,9 +67,17 @@ impl Mm {
         agree("a leaf lies in a VMA", pfn, 1, vma.is_some().into())?;
         let Some(vma) = vma else { return Ok(()) };
         let zero = self.zero_page.is_at(output);
-        // Any leaf may lack the right to write: its page may be shared, or have been.
-        let only_read = leaf.desc.flags(leaf.level) & PteFlags::READ_ONLY;
-        let only_read = if zero { PteFlags::READ_ONLY | PteFlags::SPECIAL } else { only_read };
+        // Any leaf may lack the right to write: its page may be shared, or have been. That of an object's page in a private
+        // VMA never has it.
+        let objects = self.pfn_valid(output.pfn())
+            && normal_page(leaf.desc, leaf.level).is_some_and(|page| page.kind() == PageKind::Shmem);
+        let only_read = if zero {
+            PteFlags::READ_ONLY | PteFlags::SPECIAL
+        } else if objects && matches!(vma.kind, VmaKind::Private(_)) {
+            PteFlags::READ_ONLY
+        } else {
+            leaf.desc.flags(leaf.level) & PteFlags::READ_ONLY
+        };
         let good = Desc::leaf(output, leaf.level, vma.prot.leaf_flags() | only_read);
         agree("a leaf has the rights of its VMA", pfn, good.raw(), leaf.desc.raw())?;
         if zero {
@@ -90,16 +99,22 @@ impl Mm {
         let head = page.head(self.config.tails);
         let pfn = Some(head.pfn());
         let kind = match vma.kind {
-            VmaKind::Anon => PageKind::Anon,
+            VmaKind::Private(_) if head.kind() == PageKind::Shmem => PageKind::Shmem,
+            VmaKind::Anon | VmaKind::Private(_) => PageKind::Anon,
             VmaKind::Hugetlb => PageKind::Hugetlb,
+            VmaKind::Shared(_) => PageKind::Shmem,
         };
         agree("the kind of a page that a user maps", Some(page.pfn()), kind as u64, head.kind() as u64)?;
         let last = page.pfn().add(leaf.level.entry_bytes() / PAGE_SIZE);
         let inside = last <= head.pfn().add(head.order().pages());
         agree("a leaf maps one folio", pfn, 1, inside.into())?;
         let first = vma.index_of(leaf.va).wrapping_sub(page.pfn().offset_from(head.pfn()));
-        let family = space.lineage.hold().descends_from(head.mapping());
-        agree("a space that maps a page descends from the page's", pfn, 1, family.into())?;
+        if let (PageKind::Shmem, Some(id)) = (kind, vma.kind.object()) {
+            agree("the folio's object", pfn, id.mapping(), head.mapping())?;
+        } else {
+            let family = space.lineage.hold().descends_from(head.mapping());
+            agree("a space that maps a page descends from the page's", pfn, 1, family.into())?;
+        }
         agree("the folio's index", pfn, first, head.index())
     }
 }

@@ -28,6 +28,8 @@ pub enum Errno {
     NoDev = 19,
     /// EINVAL.
     Inval = 22,
+    /// EOVERFLOW.
+    Overflow = 75,
     /// EOPNOTSUPP, which is also ENOTSUP.
     OpNotSupp = 95,
 }
@@ -59,8 +61,12 @@ pub enum MmapError {
     InsideHugePage(VirtAddr),
     /// PROT_GROWSDOWN for a VMA that does not grow down.
     NoStack(VirtAddr),
-    /// MAP_SHARED of anonymous memory: there is no fork here that could share it.
-    SharedAnonymous,
+    /// MAP_SHARED of pages of the hugetlb pool.
+    SharedHugetlb,
+    /// MAP_SHARED_VALIDATE with flags that are not known; the flags given.
+    Unknown(u32),
+    /// More of an object than any object can have; the offset given.
+    OffsetEnd(u64),
     /// A file that cannot be mapped.
     NoDevice,
     /// MAP_FIXED_NOREPLACE over a mapping.
@@ -69,6 +75,8 @@ pub enum MmapError {
     BelowMinimum(VirtAddr),
     /// Both writable and executable.
     WriteAndExecute,
+    /// The mapping does not let its object be written.
+    ReadOnly(Vma),
     /// No gap of this many bytes.
     NoGap(u64),
     /// A part of the range is not mapped; the first such address.
@@ -114,11 +122,12 @@ impl MmapError {
             | MmapError::InsideHugePage(_) => Errno::Inval,
             MmapError::NotOneMapping(_) | MmapError::NoPage(_) => Errno::Fault,
             MmapError::Busy => Errno::Again,
-            MmapError::SharedAnonymous => Errno::OpNotSupp,
+            MmapError::SharedHugetlb | MmapError::Unknown(_) => Errno::OpNotSupp,
+            MmapError::OffsetEnd(_) => Errno::Overflow,
             MmapError::NoDevice => Errno::NoDev,
             MmapError::Exists(_) => Errno::Exist,
             MmapError::BelowMinimum(_) => Errno::Perm,
-            MmapError::WriteAndExecute => Errno::Acces,
+            MmapError::WriteAndExecute | MmapError::ReadOnly(_) => Errno::Acces,
             MmapError::NoGap(_)
             | MmapError::Hole(_)
             | MmapError::TooManyVmas
@@ -144,7 +153,10 @@ impl fmt::Display for MmapError {
             MmapError::Advice(advice) => write!(f, "advice {advice} is not known"),
             MmapError::InsideHugePage(va) => write!(f, "{va} lies inside a hugetlb page"),
             MmapError::NoStack(va) => write!(f, "the mapping at {va} does not grow down"),
-            MmapError::SharedAnonymous => write!(f, "shared anonymous memory is not supported"),
+            MmapError::SharedHugetlb => write!(f, "hugetlb pages cannot be shared"),
+            MmapError::Unknown(bits) => write!(f, "flags {bits:#x} are not all known"),
+            MmapError::OffsetEnd(offset) => write!(f, "no object reaches so far beyond offset {offset:#x}"),
+            MmapError::ReadOnly(vma) => write!(f, "{vma} does not let its object be written"),
             MmapError::NoDevice => write!(f, "the file cannot be mapped"),
             MmapError::Exists(vma) => write!(f, "{vma} is in the way"),
             MmapError::BelowMinimum(va) => write!(f, "{va} is below the lowest address that may be mapped"),

@@ -24,13 +24,16 @@ use arch::{Desc, Level};
 use super::{Prot, range};
 use crate::Mm;
 use crate::mapcount::{self, Answer, Sharing};
-use crate::page::{Flags, PageRef};
+use crate::page::{Flags, PageKind, PageRef};
 use crate::pgtable::normal_folio;
 
-/// Whether the folio is the caller's alone, who holds M and T of a space that maps it. A wrong yes is impossible; the
-/// answer is no wherever the scheme of counting cannot tell.
+/// Whether the folio is the caller's alone, as no page of an object ever is: who may write that, the kind of VMA says.
+/// The caller holds M and T of a space that maps it. A wrong yes is impossible; the answer is no wherever the scheme of counting cannot tell.
 #[must_use]
 pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
+    if head.kind() == PageKind::Shmem {
+        return false;
+    }
     let references = head.refcount();
     // The mark leaves before the reference does: where it is still there, the reference was counted.
     let reserved = u32::from(head.flags().contains(Flags::RESERVED));
@@ -55,8 +58,11 @@ pub(crate) fn leaf_again(mm: &Mm, leaf: Desc, level: Level, prot: Prot) -> Desc 
     if !writes(new) || writes(leaf) || may_write() { new } else { read_only(new, level) }
 }
 
-/// The same leaf without the right to write.
+/// The same leaf, or migration entry, without the right to write.
 #[must_use]
-pub(crate) fn read_only(leaf: Desc, level: Level) -> Desc {
-    leaf.with_flags(level, leaf.flags(level) | PteFlags::READ_ONLY)
+pub(crate) fn read_only(desc: Desc, level: Level) -> Desc {
+    match desc.as_migration(level) {
+        Some(moving) => moving.with_flags(moving.flags | PteFlags::READ_ONLY).desc(level),
+        None => desc.with_flags(level, desc.flags(level) | PteFlags::READ_ONLY),
+    }
 }

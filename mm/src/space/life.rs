@@ -16,6 +16,7 @@ use crate::error::OutOfMemory;
 use crate::kalloc::KArc;
 use crate::locks::{self, SleepLock};
 use crate::pgtable::{AsidCell, PtRoot};
+use crate::shmem::SpaceObjects;
 use crate::thp::{SpaceReservations, promoter};
 
 /// What a space is born with.
@@ -47,7 +48,7 @@ impl Mm {
         let node = lineage.clone();
         let Birth { id, vmas, brk } = birth;
         let owner = self.owners.take().inspect_err(|_| self.lineages.leave(&node))?;
-        let made = KArc::try_new_with(|| {
+        let space = KArc::try_new_with(|| {
             let tree = PtRoot::new(self.alloc_table()?);
             Ok(AddressSpace {
                 id,
@@ -57,6 +58,7 @@ impl Mm {
                 root: tree.root(),
                 ptl: SpinLock::new(locks::PAGE_TABLE, tree),
                 reservations: SpaceReservations::new(),
+                objects: SpaceObjects::new(),
                 lineage,
                 link: Link::new(),
                 vmas: SpinLock::new(locks::VMAS, vmas),
@@ -64,10 +66,10 @@ impl Mm {
                 brk_end: AtomicU64::new(brk.end),
                 ended: AtomicBool::new(false),
             })
-        });
-        let space = made.inspect_err(|_| {
-            self.owners.give_back(owner);
+        })
+        .inspect_err(|_| {
             self.lineages.leave(&node);
+            self.owners.give_back(owner);
         })?;
         space.lineage.settle(&space);
         self.spaces.insert(&space);

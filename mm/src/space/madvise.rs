@@ -4,8 +4,12 @@
 //! |---|---|---|
 //! | MADV_DONTNEED | pages and reservations go; the next access finds zeros | the same, for whole huge pages |
 //! | MADV_FREE | as MADV_DONTNEED: what may go at any time goes at once | EINVAL |
+//! | MADV_REMOVE | EINVAL | EINVAL |
 //! | MADV_HUGEPAGE, MADV_NOHUGEPAGE | noted in the VMA for the huge page policy | noted, means nothing |
 //! | MADV_POPULATE_READ, MADV_POPULATE_WRITE | every page is faulted in | the same |
+//!
+//! Of an object MADV_DONTNEED drops entries and private copies, and the object's pages stay; MADV_REMOVE takes them out
+//! of the object, through a shared mapping that is writable (else EACCES).
 //!
 //! Parts of the range that are not mapped are passed over, and the call then fails with ENOMEM, as on Linux; populating
 //! stops at the first page that cannot be had.
@@ -16,7 +20,7 @@ use arch::{Access, VirtAddr};
 
 use super::munmap::page_align;
 use super::range;
-use super::{AddressSpace, Advice, Commit, Errno, HugeAdvice, MmapError, Vma, VmaKind};
+use super::{AddressSpace, Advice, Commit, Errno, HugeAdvice, MmapError, Prot, Vma, VmaKind};
 use crate::Mm;
 use crate::hugetlb;
 use crate::kalloc::KArc;
@@ -76,8 +80,9 @@ impl Mm {
         match advice {
             Advice::DontNeed if vma.kind == VmaKind::Hugetlb => self.discard_huge(space, vma, part),
             Advice::DontNeed => self.discard(space, part),
-            Advice::Free if vma.kind != VmaKind::Anon => Err(MmapError::Unadvisable(*vma)),
+            Advice::Free if !matches!(vma.kind, VmaKind::Anon) => Err(MmapError::Unadvisable(*vma)),
             Advice::Free => self.discard(space, part),
+            Advice::Remove => self.remove(space, vma, part),
             Advice::HugePage => self.set_advice(space, part, HugeAdvice::Huge),
             Advice::NoHugePage => {
                 self.set_advice(space, part, HugeAdvice::NoHuge)?;
@@ -120,9 +125,27 @@ impl Mm {
             let pages = end.offset_from(start) / granule;
             if hugetlb::reserve(self, pages - promised).is_err() {
                 hugetlb::unreserve(self, promised);
-                space.vmas.lock().change(start, end, |vma| vma.commit = Commit::NoReserve);
+                let loose = |vma: &mut Vma| vma.commit = Commit::NoReserve;
+                space.change_vmas(self, start, end, |vmas| vmas.change(start, end, loose));
             }
         }
+        Ok(())
+    }
+
+    /// Takes the pages of the part out of their object. Everybody who maps it finds zeros there.
+    fn remove(
+        &self,
+        space: &AddressSpace,
+        vma: &Vma,
+        (start, end): (VirtAddr, VirtAddr),
+    ) -> Result<(), MmapError> {
+        let object = vma.kind.object().and_then(|id| space.objects.find(id));
+        let object = object.ok_or(MmapError::Unadvisable(*vma))?;
+        if !matches!(vma.kind, VmaKind::Shared(_)) || !vma.prot.contains(Prot::WRITE) {
+            return Err(MmapError::ReadOnly(*vma));
+        }
+        let part = vma.part(start, end);
+        self.punch_object(&object, part.pgoff..part.pgoff + part.bytes() / PAGE_SIZE);
         Ok(())
     }
 
@@ -134,7 +157,7 @@ impl Mm {
     ) -> Result<(), MmapError> {
         let room = self.prepare_cuts(space, start, end, 0);
         room.map_err(|error| if error.errno() == Errno::NoMem { MmapError::Busy } else { error })?;
-        space.vmas.lock().change(start, end, |vma| vma.advice = advice);
+        space.change_vmas(self, start, end, |vmas| vmas.change(start, end, |vma| vma.advice = advice));
         range::release_cut_reservations(self, space, start, end);
         Ok(())
     }

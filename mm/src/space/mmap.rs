@@ -3,8 +3,9 @@
 //! | flag | here |
 //! |---|---|
 //! | MAP_PRIVATE \| MAP_ANONYMOUS | as on Linux |
-//! | MAP_SHARED \| MAP_ANONYMOUS | EOPNOTSUPP: without fork nobody could share it |
-//! | a file | ENODEV: no file here can be mapped |
+//! | MAP_SHARED \| MAP_ANONYMOUS | an object of its own ([`crate::shmem`]) |
+//! | an object, MAP_SHARED or MAP_PRIVATE | from the offset on ([`Mm::mmap_object`]) |
+//! | MAP_SHARED \| MAP_ANONYMOUS \| MAP_HUGETLB | EOPNOTSUPP: pages of the pool are private here |
 //! | MAP_FIXED, MAP_FIXED_NOREPLACE | as on Linux; below 64 KiB EPERM |
 //! | MAP_HUGETLB | 2 MiB pages; another size EINVAL |
 //! | MAP_NORESERVE, MAP_POPULATE | as on Linux |
@@ -25,6 +26,7 @@ use super::{
 use crate::Mm;
 use crate::hugetlb;
 use crate::kalloc::KArc;
+use crate::shmem::{self, Object, ObjectId};
 
 /// Where the mapping goes.
 #[derive(Clone, Copy)]
@@ -37,6 +39,15 @@ enum Place {
     Free(VirtAddr),
 }
 
+/// What a request is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// Memory without a name: MAP_ANONYMOUS.
+    Anonymous,
+    /// This object.
+    Object(ObjectId),
+}
+
 /// A request that is possible as far as can be told without looking at the address space.
 struct Plan {
     place: Place,
@@ -45,32 +56,47 @@ struct Plan {
     kind: VmaKind,
     commit: Commit,
     growth: Growth,
+    /// The linear index of the first page; `None`: its page number.
+    pgoff: Option<u64>,
 }
 
 impl Plan {
-    fn new(request: &MmapRequest) -> Result<Self, MmapError> {
+    fn new(request: &MmapRequest, source: Source) -> Result<Self, MmapError> {
         let MmapRequest { addr, len, prot, flags, offset } = *request;
         if !offset.is_multiple_of(PAGE_SIZE) {
             return Err(MmapError::Offset(offset));
         }
         let prot = prot.rights()?;
-        let kind = kind(flags)?;
+        let kind = kind(flags, source)?;
         let bytes = length(len, kind)?;
         let place = place(addr, bytes, flags, kind.granule())?;
-        check_type(flags)?;
+        check_type(flags, source)?;
+        let pgoff = match source {
+            Source::Anonymous => None,
+            Source::Object(_) => Some(offset_in_object(offset, bytes)?),
+        };
         let commit = if flags.contains(MapFlags::NORESERVE) { Commit::NoReserve } else { Commit::Account };
         let growth = if flags.contains(MapFlags::GROWSDOWN) { Growth::Down } else { Growth::Fixed };
-        Ok(Plan { place, bytes, prot, kind, commit, growth })
+        Ok(Plan { place, bytes, prot, kind, commit, growth, pgoff })
+    }
+
+    /// The same, for all of an object that was made for it.
+    fn shared(self, id: ObjectId) -> Self {
+        Plan { kind: VmaKind::Shared(id), pgoff: Some(0), ..self }
     }
 
     fn vma_at(&self, start: VirtAddr) -> Vma {
         let Plan { bytes, prot, kind, commit, growth, .. } = *self;
-        let (end, pgoff) = (start.add(bytes), start.raw() / PAGE_SIZE);
+        let (end, pgoff) = (start.add(bytes), self.pgoff.unwrap_or(start.raw() / PAGE_SIZE));
         Vma { start, end, prot, kind, advice: HugeAdvice::None, commit, growth, pgoff }
     }
 }
 
-fn kind(flags: MapFlags) -> Result<VmaKind, MmapError> {
+fn kind(flags: MapFlags, source: Source) -> Result<VmaKind, MmapError> {
+    if let Source::Object(id) = source {
+        let private = flags.map_type() == MapFlags::PRIVATE.bits();
+        return Ok(if private { VmaKind::Private(id) } else { VmaKind::Shared(id) });
+    }
     if !flags.contains(MapFlags::HUGETLB | MapFlags::ANONYMOUS) {
         return Ok(VmaKind::Anon);
     }
@@ -110,13 +136,26 @@ fn place(addr: u64, bytes: u64, flags: MapFlags, granule: PageSize) -> Result<Pl
     Ok(if free { Place::Free(start) } else { Place::Replace(start) })
 }
 
-/// MAP_PRIVATE of nothing but anonymous memory.
-fn check_type(flags: MapFlags) -> Result<(), MmapError> {
+/// The index of the first page, where an object can have all that are asked for.
+fn offset_in_object(offset: u64, bytes: u64) -> Result<u64, MmapError> {
+    match offset.checked_add(bytes) {
+        Some(end) if end <= shmem::MOST_BYTES => Ok(offset / PAGE_SIZE),
+        _ => Err(MmapError::OffsetEnd(offset)),
+    }
+}
+
+/// MAP_SHARED or MAP_PRIVATE; for an object also MAP_SHARED_VALIDATE, which refuses what it does not know.
+fn check_type(flags: MapFlags, source: Source) -> Result<(), MmapError> {
     let anonymous = flags.contains(MapFlags::ANONYMOUS);
-    match flags.map_type() {
-        1 if anonymous => Err(MmapError::SharedAnonymous),
-        2 if anonymous => Ok(()),
-        1..=3 if !anonymous => Err(MmapError::NoDevice),
+    match (source, flags.map_type()) {
+        (_, 1 | 3) if flags.contains(MapFlags::GROWSDOWN) => Err(MmapError::Flags(flags.bits())),
+        (Source::Anonymous, _) if !anonymous => Err(MmapError::NoDevice),
+        (Source::Anonymous, 1) if flags.contains(MapFlags::HUGETLB) => Err(MmapError::SharedHugetlb),
+        (Source::Object(_), 1..=3) if flags.contains(MapFlags::HUGETLB) => {
+            Err(MmapError::Flags(flags.bits()))
+        }
+        (Source::Object(_), 3) if !MapFlags::KNOWN.contains(flags) => Err(MmapError::Unknown(flags.bits())),
+        (_, 1 | 2) | (Source::Object(_), 3) => Ok(()),
         _ => Err(MmapError::Flags(flags.bits())),
     }
 }
@@ -128,8 +167,39 @@ impl Mm {
     /// # Errors
     /// [`MmapError`]; nothing has changed.
     pub fn mmap(&self, space: &KArc<AddressSpace>, request: &MmapRequest) -> Result<VirtAddr, MmapError> {
-        let plan = Plan::new(request)?;
-        let vma = self.map_planned(space, &plan)?;
+        let plan = Plan::new(request, Source::Anonymous)?;
+        if request.flags.map_type() == MapFlags::PRIVATE.bits() {
+            return self.map_whole(space, request, &plan, None);
+        }
+        let object = self.new_object(plan.bytes)?;
+        let mapped = self.map_whole(space, request, &plan.shared(object.id), Some(&object));
+        self.close_object(object);
+        mapped
+    }
+
+    /// Maps an object, from `offset` on, as [`Self::mmap`] maps memory without a name. The length may reach beyond the
+    /// object's end. Whether the descriptor permits it is the caller's matter (EACCES). May sleep.
+    ///
+    /// # Errors
+    /// [`MmapError`]; nothing has changed.
+    pub fn mmap_object(
+        &self,
+        space: &KArc<AddressSpace>,
+        request: &MmapRequest,
+        object: &KArc<Object>,
+    ) -> Result<VirtAddr, MmapError> {
+        let plan = Plan::new(request, Source::Object(object.id))?;
+        self.map_whole(space, request, &plan, Some(object))
+    }
+
+    fn map_whole(
+        &self,
+        space: &KArc<AddressSpace>,
+        request: &MmapRequest,
+        plan: &Plan,
+        object: Option<&KArc<Object>>,
+    ) -> Result<VirtAddr, MmapError> {
+        let vma = self.map_planned(space, plan, object)?;
         if request.flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED) {
             let access = if vma.prot.contains(Prot::WRITE) { Access::Write } else { Access::Read };
             // What cannot be had now is asked for again when it is used (Linux: mm_populate ignores errors).
@@ -138,7 +208,12 @@ impl Mm {
         Ok(vma.start)
     }
 
-    fn map_planned(&self, space: &AddressSpace, plan: &Plan) -> Result<Vma, MmapError> {
+    fn map_planned(
+        &self,
+        space: &KArc<AddressSpace>,
+        plan: &Plan,
+        object: Option<&KArc<Object>>,
+    ) -> Result<Vma, MmapError> {
         let _mmap = space.mmap_lock.write(self.env);
         let vma = plan.vma_at(find_place(space, plan)?);
         self.check_commit(&vma)?;
@@ -147,10 +222,13 @@ impl Mm {
             let pages = vma.bytes() / PageSize::Size2M.bytes();
             hugetlb::reserve(self, pages).map_err(|_| MmapError::HugetlbPool(pages))?;
         }
+        if let Some(object) = object {
+            self.attach_object(space, object, vma.bytes() / PAGE_SIZE)?;
+        }
         if matches!(plan.place, Place::Replace(_)) {
             self.unmap_prepared(space, vma.start, vma.end);
         }
-        space.vmas.lock().insert(vma);
+        space.change_vmas(self, vma.start, vma.end, |vmas| vmas.insert(vma));
         Ok(vma)
     }
 
@@ -158,8 +236,8 @@ impl Mm {
     /// vm.overcommit_memory 0, `__vm_enough_memory`).
     pub(super) fn check_commit(&self, vma: &Vma) -> Result<(), MmapError> {
         let pages = vma.bytes() / PAGE_SIZE;
-        let counts =
-            vma.kind == VmaKind::Anon && vma.commit == Commit::Account && vma.prot.contains(Prot::WRITE);
+        let private = matches!(vma.kind, VmaKind::Anon | VmaKind::Private(_));
+        let counts = private && vma.commit == Commit::Account && vma.prot.contains(Prot::WRITE);
         if counts && pages > self.managed_pages() {
             return Err(MmapError::Overcommit(pages));
         }

@@ -21,6 +21,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `boundary` | changes of the set, where counts of mappings depend on them |
 //! | [`vma`] [`vma_set`] `each_vma` | a VMA; the sorted set of them; a look at each |
 //! | `vma_tree` `vma_arena` | the set's balanced tree, and where its nodes stand |
 //! | [`request`] | the numbers of the Linux interface as types |
@@ -42,6 +43,7 @@
 
 pub mod access;
 pub mod asid;
+mod boundary;
 pub mod brk;
 pub mod check;
 mod each_vma;
@@ -103,6 +105,8 @@ pub struct AddressSpace {
     pub ptl: SpinLock<PtRoot>,
     /// R, Q: its reservations of huge pages.
     pub reservations: crate::thp::SpaceReservations,
+    /// The objects that it maps.
+    pub objects: crate::shmem::SpaceObjects,
     /// G: its place among those that descend from each other.
     pub lineage: Lineage,
     root: PhysAddr,

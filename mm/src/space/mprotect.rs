@@ -93,7 +93,7 @@ impl Mm {
         }
         self.prepare_cuts(space, start, end, 0)?;
         range::release_cut_reservations(self, space, start, end);
-        space.vmas.lock().change(start, end, |vma| vma.prot = prot);
+        space.change_vmas(self, start, end, |vmas| vmas.change(start, end, |vma| vma.prot = prot));
         range::protect(self, space, start, end, prot, gather);
         Ok(())
     }

@@ -72,7 +72,22 @@ impl Mm {
         let promised = self.promised_hugetlb(space, start, end);
         range::unmap(self, space, start, end);
         hugetlb::unreserve(self, promised);
-        space.vmas.lock().remove(start, end);
+        self.detach_objects(space, start, end);
+        space.change_vmas(self, start, end, |vmas| vmas.remove(start, end));
+    }
+
+    /// The VMAs of objects in `[start, end)`, which nothing maps any more, are about to go.
+    fn detach_objects(&self, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
+        if space.objects.is_empty() {
+            return;
+        }
+        let mut from = start;
+        while let Some(vma) = space.find_vma(from).filter(|vma| vma.start < end) {
+            if let Some(id) = vma.kind.object() {
+                self.detach_object(space, id, vma.part(start, end).bytes() / PAGE_SIZE);
+            }
+            from = vma.end;
+        }
     }
 
     /// hugetlb pages that the pool has promised to `[start, end)` and that no entry maps yet.

@@ -119,6 +119,12 @@ pub(crate) fn run_of(space: &AddressSpace, vma: &Vma, entry: &Entry<'_>, page: P
     }
 }
 
+/// The level-3 table that translates the address. Under T.
+pub(super) fn leaf_table(tree: &PtRoot, va: VirtAddr) -> Option<PhysAddr> {
+    let last = tree.walk(va).last();
+    (last.level == Level::L3).then(|| PhysAddr::new(last.slot.raw() & !(PAGE_SIZE - 1)))
+}
+
 /// Unmaps every leaf of `[start, end)` and frees the tables that become empty. M is held for writing, no
 /// block is cut by the range, and its reservations are released. Everything goes through one gather.
 pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
@@ -148,6 +154,32 @@ pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAdd
             });
             vma = next;
         }
+    });
+}
+
+/// Unmaps the leaves of `part`, a part of a VMA, whose folio is `wanted`, and entries that are to map it when it has
+/// moved; tables stay. The caller has not M, but knows
+/// that the space has its tables yet: whatever else happens to the VMA happens to each leaf under T.
+pub(crate) fn unmap_if(mm: &Mm, space: &AddressSpace, part: &Vma, wanted: impl Fn(PageRef) -> bool) {
+    mm.gather(space.tag(), |gather| {
+        scan(space, part.start, part.end, |visit| {
+            if let Some(moving) = visit.walk.migration()
+                && wanted(page_of(moving.output.pfn()).head(mm.config.tails))
+                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, visit.walk.last().level)
+            {
+                entry.take_migration();
+                return;
+            }
+            let Some(leaf) = visit.leaf() else { return };
+            let head = normal_folio(mm, leaf.desc, leaf.level).filter(|&head| wanted(head));
+            if let Some(head) = head
+                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
+            {
+                let run = run_of(space, part, &entry, head);
+                let unmapped = entry.clear(gather);
+                release_mapping(mm, run, unmapped, gather);
+            }
+        });
     });
 }
 
@@ -219,10 +251,12 @@ pub(super) fn protect(
     });
 }
 
-/// Changes the rights that a frame will have when it has moved.
+/// Changes the rights that an entry will have when its frame has moved; no right to write where there was none, as in
+/// [`exclusive::leaf_again`].
 fn protect_migration(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, old: Migration, prot: Prot) {
     let level = visit.walk.last().level;
-    let new = old.with_flags(leaf_for(mm, old.output, level, prot).flags(level));
+    let no_write = old.flags & PteFlags::READ_ONLY;
+    let new = old.with_flags(leaf_for(mm, old.output, level, prot).flags(level) | no_write);
     if new != old
         && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, level)
     {

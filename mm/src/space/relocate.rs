@@ -7,8 +7,9 @@
 //! ```
 //! **Protocol.** All that can fail is done in [`prepare`], which changes nothing that anybody can see: blocks are split
 //! where they must be, and tables allocated. [`entries`] moves by steps, each of at most one table of the old place. A
-//! step holds the lineage, under which the reverse map looks for pages, and the old translations are flushed before it lets
-//! that go (Linux: `move_page_tables`, `move_pgt_entry`): so whoever finds a page at its new place may unmap and free it.
+//! step holds the lineage, and the mappers of an object, under which the reverse map looks for pages; the old
+//! translations are flushed before it lets them go (Linux: `move_page_tables`, `move_pgt_entry`). So whoever finds a page
+//! at its new place may unmap and free it.
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
@@ -148,10 +149,11 @@ pub(super) fn clear_target(mm: &Mm, space: &AddressSpace, job: &Move) {
 /// Moves all entries, with the tables of `stock`. M is held for writing, both VMAs are in the set, nothing is mapped at
 /// the new place, and the old one has no reservation.
 pub(super) fn entries(mm: &Mm, space: &AddressSpace, job: &Move, stock: &mut TableStock<'_>) {
+    let object = job.old.kind.object().and_then(|id| space.objects.find(id));
     let mut va = job.from;
     while va < job.end() {
         let step = Step { mm, space, job, va };
-        let _still = space.lineage.hold();
+        let _still = (space.lineage.hold(), object.as_ref().map(|object| object.hold_mappers()));
         va = mm.gather(space.tag(), |gather| step.run(&mut space.ptl.lock(), stock, gather));
     }
 }

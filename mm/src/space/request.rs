@@ -71,6 +71,21 @@ bitflags! {
     }
 }
 
+impl MapFlags {
+    /// What MAP_SHARED_VALIDATE lets pass (Linux: `LEGACY_MAP_MASK`, and MAP_FIXED_NOREPLACE as the file systems do).
+    pub const KNOWN: MapFlags = MapFlags::SHARED
+        .union(MapFlags::PRIVATE)
+        .union(MapFlags::FIXED)
+        .union(MapFlags::ANONYMOUS)
+        .union(MapFlags::GROWSDOWN)
+        .union(MapFlags::LOCKED)
+        .union(MapFlags::NORESERVE)
+        .union(MapFlags::POPULATE)
+        .union(MapFlags::STACK)
+        .union(MapFlags::HUGETLB)
+        .union(MapFlags::FIXED_NOREPLACE);
+}
+
 /// MAP_SHARED, MAP_PRIVATE or MAP_SHARED_VALIDATE.
 const MAP_TYPE: u32 = 0x0f;
 /// Where the base-2 logarithm of the huge page size stands (MAP_HUGE_SHIFT), six bits.
@@ -171,6 +186,8 @@ impl MremapRequest {
 pub enum Advice {
     /// MADV_DONTNEED: the contents may go; the next access finds zeros.
     DontNeed,
+    /// MADV_REMOVE: the pages go from the object that is mapped.
+    Remove,
     /// MADV_HUGEPAGE.
     HugePage,
     /// MADV_NOHUGEPAGE.
@@ -192,6 +209,7 @@ impl Advice {
         match raw {
             4 => Ok(Advice::DontNeed),
             8 => Ok(Advice::Free),
+            9 => Ok(Advice::Remove),
             14 => Ok(Advice::HugePage),
             15 => Ok(Advice::NoHugePage),
             22 => Ok(Advice::PopulateRead),

@@ -8,6 +8,8 @@ use arch::pte::PteFlags;
 use arch::{Access, PageSize, VirtAddr};
 use bitflags::bitflags;
 
+use crate::shmem::ObjectId;
+
 bitflags! {
     /// What a user may do with a VMA; the bits are those of Linux's PROT_READ, PROT_WRITE and PROT_EXEC.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -71,21 +73,38 @@ pub enum VmaKind {
     Anon,
     /// Private 2 MiB pages of the hugetlb pool. Never merged with a neighbour, never cut inside a page.
     Hugetlb,
+    /// Pages of an object, shared with all that map it.
+    Shared(ObjectId),
+    /// Pages of an object that are only read; the first write to one puts a private copy in its place.
+    Private(ObjectId),
 }
 
 impl VmaKind {
+    /// The object whose pages back it.
+    #[must_use]
+    pub const fn object(self) -> Option<ObjectId> {
+        match self {
+            VmaKind::Shared(id) | VmaKind::Private(id) => Some(id),
+            VmaKind::Anon | VmaKind::Hugetlb => None,
+        }
+    }
     /// Whether what is written through it is seen by others who map the same object.
     #[must_use]
     pub const fn is_shared(self) -> bool {
+        matches!(self, VmaKind::Shared(_))
+    }
+    /// Whether two VMAs whose pages follow one another may be one.
+    const fn may_merge(self) -> bool {
         match self {
-            VmaKind::Anon | VmaKind::Hugetlb => false,
+            VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) => true,
+            VmaKind::Hugetlb => false,
         }
     }
     /// The smallest piece that can be cut off.
     #[must_use]
     pub const fn granule(self) -> PageSize {
         match self {
-            VmaKind::Anon => PageSize::Size4K,
+            VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) => PageSize::Size4K,
             VmaKind::Hugetlb => PageSize::Size2M,
         }
     }
@@ -204,7 +223,7 @@ impl Vma {
             return false;
         }
         let same = Vma { start: next.start, end: next.end, pgoff: self.index_of(self.end), ..*self } == *next;
-        same && self.kind == VmaKind::Anon && self.growth == Growth::Fixed
+        same && self.kind.may_merge() && self.growth == Growth::Fixed
     }
 }
 
@@ -214,6 +233,8 @@ impl fmt::Display for Vma {
         match self.kind {
             VmaKind::Anon => f.write_str(" anon")?,
             VmaKind::Hugetlb => f.write_str(" hugetlb")?,
+            VmaKind::Shared(id) => write!(f, " shared object {id}")?,
+            VmaKind::Private(id) => write!(f, " private object {id}")?,
         }
         match self.advice {
             HugeAdvice::None => {}

@@ -11,7 +11,7 @@
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::pte::{Kind, Migration};
-use arch::{Desc, Level, PageSize, VirtAddr};
+use arch::{Desc, Level, PageSize, Pfn, VirtAddr};
 
 use crate::Mm;
 use crate::error::OutOfMemory;
@@ -28,13 +28,16 @@ pub enum NotSplit {
     NoBlock,
     /// The stock has no table.
     NoTable,
+    /// The folio has so many references that 511 more might wrap the count.
+    TooManyReferences(Pfn),
 }
 
 /// Makes sure that no block of anonymous memory lies across `va`, so that entries on either side can change alone.
 /// The caller holds M for writing, so none comes back; no spinlock.
 ///
 /// # Errors
-/// [`OutOfMemory`]: no table could be had, and nothing has changed.
+/// [`OutOfMemory`]: no table could be had, or the folio has too many references (Linux: ENOMEM for both); nothing has
+/// changed.
 pub fn split_at(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), OutOfMemory> {
     if va.is_aligned(PageSize::Size2M.bytes()) {
         return Ok(());
@@ -55,7 +58,7 @@ pub fn split_inside(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), O
     let mut stock = TableStock::new(mm, 1)?;
     match split_block(mm, space, &vma, &mut space.ptl.lock(), va, &mut stock) {
         Ok(()) | Err(NotSplit::NoBlock) => Ok(()),
-        Err(NotSplit::NoTable) => Err(OutOfMemory),
+        Err(NotSplit::NoTable | NotSplit::TooManyReferences(_)) => Err(OutOfMemory),
     }
 }
 
@@ -86,11 +89,16 @@ pub fn split_block(
         return Err(NotSplit::NoBlock);
     }
     let mut table = stock.take().ok_or(NotSplit::NoTable)?;
-    fill_table(&mut table, block);
     let head = page_of(block.output(Level::L2).pfn());
-    mapcount::split(mm, &range::run_of(space, vma, &entry, head), table.address());
-    // The block's reference has become one for each page entry.
-    head.get_many(ENTRIES_PER_TABLE as u32 - 1);
+    let run = range::run_of(space, vma, &entry, head);
+    // The block's reference becomes one for each page entry.
+    let may_add = mapcount::may_add(mm, &run.pieces(table.address())).is_ok();
+    if !may_add || !head.try_get_many(ENTRIES_PER_TABLE as u32 - 1) {
+        mm.free_table(table);
+        return Err(NotSplit::TooManyReferences(head.pfn()));
+    }
+    fill_table(&mut table, block);
+    mapcount::split(mm, &run, table.address());
     let link = table.link();
     entry.break_live::<1>(|_, _| ()).flush().make(|_| link, |_, _| ()).keep();
     mm.stats.inc(Counter::ThpSplitPmd);

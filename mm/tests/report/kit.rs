@@ -127,7 +127,7 @@ impl Truth {
     pub(crate) fn of(mm: &Mm) -> Truth {
         let mut truth = Truth::default();
         let Ok(()) = mm.spaces.try_for_each::<core::convert::Infallible>(|space| {
-            for (_, pfn) in pages(mm, space) {
+            for (_, pfn) in pages(space) {
                 let (entries, spaces) = truth.frames.entry(pfn.raw()).or_default();
                 *entries += 1;
                 spaces.insert(space.id);
@@ -143,12 +143,12 @@ impl Truth {
     }
 }
 
-/// Every page that a space maps, with its frame; not the page of zeros.
-pub(crate) fn pages(mm: &Mm, space: &AddressSpace) -> Vec<(VirtAddr, Pfn)> {
+/// Every page that a space maps, with its frame; no special ones.
+pub(crate) fn pages(space: &AddressSpace) -> Vec<(VirtAddr, Pfn)> {
     let mut pages = Vec::new();
     visit_leaves(space.root(), VirtAddr::new(0), |leaf| {
         let output = leaf.desc.output(leaf.level);
-        if !mm.zero_page.is_at(output) {
+        if !leaf.desc.is_special() {
             for n in 0..leaf.level.entry_bytes() / PAGE {
                 pages.push((leaf.va.add(n * PAGE), output.pfn().add(n)));
             }

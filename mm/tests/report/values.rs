@@ -1,12 +1,13 @@
 //! The values, against a scan of all tables.
 
-use arch::VirtAddr;
 use arch::model::{user_load, user_store};
-use mm::config::{HvoStrategy, ThpMode};
+use arch::{Pfn, VirtAddr};
+use mm::config::{HvoStrategy, Mapcount, ThpMode};
+use mm::kalloc::KArc;
 use mm::mapcount::{self, Answer};
 use mm::page::page_of;
 use mm::report::Reading;
-use mm::space::{MapFlags, MapProt, MmapRequest};
+use mm::space::{AddressSpace, MapFlags, MapProt, MmapRequest};
 use mm::testkit::{Builder, Random, run_as_user, with_space};
 
 use crate::kit::{BASE, HUGE, PAGE, RW, Truth, machine, pages, populated, rollup, sane, smaps};
@@ -77,7 +78,7 @@ fn random_layouts_agree_with_a_scan() {
                     _ => drop(mm.mprotect(space, at, len, MapProt::READ)),
                 }
                 let truth = Truth::of(mm);
-                let mapped = pages(mm, space);
+                let mapped = pages(space);
                 let (start, end) = (VirtAddr::new(BASE), VirtAddr::new(BASE + (1 << 30)));
                 let sizes = mm.sizes(space, start, end, Reading::Locked);
                 sane(&sizes);
@@ -124,4 +125,49 @@ fn a_glance_sees_all_and_then_nothing() {
         let end = VirtAddr::new(BASE + HUGE);
         assert_eq!(mm.sizes(&space, VirtAddr::new(BASE), end, Reading::Locked).rss(), 0);
     });
+}
+
+/// Writes to random pages of random spaces that fork off each other: each page is divided among those that map it, so
+/// the sum of all proportional sizes is the memory in use, but for what rounding loses; and what is private is what no
+/// other space maps. Of single pages in every way of counting, of huge pages where pages are counted one by one.
+#[test]
+fn the_shares_of_all_are_what_is_used() {
+    let small = Mapcount::ALL.iter().map(|&scheme| (scheme, ThpMode::Never));
+    for (scheme, mode) in small.chain([(Mapcount::ThpLike, ThpMode::Always)]) {
+        machine(mode).config(|config| config.mapcount = scheme).boot(|mm, _| {
+            let mut random = Random::for_test("the_shares_of_all_are_what_is_used", 21);
+            let mut spaces = vec![mm.new_space().unwrap()];
+            populated(mm, &spaces[0], BASE, HUGE);
+            for _ in 0..60 {
+                let n = random.below(spaces.len() as u64) as usize;
+                let at = BASE + random.below(512) * PAGE;
+                match random.below(8) {
+                    0 if spaces.len() < 6 => spaces.push(mm.fork_space(&spaces[n]).unwrap()),
+                    1 if spaces.len() > 1 => mm.destroy_space(&spaces.swap_remove(n)),
+                    2 => mm.munmap(&spaces[n], at, PAGE).unwrap(),
+                    3 => populated(mm, &spaces[n], at, PAGE),
+                    _ => drop(mm.write_user(&spaces[n], VirtAddr::new(at), &[1])),
+                }
+                shares_are_exact(mm, &spaces);
+            }
+            spaces.iter().for_each(|space| mm.destroy_space(space));
+        });
+    }
+}
+
+fn shares_are_exact(mm: &mm::Mm, spaces: &[KArc<AddressSpace>]) {
+    let truth = Truth::of(mm);
+    let (start, end) = (VirtAddr::new(BASE), VirtAddr::new(BASE + HUGE));
+    let mut sum = 0;
+    for space in spaces {
+        let sizes = mm.sizes(space, start, end, Reading::Locked);
+        sane(&sizes);
+        assert_eq!(sizes, mm.sizes(space, start, end, Reading::LockFree));
+        let alone = |pfn: Pfn| truth.frames[&pfn.raw()].1.len() == 1;
+        let private = pages(space).into_iter().filter(|&(_, pfn)| alone(pfn)).count() as u64;
+        assert_eq!((sizes.private, sizes.uss()), (private * PAGE, private * PAGE), "{}", mm.config);
+        sum += sizes.pss;
+    }
+    let used = truth.frames.len() as u64 * PAGE;
+    assert!(sum <= used && used - sum <= 2 * spaces.len() as u64, "{sum} of {used} bytes, {}", mm.config);
 }

@@ -28,7 +28,7 @@ fn pagemap_has_a_word_for_each_page() {
         run_as_user(mm, env, space, || assert_eq!(user_load(VirtAddr::new(BASE)), Ok(0)));
         let first = BASE / PAGE;
         let mut expected = vec![0; 1600];
-        for (va, pfn) in pages(mm, space) {
+        for (va, pfn) in pages(space) {
             expected[(va.raw() / PAGE - first) as usize] = PRESENT | EXCLUSIVE | pfn.raw();
         }
         expected[0] = PRESENT | mm.zero_page.pfn().raw();
@@ -79,7 +79,7 @@ fn frames_are_told() {
             populated(mm, space, BASE + 2 * HUGE, 9 * PAGE);
             assert_eq!(mm.hugetlb.set_nr(mm, 1).nr, 1);
             let truth = Truth::of(mm);
-            let block = pages(mm, space)[0].1;
+            let block = pages(space)[0].1;
             let free = mm.alloc_pages(Order::new(3), PageKind::Kernel).unwrap();
             let inner = free.pfn().add(5);
             assert_eq!(
@@ -107,7 +107,7 @@ fn frames_are_told() {
             assert_eq!(flags(mm, block.add(1)), thp | kpf::COMPOUND_TAIL);
             assert_eq!(flags(mm, block.add(511)), thp | kpf::COMPOUND_TAIL);
             assert_eq!(flags(mm, block.add(64)), thp | kpf::COMPOUND_TAIL);
-            let small = pages(mm, space)[512].1;
+            let small = pages(space)[512].1;
             assert_eq!(flags(mm, small), kpf::MMAP | kpf::ANON);
             assert_eq!(flags(mm, space.root().pfn()), kpf::PGTABLE);
             assert_eq!(flags(mm, mm.zero_page.pfn()), kpf::ZERO_PAGE | kpf::RESERVED);

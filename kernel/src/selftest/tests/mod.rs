@@ -9,7 +9,7 @@
 //! | `programs` | processes: what they may do, and what kills them |
 //! | `thp` `hugetlb` `hvo` | huge pages and their struct pages |
 //! | `sched` `stop` `timer` `uaccess` | the kernel below all that |
-//! | `files` | settings |
+//! | `files` `report` | settings; what processes map |
 
 mod buddy;
 mod conformance;
@@ -21,6 +21,7 @@ mod kit;
 mod page;
 mod pgtable;
 mod programs;
+mod report;
 mod sched;
 mod stop;
 mod thp;

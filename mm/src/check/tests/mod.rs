@@ -57,6 +57,7 @@ fn every_sentence_has_its_row() {
         include_str!("../../buddy/check.rs"),
         include_str!("../../hugetlb/check.rs"),
         include_str!("../../hvo/check.rs"),
+        include_str!("../../mapcount/check.rs"),
         include_str!("../../pgtable/check.rs"),
         include_str!("../../space/check.rs"),
         include_str!("../../thp/check.rs"),

@@ -21,8 +21,14 @@ impl Mm {
         let vmas = inherited_vmas(parent)?;
         let id = self.asids.next_space_id();
         let lineage = self.lineages.child(&parent.lineage, id)?;
-        let child = self.bear(lineage, Birth { id, vmas, brk: parent.brk() })?;
-        match copy::copy_tables(self, parent, &child) {
+        let child = self.bear(lineage, Birth { id, vmas: VmaSet::new(), brk: parent.brk() })?;
+        let inherited = self.inherit_objects(parent, &child);
+        if inherited.is_ok() {
+            *child.vmas.lock() = vmas;
+        }
+        let copied =
+            inherited.map_err(ForkError::from).and_then(|()| copy::copy_tables(self, parent, &child));
+        match copied {
             Ok(()) => Ok(child),
             Err(error) => {
                 self.destroy_space(&child);
@@ -45,6 +51,6 @@ fn inherited_vmas(parent: &AddressSpace) -> Result<VmaSet, ForkError> {
 fn inherited(vma: Vma) -> Vma {
     match vma.kind {
         VmaKind::Hugetlb => Vma { commit: Commit::NoReserve, ..vma },
-        VmaKind::Anon => vma,
+        VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) => vma,
     }
 }

@@ -1,21 +1,22 @@
 //! The tables of the child.
 //!
-//! One step copies what one VMA has in one level-3 table, or one block. The memory for the step is there before any
+//! One step copies what one VMA has in one level-3 table, or one block. A migration entry is copied like a leaf, but
+//! for counts: whoever migrates finds it by the lineage, in the parent or in the child, and counts what he makes of it. The memory for the step is there before any
 //! spinlock is taken. Entries are read and written a table at a time, and counted by runs that map consecutive pages
 //! of one folio.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
-use arch::{Desc, Level, PageSize, VirtAddr};
+use arch::{Desc, Level, PageSize, PhysAddr, VirtAddr};
 
-use super::ForkError;
+use super::{ForkError, pinned};
 use crate::Mm;
 use crate::error::OutOfMemory;
-use crate::mapcount::{self, OwnerId, Run};
-use crate::page::{PageKind, PageRef, page_of};
-use crate::pgtable::{Gather, LooseTable, Missing, TableStock, normal_page};
+use crate::mapcount::{self, Run};
+use crate::page::{PageKind, PageRef};
+use crate::pgtable::{Entry, Gather, LooseTable, Missing, TableStock, normal_folio, normal_page};
 use crate::space::exclusive::read_only;
-use crate::space::{AddressSpace, Vma, range};
+use crate::space::{AddressSpace, Vma, VmaKind, range};
 use crate::stats::Counter;
 
 /// Copies all that the parent's VMAs map into the child, whose VMAs are the same. M of the parent is held for
@@ -69,6 +70,10 @@ struct Copier<'c, 'g> {
 
 impl Copier<'_, '_> {
     fn copy_vma(&mut self, vma: &Vma) -> Result<(), ForkError> {
+        if matches!(vma.kind, VmaKind::Shared(_)) {
+            // The child's faults find the pages in the object.
+            return Ok(());
+        }
         let mut va = vma.start;
         while va < vma.end {
             va = match self.find(va) {
@@ -92,51 +97,115 @@ impl Copier<'_, '_> {
         Found::Something
     }
 
-    /// One step: everything is allocated, then copied under G.
     fn copy_slot(&mut self, part: &Part<'_>) -> Result<(), ForkError> {
-        let mut stock = TableStock::new(self.mm, self.missing(part.start))?;
+        let missing = Level::ALL.len() - self.child.ptl.lock().walk(part.start).steps().len();
+        let lacks = match missing {
+            0 => self.share_pages(part)?,
+            more => self.share_table(part, more - 1)?,
+        };
+        match lacks {
+            Lacks::Nothing => Ok(()),
+            Lacks::Pinned => self.copy_pinned(part),
+        }
+    }
+
+    /// One step: everything is allocated, then shared under G. The child has no table for the slot, and lacks so many
+    /// above.
+    fn share_table(&mut self, part: &Part<'_>, missing: usize) -> Result<Lacks, ForkError> {
+        let mut stock = TableStock::new(self.mm, missing)?;
         let mut scratch = match self.spare.take() {
             Some(table) => table,
             None => self.mm.alloc_table()?,
         };
         let _lineage = self.parent.lineage.hold();
-        let what = self.leave_read_only(part, &mut scratch);
-        match what {
+        match self.leave_read_only(part, &mut scratch) {
             Shared::Block(block) => {
                 self.spare = Some(scratch);
-                self.give_block(part, block, &mut stock)
+                let mut tree = self.child.ptl.lock();
+                let entry =
+                    tree.entry_or_table(self.child.flusher(self.mm), part.start, Level::L2, &mut stock);
+                give(self.mm, self.child, part.vma, entry.map_err(|_| OutOfMemory)?, block)?;
+                Ok(Lacks::Nothing)
             }
             Shared::Pages(shared) => {
-                self.give_pages(part, scratch, &mut stock)?;
+                let mut tree = self.child.ptl.lock();
+                let above =
+                    tree.entry_or_table(self.child.flusher(self.mm), part.start, Level::L2, &mut stock);
+                above.map_err(|_| OutOfMemory)?.make(scratch.link());
                 shared
             }
-            Shared::Nothing => {
+            Shared::Nothing(shared) => {
                 self.spare = Some(scratch);
-                Ok(())
+                shared
             }
         }
     }
 
-    /// Tables of levels 1 and 2 that the child lacks.
-    fn missing(&self, va: VirtAddr) -> usize {
-        let steps = self.child.ptl.lock().walk(va).steps().len();
-        (Level::ALL.len() - 1).saturating_sub(steps)
+    /// The same where a neighbouring VMA has brought the child a table: one entry after the other, since ways of
+    /// counting look into that table.
+    fn share_pages(&mut self, part: &Part<'_>) -> Result<Lacks, ForkError> {
+        let _lineage = self.parent.lineage.hold();
+        let mut lacks = Lacks::Nothing;
+        let mut va = part.start;
+        while va < part.end {
+            match self.leave_page_read_only(va) {
+                Err(lacking) => lacks = lacking,
+                Ok(None) => {}
+                Ok(Some(leaf)) => {
+                    let mut tree = self.child.ptl.lock();
+                    let entry =
+                        tree.entry(self.child.flusher(self.mm), va, Level::L3).map_err(|_| OutOfMemory)?;
+                    give(self.mm, self.child, part.vma, entry, leaf)?;
+                }
+            }
+            va = va.add(PAGE_SIZE);
+        }
+        Ok(lacks)
+    }
+
+    /// The parent's side of one page: what stands there now, where something does that is shared.
+    fn leave_page_read_only(&mut self, va: VirtAddr) -> Result<Option<Desc>, Lacks> {
+        let mut tree = self.parent.ptl.lock();
+        let entry = tree.entry(self.parent.flusher(self.mm), va, Level::L3);
+        let Some(entry) = entry.ok().filter(|entry| !entry.desc().is_empty()) else { return Ok(None) };
+        let leaf = entry.desc();
+        if is_pinned(self.mm, leaf, Level::L3) {
+            return Err(Lacks::Pinned);
+        }
+        let shared = read_only(leaf, Level::L3);
+        if shared != leaf {
+            entry.tighten(shared, self.gather);
+        }
+        Ok(Some(shared))
+    }
+
+    /// Copies what the child lacks of the part, since it is pinned, or was a moment ago.
+    fn copy_pinned(&mut self, part: &Part<'_>) -> Result<(), ForkError> {
+        let mut va = part.start;
+        while va < part.end {
+            let leaf = self.parent.ptl.lock().walk(va).last();
+            let lacks = self.child.ptl.lock().walk(va).leaf().is_none();
+            if lacks && normal_page(leaf.desc, leaf.level).is_some() {
+                pinned::copy_leaf(self.mm, self.child, part.vma, (va, leaf.level, leaf.desc))?;
+            }
+            va = va.add(leaf.level.entry_bytes());
+        }
+        Ok(())
     }
 
     /// The parent's side: its entries lose their write permission. Pages are counted and noted in `scratch`.
     fn leave_read_only(&mut self, part: &Part<'_>, scratch: &mut LooseTable) -> Shared {
+        let top = range::leaf_table(&self.child.ptl.lock(), part.start).unwrap_or(scratch.address());
         let mut tree = self.parent.ptl.lock();
         match tree.entry(self.parent.flusher(self.mm), part.start, Level::L3) {
             Ok(first) => {
                 let count = part.end.offset_from(part.start) / PAGE_SIZE;
-                let mut sharer = Sharer::new(self.mm, self.child, part, scratch);
+                let mut sharer = Sharer::new(self.mm, self.child, part, scratch, top);
                 first.tighten_run(count as usize, self.gather, |n, desc| sharer.share(n, desc));
-                match sharer.finish() {
-                    (Any::No, shared) => {
-                        shared.map_or_else(|error| Shared::Pages(Err(error)), |()| Shared::Nothing)
-                    }
-                    (Any::Yes, shared) => Shared::Pages(shared),
-                }
+                sharer.finish()
+            }
+            Err(Missing::Leaf(Level::L2, block)) if is_pinned(self.mm, block, Level::L2) => {
+                Shared::Nothing(Ok(Lacks::Pinned))
             }
             Err(Missing::Leaf(Level::L2, block)) => {
                 let shared = read_only(block, Level::L2);
@@ -147,70 +216,58 @@ impl Copier<'_, '_> {
                 }
                 Shared::Block(shared)
             }
-            Err(_) => Shared::Nothing,
+            Err(_) => Shared::Nothing(Ok(Lacks::Nothing)),
         }
     }
+}
 
-    /// The child's side of a block: its reference, its mapping, its entry.
-    fn give_block(&self, part: &Part<'_>, block: Desc, stock: &mut TableStock<'_>) -> Result<(), ForkError> {
-        let mut tree = self.child.ptl.lock();
-        let entry = tree.entry_or_table(self.child.flusher(self.mm), part.start, Level::L2, stock);
-        let entry = entry.map_err(|_| OutOfMemory)?;
-        let head = page_of(block.output(Level::L2).pfn());
-        let run = range::run_of(self.child, part.vma, &entry, head);
-        add_entries(self.mm, &run)?;
-        entry.make(block);
-        if head.kind() == PageKind::Anon {
-            self.mm.stats.add(Counter::NrAnon, run.pages());
-            self.mm.stats.inc(Counter::NrAnonThp);
-        }
-        Ok(())
+/// The child's side of one entry: its reference, its mapping, the entry.
+fn give(mm: &Mm, child: &AddressSpace, vma: &Vma, entry: Entry<'_>, shared: Desc) -> Result<(), ForkError> {
+    let Some(page) = normal_page(shared, entry.level()) else {
+        entry.make(shared);
+        return Ok(());
+    };
+    let head = page.head(mm.config.tails);
+    let run = Run { head, ..range::run_of(child, vma, &entry, page) };
+    add_entries(mm, &run)?;
+    entry.make(shared);
+    if head.kind() == PageKind::Anon {
+        mm.stats.add(Counter::NrAnon, run.pages());
+        mm.stats.add(Counter::NrAnonThp, u64::from(run.level == Level::L2));
     }
-
-    /// The child's side of pages, which are counted: `scratch` becomes a table of the child, or its entries go into the
-    /// one that a neighbouring VMA has brought.
-    fn give_pages(
-        &mut self,
-        part: &Part<'_>,
-        mut scratch: LooseTable,
-        stock: &mut TableStock<'_>,
-    ) -> Result<(), OutOfMemory> {
-        let flusher = self.child.flusher(self.mm);
-        let mut tree = self.child.ptl.lock();
-        let above = tree.entry_or_table(flusher, part.start, Level::L2, stock).map_err(|_| OutOfMemory)?;
-        if !above.desc().is_valid() {
-            above.make(scratch.link());
-            return Ok(());
-        }
-        let first = part.start.index(Level::L3);
-        let count = (part.end.offset_from(part.start) / PAGE_SIZE) as usize;
-        let entry = tree.entry(flusher, part.start, Level::L3).map_err(|_| OutOfMemory)?;
-        entry.make_run(count, |n| scratch.read(first + n));
-        (first..first + count).for_each(|n| scratch.write(n, Desc::INVALID));
-        self.spare = Some(scratch);
-        Ok(())
-    }
+    Ok(())
 }
 
 /// What the parent's side of a step has come to.
 enum Shared {
-    /// Nothing is mapped.
-    Nothing,
+    /// Nothing that is shared.
+    Nothing(Result<Lacks, ForkError>),
     /// Entries of the child, as far as it went, in the scratch table.
-    Pages(Result<(), ForkError>),
+    Pages(Result<Lacks, ForkError>),
     /// The child's entry; nothing is counted yet.
     Block(Desc),
 }
 
-/// Whether there was an entry.
-enum Any {
-    Yes,
-    No,
+/// What the child lacks after a step.
+#[derive(Clone, Copy)]
+enum Lacks {
+    Nothing,
+    /// Pages that are pinned.
+    Pinned,
+}
+
+/// Whether the leaf maps memory that must not be shared. Under T of the parent: what is not pinned now is not pinned as
+/// exclusive once it is shared.
+fn is_pinned(mm: &Mm, leaf: Desc, level: Level) -> bool {
+    normal_folio(mm, leaf, level).is_some_and(PageRef::maybe_pinned)
 }
 
 /// A reference and a mapping for each entry of the run, which is about to be made.
 fn add_entries(mm: &Mm, run: &Run) -> Result<(), ForkError> {
-    run.head.get_many(run.entries);
+    let may_add = mapcount::may_add(mm, run).is_ok();
+    if !may_add || !run.head.try_get_many(run.entries) {
+        return Err(ForkError::TooManyMappings(run.head.pfn()));
+    }
     mapcount::add(mm, run);
     Ok(())
 }
@@ -218,77 +275,94 @@ fn add_entries(mm: &Mm, run: &Run) -> Result<(), ForkError> {
 /// Takes note of the parent's entries for the child, and counts them by runs.
 struct Sharer<'s> {
     mm: &'s Mm,
-    child: (u64, OwnerId),
+    child: &'s AddressSpace,
     part: &'s Part<'s>,
     scratch: &'s mut LooseTable,
+    /// The table of the child into which the entries will go.
+    top: PhysAddr,
     /// Place of the part's first entry in its table.
     first: usize,
     /// Entries that are noted and not counted yet, and the page after their folio.
     run: Option<(Run, PageRef)>,
-    any: Any,
+    /// Whether an entry is noted.
+    any: bool,
     /// Pages of anonymous memory that were counted.
     anon: u64,
-    result: Result<(), ForkError>,
+    result: Result<Lacks, ForkError>,
 }
 
 impl<'s> Sharer<'s> {
-    fn new(mm: &'s Mm, child: &AddressSpace, part: &'s Part<'s>, scratch: &'s mut LooseTable) -> Self {
+    fn new(
+        mm: &'s Mm,
+        child: &'s AddressSpace,
+        part: &'s Part<'s>,
+        scratch: &'s mut LooseTable,
+        top: PhysAddr,
+    ) -> Self {
         let first = part.start.index(Level::L3);
         Sharer {
             mm,
-            child: (child.id, child.owner),
+            child,
             part,
             scratch,
+            top,
             first,
             run: None,
-            any: Any::No,
+            any: false,
             anon: 0,
-            result: Ok(()),
+            result: Ok(Lacks::Nothing),
         }
     }
 
     /// The parent's entry `n` of the part: what is to stand there instead.
     fn share(&mut self, n: usize, leaf: Desc) -> Option<Desc> {
-        if !leaf.is_leaf(Level::L3) || self.result.is_err() {
+        if leaf.is_empty() || self.result.is_err() {
             return None;
         }
         if let Some(page) = normal_page(leaf, Level::L3) {
-            self.count(n, page);
-            if self.result.is_err() {
+            if page.kind() == PageKind::Shmem || !self.count(n, page) {
                 return None;
             }
         }
         let shared = read_only(leaf, Level::L3);
         self.scratch.write(self.first + n, shared);
-        self.any = Any::Yes;
+        self.any = true;
         (shared != leaf).then_some(shared)
     }
 
-    /// Adds the page to the run that is not counted yet, or counts that and begins another.
-    fn count(&mut self, n: usize, page: PageRef) {
+    /// Adds the page to the run that is not counted yet, or counts that and begins another. Says whether it is shared.
+    fn count(&mut self, n: usize, page: PageRef) -> bool {
         let va = self.part.start.add(n as u64 * PAGE_SIZE);
         if let Some((run, end)) = &mut self.run {
             let next = run.first.nth(run.entries.into());
             if page == next && page < *end && va == run.va.add(run.pages() * PAGE_SIZE) {
                 run.entries += 1;
-                return;
+                return true;
             }
         }
         self.count_run();
+        if self.result.is_err() {
+            return false;
+        }
         let head = page.head(self.mm.config.tails);
+        if head.maybe_pinned() {
+            self.result = Ok(Lacks::Pinned);
+            return false;
+        }
         let run = Run {
             head,
             first: page,
             entries: 1,
             level: Level::L3,
             table: self.scratch.address(),
-            top: self.scratch.address(),
+            top: self.top,
             va,
-            space: self.child.0,
-            owner: self.child.1,
+            space: self.child.id,
+            owner: self.child.owner,
             vma: (self.part.vma.start, self.part.vma.end),
         };
         self.run = Some((run, head.nth(head.order().pages())));
+        true
     }
 
     /// Counts what is noted; where that cannot be, it is not noted any more.
@@ -305,9 +379,9 @@ impl<'s> Sharer<'s> {
         }
     }
 
-    fn finish(mut self) -> (Any, Result<(), ForkError>) {
+    fn finish(mut self) -> Shared {
         self.count_run();
         self.mm.stats.add(Counter::NrAnon, self.anon);
-        (self.any, self.result)
+        if self.any { Shared::Pages(self.result) } else { Shared::Nothing(self.result) }
     }
 }

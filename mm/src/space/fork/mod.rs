@@ -23,12 +23,14 @@
 //! |---|---|
 //! | `call` | the call, and what the child has besides its tables |
 //! | `copy` | the tables |
+//! | `pinned` | pages that cannot be shared |
 //! | `error` | why it failed |
 #![forbid(unsafe_code)]
 
 mod call;
 mod copy;
 mod error;
+mod pinned;
 #[cfg(test)]
 mod tests;
 

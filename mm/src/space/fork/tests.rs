@@ -1,14 +1,21 @@
 //! fork and copy-on-write on the model.
 
+use std::cell::RefCell;
+
 use arch::model::{user_load, user_store};
 use arch::{PageSize, VirtAddr};
 
+use super::ForkError;
 use crate::Mm;
 use crate::config::ThpMode;
+use crate::fault::{FaultReason, Signal};
 use crate::kalloc::KArc;
-use crate::space::{AddressSpace, MapFlags, MapProt, MmapRequest};
+use crate::kalloc::inject::Failing;
+use crate::page::{MOST_REFERENCES, PageRef};
+use crate::pgtable::normal_folio;
+use crate::space::{AddressSpace, Errno, MapFlags, MapProt, MmapRequest};
 use crate::stats::Counter;
-use crate::testkit::{self, Builder, HostEnv, check, run_as_user};
+use crate::testkit::{self, Builder, HostEnv, check, exhaust, run_as_user};
 
 const BASE: u64 = 0x4000_0000;
 const PAGE: u64 = 4096;
@@ -185,3 +192,225 @@ fn many_vmas_in_one_table() {
         mm.destroy_space(&child);
     });
 }
+
+/// hugetlb folios are shared and copied from what the pool has to spare; what it has promised stays the parent's.
+#[test]
+fn hugetlb_copies_come_from_what_is_not_promised() {
+    let bytes = PageSize::Size2M.bytes();
+    machine(ThpMode::Never).boot(|mm, _| {
+        assert_eq!(mm.hugetlb.set_nr(mm, 4).nr, 4);
+        let parent = mm.new_space().unwrap();
+        let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED | MapFlags::HUGETLB;
+        let prot = MapProt::READ | MapProt::WRITE;
+        mm.mmap(&parent, &MmapRequest { addr: BASE, len: 3 * bytes, prot, flags, offset: 0 }).unwrap();
+        put(mm, &parent, 0, 1);
+        put(mm, &parent, 512, 2);
+        let child = mm.fork_space(&parent).unwrap();
+        check(mm);
+        assert_eq!((mm.hugetlb.counts().free, mm.hugetlb.counts().reserved), (2, 1));
+        put(mm, &child, 0, 9);
+        assert_eq!((get(mm, &parent, 0), get(mm, &child, 0)), (1, 9));
+        assert_eq!((mm.hugetlb.counts().free, mm.hugetlb.counts().reserved), (1, 1));
+        for (space, page) in [(&parent, 512), (&child, 512), (&child, 1024)] {
+            let error = mm.write_user(space, VirtAddr::new(BASE + page * PAGE), &[1]).unwrap_err();
+            assert_eq!(error.signal(), Signal::Bus, "nothing is to spare");
+        }
+        put(mm, &parent, 0, 3);
+        put(mm, &parent, 1024, 4);
+        assert_eq!(mm.stats.get(Counter::CowCopy), 1);
+        check(mm);
+        mm.destroy_space(&parent);
+        put(mm, &child, 512, 5);
+        assert_eq!((get(mm, &child, 512), get(mm, &child, 513)), (5, 0));
+        assert_eq!(mm.stats.get(Counter::CowCopy), 1, "the child is alone with it");
+        check(mm);
+        mm.destroy_space(&child);
+        assert_eq!((mm.hugetlb.counts().free, mm.hugetlb.counts().reserved), (4, 0));
+        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+    });
+}
+
+/// The page or folio that a space maps at a page of the range.
+fn folio_at(mm: &Mm, space: &AddressSpace, page: u64) -> PageRef {
+    let leaf = space.ptl.lock().walk(VirtAddr::new(BASE + page * PAGE)).leaf().unwrap();
+    normal_folio(mm, leaf.desc, leaf.level).unwrap()
+}
+
+/// A pinned page stays the parent's, writable; the child has a copy from the start, of single pages also of a block.
+#[test]
+fn pinned_pages_are_copied_at_once() {
+    for (thp, copies) in [(ThpMode::Never, 1), (ThpMode::Always, 512)] {
+        with_parent(thp, 512, |mm, env, parent| {
+            put(mm, parent, 3, 7);
+            put(mm, parent, 4, 8);
+            let page = folio_at(mm, parent, 3);
+            let pin = page.get();
+            page.set_pincount(1);
+            let (free, anon) = (mm.free_page_count(), mm.stats.get(Counter::NrAnon));
+            let child = mm.fork_space(parent).unwrap();
+            assert_eq!(mm.stats.get(Counter::NrAnon) - anon, if copies == 1 { 2 } else { 512 });
+            assert!(free - mm.free_page_count() >= copies);
+            let faults = mm.stats.get(Counter::PgFault);
+            run_as_user(mm, env, parent, || user_store(VirtAddr::new(BASE + 3 * PAGE), 70).unwrap());
+            assert_eq!(mm.stats.get(Counter::PgFault), faults, "the pinned page is writable all along");
+            assert_eq!(folio_at(mm, parent, 3), page);
+            assert_eq!((get(mm, &child, 3), get(mm, &child, 4)), (7, 8));
+            page.set_pincount(0);
+            mm.put_folio(pin);
+            check(mm);
+            mm.destroy_space(&child);
+        });
+    }
+}
+
+/// A pinned page that has lost the right to write, by mprotect, gets it back without being copied.
+#[test]
+fn a_pinned_page_is_reused() {
+    with_parent(ThpMode::Never, 1, |mm, _, parent| {
+        put(mm, parent, 0, 7);
+        let page = folio_at(mm, parent, 0);
+        let pin = page.get();
+        page.set_pincount(1);
+        mm.mprotect(parent, BASE, PAGE, MapProt::READ).unwrap();
+        mm.mprotect(parent, BASE, PAGE, MapProt::READ | MapProt::WRITE).unwrap();
+        put(mm, parent, 0, 8);
+        assert_eq!(folio_at(mm, parent, 0), page);
+        page.set_pincount(0);
+        mm.put_folio(pin);
+    });
+}
+
+/// A reference that nobody can explain makes a page shared: it is copied, not reused.
+#[test]
+fn a_page_that_somebody_holds_is_copied() {
+    with_parent(ThpMode::Never, 1, |mm, _, parent| {
+        put(mm, parent, 0, 7);
+        mm.destroy_space(&mm.fork_space(parent).unwrap());
+        let page = folio_at(mm, parent, 0);
+        let held = page.get();
+        put(mm, parent, 0, 8);
+        assert_ne!(folio_at(mm, parent, 0), page);
+        mm.put_folio(held);
+    });
+}
+
+/// 2^31 references to a folio of 512 pages that are mapped one by one: 2^22 spaces may share it, and the next fork fails,
+/// with nothing lost. (Begun near the end.)
+#[test]
+fn fork_refuses_before_a_count_wraps() {
+    const SPACES: u32 = 1 << 22;
+    with_parent(ThpMode::Always, 512, |mm, _, parent| {
+        put(mm, parent, 0, 1);
+        // A change of rights in the middle makes pages of the block.
+        mm.mprotect(parent, BASE + 4 * PAGE, PAGE, MapProt::READ).unwrap();
+        let head = folio_at(mm, parent, 0);
+        assert_eq!(head.refcount(), 512);
+        let others = (SPACES - 2) * 512;
+        head.get_many(others);
+        let last = mm.fork_space(parent).unwrap();
+        assert_eq!(head.refcount(), MOST_REFERENCES);
+        let (free, nodes) = (mm.free_page_count(), mm.lineages.count());
+        for space in [parent, &last] {
+            let error = mm.fork_space(space).err().unwrap();
+            assert_eq!(error, ForkError::TooManyMappings(head.pfn()));
+            assert_eq!(error.errno(), Errno::NoMem);
+            assert!(error.to_string().contains("close to overflow"));
+        }
+        assert_eq!(
+            (head.refcount(), mm.free_page_count(), mm.lineages.count()),
+            (MOST_REFERENCES, free, nodes)
+        );
+        let error = mm.write_user(&last, VirtAddr::new(BASE), &[1]).unwrap_err();
+        assert_eq!(error.reason, FaultReason::TooManyReferences(head.pfn()));
+        assert_eq!(error.signal(), Signal::Bus);
+        head.set_refcount(head.refcount() - others);
+        check(mm);
+        put(mm, &last, 0, 2);
+        assert_eq!((get(mm, parent, 0), get(mm, &last, 0)), (1, 2));
+        mm.destroy_space(&last);
+    });
+}
+
+/// A gigantic page that is mapped by 2^18 entries at a time may be mapped 8192 times; a block is not split where its pieces
+/// would be too many.
+#[test]
+fn counts_end_where_the_arithmetic_says() {
+    with_parent(ThpMode::Always, 512, |mm, _, parent| {
+        put(mm, parent, 0, 1);
+        let head = folio_at(mm, parent, 0);
+        let mappings = (0..).take_while(|_| head.try_get_many(1 << 18)).count();
+        assert_eq!(mappings, 8192);
+        let error = mm.mprotect(parent, BASE, PAGE, MapProt::READ).unwrap_err();
+        assert_eq!(error.errno(), Errno::NoMem);
+        head.set_refcount(1);
+        let child = mm.fork_space(parent).unwrap();
+        head.get_many(MOST_REFERENCES);
+        let error = mm.write_user(&child, VirtAddr::new(BASE), &[1]).unwrap_err();
+        assert_eq!(error.signal(), Signal::Bus, "the block cannot be split");
+        head.set_refcount(2);
+        mm.destroy_space(&child);
+    });
+}
+
+/// A parent and its children.
+type Family = (KArc<AddressSpace>, RefCell<Vec<KArc<AddressSpace>>>);
+
+/// Memory may run out at each allocation of fork and of the writes after it: nothing is lost, the parent has what it had.
+#[test]
+fn each_allocation_may_fail() {
+    for (thp, least) in [(ThpMode::Never, 9), (ThpMode::Always, 8), (ThpMode::Reserve, 9)] {
+        for failing in [Failing::Once, Failing::Onwards] {
+            let setup = |mm: &Mm| -> Family {
+                let parent = mm.new_space().unwrap();
+                map(mm, &parent, BASE, 1024);
+                map(mm, &parent, BASE + (1 << 31), 3);
+                for n in [0, 1, 600, 1 << 19] {
+                    put(mm, &parent, n, 5);
+                }
+                (parent, RefCell::default())
+            };
+            let run = |mm: &Mm, (parent, children): &Family| {
+                let child = mm.fork_space(parent).map_err(|error| error.to_string())?;
+                children.borrow_mut().push(child.clone());
+                for (space, page) in [(&child, 0), (parent, 1), (parent, 600), (&child, 1 << 19)] {
+                    let va = VirtAddr::new(BASE + page * PAGE);
+                    mm.write_user(space, va, &[6]).map_err(|error| error.to_string())?;
+                }
+                Ok::<_, String>(())
+            };
+            let undo = |mm: &Mm, (parent, children): Family| {
+                assert!([5, 6].contains(&get(mm, &parent, 600)));
+                children.into_inner().iter().for_each(|child| mm.destroy_space(child));
+                put(mm, &parent, 0, 7);
+                mm.destroy_space(&parent);
+            };
+            let failures = exhaust(&machine(thp), failing, setup, run, undo);
+            assert!(failures >= least, "{thp:?}: only {failures} allocations were failed");
+        }
+    }
+}
+
+/// A chain as deep as a stack is not: its spaces end from either end.
+#[test]
+fn deep_chains() {
+    for reverse in [false, true] {
+        let machine = Builder::new().ram_mib(256).config(|config| config.thp = ThpMode::Never);
+        machine.boot(|mm, _| {
+            let mut chain = vec![mm.new_space().unwrap()];
+            map(mm, &chain[0], BASE, 1);
+            put(mm, &chain[0], 0, 9);
+            for n in 0..DEPTH {
+                chain.push(mm.fork_space(&chain[n]).unwrap());
+            }
+            assert_eq!(folio_at(mm, &chain[DEPTH], 0).refcount() as usize, DEPTH + 1);
+            if reverse {
+                chain.reverse();
+            }
+            chain.iter().for_each(|space| mm.destroy_space(space));
+            assert_eq!(mm.lineages.count(), 0);
+        });
+    }
+}
+
+/// Spaces of a deep chain.
+const DEPTH: usize = 10_000;

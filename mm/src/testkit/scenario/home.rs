@@ -125,6 +125,10 @@ impl<'h> Inside<'h> {
         drop(self.space);
         self.home.inside.fetch_sub(1, Ordering::SeqCst);
     }
+    /// The space.
+    pub(super) fn space(&self) -> KArc<AddressSpace> {
+        self.space.clone()
+    }
     /// Loads or stores a word of a page.
     pub(super) fn access(
         &self,

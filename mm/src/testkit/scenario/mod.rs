@@ -26,7 +26,7 @@
 //! | `home` | a space with its areas; who is in it, its end and rebirth |
 //! | `person` | a vCPU that goes from home to home |
 //! | `stage` | the machine, the boot choices, the end of a run |
-//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` | the scenarios |
+//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `report` | the scenarios |
 #![forbid(unsafe_code)]
 
 mod area;
@@ -41,6 +41,7 @@ mod mixed;
 mod person;
 mod pressure;
 mod promotion;
+mod report;
 mod shared;
 mod stage;
 
@@ -72,6 +73,7 @@ pub const ALL: &[Scenario] = &[
     pressure::SCENARIO,
     hugetlb::SCENARIO,
     hvo::SCENARIO,
+    report::SCENARIO,
 ];
 
 /// The scenario with this name.

@@ -6,6 +6,8 @@ use arch::{Cpu, Machine};
 use super::home::{Home, Inside};
 use super::memory::Memory;
 use super::stage::Stage;
+use crate::kalloc::KArc;
+use crate::space::AddressSpace;
 use crate::testkit::Random;
 
 /// One vCPU: where it is, and what it knows.
@@ -80,6 +82,11 @@ impl<'s> Person<'s> {
         if let Some((n, inside)) = &self.place {
             inside.look_at_all(&mut self.memories[*n]);
         }
+    }
+
+    /// The space that it runs.
+    pub(super) fn space(&self) -> Option<KArc<AddressSpace>> {
+        self.place.as_ref().map(|(_, inside)| inside.space())
     }
 
     /// Leaves for no other home.

@@ -1,0 +1,174 @@
+//! One object: what it holds, how long it lives.
+//!
+//! An object is in use as long as somebody has an [`ObjectUse`]: a space that maps it has one for all its VMAs, an open
+//! descriptor has one. The last one to be closed takes the object out of [`super::Objects`] and gives its pages back.
+#![forbid(unsafe_code)]
+
+use core::fmt;
+use core::ops::Deref;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use allocator_api2::vec::Vec;
+use arch::addr::PAGE_SIZE;
+use arch::sync::SpinLock;
+
+use super::tree::PageTree;
+use crate::Mm;
+use crate::error::OutOfMemory;
+use crate::kalloc::{KAlloc, KArc};
+use crate::locks::{self, SleepLock};
+use crate::page::{FolioRef, PageRef};
+use crate::space::AddressSpace;
+use crate::stats::Counter;
+
+/// In `mapping` of a struct page: what follows is the number of an object, not of an address space.
+const OBJECT_TAG: u64 = 1 << 63;
+
+/// Most bytes of an object (Linux: `MAX_LFS_FILESIZE`).
+pub const MOST_BYTES: u64 = i64::MAX as u64;
+
+/// The number of an object, never reused and never 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct ObjectId(u64);
+
+impl ObjectId {
+    pub(super) const fn new(n: u64) -> Self {
+        ObjectId(n)
+    }
+    /// The number.
+    #[must_use]
+    pub const fn raw(self) -> u64 {
+        self.0
+    }
+    /// What stands in `mapping` of the object's pages.
+    #[must_use]
+    pub const fn mapping(self) -> u64 {
+        OBJECT_TAG | self.0
+    }
+    /// The object whose page has this `mapping`. `None`: it is an address space's, or nobody's.
+    #[must_use]
+    pub const fn of_mapping(mapping: u64) -> Option<Self> {
+        if mapping & OBJECT_TAG == 0 { None } else { Some(ObjectId(mapping & !OBJECT_TAG)) }
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What an object holds.
+pub(super) struct Contents {
+    /// Its pages; every page of an index below the size that is not there is a page of zeros.
+    pub(super) pages: PageTree,
+    /// Its size in bytes.
+    pub(super) bytes: u64,
+}
+
+impl Contents {
+    /// The lowest index that lies wholly beyond the end.
+    pub(super) const fn end(&self) -> u64 {
+        self.bytes.div_ceil(PAGE_SIZE)
+    }
+}
+
+/// Memory that any number of address spaces may map.
+pub struct Object {
+    /// Its number; stands in `mapping` of its pages, by [`ObjectId::mapping`].
+    pub id: ObjectId,
+    /// How many [`ObjectUse`]s there are.
+    users: AtomicU64,
+    /// Taken by whoever shrinks it or takes pages out of it, for all of that.
+    pub(super) resize: SleepLock,
+    /// O: its pages and its size. Held while an entry for one of its pages is made.
+    pub(super) contents: SpinLock<Contents>,
+    /// I: the spaces that have VMAs of it, by their numbers.
+    pub(super) mappers: SpinLock<Vec<KArc<AddressSpace>, KAlloc>>,
+}
+
+/// A share in an object that keeps it, with its pages. Closed by [`Mm::close_object`].
+#[must_use = "an object that is not closed keeps its memory"]
+pub struct ObjectUse(pub(super) KArc<Object>);
+
+impl Deref for ObjectUse {
+    type Target = KArc<Object>;
+    fn deref(&self) -> &KArc<Object> {
+        &self.0
+    }
+}
+
+impl Object {
+    /// Its size in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.contents.lock().bytes
+    }
+    /// Pages that it holds (4 KiB units): those that were touched.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.contents.lock().pages.len()
+    }
+    /// How many address spaces have VMAs of it.
+    #[must_use]
+    pub fn spaces(&self) -> usize {
+        self.mappers.lock().len()
+    }
+    /// The page with this index, without a reference: it stays while the caller holds a lock that keeps it.
+    #[must_use]
+    pub fn page(&self, index: u64) -> Option<PageRef> {
+        self.contents.lock().pages.get(index)
+    }
+    /// One more share, for somebody who knows that the object lives: he has a share, or holds a lock of one who has.
+    pub(super) fn share(this: &KArc<Object>) -> ObjectUse {
+        let users = this.users.fetch_add(1, Ordering::Relaxed);
+        debug_assert!(users != 0, "object {} is shared after its end", this.id);
+        ObjectUse(this.clone())
+    }
+}
+
+impl ObjectUse {
+    /// One more share, for a second descriptor.
+    pub fn share(&self) -> ObjectUse {
+        Object::share(&self.0)
+    }
+}
+
+impl Mm {
+    /// A new object of `bytes` bytes, all zeros, of which nothing is backed yet.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn new_object(&self, bytes: u64) -> Result<ObjectUse, OutOfMemory> {
+        let object = KArc::try_new(Object {
+            id: self.objects.next_id(),
+            users: AtomicU64::new(1),
+            resize: SleepLock::new(),
+            contents: SpinLock::new(locks::OBJECT, Contents { pages: PageTree::new(), bytes }),
+            mappers: SpinLock::new(locks::OBJECT_SPACES, Vec::new_in(KAlloc)),
+        })?;
+        self.objects.insert(&object)?;
+        Ok(ObjectUse(object))
+    }
+
+    /// Gives a share up. With the last one the object ends: nothing maps it any more, and its pages go back, but for those
+    /// that are pinned, which stay until they are not. May sleep.
+    pub fn close_object(&self, object: ObjectUse) {
+        let ObjectUse(object) = object;
+        if object.users.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        self.objects.remove(object.id);
+        while let Some(page) = self.take_page(&object, 0, u64::MAX) {
+            self.put_folio(page);
+        }
+    }
+
+    /// Takes the first page of `[from, end)` out of the object: it is nobody's from now on.
+    pub(super) fn take_page(&self, object: &Object, from: u64, end: u64) -> Option<FolioRef> {
+        let (_, page) = object.contents.lock().pages.take_first(from, end)?;
+        page.set_mapping(0, 0);
+        self.stats.sub(Counter::NrShmem, 1);
+        Some(page)
+    }
+}

@@ -1,0 +1,47 @@
+//! From a page of an object to where it may be mapped.
+#![forbid(unsafe_code)]
+
+use core::ops::{ControlFlow, Range};
+
+use arch::VirtAddr;
+
+use super::object::Object;
+use crate::kalloc::KArc;
+use crate::space::{AddressSpace, Vma};
+
+impl Object {
+    /// Asks `f` of each address at which a page with one of these indices may be mapped, until it breaks: every space
+    /// that maps the object, every VMA of it there. Whether the page *is* mapped the tables say, under T, which `f`
+    /// takes. I is held meanwhile: no space is attached or detached, and mremap takes no entries of this object from one
+    /// VMA to another. `f` does not sleep and takes locks of rank 35 and above.
+    ///
+    /// # Errors
+    /// What `f` breaks with.
+    pub fn visit_mappers<B>(
+        &self,
+        pages: Range<u64>,
+        mut f: impl FnMut(&KArc<AddressSpace>, &Vma, VirtAddr) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let mappers = self.mappers.lock();
+        for space in mappers.iter() {
+            let mut verdict = ControlFlow::Continue(());
+            space.for_each_linear(pages.clone(), |part| {
+                if part.kind.object() != Some(self.id) {
+                    return;
+                }
+                for index in pages.start.max(part.pgoff)..pages.end {
+                    let Some(va) = part.address_of(index).filter(|_| verdict.is_continue()) else { return };
+                    verdict = f(space, part, va);
+                }
+            });
+            verdict?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Holds I: for mremap, while it takes entries of this object from one VMA to another.
+    #[must_use]
+    pub fn hold_mappers(&self) -> impl Sized + '_ {
+        self.mappers.lock()
+    }
+}

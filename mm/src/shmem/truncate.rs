@@ -1,0 +1,109 @@
+//! Taking pages out of an object, and out of every space that maps them.
+//!
+//! ```text
+//!   1. the size                under O      a fault that has not made its entry yet finds the new end
+//!   2. pages out of the tree   under O      nobody maps them anew: entries are made under O
+//!   3. their entries           under I, T   every space, every VMA of the object; the flush is each gather's
+//!   4. their references
+//! ```
+//! No mmap lock is taken: whoever truncates a file has nothing to do with the calls of those who map it (Linux:
+//! `truncate_pagecache`, which has the locks of the mapping only). VMAs may come and go meanwhile. A VMA that comes
+//! too late to be visited finds the pages gone when it faults, and mremap, which takes entries from one VMA to
+//! another, holds I while it does.
+//!
+//! **Why that is of interest.** A way of counting mappings that keeps a count with a *table*, not with a leaf, cannot be
+//! truncated: the leaves go here, but the table may be freed only under the mmap lock. See [`crate::mapcount`].
+#![forbid(unsafe_code)]
+
+use core::ops::Range;
+
+use arch::addr::PAGE_SIZE;
+use arch::{Machine, PhysMem};
+
+use super::object::{MOST_BYTES, Object};
+use crate::Mm;
+use crate::page::{FolioList, PageKind, PageRef};
+use crate::space::range;
+
+/// Why the size of an object could not be changed. Nothing has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooLong(pub u64);
+
+/// Which entries go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Zap {
+    /// All, also those of private copies: what they were copies of is beyond the end (Linux: `even_cows`).
+    Everything,
+    /// Those of the object's pages; private copies stay.
+    Pages,
+}
+
+impl Mm {
+    /// Gives the object another size (Linux: ftruncate). Beyond a smaller one everything goes, in every space that maps
+    /// it, and the rest of the last page is zeroed; a greater one adds zeros. May sleep.
+    ///
+    /// # Errors
+    /// [`TooLong`]: more than [`MOST_BYTES`].
+    pub fn truncate_object(&self, object: &Object, bytes: u64) -> Result<(), TooLong> {
+        if bytes > MOST_BYTES {
+            return Err(TooLong(bytes));
+        }
+        let _resize = object.resize.write(self.env);
+        let first = {
+            let mut contents = object.contents.lock();
+            // What stands in the last page behind the end was never part of the object.
+            let cut = bytes.min(contents.bytes);
+            if let Some(page) = contents.pages.get(cut / PAGE_SIZE) {
+                zero_from(page, cut % PAGE_SIZE);
+            }
+            contents.bytes = bytes;
+            contents.end()
+        };
+        self.take_range(object, first..u64::MAX, Zap::Everything);
+        Ok(())
+    }
+
+    /// Takes the pages of these indices out of the object: who accesses them again finds zeros (Linux: fallocate with
+    /// FALLOC_FL_PUNCH_HOLE, MADV_REMOVE). May sleep.
+    pub fn punch_object(&self, object: &Object, pages: Range<u64>) {
+        let _resize = object.resize.write(self.env);
+        self.take_range(object, pages, Zap::Pages);
+    }
+
+    fn take_range(&self, object: &Object, pages: Range<u64>, zap: Zap) {
+        let mut taken = FolioList::new();
+        while let Some(page) = self.take_page(object, pages.start, pages.end) {
+            taken.push(page);
+        }
+        if !taken.is_empty() || zap == Zap::Everything {
+            self.zap_mappers(object, &pages, zap);
+        }
+        while let Some(page) = taken.pop() {
+            self.put_folio(page);
+        }
+    }
+
+    fn zap_mappers(&self, object: &Object, pages: &Range<u64>, zap: Zap) {
+        let mappers = object.mappers.lock();
+        for space in mappers.iter() {
+            space.for_each_linear(pages.clone(), |part| {
+                if part.kind.object() == Some(object.id) {
+                    range::unmap_if(self, space, part, |page| {
+                        zap == Zap::Everything || page.kind() == PageKind::Shmem
+                    });
+                }
+            });
+        }
+    }
+}
+
+/// Zeroes a page from this offset on.
+fn zero_from(page: PageRef, offset: u64) {
+    const ZEROS: [u8; 64] = [0; 64];
+    let mut at = offset;
+    while at < PAGE_SIZE {
+        let bytes = (PAGE_SIZE - at).min(ZEROS.len() as u64);
+        Machine::write_bytes(page.pfn().phys().add(at), &ZEROS[..bytes as usize]);
+        at += bytes;
+    }
+}
