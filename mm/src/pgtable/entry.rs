@@ -203,7 +203,7 @@ impl<'l> Entry<'l> {
     }
 
     /// As [`Self::store`], for who counts the stores of a run himself.
-    fn put(&self, new: Desc) {
+    pub(super) fn put(&self, new: Desc) {
         if cfg!(debug_assertions) {
             verify::store(self, new, self.flusher.table_lock());
         }
