@@ -21,8 +21,15 @@ use super::root::PtRoot;
 use super::unlinked::Unmapped;
 use super::walk::Walk;
 
-/// Entries that are cleared before what they held is handed on.
+/// Entries that are cleared between two ranges that are owed.
 const BATCH: usize = 64;
+
+/// A run of leaves that were cleared, and that nobody holds yet.
+struct Pending {
+    first: usize,
+    desc: Desc,
+    entries: u32,
+}
 
 /// See the [module](self).
 pub struct Stretch<'l> {
@@ -125,6 +132,7 @@ impl Stretch<'_> {
         mut wanted: impl FnMut(Desc) -> bool,
         mut each: impl FnMut(usize, Unmapped<'g>, &mut Gather<'g>),
     ) {
+        let mut pending = None;
         for from in (0..self.len).step_by(BATCH) {
             let to = self.len.min(from + BATCH);
             let mut held = [Desc::INVALID; BATCH];
@@ -144,7 +152,34 @@ impl Stretch<'_> {
             self.flusher.count_stores(stores);
             let Some((first, last)) = ends else { continue };
             self.owe(first, last, gather);
-            self.hand_on(from, &held[..to - from], gather, &mut each);
+            for n in first..=last {
+                let next = held[n - from];
+                if next != Desc::INVALID && !self.goes_on(&mut pending, n, next) {
+                    let full = pending.replace(Pending { first: n, desc: next, entries: 1 });
+                    self.hand_on(full, gather, &mut each);
+                }
+            }
+        }
+        self.hand_on(pending, gather, &mut each);
+    }
+
+    /// Whether `next`, which stood in entry `n`, is one more of the run.
+    fn goes_on(&self, pending: &mut Option<Pending>, n: usize, next: Desc) -> bool {
+        let Some(run) = pending else { return false };
+        let bytes = u64::from(run.entries) * self.level.entry_bytes();
+        let goes_on = n == run.first + run.entries as usize && next.raw() == run.desc.raw() + bytes;
+        run.entries += u32::from(goes_on);
+        goes_on
+    }
+
+    fn hand_on<'g>(
+        &self,
+        run: Option<Pending>,
+        gather: &mut Gather<'g>,
+        each: &mut impl FnMut(usize, Unmapped<'g>, &mut Gather<'g>),
+    ) {
+        if let Some(Pending { first, desc, entries }) = run {
+            each(first, Unmapped::run(desc, self.level, entries), gather);
         }
     }
 
@@ -153,27 +188,5 @@ impl Stretch<'_> {
         let base = self.va.align_down(bytes);
         let (start, end) = (base.add(first as u64 * bytes), base.add((last + 1) as u64 * bytes));
         gather.owe(self.flusher, FlushRange { start, end, level: Some(self.level), depth: Depth::LeafOnly });
-    }
-
-    fn hand_on<'g>(
-        &self,
-        from: usize,
-        held: &[Desc],
-        gather: &mut Gather<'g>,
-        each: &mut impl FnMut(usize, Unmapped<'g>, &mut Gather<'g>),
-    ) {
-        let bytes = self.level.entry_bytes();
-        let mut n = 0;
-        while let Some(&first) = held.get(n) {
-            let begin = n;
-            n += 1;
-            if first == Desc::INVALID {
-                continue;
-            }
-            while held.get(n).is_some_and(|next| next.raw() == first.raw() + (n - begin) as u64 * bytes) {
-                n += 1;
-            }
-            each(from + begin, Unmapped::run(first, self.level, (n - begin) as u32), gather);
-        }
     }
 }

@@ -3,8 +3,8 @@
 //! | advice | anonymous | hugetlb |
 //! |---|---|---|
 //! | MADV_DONTNEED | pages and reservations go; the next access finds zeros | the same, for whole huge pages |
-//! | MADV_FREE | as MADV_DONTNEED: what may go at any time goes at once | EINVAL |
 //! | MADV_REMOVE | EINVAL | EINVAL |
+//! | MADV_FREE | as MADV_DONTNEED: what may go at any time goes at once | EINVAL |
 //! | MADV_HUGEPAGE, MADV_NOHUGEPAGE | noted in the VMA for the huge page policy | noted, means nothing |
 //! | MADV_POPULATE_READ, MADV_POPULATE_WRITE | every page is faulted in | the same |
 //!

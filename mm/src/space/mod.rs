@@ -109,6 +109,8 @@ pub struct AddressSpace {
     pub ptl: SpinLock<PtRoot>,
     /// R, Q: its reservations of huge pages.
     pub reservations: crate::thp::SpaceReservations,
+    /// Whether it may have huge pages.
+    pub(crate) may_thp: crate::thp::permission::PermissionCell,
     /// The objects that it maps.
     pub objects: crate::shmem::SpaceObjects,
     /// G: its place among those that descend from each other.

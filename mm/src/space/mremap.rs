@@ -201,15 +201,11 @@ impl Mm {
         if space.find_vma(vma.end).is_some_and(|next| next.start < end) {
             return Ok(false);
         }
-        self.attach_again(space, vma, end.offset_from(vma.end))?;
+        if let Some(id) = vma.kind.object() {
+            space.objects.grow(id, end.offset_from(vma.end) / PAGE_SIZE);
+        }
         space.change_vmas(self, vma.start, end, |vmas| vmas.extend(vma.start, end));
         Ok(true)
-    }
-
-    /// `bytes` more bytes of the object that the VMA maps, if it maps one, are about to be mapped.
-    fn attach_again(&self, space: &KArc<AddressSpace>, vma: &Vma, bytes: u64) -> Result<(), MmapError> {
-        let object = vma.kind.object().and_then(|id| space.objects.find(id));
-        object.map_or(Ok(()), |object| Ok(self.attach_object(space, &object, bytes / PAGE_SIZE)?))
     }
 
     /// Moves a mapping, or as much of it as is asked for. M is held for writing.
@@ -242,8 +238,10 @@ impl Mm {
         let new = Vma { start: to, end: to_end, pgoff, ..*vma };
         let mut job = Move { from: start, to, bytes: moved, old: *vma, new };
         let mut stock = relocate::prepare(self, space, &job)?;
-        self.attach_again(space, vma, plan.new_len)?;
 
+        if let Some(id) = vma.kind.object() {
+            space.objects.grow(id, new.bytes() / PAGE_SIZE);
+        }
         reservation::release_range(self, space, start, rest);
         if matches!(place, Place::Fixed(_)) {
             self.unmap_prepared(space, to, to_end);

@@ -17,6 +17,7 @@ use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef, page_of};
 use crate::pgtable::{Entry, Gather, PtRoot, Stretch, Unmapped, normal_folio, normal_page};
+use crate::rmap;
 use crate::stats::Counter;
 
 /// Visits every entry of `[start, end)` that is no table, by stretches of one table. The page-table lock is held for one
@@ -170,7 +171,8 @@ fn release<'g>(mm: &Mm, run: &mut Run, mut unmapped: Unmapped<'g>, gather: &mut 
         let left = head.order().bytes() - page.pfn().offset_from(head.pfn()) * PAGE_SIZE;
         (run.head, run.first) = (head, page);
         run.entries = u64::from(unmapped.entries()).min(left / bytes) as u32;
-        mapcount::remove(mm, run);
+        let remains = mapcount::remove(mm, run);
+        rmap::deferred::note(mm, head, remains);
         if head.kind() == PageKind::Anon {
             anon += run.pages();
         }

@@ -153,7 +153,8 @@ pub(super) fn entries(mm: &Mm, space: &AddressSpace, job: &Move, stock: &mut Tab
     let mut va = job.from;
     while va < job.end() {
         let step = Step { mm, space, job, va };
-        let _still = (space.lineage.hold(), object.as_ref().map(|object| object.hold_mappers()));
+        let _still = space.lineage.hold();
+        let _mappers = object.as_ref().map(|object| object.hold_mappers());
         va = mm.gather(space.tag(), |gather| step.run(&mut space.ptl.lock(), stock, gather));
     }
 }
