@@ -165,6 +165,7 @@ impl Desc {
     }
     /// The output address of a leaf of `level`, or the address of the next table.
     #[must_use]
+    #[inline]
     pub const fn output(self, level: Level) -> PhysAddr {
         match self.kind(level) {
             Kind::Block => PhysAddr::new(self.0 & ADDRESS & !(level.entry_bytes() - 1)),
