@@ -68,19 +68,14 @@ pub(super) fn fault(site: &Site<'_>) -> Result<FaultDone, FaultReason> {
 fn judge(site: &Site<'_>) -> Verdict {
     let Site { mm, space, vma, va, access } = *site;
     let mut tree = space.ptl.lock();
-    let walk = tree.walk(va);
-    let (Seen::TooFew, Some(leaf)) = (see(mm, &walk, access), walk.leaf()) else {
+    let (step, entry) = tree.last_entry(space.flusher(mm), va);
+    let (Seen::TooFew, Some(leaf)) = (see(mm, step, access), step.leaf()) else {
         return Verdict::Done(FaultDone::Spurious);
     };
     let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, vma.prot);
     if grants(new.flags(leaf.level), access) {
-        return Verdict::Done(match tree.entry(space.flusher(mm), va, leaf.level) {
-            Ok(entry) => {
-                entry.relax(new);
-                FaultDone::Made
-            }
-            Err(_) => FaultDone::Spurious,
-        });
+        entry.relax(new);
+        return Verdict::Done(FaultDone::Made);
     }
     if leaf.level != Level::L3 {
         return Verdict::Split;

@@ -228,7 +228,7 @@ impl<'l> Entry<'l> {
     }
 
     /// As [`Self::store`], for who counts the stores of a run himself.
-    fn put(&self, new: Desc) {
+    pub(super) fn put(&self, new: Desc) {
         self.verify(new);
         Machine::write_desc(self.slot, new);
     }
