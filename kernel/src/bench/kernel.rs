@@ -85,7 +85,8 @@ fn measure_fork(mm: &'static Mm) {
     if let Ok(start) = mm.mmap(&parent, &request) {
         let write = |times: &mut Times, at: VirtAddr| {
             let began = time::now_ns();
-            let written = (0..FORK_PAGES).all(|n| mm.write_user(&parent, at.add(n * PAGE_SIZE), &[1]).is_ok());
+            let written =
+                (0..FORK_PAGES).all(|n| mm.write_user(&parent, at.add(n * PAGE_SIZE), &[1]).is_ok());
             times.add((time::now_ns() - began) / FORK_PAGES);
             written
         };

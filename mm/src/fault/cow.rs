@@ -141,7 +141,7 @@ fn exchange(site: &Site<'_>, source: &Source, page: &FolioRef) -> FaultDone {
     mapcount::add(mm, &run);
     let remains = mapcount::remove(mm, &old);
     rmap::deferred::note(mm, old.head, remains);
-    mm.gather(space.tag(), |gather| gather.hold_displaced(displaced));
+    mm.give_up(displaced);
     if source.folio.kind() != PageKind::Anon {
         mm.stats.inc(Counter::NrAnon);
     }

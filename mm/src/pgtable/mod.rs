@@ -72,6 +72,6 @@ pub use normal::{normal_folio, normal_page};
 pub use private_tree::PrivateTree;
 pub use root::{Missing, PtRoot};
 pub use stock::TableStock;
-pub use table::LooseTable;
+pub use table::{LooseEntries, LooseTable};
 pub use unlinked::{Displaced, Unmapped};
 pub use walk::{Walk, WalkStep, walk};
