@@ -26,17 +26,20 @@ use arch::{Desc, Level, Machine, Order, Pfn, PhysMem};
 use super::anon::{Seen, Site, see};
 use super::{FaultDone, FaultReason, grants};
 use crate::mapcount;
-use crate::page::{FolioRef, MOST_REFERENCES, PageKind, page_of};
-use crate::pgtable::TableStock;
+use crate::page::{Flags, FolioRef, MOST_REFERENCES, PageKind, PageRef, page_of};
+use crate::pgtable::{TableStock, normal_page};
 use crate::rmap;
 use crate::space::{exclusive, range};
 use crate::stats::Counter;
+use crate::thp::promoter;
 use crate::thp::split::{self, NotSplit};
 
 /// What there is to do about a leaf that grants too little.
 enum Verdict {
     /// Nothing more.
     Done(FaultDone),
+    /// A page of a reservation may be written again, since no child has it any more: so may be the others.
+    Whole,
     /// A shared block must become a table first.
     Split,
     /// A page must be copied.
@@ -57,6 +60,10 @@ pub(super) fn fault(site: &Site<'_>) -> Result<FaultDone, FaultReason> {
     loop {
         match judge(site) {
             Verdict::Done(done) => return Ok(done),
+            Verdict::Whole => {
+                promoter::submit(site.mm, site.space, site.va);
+                return Ok(FaultDone::Made);
+            }
             Verdict::Split => split_block(site)?,
             Verdict::Copy(source) => return copy(site, source),
             Verdict::Full(pfn) => return Err(FaultReason::TooManyReferences(pfn)),
@@ -75,7 +82,9 @@ fn judge(site: &Site<'_>) -> Verdict {
     let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, vma.prot);
     if grants(new.flags(leaf.level), access) {
         entry.relax(new);
-        return Verdict::Done(FaultDone::Made);
+        let reserved = |page: PageRef| page.flags().contains(Flags::RESERVED);
+        let reserved = normal_page(new, leaf.level).is_some_and(reserved);
+        return if reserved { Verdict::Whole } else { Verdict::Done(FaultDone::Made) };
     }
     if leaf.level != Level::L3 {
         return Verdict::Split;
@@ -136,7 +145,7 @@ fn exchange(site: &Site<'_>, source: &Source, page: &FolioRef) -> FaultDone {
     mapcount::add(mm, &run);
     let remains = mapcount::remove(mm, &old);
     rmap::deferred::note(mm, old.head, remains);
-    mm.gather(space.tag(), |gather| gather.hold_displaced(displaced));
+    mm.give_up(displaced);
     if source.folio.kind() != PageKind::Anon {
         mm.stats.inc(Counter::NrAnon);
     }
