@@ -8,6 +8,7 @@
 //! | S | 16 | address spaces | the list of live address spaces |
 //! | L | 17 | link | one space's link in that list |
 //! | - | 18 | owner numbers | which small numbers of spaces are in use |
+//! | - | 24 | device queue | transfers that were submitted to a device and not done |
 //! | - | 26 | objects | the list of live objects |
 //! | - | 28 | objects of a space | which objects one space maps |
 //! | G | 30 | lineage | one tree of spaces that descend from each other: its nodes; that no entry moves between places of rmap |
@@ -19,6 +20,7 @@
 //! | Q | 45 | promoter | the promoter's queue |
 //! | T | 50 | page-table lock | the tables of one user root |
 //! | V | 55 | vmemmap tables | the kernel's own tables |
+//! | D | 58 | deferred split | the list of folios that are mapped in part |
 //! | H | 60 | hugetlb pool | free huge pages and their numbers |
 //! | A | 65 | ASIDs | the generation and the map of used ASIDs |
 //! | Z | 70 | zone | free lists of the buddy allocator |
@@ -43,6 +45,8 @@ pub const SPACES: Rank = Rank(16);
 pub const SPACE_LINK: Rank = Rank(17);
 /// Which small numbers of address spaces are in use.
 pub const OWNER_IDS: Rank = Rank(18);
+/// What a device has to do.
+pub const DMA: Rank = Rank(24);
 /// The list of live objects.
 pub const OBJECTS: Rank = Rank(26);
 /// The objects that one space maps.
@@ -65,6 +69,8 @@ pub const RESERVATION_LIST: Rank = Rank(45);
 pub const PAGE_TABLE: Rank = Rank(50);
 /// The kernel's own tables.
 pub const KERNEL_TABLE: Rank = Rank(55);
+/// The list of folios that are mapped in part.
+pub const DEFERRED_SPLIT: Rank = Rank(58);
 /// hugetlb pool.
 pub const HUGETLB_POOL: Rank = Rank(60);
 /// ASID allocator.

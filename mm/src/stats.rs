@@ -37,6 +37,10 @@ counters! {
     NrAnon = "nr_anon_pages",
     /// Anonymous pages mapped by 2 MiB blocks (2 MiB units).
     NrAnonThp = "nr_anon_transparent_hugepages",
+    /// Pages pinned so far, each time they were (4 KiB units).
+    FollPinAcquired = "nr_foll_pin_acquired",
+    /// Pages unpinned so far.
+    FollPinReleased = "nr_foll_pin_released",
     /// Pages that objects hold (4 KiB units).
     NrShmem = "nr_shmem",
     /// Pages in reservations that no entry maps (4 KiB units).
@@ -57,6 +61,16 @@ counters! {
     ResCollapseFailed = "res_collapse_failed",
     /// Pages that promotion had to zero because nobody had touched them.
     ResPagesFilled = "res_pages_filled",
+    /// Pages moved to another frame (4 KiB units).
+    PgMigrateSuccess = "pgmigrate_success",
+    /// Pages that could not be moved (4 KiB units).
+    PgMigrateFail = "pgmigrate_fail",
+    /// Folios split into single pages.
+    ThpSplitPage = "thp_split_page",
+    /// Folios that could not be split.
+    ThpSplitPageFailed = "thp_split_page_failed",
+    /// Folios put on the list of those that are mapped in part.
+    ThpDeferredSplitPage = "thp_deferred_split_page",
     /// 2 MiB block mappings split into pages.
     ThpSplitPmd = "thp_split_pmd",
     /// hugetlb folios whose vmemmap is optimised at present.

@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | reserved, table, vmemmap | 1 | 0 |
 //! | kernel | 1 or more: the kernel's own | 0 |
-//! | anon | one for each leaf of each space, one for its reservation | the leaves |
-//! | hugetlb | one for each leaf; 0 while it is free | the leaves |
+//! | anon | one for each leaf of each space, one for its reservation, one for each pin | the leaves |
+//! | hugetlb | one for each leaf, one for each pin; 0 while it is free | the leaves |
 //! | shmem | one of its object, one for each leaf, one for each pin | the leaves |
 //!
 //! Free pages are the allocator's to check, unused pages of reservations room 8's.
@@ -98,7 +98,7 @@ impl Mm {
         let marked = head.flags().contains(Flags::RESERVED);
         agree("the mark of a page that has a reservation", Some(pfn), reservation.into(), marked.into())?;
         let mapped = self.check_mappings(head)?;
-        let references = mapped.entries + u64::from(reservation);
+        let references = mapped.entries + u64::from(reservation) + u64::from(head.pincount());
         agree("references to an anonymous page", Some(pfn), references, head.refcount().into())?;
         Ok(mapped)
     }
@@ -111,7 +111,8 @@ impl Mm {
             return agree("mappings of a free hugetlb folio", pfn, 0, head.raw_mapcount().into());
         }
         let mapped = self.check_mappings(head)?;
-        agree("references to a hugetlb folio", pfn, mapped.entries, head.refcount().into())
+        let references = mapped.entries + u64::from(head.pincount());
+        agree("references to a hugetlb folio", pfn, references, head.refcount().into())
     }
 
     /// The folio's mapcount against the leaves in the places where they may be: of the space in which it was born, and of

@@ -28,6 +28,7 @@ use super::{FaultDone, FaultReason, grants};
 use crate::mapcount;
 use crate::page::{FolioRef, MOST_REFERENCES, PageKind, page_of};
 use crate::pgtable::TableStock;
+use crate::rmap;
 use crate::space::{exclusive, range};
 use crate::stats::Counter;
 use crate::thp::split::{self, NotSplit};
@@ -138,7 +139,8 @@ fn exchange(site: &Site<'_>, source: &Source, page: &FolioRef) -> FaultDone {
     let old = mapcount::Run { head: source.folio.page(), first: shared, ..run };
     let displaced = entry.break_live::<1>(|_, _| ()).flush().make(|_| new, |_, _| ());
     mapcount::add(mm, &run);
-    mapcount::remove(mm, &old);
+    let remains = mapcount::remove(mm, &old);
+    rmap::deferred::note(mm, old.head, remains);
     mm.gather(space.tag(), |gather| gather.hold_displaced(displaced));
     if source.folio.kind() != PageKind::Anon {
         mm.stats.inc(Counter::NrAnon);

@@ -16,8 +16,8 @@
 //! the lock again and look whether all is as it was; if not, give everything back. Nothing is allocated or
 //! zeroed under the lock, and a fault that lost a race has left no trace.
 //!
-//! **Out of memory.** Unused pages of reservations are the only memory that can be had back; they are, and
-//! the fault is tried once more.
+//! **Out of memory.** Unused pages of reservations and unmapped parts of folios are the only memory that can be had back;
+//! they are, and the fault is tried once more.
 #![forbid(unsafe_code)]
 
 pub mod anon;
@@ -35,9 +35,8 @@ use arch::{Access, Level, VirtAddr};
 
 use crate::Mm;
 use crate::kalloc::KArc;
-use crate::space::{AddressSpace, Vma, VmaKind};
+use crate::space::{AddressSpace, Vma, VmaKind, growth};
 use crate::stats::Counter;
-use crate::thp::reclaim;
 
 /// What the exception said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,12 +80,44 @@ impl Mm {
         space: &KArc<AddressSpace>,
         info: &FaultInfo,
     ) -> Result<FaultDone, FaultError> {
+        self.resolve(space, info, info.access)
+    }
+
+    /// Sees to it that the private page of `info.va`, which the VMA lets be read, is the space's own, as by a write; but
+    /// the VMA need not be writable, and then the entry is not (Linux: FAULT_FLAG_UNSHARE). `info.access` is a write. May
+    /// sleep.
+    ///
+    /// # Errors
+    /// As [`Self::handle_mm_fault`].
+    pub(crate) fn unshare(
+        &self,
+        space: &KArc<AddressSpace>,
+        info: &FaultInfo,
+    ) -> Result<FaultDone, FaultError> {
+        self.resolve(space, info, Access::Read)
+    }
+
+    /// Does what `info` asks for, in a VMA that lets `needs` be done.
+    fn resolve(
+        &self,
+        space: &KArc<AddressSpace>,
+        info: &FaultInfo,
+        needs: Access,
+    ) -> Result<FaultDone, FaultError> {
         self.stats.inc(Counter::PgFault);
-        let _mmap = space.mmap_lock.read(self.env);
-        let vma = space.vma_at(info.va);
-        let mut done = self.dispatch(space, info, vma.as_ref());
-        if done == Err(FaultReason::OutOfMemory) && reclaim::drop_reservations(self) != 0 {
-            done = self.dispatch(space, info, vma.as_ref());
+        let mut mmap = space.mmap_lock.read(self.env);
+        let mut vma = space.find_vma(info.va);
+        if vma.is_some_and(|vma| !vma.contains(info.va) && growth::is_stack(&vma)) {
+            drop(mmap);
+            let _ = self.grow_stack(space, info.va);
+            mmap = space.mmap_lock.read(self.env);
+            vma = space.find_vma(info.va);
+        }
+        let _mmap = mmap;
+        let vma = vma.filter(|vma| vma.contains(info.va));
+        let mut done = self.dispatch(space, info, needs, vma.as_ref());
+        if done == Err(FaultReason::OutOfMemory) && self.shrink() != 0 {
+            done = self.dispatch(space, info, needs, vma.as_ref());
         }
         if done == Ok(FaultDone::Spurious) {
             self.stats.inc(Counter::PgFaultSpurious);
@@ -98,11 +129,12 @@ impl Mm {
         &self,
         space: &KArc<AddressSpace>,
         info: &FaultInfo,
+        needs: Access,
         vma: Option<&Vma>,
     ) -> Result<FaultDone, FaultReason> {
         report::check_status(info)?;
         let vma = vma.ok_or(FaultReason::NoVma)?;
-        if !vma.prot.allows(info.access) {
+        if !vma.prot.allows(needs) {
             return Err(FaultReason::Rights);
         }
         match vma.kind {

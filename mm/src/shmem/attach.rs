@@ -57,6 +57,16 @@ impl SpaceObjects {
         self.len() == 0
     }
 
+    /// `pages` pages more of VMAs of an object that the space has VMAs of. M is held for writing.
+    pub(crate) fn grow(&self, id: ObjectId, pages: u64) {
+        let mut all = self.all.lock();
+        let found = search(&all, id);
+        debug_assert!(found.is_ok(), "object {id} is not attached");
+        if let Ok(at) = found {
+            all[at].pages += pages;
+        }
+    }
+
     /// Pages of VMAs of this object (4 KiB units), as they were counted.
     pub(super) fn pages_of(&self, id: ObjectId) -> u64 {
         let all = self.all.lock();

@@ -34,6 +34,9 @@ pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
     if head.kind() == PageKind::Shmem {
         return false;
     }
+    if head.maybe_pinned() {
+        return true;
+    }
     let references = head.refcount();
     // The mark leaves before the reference does: where it is still there, the reference was counted.
     let reserved = u32::from(head.flags().contains(Flags::RESERVED));
@@ -43,7 +46,7 @@ pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
     }
     let scheme = mapcount::scheme(mm);
     scheme.sharing(head) == Answer::Exact(Sharing::Exclusive)
-        && (head.pincount() != 0 || scheme.entries(head) == Answer::Exact(by_entries))
+        && scheme.entries(head) == Answer::Exact(by_entries)
 }
 
 /// What may stand in place of `leaf` in a VMA with these rights: all of them, but writing where the leaf does not grant

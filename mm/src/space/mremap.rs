@@ -201,6 +201,9 @@ impl Mm {
         if free {
             space.change_vmas(self, vma.end, end, |vmas| vmas.extend(vma.start, end));
         }
+        if let Some(id) = vma.kind.object().filter(|_| free) {
+            space.objects.grow(id, end.offset_from(vma.end) / PAGE_SIZE);
+        }
         Ok(free)
     }
 
@@ -235,6 +238,9 @@ impl Mm {
         let mut job = Move { from: start, to, bytes: moved, old: *vma, new };
         let mut stock = relocate::prepare(self, space, &job)?;
 
+        if let Some(id) = vma.kind.object() {
+            space.objects.grow(id, new.bytes() / PAGE_SIZE);
+        }
         reservation::release_range(self, space, start, rest);
         if matches!(place, Place::Fixed(_)) {
             self.unmap_prepared(space, to, to_end);
@@ -248,12 +254,12 @@ impl Mm {
             job.new = vmas.at(to).unwrap_or(new);
         });
         relocate::entries(self, space, &job, &mut stock);
-        self.settle_old(space, (start, end), old);
+        self.settle_old(space, vma, (start, end), old);
         Ok(to)
     }
 
     /// The old place, from which all pages are gone.
-    fn settle_old(&self, space: &AddressSpace, (start, end): (VirtAddr, VirtAddr), old: Old) {
+    fn settle_old(&self, space: &AddressSpace, vma: &Vma, (start, end): (VirtAddr, VirtAddr), old: Old) {
         space.change_vmas(self, start, end, |vmas| match old {
             Old::Goes => vmas.remove(start, end),
             // The promises of the pool have gone with the pages.
@@ -263,5 +269,8 @@ impl Mm {
                 }
             }),
         });
+        if let Some(id) = vma.kind.object().filter(|_| old == Old::Goes) {
+            self.detach_object(space, id, end.offset_from(start) / PAGE_SIZE);
+        }
     }
 }

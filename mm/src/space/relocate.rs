@@ -148,10 +148,12 @@ pub(super) fn clear_target(mm: &Mm, space: &AddressSpace, job: &Move) {
 /// Moves all entries, with the tables of `stock`. M is held for writing, both VMAs are in the set, nothing is mapped at
 /// the new place, and the old one has no reservation.
 pub(super) fn entries(mm: &Mm, space: &AddressSpace, job: &Move, stock: &mut TableStock<'_>) {
+    let object = job.old.kind.object().and_then(|id| space.objects.find(id));
     let mut va = job.from;
     while va < job.end() {
         let step = Step { mm, space, job, va };
         let _still = space.lineage.hold();
+        let _mappers = object.as_ref().map(|object| object.hold_mappers());
         va = mm.gather(space.tag(), |gather| step.run(&mut space.ptl.lock(), stock, gather));
     }
 }

@@ -135,7 +135,7 @@ pub enum Commit {
 pub enum Growth {
     /// Nowhere.
     Fixed,
-    /// MAP_GROWSDOWN. It has its full size from the start, and [`STACK_GUARD_GAP`] bytes below it are kept
+    /// MAP_GROWSDOWN: a fault below it makes it larger ([`super::growth`]). [`STACK_GUARD_GAP`] bytes below it are kept
     /// free of mappings that do not ask for a fixed address, so that an overflow faults.
     Down,
 }

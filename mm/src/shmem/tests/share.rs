@@ -172,3 +172,39 @@ fn fork_shares_objects() {
         assert!(mm.objects.is_empty());
     });
 }
+
+/// mremap moves, grows and shrinks a shared mapping: pages keep their index, the space its share, and what is shared can
+/// be mapped once more.
+#[test]
+fn mremap_keeps_the_index() {
+    use crate::space::{MremapRequest, RemapFlags};
+    with_spaces(|mm, [a]| {
+        let object = mm.new_object(8 * PAGE_SIZE).unwrap();
+        map(mm, a, &object, 4, 2, MapFlags::SHARED);
+        (0..4).for_each(|page| write(mm, a, at(page), 2 + page).unwrap());
+        let remap = |page: u64, old: u64, new: u64, flags: RemapFlags, to: u64| {
+            let (addr, new_addr) = (at(page).raw(), at(to).raw());
+            let request =
+                MremapRequest { addr, old_len: old * PAGE_SIZE, new_len: new * PAGE_SIZE, flags, new_addr };
+            let moved = mm.mremap(a, &request);
+            check(mm);
+            moved
+        };
+        assert_eq!(remap(0, 4, 6, RemapFlags::empty(), 0), Ok(at(0)));
+        write(mm, a, at(5), 7).unwrap();
+        let moves = RemapFlags::MAYMOVE | RemapFlags::FIXED;
+        assert_eq!(remap(1, 3, 2, moves, 100), Ok(at(100)));
+        assert_eq!((read(mm, a, at(100)), read(mm, a, at(101))), (Ok(3), Ok(4)));
+        write(mm, a, at(100), 33).unwrap();
+        assert_eq!(remap(100, 0, 2, moves, 200), Ok(at(200)), "once more");
+        assert_eq!((read(mm, a, at(200)), read(mm, a, at(100))), (Ok(33), Ok(33)));
+        assert_eq!(remap(200, 2, 1, RemapFlags::empty(), 0), Ok(at(200)));
+        let mut places = Vec::new();
+        let _ = object.visit_mappers(3..4, |_, _, va| -> ControlFlow<()> {
+            places.push(va);
+            ControlFlow::Continue(())
+        });
+        assert_eq!(places, [at(100), at(200)]);
+        mm.close_object(object);
+    });
+}
