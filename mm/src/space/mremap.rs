@@ -269,7 +269,7 @@ impl Mm {
                 }
             }),
         });
-        if let Some(id) = vma.kind.object().filter(|_| old == Old::Goes) {
+        if let (Old::Goes, Some(id)) = (old, vma.kind.object()) {
             self.detach_object(space, id, end.offset_from(start) / PAGE_SIZE);
         }
     }

@@ -3,4 +3,5 @@
 mod entries;
 mod family;
 mod moves;
+mod pieces;
 mod walks;
