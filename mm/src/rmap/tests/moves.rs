@@ -222,3 +222,28 @@ fn partly_mapped_folios_are_split_under_pressure() {
         });
     }
 }
+
+/// Somebody gets a reference after everything is unmapped: the move is undone, and everybody sees what he saw.
+#[test]
+fn a_reference_that_comes_meanwhile() {
+    use crate::rmap::unmap::{Now, remap, unmap_to_move};
+    use crate::rmap::walk::Origin;
+    machine(ThpMode::Always).boot(|mm, _| {
+        let parent = space(mm, PAGES, MapFlags::empty());
+        fill(mm, &parent);
+        let family = [parent.clone(), mm.fork_space(&parent).unwrap()];
+        let (_, head) = page(mm, &parent, 0);
+        let mine = head.try_get().unwrap();
+        let origin = Origin::of(head);
+        unmap_to_move(mm, &origin);
+        assert_eq!((leaf(&parent, 0), head.refcount(), head.raw_mapcount()), (None, 1, 0));
+        let late = head.try_get().unwrap();
+        assert!(!head.freeze(1));
+        remap(mm, &origin, Now::Folio(head));
+        mm.put_folio(late);
+        mm.put_folio(mine);
+        assert_eq!((page(mm, &parent, 0).1, head.refcount()), (head, 2));
+        family.iter().for_each(|space| assert_filled(mm, space));
+        end(mm, &family);
+    });
+}
