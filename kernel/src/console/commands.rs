@@ -58,6 +58,7 @@ const COMMANDS: &[Command] = commands! {
     "vmemmap" "<pfn>" "the eight vmemmap pages of the 2 MiB around a frame" => inspect::vmemmap,
     "hugetlb" "[pages]" "the hugetlb pool; with a number: resize it" => memory::hugetlb,
     "hvo" "[optimise|restore]" "HVO: its state, or treat the free folios of the pool" => memory::hvo,
+    "experiment" "mapcount [scheme]" "what each way of counting mappings costs, and how often it is right" => machine::experiment,
     "ls" "[path]" "settings and counters" => memory::ls,
     "cat" "<path>" "read one" => memory::cat,
     "echo" "<value> > <path>" "write one" => memory::echo,

@@ -41,12 +41,14 @@
 //! | `single` | a single page |
 //! | one a scheme | see above |
 //! | `check` | a scheme's answers against the truth of live trees |
+//! | [`experiment`] | what each costs, and how often its answers are true |
 //! | [`lab`] | spaces and folios on which any scheme can be tried |
 #![forbid(unsafe_code)]
 
 mod answer;
 pub(crate) mod check;
 mod dispatch;
+pub mod experiment;
 pub mod lab;
 pub mod mm_owner;
 mod neighbours;

@@ -14,6 +14,7 @@ use arch::{Desc, Level, VirtAddr};
 use super::leaves::{Reading, for_each_leaf};
 use super::share::{self, Extent, Owner};
 use crate::Mm;
+use crate::page::{PageKind, PageRef};
 use crate::pgtable::normal_page;
 use crate::space::AddressSpace;
 
@@ -56,9 +57,11 @@ impl Mm {
     fn fill(&self, level: Level, desc: Desc, skipped: u64, words: &mut [u64]) {
         let first = desc.output(level).pfn().add(skipped).raw();
         let normal = normal_page(desc, level);
+        let is_shmem = |page: PageRef| page.head(self.config.tails).kind() == PageKind::Shmem;
+        let file = if normal.is_some_and(is_shmem) { FILE } else { 0 };
         let mut whole = None;
         for (n, word) in (0..).zip(words) {
-            *word = PRESENT | (first + n) & PFN;
+            *word = PRESENT | file | (first + n) & PFN;
             let Some(page) = normal.map(|page| page.nth(skipped + n)) else { continue };
             let share = whole.unwrap_or_else(|| {
                 let head = page.head(self.config.tails);

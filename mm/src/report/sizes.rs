@@ -139,18 +139,23 @@ impl<'m> Tally<'m> {
         let pages = level.entry_bytes() / PAGE_SIZE;
         let (private, pss) = match kind {
             PageKind::Hugetlb => return self.hugetlb(head, pages),
-            _ if !is_resident(kind) => return,
-            _ if pages == 1 => self.one(head, page),
-            _ => self.many(head, page, pages),
+            PageKind::Anon | PageKind::Shmem if pages == 1 => self.one(head, page),
+            PageKind::Anon | PageKind::Shmem => self.many(head, page, pages),
+            _ => return,
         };
         self.private += private;
         if !desc.flags(level).contains(PteFlags::ACCESSED) {
             self.untouched += pages;
         }
-        self.anonymous += pages;
-        self.pss_anonymous += pss;
-        if pages >= Order::PMD.pages() {
-            self.anonymous_blocks += pages;
+        let blocks = if pages >= Order::PMD.pages() { pages } else { 0 };
+        if kind == PageKind::Anon {
+            self.anonymous += pages;
+            self.pss_anonymous += pss;
+            self.anonymous_blocks += blocks;
+        } else {
+            self.shmem += pages;
+            self.pss_shmem += pss;
+            self.shmem_blocks += blocks;
         }
     }
 
@@ -204,9 +209,4 @@ fn parts(share: Share) -> (u64, u64) {
         1 => (u64::from(share.owner == Owner::Private), PAGE),
         n => (u64::from(share.owner == Owner::Private), PAGE / u64::from(n)),
     }
-}
-
-/// Whether a user's page of this kind is resident memory.
-fn is_resident(kind: PageKind) -> bool {
-    kind == PageKind::Anon
 }

@@ -197,12 +197,10 @@ impl Mm {
         if plan.start.add(plan.old_len) != vma.end || end > USER_END {
             return Ok(false);
         }
-        let mut vmas = space.vmas.lock();
-        let free = vmas.find(vma.end).is_none_or(|next| end <= next.start);
+        let free = space.find_vma(vma.end).is_none_or(|next| end <= next.start);
         if free {
-            vmas.extend(vma.start, end);
+            space.change_vmas(self, vma.end, end, |vmas| vmas.extend(vma.start, end));
         }
-        drop(vmas);
         if let Some(id) = vma.kind.object().filter(|_| free) {
             space.objects.grow(id, end.offset_from(vma.end) / PAGE_SIZE);
         }
@@ -251,11 +249,10 @@ impl Mm {
             self.unmap_prepared(space, end, rest);
         }
         relocate::clear_target(self, space, &job);
-        {
-            let mut vmas = space.vmas.lock();
+        space.change_vmas(self, to, to_end, |vmas| {
             vmas.insert(new);
             job.new = vmas.at(to).unwrap_or(new);
-        }
+        });
         relocate::entries(self, space, &job, &mut stock);
         self.settle_old(space, vma, (start, end), old);
         Ok(to)
@@ -263,21 +260,17 @@ impl Mm {
 
     /// The old place, from which all pages are gone.
     fn settle_old(&self, space: &AddressSpace, vma: &Vma, (start, end): (VirtAddr, VirtAddr), old: Old) {
-        let mut vmas = space.vmas.lock();
-        match old {
-            Old::Goes => {
-                vmas.remove(start, end);
-                drop(vmas);
-                if let Some(id) = vma.kind.object() {
-                    self.detach_object(space, id, end.offset_from(start) / PAGE_SIZE);
-                }
-            }
+        space.change_vmas(self, start, end, |vmas| match old {
+            Old::Goes => vmas.remove(start, end),
             // The promises of the pool have gone with the pages.
             Old::Stays => vmas.change(start, end, |vma| {
                 if vma.kind == VmaKind::Hugetlb {
                     vma.commit = Commit::NoReserve;
                 }
             }),
+        });
+        if let (Old::Goes, Some(id)) = (old, vma.kind.object()) {
+            self.detach_object(space, id, end.offset_from(start) / PAGE_SIZE);
         }
     }
 }
