@@ -7,7 +7,7 @@
 //!    block by block; a block with anything in it that cannot move is passed over, as it cannot become free
 //! ```
 //! One scanner goes up and empties blocks, the other comes down and takes free pages that are in no free block of
-//! 2 MiB; where they meet it is over (Linux: `compact_zone`). Only single anonymous pages are moved: a folio is not what
+//! 2 MiB; where they meet it is over (Linux: `compact_zone`). Only single pages, anonymous or of objects, are moved: a folio is not what
 //! fragments memory, and a page of a reservation stays in its place.
 //!
 //! **Direct compaction.** An allocation of 2 MiB that finds no block compacts once and tries again. After it was in vain
@@ -118,7 +118,9 @@ fn worth_it(mm: &Mm, block: Frames) -> bool {
 
 fn is_single(mm: &Mm, pfn: Pfn) -> bool {
     let page = page_of(pfn);
-    page.kind() == PageKind::Anon && !page.is_folio() && page.head(mm.config.tails) == page
+    matches!(page.kind(), PageKind::Anon | PageKind::Shmem)
+        && !page.is_folio()
+        && page.head(mm.config.tails) == page
 }
 
 /// Moves every page of the block above it, until one stays or there is no place. `top` comes down to where the last
@@ -128,12 +130,14 @@ fn empty_block(mm: &Mm, block: Frames, top: &mut Pfn, done: &mut Compacted) {
     for pfn in block.iter() {
         done.scanned += 1;
         let Some(folio) = mm.try_get_folio(pfn) else { continue };
-        let single = folio.kind() == PageKind::Anon && folio.order() == Order::PAGE && folio.pfn() == pfn;
+        let kind = folio.kind();
+        let single = is_single(mm, pfn) && folio.pfn() == pfn;
         let target = if single { spare.take().or_else(|| above(mm, block, top)) } else { None };
         let Some(target) = target else {
             mm.put_folio(folio);
             break;
         };
+        target.set_kind(kind, Order::PAGE);
         match migrate_folio(mm, folio, target, MoveWhat::All) {
             Ok(()) => done.moved += 1,
             Err(NotMoved { target, .. }) => {

@@ -247,3 +247,31 @@ fn a_reference_that_comes_meanwhile() {
         end(mm, &family);
     });
 }
+
+/// A page of an object moves under all spaces that map it, shared or as the source of private copies; the object has the
+/// new one. One that is punched out meanwhile is not moved.
+#[test]
+fn a_page_of_an_object_moves() {
+    machine(ThpMode::Never).boot(|mm, _| {
+        let shared = MapFlags::from_bits_retain(1) | MapFlags::ANONYMOUS;
+        let parent = mm.new_space().unwrap();
+        let mut request = crate::space::MmapRequest::anonymous(4 * 4096, RW).fixed(BASE.raw());
+        request.flags = shared | MapFlags::FIXED;
+        mm.mmap(&parent, &request).unwrap();
+        store(mm, &parent, 2, 5);
+        let child = mm.fork_space(&parent).unwrap();
+        assert_eq!(load(mm, &child, 2), 5);
+        let (_, old) = page(mm, &parent, 2);
+        assert_eq!((old.kind(), count_mappings(mm, old).entries), (PageKind::Shmem, 2));
+        migrate(mm, old, MoveWhat::All).unwrap();
+        let (_, new) = page(mm, &child, 2);
+        assert_ne!(old, new);
+        assert_eq!((page(mm, &parent, 2).1, count_mappings(mm, new).entries), (new, 2));
+        store(mm, &child, 2, 6);
+        assert_eq!(load(mm, &parent, 2), 6);
+        let held = new.try_get().unwrap();
+        assert_eq!(migrate(mm, new, MoveWhat::All), Err(Refused::Referenced));
+        mm.put_folio(held);
+        end(mm, &[parent, child]);
+    });
+}
