@@ -82,15 +82,24 @@ fn has_block(mm: &Mm, order: Order) -> bool {
     mm.buddyinfo()[usize::from(order.raw()).min(ORDERS)..].iter().any(|&blocks| blocks != 0)
 }
 
+/// Moves single pages up until there is nothing more to gain. As [`compact_zone`].
+pub fn compact_all(mm: &Mm) -> Compacted {
+    compact_until(mm, || false)
+}
+
 /// Moves single pages up until a block of 2^`order` pages is free, or all of memory was looked at. The caller holds no
 /// lock of rank 30 or above.
 pub fn compact_zone(mm: &Mm, order: Order) -> Compacted {
+    compact_until(mm, || has_block(mm, order))
+}
+
+fn compact_until(mm: &Mm, enough: impl Fn() -> bool) -> Compacted {
     let mut done = Compacted::default();
     mm.drain_cpu_lists();
     let Some(mut top) = mm.ram().last().map(|bank| bank.end) else { return done };
     for bank in mm.ram() {
         let mut start = bank.start.align_down(Order::PMD);
-        while start < bank.end && start < top && !has_block(mm, order) {
+        while start < bank.end && start < top && !enough() {
             let block = Frames::new(start, Order::PMD.pages());
             start = block.end;
             if bank.meet(block) == block && worth_it(mm, block) {

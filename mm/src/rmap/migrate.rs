@@ -29,6 +29,8 @@
 //! | [`Refused::Referenced`] | somebody holds it, and may look at it |
 #![forbid(unsafe_code)]
 
+use core::fmt;
+
 use arch::{Machine, PhysMem};
 
 use super::unmap::{Now, remap, unmap_to_move};
@@ -65,6 +67,20 @@ pub enum Refused {
     Referenced,
     /// There is no memory for the tables.
     Memory,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refused::Busy => "somebody else moves it or splits it",
+            Refused::Kind => "it is of a kind that cannot be moved so",
+            Refused::Reserved => "it belongs to a reservation of a huge page",
+            Refused::Pinned => "it is pinned",
+            Refused::Shared => "it may be mapped by more spaces than one",
+            Refused::Referenced => "somebody holds a reference to it",
+            Refused::Memory => "there is no memory for its tables",
+        })
+    }
 }
 
 /// The right to move or split a folio, which one has at a time. The caller holds a reference to it.
