@@ -28,9 +28,15 @@ pub struct Sizes {
     pub anonymous: u64,
     /// Memory of shared objects.
     pub shmem: u64,
+    /// Pages of the kernel that a device has put in with a reference; Linux counts them as those of a file.
+    pub file: u64,
     /// The share of the resident memory that falls to this mapping: each page divided by the number of entries that
     /// map it, as exactly as the scheme can tell (`share`). Rounded down at the end.
     pub pss: u64,
+    /// Of [`Self::pss`], memory of shared objects.
+    pub pss_shmem: u64,
+    /// Of [`Self::pss`], memory of devices.
+    pub pss_file: u64,
     /// Of [`Self::pss`], anonymous memory.
     pub pss_anonymous: u64,
     /// Resident memory that somebody else maps too, or perhaps.
@@ -55,7 +61,7 @@ impl Sizes {
     /// Resident memory.
     #[must_use]
     pub fn rss(&self) -> u64 {
-        self.anonymous + self.shmem
+        self.anonymous + self.shmem + self.file
     }
     /// Resident memory that would be free if the process ended: the unique set size.
     #[must_use]
@@ -75,6 +81,9 @@ pub(super) struct Tally<'m> {
     pss_anonymous: u64,
     /// [`PSS_SHIFT`].
     pss_shmem: u64,
+    file: u64,
+    /// [`PSS_SHIFT`].
+    pss_file: u64,
     private: u64,
     untouched: u64,
     anonymous_blocks: u64,
@@ -94,6 +103,8 @@ impl<'m> Tally<'m> {
             shmem: 0,
             pss_anonymous: 0,
             pss_shmem: 0,
+            file: 0,
+            pss_file: 0,
             private: 0,
             untouched: 0,
             anonymous_blocks: 0,
@@ -113,12 +124,15 @@ impl<'m> Tally<'m> {
 
     /// The sums in bytes.
     pub(super) fn sizes(&self) -> Sizes {
-        let rss = self.anonymous + self.shmem;
+        let rss = self.anonymous + self.shmem + self.file;
         let bytes = |pages: u64| pages * PAGE_SIZE;
         Sizes {
             anonymous: bytes(self.anonymous),
             shmem: bytes(self.shmem),
-            pss: (self.pss_anonymous + self.pss_shmem) >> PSS_SHIFT,
+            file: bytes(self.file),
+            pss: (self.pss_anonymous + self.pss_shmem + self.pss_file) >> PSS_SHIFT,
+            pss_shmem: self.pss_shmem >> PSS_SHIFT,
+            pss_file: self.pss_file >> PSS_SHIFT,
             pss_anonymous: self.pss_anonymous >> PSS_SHIFT,
             shared: bytes(rss - self.private),
             private: bytes(self.private),
@@ -147,9 +161,21 @@ impl<'m> Tally<'m> {
         if !desc.flags(level).contains(PteFlags::ACCESSED) {
             self.untouched += pages;
         }
-        self.anonymous += pages;
-        self.pss_anonymous += pss;
-        if pages >= Order::PMD.pages() {
+        match kind {
+            PageKind::Shmem => {
+                self.shmem += pages;
+                self.pss_shmem += pss;
+            }
+            PageKind::Kernel => {
+                self.file += pages;
+                self.pss_file += pss;
+            }
+            _ => {
+                self.anonymous += pages;
+                self.pss_anonymous += pss;
+            }
+        }
+        if pages >= Order::PMD.pages() && kind == PageKind::Anon {
             self.anonymous_blocks += pages;
         }
     }
@@ -206,7 +232,8 @@ fn parts(share: Share) -> (u64, u64) {
     }
 }
 
-/// Whether a user's page of this kind is resident memory.
+/// Whether a user's page of this kind is resident memory. Of the kernel's own, those are that a device has put in with a
+/// reference.
 fn is_resident(kind: PageKind) -> bool {
-    kind == PageKind::Anon
+    matches!(kind, PageKind::Anon | PageKind::Shmem | PageKind::Kernel)
 }

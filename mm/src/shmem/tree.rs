@@ -107,6 +107,21 @@ impl Node {
         })
     }
 
+    /// Puts a page in the place of another; gives it back where there is none.
+    fn exchange(&mut self, index: u64, level: u32, page: FolioRef) -> Result<FolioRef, FolioRef> {
+        let n = place(index, level);
+        match &mut self.places {
+            Places::Pages(pages) => match &mut pages[n] {
+                Some(old) => Ok(core::mem::replace(old, page)),
+                None => Err(page),
+            },
+            Places::Nodes(nodes) => match &mut nodes[n] {
+                Some(node) => node.exchange(index, level - 1, page),
+                None => Err(page),
+            },
+        }
+    }
+
     /// Takes a page out, and frees the node below that becomes empty.
     fn take(&mut self, index: u64, level: u32) -> Option<FolioRef> {
         let n = place(index, level);
@@ -212,6 +227,18 @@ impl PageTree {
         self.pages -= 1;
         self.drop_if_empty();
         Some((index, page))
+    }
+
+    /// Puts a page in the place of the one with this index, which is returned.
+    ///
+    /// # Errors
+    /// The page itself: there is none.
+    pub(super) fn exchange(&mut self, index: u64, page: FolioRef) -> Result<FolioRef, FolioRef> {
+        let levels = self.levels;
+        match &mut self.root {
+            Some(root) if index < reach(levels) => root.exchange(index, levels - 1, page),
+            _ => Err(page),
+        }
     }
 
     /// The lowest index of a page that is `from` or more.

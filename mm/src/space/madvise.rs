@@ -19,6 +19,7 @@ use super::munmap::page_align;
 use super::range;
 use super::{AddressSpace, Advice, Errno, HugeAdvice, MmapError, Prot, Vma, VmaKind};
 use crate::Mm;
+use crate::device::Entries;
 use crate::thp::reservation;
 
 impl Mm {
@@ -70,6 +71,9 @@ impl Mm {
         match advice {
             Advice::DontNeed => self.discard(space, vma, part),
             Advice::Remove => self.remove(space, vma, part),
+            Advice::HugePage | Advice::NoHugePage if vma.kind.device().is_some() => {
+                Err(MmapError::Unadvisable(*vma))
+            }
             Advice::HugePage => self.set_advice(space, part, HugeAdvice::Huge),
             Advice::NoHugePage => {
                 self.set_advice(space, part, HugeAdvice::NoHuge)?;
@@ -85,7 +89,8 @@ impl Mm {
         vma: &Vma,
         (start, end): (VirtAddr, VirtAddr),
     ) -> Result<(), MmapError> {
-        if vma.kind == VmaKind::Hugetlb {
+        let pfnmap = matches!(vma.kind.device(), Some(map) if map.entries == Entries::PfnMap);
+        if vma.kind == VmaKind::Hugetlb || pfnmap {
             return Err(MmapError::Unadvisable(*vma));
         }
         range::split_edges(self, space, start, end)?;

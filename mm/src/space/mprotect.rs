@@ -65,6 +65,9 @@ impl Mm {
         let mut from = start;
         while from < end {
             let vma = space.vma_at(from).ok_or(MmapError::Hole(from))?;
+            if vma.kind.device().is_some() && prot.contains(Prot::EXEC) {
+                return Err(MmapError::DeviceExec);
+            }
             if !vma.prot.contains(Prot::WRITE) {
                 self.check_commit(&Vma { prot, ..vma.part(start, end) })?;
             }

@@ -324,7 +324,7 @@ impl<'s> Sharer<'s> {
                 return None;
             }
         }
-        let shared = read_only(leaf, Level::L3);
+        let shared = if self.part.vma.kind.is_shared() { leaf } else { read_only(leaf, Level::L3) };
         self.scratch.write(self.first + n, shared);
         self.any = true;
         (shared != leaf).then_some(shared)
@@ -345,7 +345,7 @@ impl<'s> Sharer<'s> {
             return false;
         }
         let head = page.head(self.mm.config.tails);
-        if head.maybe_pinned() {
+        if head.maybe_pinned() && !self.part.vma.kind.is_shared() {
             self.result = Ok(Lacks::Pinned);
             return false;
         }
