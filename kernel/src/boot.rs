@@ -57,10 +57,11 @@ extern "Rust" fn kernel_main(device_tree: PhysAddr) -> ! {
     println!("  entered   at EL{}, loaded at {}", machine_boot::entered_at(), image::loaded_at());
     heap::init();
     let config = config(platform.boot_args);
-    let mm = MM.call_once(|| match boot_mm(platform, config) {
+    // One copy of `Mm` on the stack, not two, which would be too many.
+    let mm = match MM.try_call_once(|| boot_mm(platform, config)) {
         Ok(mm) => mm,
         Err(error) => panic!("memory management cannot boot: {error}"),
-    });
+    };
     if heap::use_pages_of(mm).is_err() {
         panic!("no memory for the kernel heap");
     }

@@ -8,10 +8,11 @@
 //! | `trap` `irq` | exceptions and interrupts, each to who handles it |
 //! | [`sched`] | threads |
 //! | `stop` | requests of all CPUs |
-//! | [`process`] `syscall` `initrd` | programs at EL0 |
+//! | [`process`] `syscall` `descriptors` `initrd` | programs at EL0 |
 //! | `session` `console` `files` `show` | what is done once all runs |
 //! | [`selftest`] `settle` | tests that run here |
 //! | `uart` [`mod@log`] `panic` `power` `crash` | the console, and the end |
+//! | `list` | lists in arrays |
 //! | `env` `heap` | what memory management needs, and what it gives |
 #![no_std]
 #![no_main]
@@ -24,12 +25,14 @@ mod boot;
 mod console;
 mod cpu;
 mod crash;
+mod descriptors;
 mod dt;
 mod env;
 mod files;
 mod heap;
 mod initrd;
 mod irq;
+mod list;
 mod log;
 mod panic;
 mod power;

@@ -129,7 +129,7 @@ impl Ring {
 const RECEIVE: Interrupts = Interrupts::RXI.union(Interrupts::RTI);
 
 /// What readers wait on.
-fn key() -> usize {
+pub fn key() -> usize {
     (&raw const RING).addr()
 }
 
@@ -171,21 +171,28 @@ fn drain(ring: &mut Ring) {
     uart.set_interrupt_masks(if ring.is_full() { Interrupts::empty() } else { RECEIVE });
 }
 
+/// The next byte that was received, if there is one.
+pub fn try_read_byte() -> Option<u8> {
+    let mut ring = RING.lock();
+    let was_full = ring.is_full();
+    let byte = ring.pop();
+    if was_full {
+        drain(&mut ring);
+    }
+    byte
+}
+
+/// Whether nothing was received that nobody has read yet.
+pub fn is_empty() -> bool {
+    RING.lock().len == 0
+}
+
 /// The next byte that was received; sleeps until there is one.
 pub fn read_byte() -> u8 {
     loop {
-        let byte = {
-            let mut ring = RING.lock();
-            let was_full = ring.is_full();
-            let byte = ring.pop();
-            if was_full {
-                drain(&mut ring);
-            }
-            byte
-        };
-        match byte {
+        match try_read_byte() {
             Some(byte) => return byte,
-            None => sched::park(key(), &|| RING.lock().len == 0),
+            None => sched::park(key(), &is_empty),
         }
     }
 }

@@ -20,6 +20,7 @@
 //! | Q | 45 | promoter | the promoter's queue |
 //! | T | 50 | page-table lock | the tables of one user root |
 //! | V | 55 | vmemmap tables | the kernel's own tables |
+//! | D | 58 | deferred split | the list of folios that are mapped in part |
 //! | H | 60 | hugetlb pool | free huge pages and their numbers |
 //! | A | 65 | ASIDs | the generation and the map of used ASIDs |
 //! | Z | 70 | zone | free lists of the buddy allocator |
@@ -68,6 +69,8 @@ pub const RESERVATION_LIST: Rank = Rank(45);
 pub const PAGE_TABLE: Rank = Rank(50);
 /// The kernel's own tables.
 pub const KERNEL_TABLE: Rank = Rank(55);
+/// The list of folios that are mapped in part.
+pub const DEFERRED_SPLIT: Rank = Rank(58);
 /// hugetlb pool.
 pub const HUGETLB_POOL: Rank = Rank(60);
 /// ASID allocator.

@@ -61,6 +61,16 @@ counters! {
     ResCollapseFailed = "res_collapse_failed",
     /// Pages that promotion had to zero because nobody had touched them.
     ResPagesFilled = "res_pages_filled",
+    /// Pages moved to another frame (4 KiB units).
+    PgMigrateSuccess = "pgmigrate_success",
+    /// Pages that could not be moved (4 KiB units).
+    PgMigrateFail = "pgmigrate_fail",
+    /// Folios split into single pages.
+    ThpSplitPage = "thp_split_page",
+    /// Folios that could not be split.
+    ThpSplitPageFailed = "thp_split_page_failed",
+    /// Folios put on the list of those that are mapped in part.
+    ThpDeferredSplitPage = "thp_deferred_split_page",
     /// 2 MiB block mappings split into pages.
     ThpSplitPmd = "thp_split_pmd",
     /// hugetlb folios whose vmemmap is optimised at present.

@@ -17,7 +17,7 @@ use mm::kalloc::KArc;
 use mm::kalloc::inject::Failing;
 use mm::page::{FolioRef, PageKind};
 use mm::pgtable::TableStock;
-use mm::space::{AddressSpace, Advice, MapFlags, MapProt, MmapRequest};
+use mm::space::{AddressSpace, Advice, MapFlags, MapProt, MmapRequest, MremapRequest};
 use mm::testkit::{Builder, exhaust};
 use mm::thp::{promote, promoter, reclaim, split};
 
@@ -82,6 +82,10 @@ fn map(mm: &Mm, stage: &Stage, at: u64, bytes: u64, flags: MapFlags) -> Outcome 
     said(mm.mmap(&stage.space, &MmapRequest::anonymous(bytes, RW).fixed(at).with(flags)))
 }
 
+fn remap(mm: &Mm, stage: &Stage, from: u64, bytes: u64, to: u64) -> Outcome {
+    said(mm.mremap(&stage.space, &MremapRequest::from_raw(from, bytes, bytes, 3, to)))
+}
+
 /// Two ranges of 2 MiB.
 fn mapped(mm: &Mm, stage: &Stage) {
     map(mm, stage, BASE.raw(), 2 * HUGE, MapFlags::empty()).unwrap();
@@ -93,10 +97,10 @@ fn touched(mm: &Mm, stage: &Stage) {
     write(mm, stage, BASE.raw()).unwrap();
 }
 
-/// Four VMAs that do not merge, so that the memory of the set is full; the first is written.
+/// 32 VMAs that do not merge, so that the memory of the set is full; the first is written.
 fn crowded(mm: &Mm, stage: &Stage) {
     touched(mm, stage);
-    for n in 1..4 {
+    for n in 1..32 {
         map(mm, stage, BASE.raw() + 8 * n * HUGE, HUGE, MapFlags::empty()).unwrap();
     }
 }
@@ -233,6 +237,15 @@ const OPERATIONS: &[Operation] = &[
         },
         |mm, stage| write(mm, stage, MIDDLE),
     ),
+    op("mremap: from the middle, page by page", NEVER, 3, crowded, |mm, stage| {
+        remap(mm, stage, BASE.raw() + PAGE * 3, 4 * PAGE, BASE.raw() + (1 << 40))
+    }),
+    op("mremap: a block that must be split", ALWAYS, 5, crowded, |mm, stage| {
+        remap(mm, stage, BASE.raw(), HUGE + PAGE, BASE.raw() + (1 << 40) + PAGE)
+    }),
+    op("mremap: a block as it is", ALWAYS, 2, crowded, |mm, stage| {
+        remap(mm, stage, BASE.raw(), HUGE, BASE.raw() + (1 << 40))
+    }),
     op("mprotect: cuts VMAs", NEVER, 1, crowded, |mm, stage| {
         said(mm.mprotect(&stage.space, MIDDLE, 2 * PAGE, MapProt::READ))
     }),

@@ -8,7 +8,8 @@ use mm::Mm;
 use mm::config::HvoStrategy;
 use mm::kalloc::KArc;
 use mm::space::{AddressSpace, Advice, Errno, HugeAdvice, MAX_VMAS, MapFlags, MapProt, MmapRequest, VmaKind};
-use mm::testkit::{Builder, with_space};
+use mm::stats::Counter;
+use mm::testkit::{Builder, check, with_space};
 
 const PAGE: u64 = 4096;
 const HUGE: u64 = 2 << 20;
@@ -104,8 +105,9 @@ fn other_errors() {
             (BASE, PAGE, R | grows | MapProt::GROWSUP, Errno::Inval),
             (BASE, PAGE, R | grows, Errno::Inval),
             (BASE, PAGE, W | X, Errno::Acces),
-            (BASE, 6 * PAGE, R, Errno::NoMem),
+            (BASE + 4 * PAGE, PAGE, R, Errno::NoMem),
             (BASE - PAGE, 2 * PAGE, R, Errno::NoMem),
+            (0xffff_8000_0000_0000, PAGE, R, Errno::NoMem),
         ] {
             let error = mm.mprotect(space, addr, len, prot).map_err(|e| e.errno());
             assert_eq!(error, Err(errno), "mprotect {addr:#x} {len:#x} {prot:?}");
@@ -169,7 +171,7 @@ fn placement() {
     });
 }
 
-/// An unfixed mapping leaves the guard gap of a stack free.
+/// An unfixed mapping leaves the guard gap of a stack free, and a stack does not grow beyond its limit.
 #[test]
 fn a_stack_keeps_its_guard_gap() {
     with_space(&Builder::new(), |mm, _, space| {
@@ -184,6 +186,133 @@ fn a_stack_keeps_its_guard_gap() {
         mm.mprotect(space, at, PAGE, R | MapProt::GROWSDOWN).unwrap();
         let protected = space.vma_at(top).unwrap();
         assert_eq!(protected.end.raw(), at + PAGE, "PROT_GROWSDOWN reaches down to the stack's start");
+    });
+}
+
+/// An access below a stack makes it grow, by as much as is needed, to 8 MiB at most, and never nearer than 256 pages to
+/// a mapping that can be accessed.
+#[test]
+fn a_stack_grows() {
+    let limit = 8 << 20;
+    let gap = 256 * PAGE;
+    // What lies 1024 pages below the stack's end, and how far the stack may grow.
+    for (what, neighbour, most) in [
+        ("nothing", None, limit),
+        ("a page", Some(rw()), 1023 * PAGE - gap),
+        ("a page without rights", Some(NONE), 1023 * PAGE),
+    ] {
+        with_space(&Builder::new(), |mm, _, space| {
+            let end = BASE + 64 * HUGE;
+            let stack =
+                MmapRequest::anonymous(2 * PAGE, rw()).with(MapFlags::GROWSDOWN).fixed(end - 2 * PAGE);
+            mm.mmap(space, &stack).unwrap();
+            user_store(VirtAddr::new(end - 8), 1).unwrap();
+            if let Some(prot) = neighbour {
+                let below = MmapRequest::anonymous(PAGE, prot).fixed(end - 1024 * PAGE);
+                mm.mmap(space, &below).unwrap();
+            }
+            let near = VirtAddr::new(end - 3 * PAGE);
+            assert_eq!((user_load(near), user_store(near, 2)), (Ok(0), Ok(())), "{what}");
+            let start = || space.vma_at(VirtAddr::new(end - 8)).unwrap().start.raw();
+            assert_eq!(start(), end - 3 * PAGE, "{what}");
+            for far in [end - most - PAGE, end - limit - PAGE, 8] {
+                let far = VirtAddr::new(far);
+                let beyond = space.vma_at(far).is_none_or(|vma| vma.prot.is_empty());
+                assert!(!beyond || user_store(far, 3) == Err(UserFault(far)), "{what}: {far}");
+            }
+            assert_eq!(start(), end - 3 * PAGE, "{what}");
+            let last = VirtAddr::new(end - most);
+            assert_eq!(user_store(last, 3), Ok(()), "{what}");
+            let vma = space.vma_at(last).unwrap();
+            assert_eq!((start(), vma.pgoff), (end - most, (end - most) / PAGE), "{what}");
+            assert_eq!((user_load(near), user_load(VirtAddr::new(end - 8))), (Ok(2), Ok(1)), "{what}");
+        });
+    }
+}
+
+/// mprotect over a hole changes what lies before it, and then fails.
+#[test]
+fn mprotect_up_to_a_hole() {
+    with_space(&Builder::new(), |mm, _, space| {
+        map(mm, space, BASE, 2 * PAGE);
+        map(mm, space, BASE + 3 * PAGE, 2 * PAGE);
+        user_store(VirtAddr::new(BASE), 1).unwrap();
+        let error = mm.mprotect(space, BASE + PAGE, 3 * PAGE, R).map_err(|e| e.errno());
+        assert_eq!(
+            (error, vmas(space)),
+            (Err(Errno::NoMem), vec!["0..1 rw-".into(), "1..2 r--".into(), "3..5 rw-".into()])
+        );
+        let error = mm.mprotect(space, BASE - PAGE, 9 * PAGE, R).map_err(|e| e.errno());
+        assert_eq!((error, space.vma_count()), (Err(Errno::NoMem), 3), "the hole comes first");
+    });
+}
+
+/// MADV_POPULATE: the pages are there and no access faults any more; the errors of Linux.
+#[test]
+fn populating() {
+    with_space(&Builder::new().config(|config| config.hvo = HvoStrategy::Off), |mm, _, space| {
+        let errno = |addr, len, advice| mm.madvise(space, addr, len, advice).map_err(|e| e.errno());
+        let (read, write) = (Advice::PopulateRead, Advice::PopulateWrite);
+        map(mm, space, BASE, 4 * HUGE);
+        assert_eq!(errno(BASE, 3 * PAGE, read), Ok(()));
+        assert_eq!((mm.usage(space).zero, mm.usage(space).anon), (3, 0));
+        assert_eq!(errno(BASE, 2 * HUGE, write), Ok(()));
+        assert_eq!((mm.usage(space).zero, mm.usage(space).anon), (0, 1024));
+        let faults = mm.stats.get(Counter::PgFault);
+        (0..1024).for_each(|n| user_store(VirtAddr::new(BASE + n * PAGE), n).unwrap());
+        assert_eq!(errno(BASE, 2 * HUGE, write), Ok(()));
+        assert_eq!(mm.stats.get(Counter::PgFault), faults);
+        mm.mprotect(space, BASE + 3 * HUGE, HUGE, R).unwrap();
+        assert_eq!(errno(BASE + 3 * HUGE, PAGE, write), Err(Errno::Inval), "not writable");
+        mm.mprotect(space, BASE + 3 * HUGE, HUGE, NONE).unwrap();
+        assert_eq!(errno(BASE + 3 * HUGE, PAGE, read), Err(Errno::Inval), "not readable");
+        assert_eq!(errno(BASE + 4 * HUGE, PAGE, read), Err(Errno::NoMem), "a hole");
+        assert_eq!(errno(BASE + 1, PAGE, read), Err(Errno::Inval));
+        assert_eq!(errno(BASE, u64::MAX, write), Err(Errno::Inval));
+        assert_eq!(errno(0xffff_8000_0000_0000, PAGE, write), Err(Errno::NoMem));
+        let huge = MmapRequest::anonymous(HUGE, rw()).with(MapFlags::HUGETLB | MapFlags::NORESERVE);
+        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        let va = mm.mmap(space, &huge).unwrap();
+        assert_eq!(errno(va.raw(), HUGE, write), Err(Errno::Fault), "SIGBUS");
+        assert_eq!(mm.hugetlb.set_nr(mm, 1).nr, 1);
+        assert_eq!(errno(va.raw(), HUGE, write), Ok(()));
+        mm.munmap(space, va.raw(), HUGE).unwrap();
+        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+    });
+}
+
+/// MADV_DONTNEED and MADV_FREE: the next access finds zeros; a part of a huge page of the pool stays, and its promise
+/// stays with what goes.
+#[test]
+fn discarding() {
+    with_space(&Builder::new().config(|config| config.hvo = HvoStrategy::Off), |mm, _, space| {
+        map(mm, space, BASE, HUGE);
+        for advice in [Advice::DontNeed, Advice::Free] {
+            user_store(VirtAddr::new(BASE), 1).unwrap();
+            user_store(VirtAddr::new(BASE + PAGE), 2).unwrap();
+            mm.madvise(space, BASE, PAGE, advice).unwrap();
+            assert_eq!(
+                (user_load(VirtAddr::new(BASE)), user_load(VirtAddr::new(BASE + PAGE))),
+                (Ok(0), Ok(2))
+            );
+        }
+        assert_eq!(mm.hugetlb.set_nr(mm, 3).nr, 3);
+        let huge = MmapRequest::anonymous(2 * HUGE, rw()).with(MapFlags::HUGETLB).fixed(BASE + 8 * HUGE);
+        let va = mm.mmap(space, &huge).unwrap();
+        let pages = [0, 1].map(|n| va.add(n * HUGE));
+        pages.iter().for_each(|&va| user_store(va, 3).unwrap());
+        let errno = |addr, len, advice| mm.madvise(space, addr, len, advice).map_err(|e| e.errno());
+        assert_eq!(errno(va.raw() + PAGE, HUGE, Advice::DontNeed), Err(Errno::Inval));
+        assert_eq!(errno(va.raw(), HUGE, Advice::Free), Err(Errno::Inval));
+        assert_eq!(errno(va.raw(), HUGE + PAGE, Advice::DontNeed), Ok(()));
+        assert_eq!(mm.usage(space).hugetlb, 512);
+        check(mm);
+        let third = MmapRequest::anonymous(HUGE, rw()).with(MapFlags::HUGETLB).fixed(BASE + 16 * HUGE);
+        mm.mmap(space, &third).unwrap();
+        assert_eq!(mm.mmap(space, &third.fixed(BASE + 20 * HUGE)).map_err(|e| e.errno()), Err(Errno::NoMem));
+        assert_eq!(pages.map(user_load), [Ok(0), Ok(3)]);
+        mm.munmap(space, BASE, 64 * HUGE).unwrap();
+        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
     });
 }
 
@@ -310,7 +439,7 @@ fn hugetlb_mappings() {
             mm.munmap(space, va.raw() + PAGE, HUGE),
             mm.munmap(space, va.raw(), PAGE),
             mm.mprotect(space, va.raw(), PAGE, R),
-            mm.madvise(space, va.raw(), HUGE, Advice::DontNeed),
+            mm.madvise(space, va.raw() + PAGE, HUGE, Advice::DontNeed),
         ] {
             assert_eq!(cut.map_err(|e| e.errno()), Err(Errno::Inval));
         }

@@ -213,9 +213,9 @@ impl Oracle<'_> {
                 let prot = self.prot();
                 let result = self.mm.mprotect(self.space, at, len, prot);
                 assert_eq!(result.is_ok(), whole, "{result:?}");
-                if whole {
-                    self.pages.range_mut(pages).for_each(|(_, page)| page.prot = prot);
-                }
+                // Up to the first hole.
+                let mapped = pages.take_while(|page| self.pages.contains_key(page)).count() as u64;
+                self.pages.range_mut(first..first + mapped).for_each(|(_, page)| page.prot = prot);
             }
             5 => {
                 let result = self.mm.madvise(self.space, at, len, Advice::DontNeed);

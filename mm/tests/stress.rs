@@ -76,3 +76,9 @@ fn hvo() {
 fn report() {
     explore("report", 40);
 }
+
+/// What fork shares is read by nobody as another has written it since, whoever writes, protects, promotes or ends first.
+#[test]
+fn fork() {
+    explore("fork", 60);
+}

@@ -86,6 +86,9 @@ bad! {
         root_freed_while_installed
         root_installed_before_the_break_is_visible
         shareability_changed
+        shared_page_copied_without_break
+        shared_page_left_writable
+        shared_page_reused
         sleep_under_a_spinlock
         table_in_a_contiguous_group
         table_folded_at_bbm_0
@@ -115,6 +118,8 @@ bad! {
         store_to_somebody_elses_page
         copied_before_the_break
         made_by_another_vcpu_too_soon
+        shared_page_not_flushed
+        shared_page_reused_before_the_flush
     }
 }
 

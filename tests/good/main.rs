@@ -48,6 +48,8 @@ good! {
     right_taken_away
     root_left_flushed_and_freed
     root_that_only_this_vcpu_has
+    shared_page_copied
+    shared_page_reused
     software_bits_changed
     table_folded_at_bbm_1_with_nt
     table_folded_at_bbm_2

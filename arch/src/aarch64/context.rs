@@ -1,11 +1,10 @@
-//! Switching between kernel stacks, and entering EL0 for the first time.
+//! Switching between kernel stacks.
 //!
 //! A thread that does not run is a stack pointer: what the procedure call standard lets a function change
 //! is dead at a call, the rest (x19 to x30) stands on its stack.
 
 use core::arch::global_asm;
 
-use super::vectors::TrapFrame;
 use crate::addr::VirtAddr;
 
 /// A thread that does not run: its stack pointer.
@@ -45,11 +44,9 @@ impl Context {
     }
 }
 
-// SAFETY: the assembly below, with these signatures. Entering EL0 gives up the stack of a function that does not return,
-// which is safe.
+// SAFETY: the assembly below, with this signature.
 unsafe extern "C" {
     fn quire_switch(from: *mut Context, to: Context);
-    safe fn quire_enter_user(frame: &TrapFrame) -> !;
 }
 
 /// Leaves the running thread at `from` and goes on where `to` was left. Returns when somebody switches back.
@@ -61,13 +58,6 @@ unsafe extern "C" {
 pub unsafe fn switch(from: *mut Context, to: Context) {
     // SAFETY: the caller's promise.
     unsafe { quire_switch(from, to) };
-}
-
-/// Enters EL0 as `frame` says. What stands on this thread's stack below `frame` is given up: the next exception
-/// from EL0 begins there.
-pub fn enter_user(frame: &TrapFrame) -> ! {
-    assert!(frame.from_user(), "entering EL0 with a frame of EL1");
-    quire_enter_user(frame)
 }
 
 global_asm!(
@@ -101,11 +91,5 @@ quire_begin_thread:
     mov     x0, x20
     mov     x30, xzr
     br      x19
-
-    .global quire_enter_user
-quire_enter_user:
-    msr     daifset, #0xf
-    mov     sp, x0
-    b       quire_return_to_user
 "#
 );

@@ -1,8 +1,9 @@
-//! From a vector to the kernel: each exception goes to one of the handlers that the kernel gave.
+//! From a vector to the kernel: an exception of the kernel goes to one of the handlers that the kernel gave, one of EL0
+//! ends the call that ran EL0.
 
 use spin::Once;
 
-use super::vectors::{TrapFrame, Vector};
+use super::vectors::{TrapFrame, Vector, quire_run_user};
 use super::{Machine, uaccess};
 use crate::addr::VirtAddr;
 use crate::contract::Cpu;
@@ -32,8 +33,6 @@ pub enum Fatal {
 /// The kernel's handlers. They are called on the stack of the thread that was interrupted.
 #[derive(Debug)]
 pub struct Handlers {
-    /// A synchronous exception of EL0. Interrupts are open; a change of the frame takes effect at the return.
-    pub user: fn(&mut TrapFrame, Class),
     /// A data abort of a copy from or to user memory. Interrupts are as the copy had them. One that is not
     /// resolved makes the copy return [`crate::UserFault`].
     pub user_copy: fn(&TrapFrame, &Abort) -> Resolution,
@@ -57,16 +56,40 @@ fn handlers() -> &'static Handlers {
     }
 }
 
+/// Why EL0 does not run any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UserExit {
+    /// It made a system call.
+    Svc,
+    /// Another synchronous exception.
+    Exception(Class),
+    /// An interrupt is to be handled.
+    Interrupt,
+}
+
+/// EC of an SVC from AArch64.
+const EC_SVC: u64 = 0x15;
+
+/// Runs EL0 as `frame` says until its next exception, and says which; the frame holds the registers then. Interrupts are
+/// masked when this returns, whatever they were before.
+///
+/// # Panics
+/// The frame is one of EL1.
+pub fn run_user(frame: &mut TrapFrame) -> UserExit {
+    assert!(frame.from_user(), "entering EL0 with a frame of EL1");
+    match quire_run_user(frame) {
+        Vector::USER_SYNC if frame.esr >> 26 == EC_SVC => UserExit::Svc,
+        Vector::USER_SYNC => UserExit::Exception(esr::decode(frame.esr)),
+        Vector::USER_IRQ => UserExit::Interrupt,
+        vector => (handlers().fatal)(frame, Fatal::Vector(vector, esr::decode(frame.esr))),
+    }
+}
+
 /// Called by the vectors with interrupts masked, and returns so.
 pub(super) fn dispatch(frame: &mut TrapFrame, vector: Vector) {
     let class = esr::decode(frame.esr);
     match vector {
-        Vector::USER_IRQ | Vector::KERNEL_IRQ => (handlers().irq)(),
-        Vector::USER_SYNC => {
-            Machine::unmask_irqs();
-            (handlers().user)(frame, class);
-            let _masked = Machine::mask_irqs();
-        }
+        Vector::KERNEL_IRQ => (handlers().irq)(),
         Vector::KERNEL_SYNC => from_kernel(frame, class),
         _ => (handlers().fatal)(frame, Fatal::Vector(vector, class)),
     }

@@ -4,8 +4,12 @@
 //! ([`super::percpu`]), as SP will be with a frame and a handler's needs on the stack; a stack that has run over is left
 //! alone, and the frame is made on this CPU's emergency stack.
 //!
-//! The frame ends in a frame record (x29, interrupted address), and x29 points to it: a backtrace by frame
+//! A frame of the kernel ends in a frame record (x29, interrupted address), and x29 points to it: a backtrace by frame
 //! pointers walks through an exception as through a call.
+//!
+//! EL0 runs inside a call, [`super::trap::run_user`]: while it runs SP_EL1 is the end of its frame, and its next exception
+//! fills the frame and returns to the caller, whose stack the frame names. So what the caller holds, the kernel holds
+//! while EL0 runs.
 
 use core::arch::global_asm;
 use core::fmt;
@@ -33,6 +37,7 @@ pub struct TrapFrame {
     pub esr: u64,
     /// FAR_EL1.
     pub far: u64,
+    /// Of the kernel: the frame record. Of EL0: the kernel's stack pointer in `run_user`, and nothing.
     record: [u64; 2],
 }
 
@@ -41,6 +46,8 @@ const FRAME_BYTES: usize = size_of::<TrapFrame>();
 /// guard first may be one of the handler's own, or one that faults before it has moved the stack pointer.
 const HANDLER_BYTES: usize = 3072;
 const _: () = assert!(FRAME_BYTES == 304);
+/// Where the kernel's stack pointer stands in a frame of EL0.
+const KERNEL_SP: usize = core::mem::offset_of!(TrapFrame, record);
 
 impl TrapFrame {
     /// The frame of a thread that enters EL0 at `entry` with `sp`, all other registers zero, interrupts open.
@@ -86,6 +93,7 @@ impl fmt::Display for TrapFrame {
 
 /// Which vector was taken: its index in the table (Arm ARM D1.3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
 pub struct Vector(u64);
 
 impl Vector {
@@ -119,6 +127,12 @@ pub(super) fn install() {
 
 extern "C" fn enter(frame: &mut TrapFrame, vector: u64) {
     trap::dispatch(frame, Vector(vector));
+}
+
+// SAFETY: the assembly below, with this signature. It writes the frame only, and keeps what a call keeps; what EL0 does
+// meanwhile is EL0's. Any place of the frame will do: it is aligned, and nothing else uses SP_EL1 while EL0 runs.
+unsafe extern "C" {
+    pub(super) safe fn quire_run_user(frame: &mut TrapFrame) -> Vector;
 }
 
 extern "C" fn overflow(frame: &TrapFrame) -> ! {
@@ -238,15 +252,45 @@ from_kernel:
     bl      {enter}
     restore_and_return
 
-from_user:
-    mrs     x21, sp_el0
-    save_state xzr, xzr
-    bl      {enter}
-    .global quire_return_to_user
-quire_return_to_user:
+// x0: the frame. Its registers become the CPU's; the next exception of EL0 goes on at from_user.
+    .global quire_run_user
+quire_run_user:
+    msr     daifset, #0xf
+    sub     sp, sp, #96
+    stp     x19, x20, [sp, #0]
+    stp     x21, x22, [sp, #16]
+    stp     x23, x24, [sp, #32]
+    stp     x25, x26, [sp, #48]
+    stp     x27, x28, [sp, #64]
+    stp     x29, x30, [sp, #80]
+    mov     x9, sp
+    str     x9, [x0, #{kernel_sp}]
+    mov     sp, x0
     ldr     x21, [sp, #248]
     msr     sp_el0, x21
     restore_and_return
+
+// sp: the frame, as quire_run_user was given it; x1: the vector, which its call returns.
+from_user:
+    mrs     x21, sp_el0
+    mrs     x22, elr_el1
+    mrs     x23, spsr_el1
+    mrs     x24, esr_el1
+    mrs     x25, far_el1
+    stp     x30, x21, [sp, #240]
+    stp     x22, x23, [sp, #256]
+    stp     x24, x25, [sp, #272]
+    ldr     x9, [sp, #{kernel_sp}]
+    mov     x0, x1
+    mov     sp, x9
+    ldp     x19, x20, [sp, #0]
+    ldp     x21, x22, [sp, #16]
+    ldp     x23, x24, [sp, #32]
+    ldp     x25, x26, [sp, #48]
+    ldp     x27, x28, [sp, #64]
+    ldp     x29, x30, [sp, #80]
+    add     sp, sp, #96
+    ret
 
 // sp and x0 as the vector left them. TPIDR_EL0 takes the stack pointer, TPIDRRO_EL0 x0: user values are lost, and
 // nothing goes back to EL0 from here.
@@ -267,6 +311,7 @@ stack_ran_over:
 "#,
     frame = const FRAME_BYTES,
     reach = const FRAME_BYTES + HANDLER_BYTES,
+    kernel_sp = const KERNEL_SP,
     stack_shift = const STACK_SHIFT,
     emergency_top = const EMERGENCY_TOP,
     enter = sym enter,

@@ -79,6 +79,11 @@ impl Migration {
     pub const fn desc(self, level: Level) -> Desc {
         Desc::migration(self.output, level, self.flags)
     }
+    /// The same of another frame.
+    #[must_use]
+    pub const fn at(self, output: PhysAddr) -> Self {
+        Migration { output, flags: self.flags }
+    }
     /// The same with other rights.
     #[must_use]
     pub const fn with_flags(self, flags: PteFlags) -> Self {

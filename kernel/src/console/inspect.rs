@@ -12,7 +12,7 @@ use mm::pgtable::Walk;
 
 use super::commands::Complaint;
 use super::words::number;
-use crate::{println, process, sched, show};
+use crate::{println, process, show};
 
 /// `pt <va> [pid]`
 pub(super) fn pt(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
@@ -46,7 +46,7 @@ fn kernel(mm: &Mm, va: VirtAddr) {
 
 fn user(va: VirtAddr, pid: &str) -> Result<(), Complaint> {
     let wanted = number(pid);
-    let found = wanted.and_then(|pid| sched::find_process(|process| u64::from(process.pid()) == pid));
+    let found = wanted.and_then(|pid| process::find(u32::try_from(pid).ok()?));
     let Some(process) = found else {
         return Err(Complaint::new(format_args!("there is no process `{pid}`; `ps` lists them")));
     };

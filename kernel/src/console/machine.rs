@@ -65,7 +65,7 @@ pub(super) fn ps(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
             thread.name
         );
     });
-    sched::for_each_process(|process| {
+    process::for_each(|process| {
         let sizes = mm.glance(process.space());
         println!(
             "  process {} is `{}`: {} system calls, RSS {} kB, PSS {} kB",

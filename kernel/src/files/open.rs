@@ -9,7 +9,6 @@ use mm::kalloc::KArc;
 use super::process::{self, ProcessFile, Whose};
 use super::{File, FileError, Position};
 use crate::process::Process;
-use crate::sched;
 
 /// A file that was found. One of a process keeps what is left of that process, even after its end.
 pub enum Opened {
@@ -30,7 +29,7 @@ pub fn open(path: &str, own: Option<&KArc<Process>>) -> Result<Opened, FileError
     let file = process::find(name)?;
     let process = match whose {
         Whose::Own => own.cloned(),
-        Whose::Of(pid) => sched::find_process(|process| process.pid() == pid),
+        Whose::Of(pid) => crate::process::find(pid),
     };
     Ok(Opened::OfProcess(process.ok_or(FileError::NotFound)?, file))
 }

@@ -16,8 +16,8 @@ use super::stack::{self, StackError};
 use crate::initrd;
 use crate::sched::SpawnError;
 
-/// Bytes of the stack of a program, as Linux's default limit.
-pub(super) const STACK_BYTES: u64 = 8 << 20;
+/// Bytes with which the stack of a program begins, as on Linux (`setup_arg_pages`). It grows on faults.
+pub(super) const STACK_BYTES: u64 = 128 << 10;
 /// One past the stack. The page above stays unmapped.
 pub(super) const STACK_TOP: VirtAddr = VirtAddr::new(USER_END.raw() - 0x1000);
 /// An address of the stack that every program begins with: in its highest page.
@@ -88,7 +88,7 @@ fn fill(
     let bottom = STACK_TOP.raw() - STACK_BYTES;
     let request = MmapRequest::anonymous(STACK_BYTES, MapProt::READ | MapProt::WRITE)
         .fixed(bottom)
-        .with(MapFlags::STACK | MapFlags::NORESERVE);
+        .with(MapFlags::STACK | MapFlags::GROWSDOWN | MapFlags::NORESERVE);
     mm.mmap(space, &request).map_err(RunError::Map)?;
     // A stack is touched at one end, a page at a time: no huge page would pay.
     mm.madvise(space, bottom, STACK_BYTES, Advice::NoHugePage).map_err(RunError::Map)?;

@@ -1,44 +1,60 @@
-//! Processes: one thread each, loaded from a static ELF file of the initrd.
+//! Processes: one thread each, loaded from a static ELF file of the initrd, or forked from another process.
 //!
 //! ```text
-//!   run("hello", args) -> load -> Process ---- thread: first entry to EL0
-//!                                    |             |  traps: system calls, faults
-//!                                    |             v
-//!                                  wait <------- exit, or killed with a message
+//!   run("hello", args) -> load --.                    .---> EL0, until a trap --.
+//!                                +--> Process, thread |                         |   `user`
+//!   clone(SIGCHLD) ------> fork -'                    `---- system call, fault -'
+//!                                                               |  exit, or a signal that ends it
+//!   wait, wait4 <------ status <------ space taken apart <------'
 //! ```
 //! A process ends on its own thread, outside of its address space, which it takes apart before anybody is told of
-//! the end: who has waited for a process finds its memory free.
+//! the end: who has waited for a process finds its memory free. Who ends a process leaves a verdict; its thread sees that
+//! before it goes to EL0 again, and no wait for a key of its own outlasts it.
+//!
+//! The process that `run` starts is to its descendants what the first process of a pid namespace is on Linux: it adopts
+//! orphans, and when it ends, the kernel ends all others with SIGKILL and waits for them first.
 //!
 //! | file | what |
 //! |---|---|
 //! | `elf` | what a program file asks for |
-//! | `end` | exit, and who waits for it |
 //! | `load` | an address space with a program in it |
 //! | `stack` | arguments and auxiliary vector, as Linux lays them out |
-//! | `trap` | what an exception of a process leads to |
+//! | `start` | the first process of a family |
+//! | `fork` | a process out of a process |
+//! | `family` | numbers, parents and children, zombies |
+//! | `user` | EL0 runs, and what each exception leads to |
+//! | `end` | the end, and who waits for it |
+//! | `oom` | who is killed when memory is out |
+//! | `status` | how a process ended, for people and as Linux's status word |
 #![forbid(unsafe_code)]
 
 mod elf;
 mod end;
+pub mod family;
+mod fork;
 mod load;
+mod oom;
 mod stack;
+mod start;
 mod status;
-pub mod trap;
+pub mod user;
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use arch::VirtAddr;
-use arch::aarch64::context;
-use arch::aarch64::vectors::TrapFrame;
 use arrayvec::ArrayString;
 use mm::kalloc::KArc;
 use mm::space::AddressSpace;
 
-pub use end::leave;
+pub use end::Killed;
+pub use family::{Waited, Which, find, for_each};
+pub use fork::{ForkError, fork};
 pub use load::{FIRST_STACK, RunError};
+pub use start::run;
 pub use status::{ExitStatus, Signal};
+pub use user::run_user;
 
-use crate::{print, sched, the_mm};
+use crate::descriptors::Descriptors;
+use crate::print;
 
 /// Told of each line that a process writes and that begins with `@stop `, in the middle of its system call.
 pub type Observer = fn(&Process, &str);
@@ -48,56 +64,17 @@ pub struct Process {
     pid: u32,
     name: ArrayString<32>,
     space: KArc<AddressSpace>,
-    entry: VirtAddr,
-    stack: VirtAddr,
     observer: Option<Observer>,
-    /// [`LIVES`], [`ENDS`], or the encoded [`ExitStatus`].
-    state: AtomicU32,
+    /// Its open files.
+    pub descriptors: Descriptors,
+    /// The first process of the family; `None` for that one itself.
+    first: Option<KArc<Process>>,
+    life: end::Life,
     syscalls: AtomicU64,
-}
-
-/// The program runs.
-const LIVES: u32 = u32::MAX;
-/// The address space is being taken apart.
-const ENDS: u32 = u32::MAX - 1;
-
-/// The number of the next process; 1 is the first.
-static NEXT_PID: AtomicU32 = AtomicU32::new(1);
-
-/// Starts a program of the initrd with these arguments, the first of which is by custom its name.
-///
-/// # Errors
-/// [`RunError`]; nothing is left behind.
-pub fn run(name: &str, args: &[&str], observer: Option<Observer>) -> Result<KArc<Process>, RunError> {
-    let mm = the_mm();
-    let image = load::load(mm, name, args)?;
-    let process = Process {
-        pid: NEXT_PID.fetch_add(1, Ordering::Relaxed),
-        name: load::short_name(name),
-        space: image.space.clone(),
-        entry: image.entry,
-        stack: image.stack,
-        observer,
-        state: AtomicU32::new(LIVES),
-        syscalls: AtomicU64::new(0),
-    };
-    let started = match KArc::try_new(process) {
-        Ok(process) => sched::spawn_user(process.clone()).map(|_| process).map_err(RunError::Spawn),
-        Err(_) => Err(RunError::OutOfMemory),
-    };
-    if started.is_err() {
-        mm.destroy_space(&image.space);
-    }
-    started
-}
-
-/// The thread of a process begins: goes to EL0 for the first time.
-pub fn run_current() {
-    if let Some(process) = sched::current_process() {
-        let (entry, stack) = (process.entry, process.stack);
-        drop(process);
-        context::enter_user(&TrapFrame::user(entry.raw(), stack.raw()));
-    }
+    /// The word of its thread, see [`crate::sched::ThreadId::to_word`]; 0 before there is one.
+    thread: AtomicU64,
+    /// Ends of children, and whatever else it may wait for in `wait4`.
+    events: AtomicU32,
 }
 
 impl Process {
@@ -115,11 +92,15 @@ impl Process {
     }
     /// The address space to install when its thread runs; none once it is being taken apart.
     pub fn active_space(&self) -> Option<&AddressSpace> {
-        (self.state.load(Ordering::Acquire) == LIVES).then_some(&*self.space)
+        self.life.has_space().then_some(&*self.space)
     }
     /// System calls that it has made.
     pub fn syscalls(&self) -> u64 {
         self.syscalls.load(Ordering::Relaxed)
+    }
+    /// Its process group: the number of the first process of its family.
+    pub fn group(&self) -> u32 {
+        self.first.as_ref().map_or(self.pid, |first| first.pid)
     }
     /// What it writes goes to the console; its observer is told first, where it has one and the line is for it.
     pub(crate) fn output(&self, bytes: &[u8]) {

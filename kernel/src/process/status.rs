@@ -17,6 +17,8 @@ pub enum Signal {
     Kill = 9,
     /// An address that is not mapped, or not for this access.
     Segv = 11,
+    /// A write to a pipe that nobody reads.
+    Pipe = 13,
 }
 
 impl fmt::Display for Signal {
@@ -27,6 +29,7 @@ impl fmt::Display for Signal {
             Signal::Bus => "SIGBUS",
             Signal::Kill => "SIGKILL",
             Signal::Segv => "SIGSEGV",
+            Signal::Pipe => "SIGPIPE",
         })
     }
 }
@@ -49,6 +52,14 @@ impl ExitStatus {
         }
     }
 
+    /// The status word of `wait4`: the status in bits 15..8, or the signal in bits 6..0 (no core is dumped).
+    pub const fn wait_word(self) -> u32 {
+        match self {
+            ExitStatus::Exited(status) => (status as u32) << 8,
+            ExitStatus::Killed(signal) => signal as u32,
+        }
+    }
+
     const KILLED: u32 = 1 << 8;
 
     pub(super) const fn encode(self) -> u32 {
@@ -62,7 +73,7 @@ impl ExitStatus {
         if code & Self::KILLED == 0 {
             return ExitStatus::Exited(code as u8);
         }
-        let signals = [Signal::Ill, Signal::Trap, Signal::Bus, Signal::Kill, Signal::Segv];
+        let signals = [Signal::Ill, Signal::Trap, Signal::Bus, Signal::Kill, Signal::Segv, Signal::Pipe];
         let signal = signals.into_iter().find(|&signal| signal as u32 == code & 0xff);
         ExitStatus::Killed(signal.unwrap_or(Signal::Kill))
     }

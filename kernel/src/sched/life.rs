@@ -1,15 +1,21 @@
 //! The beginning and the end of threads.
+//!
+//! A thread cannot free the stack that it stands on: it is dead first, and the next thread that begins or ends buries
+//! it. A few stacks are kept for the next threads, because mapping and unmapping one costs more than the rest of a
+//! thread's life; [`reap`] frees them too.
 #![forbid(unsafe_code)]
 
 use core::fmt;
 
+use allocator_api2::boxed::Box;
 use arch::VirtAddr;
 use arch::aarch64::percpu::STACK_PAGES;
-use mm::kalloc::KArc;
+use arch::aarch64::vectors::TrapFrame;
+use mm::kalloc::{KAlloc, KArc};
 
 use super::switch::{begin, kick, reschedule};
-use super::table::TABLE;
-use super::thread::{Body, MAX_THREADS, State, Thread, ThreadId};
+use super::table::{MAX_THREADS, TABLE};
+use super::thread::{Body, FpBox, Thread, ThreadId};
 use crate::process::Process;
 use crate::the_mm;
 
@@ -39,70 +45,82 @@ pub const USER_THREAD: &str = "user";
 /// # Errors
 /// [`SpawnError`].
 pub fn spawn(name: &'static str, run: fn(&'static mm::Mm)) -> Result<ThreadId, SpawnError> {
-    start(name, Body::Kernel(run), None)
+    let thread = Box::try_new_in(Thread::new(name, Body::Kernel(run)), KAlloc);
+    start(thread.map_err(|_| SpawnError::OutOfMemory)?, |_| ())
 }
 
-/// Starts the thread of a process.
+/// Starts the thread of a process, which enters EL0 with these registers. `told` is called with its number before it
+/// runs, under the scheduler's lock.
 ///
 /// # Errors
 /// [`SpawnError`].
-pub fn spawn_user(process: KArc<Process>) -> Result<ThreadId, SpawnError> {
-    start(USER_THREAD, Body::User, Some(process))
+pub fn spawn_user(
+    process: KArc<Process>,
+    frame: &TrapFrame,
+    fp: Option<FpBox>,
+    told: impl FnOnce(ThreadId),
+) -> Result<(), SpawnError> {
+    let frame = Box::try_new_in(*frame, KAlloc).map_err(|_| SpawnError::OutOfMemory)?;
+    let thread =
+        Thread { process: Some(process), frame: Some(frame), fp, ..Thread::new(USER_THREAD, Body::User) };
+    start(Box::try_new_in(thread, KAlloc).map_err(|_| SpawnError::OutOfMemory)?, told).map(|_| ())
 }
 
-fn start(name: &'static str, body: Body, process: Option<KArc<Process>>) -> Result<ThreadId, SpawnError> {
-    reap();
-    let stack = the_mm().alloc_stack(STACK_PAGES).map_err(|_| SpawnError::OutOfMemory)?;
+fn start(mut thread: Box<Thread, KAlloc>, told: impl FnOnce(ThreadId)) -> Result<ThreadId, SpawnError> {
+    bury_all();
+    let spare = TABLE.lock().spare.pop();
+    let stack = match spare {
+        Some(stack) => stack,
+        None => the_mm().alloc_stack(STACK_PAGES).map_err(|_| SpawnError::OutOfMemory)?,
+    };
+    (thread.stack, thread.context) = (Some(stack), begin(stack));
     let mut table = TABLE.lock();
-    let Some(id) = table.new_tenant() else {
-        drop(table);
-        the_mm().free_stack(stack, STACK_PAGES);
-        return Err(SpawnError::TooMany);
+    let id = match table.admit(thread) {
+        Ok(id) => id,
+        Err(thread) => {
+            drop(table);
+            keep_or_free(stack);
+            drop(thread);
+            return Err(SpawnError::TooMany);
+        }
     };
-    table.threads[usize::from(id.slot)] = Thread {
-        state: State::Runnable,
-        tenant: id.tenant,
-        name,
-        body,
-        stack: Some(stack),
-        context: begin(stack),
-        process,
-        fp: None,
-        ticks: 0,
-    };
+    told(id);
     let idle = table.make_runnable(id.slot);
     drop(table);
     idle.into_iter().for_each(kick);
     Ok(id)
 }
 
-/// Ends the running thread. Its stack is freed by [`reap`].
+/// Ends the running thread.
 pub fn exit() -> ! {
     // The process may go with this reference, so it is dropped before the table is locked.
     let process = TABLE.lock().running_thread().and_then(|thread| thread.process.take());
     drop(process);
+    bury_all();
     loop {
-        reschedule(|table| {
-            if let Some(thread) = table.running_thread() {
-                thread.state = State::Dead;
-            }
-        });
+        reschedule(|table| table.retire());
     }
 }
 
-/// Frees the stacks of threads that have ended.
+/// Frees all that ended threads have left, and the stacks that are kept for the next ones.
 pub fn reap() {
-    while let Some(stack) = bury_one() {
-        the_mm().free_stack(stack, STACK_PAGES);
+    bury_all();
+    let take = || TABLE.lock().spare.pop();
+    core::iter::from_fn(take).for_each(free);
+}
+
+fn bury_all() {
+    let one = || TABLE.lock().bury();
+    core::iter::from_fn(one).filter_map(|thread| thread.stack).for_each(keep_or_free);
+}
+
+fn keep_or_free(stack: VirtAddr) {
+    let kept = TABLE.lock().spare.try_push(stack);
+    if kept.is_err() {
+        free(stack);
     }
 }
 
-/// A dead thread's slot becomes free; its stack is the caller's. A thread is dead only once it has left its CPU: the
-/// lock is held from the mark to the switch.
-fn bury_one() -> Option<VirtAddr> {
-    let mut table = TABLE.lock();
-    let thread = table.threads.iter_mut().find(|thread| thread.state == State::Dead)?;
-    thread.state = State::Free;
-    thread.fp = None;
-    thread.stack.take()
+fn free(stack: VirtAddr) {
+    the_mm().free_stack(stack, STACK_PAGES);
 }

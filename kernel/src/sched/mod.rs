@@ -1,7 +1,7 @@
 //! The scheduler: preemptive round robin over one run queue, on all CPUs.
 //!
-//! Threads live in a table of fixed size, so that starting one can fail only for want of a slot or a stack, and
-//! waking one cannot fail at all. One spinlock protects the table. A context switch happens with that lock held: the
+//! Threads have slots in a table of fixed size, and are in lists by these slots, so that starting one can fail only for
+//! want of a slot or memory, and waking one cannot fail at all. One spinlock protects the table. A context switch happens with that lock held: the
 //! thread that is switched to releases it, on the same CPU.
 //!
 //! ```text
@@ -27,9 +27,9 @@ mod table;
 mod thread;
 mod wait;
 
-pub use fp::fp_trap;
-pub use life::{SpawnError, USER_THREAD, exit, reap, spawn, spawn_user};
+pub use fp::{fp_copy, fp_trap};
+pub use life::{SpawnError, USER_THREAD, reap, spawn, spawn_user};
 pub use switch::{idle_loop, init_boot_cpu, preempt, tick, want_resched, yield_now};
-pub use table::{ThreadInfo, current_process, find_process, for_each_process, for_each_thread};
-pub use thread::{State, ThreadId};
-pub use wait::{join, park, sleep_ns, unpark_all};
+pub use table::{MAX_THREADS, ThreadInfo, current_process, for_each_thread};
+pub use thread::{FpBox, State, ThreadId};
+pub use wait::{join, park, sleep_ns, sleep_ns_while, unpark_all, wake};

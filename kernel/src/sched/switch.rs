@@ -4,24 +4,27 @@
 //! on its own guard, for every thread that waits for a CPU has left through here. A thread that runs for the first
 //! time has no guard, and releases what was handed over.
 
+use allocator_api2::boxed::Box;
 use arch::aarch64::context::{self, Context};
 use arch::aarch64::percpu::STACK_BYTES;
 use arch::contract::{Cpu, CpuId};
+use arch::sync::SpinGuard;
 use arch::{Machine, VirtAddr};
+use mm::kalloc::KAlloc;
 
 use super::table::{TABLE, Table};
-use super::thread::{Body, ThreadId};
+use super::thread::{Body, Thread};
 use super::{fp, life};
 use crate::{irq, stop, the_mm, time};
 
 /// Makes this CPU's present context its idle thread. Threads can be spawned from then on.
 pub fn init_boot_cpu() {
-    adopt(&mut TABLE.lock());
+    adopt();
 }
 
 /// Joins the scheduler with this CPU, and never comes back.
 pub fn idle_loop() -> ! {
-    adopt(&mut TABLE.lock());
+    adopt();
     loop {
         yield_now();
         irq::wait_for_interrupt();
@@ -29,14 +32,16 @@ pub fn idle_loop() -> ! {
 }
 
 /// Once per CPU; the second call on the boot CPU, which has joined already, changes nothing.
-fn adopt(table: &mut Table) {
-    if table.running().is_some() {
+fn adopt() {
+    if TABLE.lock().running().is_some() {
         return;
     }
-    let id: ThreadId = table.new_tenant().unwrap_or_else(|| panic!("no slot for the idle thread of a CPU"));
-    let thread = &mut table.threads[usize::from(id.slot)];
-    (thread.name, thread.body) = ("idle", Body::Idle);
-    table.adopt_idle(Machine::id(), id);
+    let thread = Box::try_new_in(Thread::new("idle", Body::Idle), KAlloc).ok();
+    let mut table = TABLE.lock();
+    match thread.and_then(|thread| table.admit(thread).ok()) {
+        Some(id) => table.adopt_idle(Machine::id(), id),
+        None => panic!("no place for the idle thread of a CPU"),
+    }
 }
 
 /// The timer's interrupt, every 10 ms.
@@ -80,30 +85,32 @@ pub(super) fn reschedule(leave: impl FnOnce(&mut Table)) {
     let irq = Machine::mask_irqs();
     let mut table = TABLE.lock();
     leave(&mut table);
+    let mut switched = None;
     if let Some((from, to)) = table.choose() {
-        fp::leave(&mut table.threads[usize::from(from)]);
-        let from = &raw mut table.threads[usize::from(from)].context;
-        let to = table.threads[usize::from(to)].context;
+        switched = table.thread(to).map(|thread| thread.context).zip(table.thread(from));
+    }
+    if let Some((to, from)) = switched {
+        fp::leave(from);
+        let from = &raw mut from.context;
         // SAFETY: `context::switch` asks for
         // 1. masked interrupts: `irq` above;
-        // 2. a `from` that is writable and this thread's: its slot in the table, which is static and stays locked
-        //    until the other side releases it;
+        // 2. a `from` that is writable and this thread's: it stands in the thread's box, which is freed only after the
+        //    thread's end, and the table stays locked until the other side releases it;
         // 3. a `to` that nobody has gone on with: `choose` gives a thread that waits for a CPU, and no other CPU
         //    can choose it, as it is marked running; its stack is freed only after its end.
         unsafe { context::switch(from, to) };
+        finish(table);
+    } else {
+        drop(table);
     }
-    drop(table);
-    finish();
     Machine::restore_irqs(irq);
 }
 
 /// Installs the address space of the thread that has just come to run. Interrupts are masked.
-fn finish() {
-    let process = super::table::current_process();
-    match process {
-        Some(process) => the_mm().activate_space(process.active_space()),
-        None => the_mm().activate_space(None),
-    }
+fn finish(mut table: SpinGuard<'_, Table>) {
+    let process = table.running_thread().and_then(|thread| thread.process.clone());
+    drop(table);
+    the_mm().activate_space(process.as_ref().and_then(|process| process.active_space()));
 }
 
 /// Where a new thread begins, on its own stack.
@@ -111,13 +118,16 @@ extern "C" fn first_steps(_: usize) -> ! {
     // SAFETY: `release_handed_over` asks that this CPU holds the lock and that no guard for it will be dropped here:
     // `reschedule` took it on this CPU, and its guard stays on the stack of the thread that left.
     unsafe { TABLE.release_handed_over() };
-    finish();
-    let body = TABLE.lock().running_thread().map_or(Body::Idle, |thread| thread.body);
+    finish(TABLE.lock());
+    let (body, process, frame) = match TABLE.lock().running_thread() {
+        Some(thread) => (thread.body, thread.process.clone(), thread.frame.take()),
+        None => (Body::Idle, None, None),
+    };
     Machine::unmask_irqs();
-    match body {
-        Body::Kernel(run) => run(the_mm()),
-        Body::User => crate::process::run_current(),
-        Body::Idle => {}
+    match (body, process, frame) {
+        (Body::Kernel(run), ..) => run(the_mm()),
+        (Body::User, Some(process), Some(frame)) => crate::process::run_user(process, frame),
+        _ => {}
     }
     life::exit()
 }

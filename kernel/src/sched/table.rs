@@ -1,25 +1,68 @@
-//! The table of threads, the run queue, and what each CPU runs.
+//! The table of threads, the lists that they are in, and what each CPU runs.
+//!
+//! A slot is in the list that its state says, so that starting, waking and ending a thread take constant time:
+//!
+//! | state | list |
+//! |---|---|
+//! | Free | the free slots, once they have had a tenant |
+//! | Runnable | the run queue; none for an idle thread |
+//! | Running | none |
+//! | Parked | that of its key's bucket |
+//! | Sleeping | the sleepers |
+//! | Dead | the dead |
 #![forbid(unsafe_code)]
 
-use arch::Machine;
+use allocator_api2::boxed::Box;
 use arch::contract::{Cpu, CpuId, MAX_CPUS};
 use arch::sync::SpinLock;
-use mm::kalloc::KArc;
+use arch::{Machine, VirtAddr};
+use arrayvec::ArrayVec;
+use mm::kalloc::{KAlloc, KArc};
 use mm::locks;
 
-use super::thread::{MAX_THREADS, State, Thread, ThreadId};
+use super::thread::{State, Thread, ThreadId};
+use crate::list::{Linked, Links, List};
 use crate::process::Process;
+
+/// Slots: threads that can exist at a time, the idle threads among them.
+pub const MAX_THREADS: usize = 8192;
+/// Lists of parked threads.
+pub(super) const BUCKETS: usize = 512;
+/// Stacks of ended threads that are kept for the next ones.
+pub(super) const SPARE_STACKS: usize = 16;
 
 /// All that the scheduler knows; rank [`locks::SCHEDULER`].
 pub(super) static TABLE: SpinLock<Table> = SpinLock::new(locks::SCHEDULER, Table::EMPTY);
 
+/// A slot of the table.
+pub(super) struct Slot {
+    pub(super) state: State,
+    tenant: u32,
+    links: Links,
+    pub(super) thread: Option<Box<Thread, KAlloc>>,
+}
+
+impl Linked for Slot {
+    fn links(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
 pub(super) struct Table {
-    pub(super) threads: [Thread; MAX_THREADS],
-    queue: Ring,
+    pub(super) slots: [Slot; MAX_THREADS],
+    /// Slots below this one have had a tenant.
+    used: u16,
+    free: List,
+    ready: List,
+    parked: [List; BUCKETS],
+    sleepers: List,
+    dead: List,
     /// The slot that each CPU runs, and the slot of its idle thread.
     cpus: [Option<CpuSlots>; MAX_CPUS],
     /// No sleeper wakes before this time.
     next_wake: u64,
+    /// Stacks that nobody stands on.
+    pub(super) spare: ArrayVec<VirtAddr, SPARE_STACKS>,
 }
 
 #[derive(Clone, Copy)]
@@ -29,49 +72,56 @@ struct CpuSlots {
     resched: bool,
 }
 
-/// Slots in the order in which they get a CPU. A thread is in it at most once, so it cannot overflow.
-struct Ring {
-    slots: [u16; MAX_THREADS],
-    first: usize,
-    len: usize,
-}
-
-impl Ring {
-    fn push(&mut self, slot: u16) {
-        assert!(self.len < MAX_THREADS, "a thread is in the run queue twice");
-        self.slots[(self.first + self.len) % MAX_THREADS] = slot;
-        self.len += 1;
-    }
-    fn pop(&mut self) -> Option<u16> {
-        if self.len == 0 {
-            return None;
-        }
-        let slot = self.slots[self.first];
-        self.first = (self.first + 1) % MAX_THREADS;
-        self.len -= 1;
-        Some(slot)
-    }
+/// The bucket of a key.
+pub(super) const fn bucket(key: usize) -> usize {
+    // Keys are addresses; their low bits say little.
+    (key >> 4 ^ key >> 13) % BUCKETS
 }
 
 impl Table {
     const EMPTY: Table = Table {
-        threads: [const { Thread::FREE }; MAX_THREADS],
-        queue: Ring { slots: [0; MAX_THREADS], first: 0, len: 0 },
+        slots: [const { Slot { state: State::Free, tenant: 0, links: Links::NONE, thread: None } };
+            MAX_THREADS],
+        used: 0,
+        free: List::EMPTY,
+        ready: List::EMPTY,
+        parked: [List::EMPTY; BUCKETS],
+        sleepers: List::EMPTY,
+        dead: List::EMPTY,
         cpus: [None; MAX_CPUS],
         next_wake: u64::MAX,
+        spare: ArrayVec::new_const(),
     };
 
-    /// A slot without tenant gets a new one, not yet runnable.
-    pub(super) fn new_tenant(&mut self) -> Option<ThreadId> {
-        let slot = self.threads.iter().position(|t| t.state == State::Free)?;
-        let thread = &mut self.threads[slot];
-        thread.tenant = thread.tenant.wrapping_add(1);
-        Some(ThreadId { slot: slot as u16, tenant: thread.tenant })
+    pub(super) fn slot(&mut self, slot: u16) -> &mut Slot {
+        &mut self.slots[usize::from(slot)]
+    }
+
+    /// The thread in a slot, if there is one.
+    pub(super) fn thread(&mut self, slot: u16) -> Option<&mut Thread> {
+        self.slot(slot).thread.as_deref_mut()
+    }
+
+    /// Gives a thread a slot; it is in no list yet. Gives it back where there is no slot.
+    pub(super) fn admit(&mut self, thread: Box<Thread, KAlloc>) -> Result<ThreadId, Box<Thread, KAlloc>> {
+        let slot = if usize::from(self.used) < MAX_THREADS {
+            self.used += 1;
+            self.used - 1
+        } else {
+            match self.free.pop(&mut self.slots) {
+                Some(slot) => slot,
+                None => return Err(thread),
+            }
+        };
+        let place = self.slot(slot);
+        place.tenant = place.tenant.wrapping_add(1);
+        place.thread = Some(thread);
+        Ok(ThreadId { slot, tenant: place.tenant })
     }
 
     /// Takes the CPU's first context as its idle thread.
     pub(super) fn adopt_idle(&mut self, cpu: CpuId, id: ThreadId) {
-        self.threads[usize::from(id.slot)].state = State::Running(cpu);
+        self.slot(id.slot).state = State::Running(cpu);
         self.cpus[cpu.index()] = Some(CpuSlots { running: id.slot, idle: id.slot, resched: false });
     }
 
@@ -87,25 +137,93 @@ impl Table {
     /// The thread that this CPU runs, once it has joined.
     pub(super) fn running_thread(&mut self) -> Option<&mut Thread> {
         let slot = self.running()?;
-        Some(&mut self.threads[usize::from(slot)])
+        self.thread(slot)
     }
 
     /// Whether the thread still lives in its slot.
     pub(super) fn is_alive(&self, id: ThreadId) -> bool {
-        let thread = &self.threads[usize::from(id.slot)];
-        thread.tenant == id.tenant && !matches!(thread.state, State::Free | State::Dead)
+        let slot = &self.slots[usize::from(id.slot)];
+        slot.tenant == id.tenant && !matches!(slot.state, State::Free | State::Dead)
     }
 
-    /// Makes a thread wait for a CPU. Returns a CPU that idles and could take it.
+    /// Makes a thread, which is in no list, wait for a CPU. Returns a CPU that idles and could take it.
     pub(super) fn make_runnable(&mut self, slot: u16) -> Option<CpuId> {
-        self.threads[usize::from(slot)].state = State::Runnable;
-        self.queue.push(slot);
+        self.slot(slot).state = State::Runnable;
+        self.ready.push(&mut self.slots, slot);
         let idles = |cpu: &Option<CpuSlots>| cpu.is_some_and(|cpu| cpu.running == cpu.idle && !cpu.resched);
         let index = self.cpus.iter().position(idles)?;
         if let Some(cpu) = &mut self.cpus[index] {
             cpu.resched = true;
         }
         Some(CpuId::new(index))
+    }
+
+    /// The running thread begins to wait: for a key, or for a time.
+    pub(super) fn wait_for(&mut self, state: State) {
+        let Some(slot) = self.running() else { return };
+        match state {
+            State::Parked(key) => self.parked[bucket(key)].push(&mut self.slots, slot),
+            State::Sleeping(until) => {
+                self.sleepers.push(&mut self.slots, slot);
+                self.next_wake = self.next_wake.min(until);
+            }
+            _ => return,
+        }
+        self.slot(slot).state = state;
+    }
+
+    /// Ends the wait of a thread, if it waits. Returns a CPU that idles and could take it.
+    pub(super) fn wake(&mut self, slot: u16) -> Option<CpuId> {
+        match self.slot(slot).state {
+            State::Parked(key) => self.parked[bucket(key)].remove(&mut self.slots, slot),
+            State::Sleeping(_) => self.sleepers.remove(&mut self.slots, slot),
+            _ => return None,
+        }
+        self.make_runnable(slot)
+    }
+
+    /// Wakes everybody who is parked on `key`; calls `kick` for CPUs that could take one.
+    pub(super) fn wake_parked(&mut self, key: usize, mut kick: impl FnMut(CpuId)) {
+        let mut next = self.parked[bucket(key)].first();
+        while let Some(slot) = next {
+            next = List::after(&mut self.slots, slot);
+            if self.slot(slot).state == State::Parked(key) {
+                self.wake(slot).into_iter().for_each(&mut kick);
+            }
+        }
+    }
+
+    /// Makes every sleeper runnable whose time has come; calls `kick` for CPUs that could take one.
+    pub(super) fn wake_sleepers(&mut self, now: u64, mut kick: impl FnMut(CpuId)) {
+        if now < self.next_wake {
+            return;
+        }
+        self.next_wake = u64::MAX;
+        let mut next = self.sleepers.first();
+        while let Some(slot) = next {
+            next = List::after(&mut self.slots, slot);
+            match self.slot(slot).state {
+                State::Sleeping(until) if until > now => self.next_wake = self.next_wake.min(until),
+                _ => self.wake(slot).into_iter().for_each(&mut kick),
+            }
+        }
+    }
+
+    /// The running thread ends: nothing runs it again.
+    pub(super) fn retire(&mut self) {
+        if let Some(slot) = self.running() {
+            self.slot(slot).state = State::Dead;
+            self.dead.push(&mut self.slots, slot);
+        }
+    }
+
+    /// Takes an ended thread out of its slot, which is free then. It has left its CPU: the lock is held from
+    /// [`Self::retire`] to the switch.
+    pub(super) fn bury(&mut self) -> Option<Box<Thread, KAlloc>> {
+        let slot = self.dead.pop(&mut self.slots)?;
+        self.slot(slot).state = State::Free;
+        self.free.push(&mut self.slots, slot);
+        self.slot(slot).thread.take()
     }
 
     /// Asks this CPU to choose anew at the end of the interrupt.
@@ -125,43 +243,35 @@ impl Table {
     pub(super) fn choose(&mut self) -> Option<(u16, u16)> {
         let cpu = Machine::id();
         let CpuSlots { running, idle, .. } = self.cpus[cpu.index()]?;
-        let goes_on = matches!(self.threads[usize::from(running)].state, State::Running(_));
-        let next = match self.queue.pop() {
+        let goes_on = matches!(self.slot(running).state, State::Running(_));
+        let next = match self.ready.pop(&mut self.slots) {
             Some(slot) => slot,
             None if goes_on => running,
             None => idle,
         };
         if goes_on && running != next {
-            self.threads[usize::from(running)].state = State::Runnable;
+            self.slot(running).state = State::Runnable;
             if running != idle {
-                self.queue.push(running);
+                self.ready.push(&mut self.slots, running);
             }
         }
-        self.threads[usize::from(next)].state = State::Running(cpu);
+        self.slot(next).state = State::Running(cpu);
         self.cpus[cpu.index()] = Some(CpuSlots { running: next, idle, resched: false });
         (running != next).then_some((running, next))
     }
 
-    /// A sleeper was added.
-    pub(super) fn note_sleeper(&mut self, until: u64) {
-        self.next_wake = self.next_wake.min(until);
-    }
-
-    /// Makes every sleeper runnable whose time has come; calls `kick` for CPUs that could take one.
-    pub(super) fn wake_sleepers(&mut self, now: u64, mut kick: impl FnMut(CpuId)) {
-        if now < self.next_wake {
-            return;
+    /// What `ps` prints of the thread in a slot; `None` past the last slot that was ever used.
+    fn info(&mut self, slot: u16) -> Option<ThreadInfo> {
+        if slot >= self.used {
+            return None;
         }
-        self.next_wake = u64::MAX;
-        for slot in 0..MAX_THREADS {
-            match self.threads[slot].state {
-                State::Sleeping(until) if until <= now => {
-                    self.make_runnable(slot as u16).into_iter().for_each(&mut kick);
-                }
-                State::Sleeping(until) => self.note_sleeper(until),
-                _ => {}
-            }
+        let state = self.slot(slot).state;
+        let mut info = ThreadInfo { slot: slot.into(), name: "", state, ticks: 0, pid: None };
+        if let Some(thread) = self.thread(slot) {
+            (info.name, info.ticks) = (thread.name, thread.ticks);
+            info.pid = thread.process.as_ref().map(|process| process.pid());
         }
+        Some(info)
     }
 }
 
@@ -182,32 +292,8 @@ pub struct ThreadInfo {
 
 /// Tells `each` of every thread. The table is not locked while `each` runs.
 pub fn for_each_thread(mut each: impl FnMut(&ThreadInfo)) {
-    for slot in 0..MAX_THREADS {
-        let info = {
-            let table = TABLE.lock();
-            let thread = &table.threads[slot];
-            let pid = thread.process.as_ref().map(|process| process.pid());
-            ThreadInfo { slot, name: thread.name, state: thread.state, ticks: thread.ticks, pid }
-        };
-        if info.state != State::Free {
-            each(&info);
-        }
-    }
-}
-
-/// The process of the thread in this slot.
-fn process_in(slot: usize) -> Option<KArc<Process>> {
-    TABLE.lock().threads[slot].process.clone()
-}
-
-/// Tells `each` of every process that has a thread. The table is not locked while `each` runs.
-pub fn for_each_process(mut each: impl FnMut(&Process)) {
-    (0..MAX_THREADS).filter_map(process_in).for_each(|process| each(&process));
-}
-
-/// The first process that has a thread and is the `wanted` one.
-pub fn find_process(wanted: impl Fn(&Process) -> bool) -> Option<KArc<Process>> {
-    (0..MAX_THREADS).filter_map(process_in).find(|process| wanted(process))
+    let info = |slot| TABLE.lock().info(slot);
+    (0..=u16::MAX).map_while(info).filter(|info| info.state != State::Free).for_each(|info| each(&info));
 }
 
 /// The process whose thread runs this, if it is one.

@@ -1,23 +1,36 @@
 //! One thread.
 #![forbid(unsafe_code)]
 
+use allocator_api2::boxed::Box;
 use arch::VirtAddr;
 use arch::aarch64::context::Context;
 use arch::aarch64::fpsimd::FpState;
+use arch::aarch64::vectors::TrapFrame;
 use arch::contract::CpuId;
 use mm::Mm;
-use mm::kalloc::KArc;
+use mm::kalloc::{KAlloc, KArc};
 
 use crate::process::Process;
-
-/// Threads that can exist at a time, the idle threads among them.
-pub const MAX_THREADS: usize = 256;
 
 /// A slot of the table, and which of its tenants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ThreadId {
     pub(super) slot: u16,
     pub(super) tenant: u32,
+}
+
+impl ThreadId {
+    /// The thread as one word, never 0.
+    pub const fn to_word(self) -> u64 {
+        1 << 63 | (self.tenant as u64) << 16 | self.slot as u64
+    }
+    /// From [`Self::to_word`]; `None` for 0.
+    pub const fn from_word(word: u64) -> Option<ThreadId> {
+        if word == 0 {
+            return None;
+        }
+        Some(ThreadId { slot: word as u16, tenant: (word >> 16) as u32 })
+    }
 }
 
 /// What a thread does.
@@ -60,10 +73,11 @@ impl State {
     }
 }
 
-/// A slot of the table.
+/// EL0's vector registers while they are not in a CPU.
+pub type FpBox = Box<FpState, KAlloc>;
+
+/// What a thread needs while it lives.
 pub(super) struct Thread {
-    pub(super) state: State,
-    pub(super) tenant: u32,
     pub(super) name: &'static str,
     pub(super) body: Body,
     /// Lowest usable address of the kernel stack; `None` for idle threads, which keep the stack their CPU
@@ -71,22 +85,26 @@ pub(super) struct Thread {
     pub(super) stack: Option<VirtAddr>,
     pub(super) context: Context,
     pub(super) process: Option<KArc<Process>>,
+    /// The registers with which it enters EL0, until it has.
+    pub(super) frame: Option<Box<TrapFrame, KAlloc>>,
     /// EL0's vector registers, where the thread has used them.
-    pub(super) fp: Option<FpState>,
+    pub(super) fp: Option<FpBox>,
     /// Timer ticks during which it ran.
     pub(super) ticks: u64,
 }
 
 impl Thread {
-    pub(super) const FREE: Thread = Thread {
-        state: State::Free,
-        tenant: 0,
-        name: "",
-        body: Body::Idle,
-        stack: None,
-        context: Context::NONE,
-        process: None,
-        fp: None,
-        ticks: 0,
-    };
+    /// A thread of the kernel, without a stack yet.
+    pub(super) const fn new(name: &'static str, body: Body) -> Thread {
+        Thread {
+            name,
+            body,
+            stack: None,
+            context: Context::NONE,
+            process: None,
+            frame: None,
+            fp: None,
+            ticks: 0,
+        }
+    }
 }

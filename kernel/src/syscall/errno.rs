@@ -1,6 +1,7 @@
 //! Linux's error numbers (asm-generic).
 #![forbid(unsafe_code)]
 
+use mm::pin::PinError;
 use mm::space::MmapError;
 
 /// An error number, positive; a system call returns it negated.
@@ -8,18 +9,51 @@ use mm::space::MmapError;
 pub struct Errno(i32);
 
 impl Errno {
+    /// No such file or directory.
+    pub const NOENT: Errno = Errno(2);
+    /// No such process.
+    pub const SRCH: Errno = Errno(3);
+    /// Interrupted system call.
+    pub const INTR: Errno = Errno(4);
     /// Bad file descriptor.
     pub const BADF: Errno = Errno(9);
+    /// No child processes.
+    pub const CHILD: Errno = Errno(10);
+    /// Try again.
+    pub const AGAIN: Errno = Errno(11);
+    /// Out of memory.
+    pub const NOMEM: Errno = Errno(12);
+    /// Permission denied.
+    pub const ACCES: Errno = Errno(13);
     /// Bad address.
     pub const FAULT: Errno = Errno(14);
+    /// Not a directory.
+    pub const NOTDIR: Errno = Errno(20);
     /// Invalid argument.
     pub const INVAL: Errno = Errno(22);
+    /// Too many open files.
+    pub const MFILE: Errno = Errno(24);
+    /// Illegal seek.
+    pub const SPIPE: Errno = Errno(29);
+    /// Broken pipe.
+    pub const PIPE: Errno = Errno(32);
+    /// File name too long.
+    pub const NAMETOOLONG: Errno = Errno(36);
     /// Function not implemented.
     pub const NOSYS: Errno = Errno(38);
+
+    /// No data available.
+    pub const NODATA: Errno = Errno(61);
 
     /// What the system call returns in x0.
     pub const fn code(self) -> i64 {
         -(self.0 as i64)
+    }
+}
+
+impl From<PinError> for Errno {
+    fn from(error: PinError) -> Self {
+        Errno(error.errno() as i32)
     }
 }
 

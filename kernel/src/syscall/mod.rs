@@ -6,58 +6,68 @@
 //!
 //! | number | call | file |
 //! |--:|---|---|
-//! | 64 | write | `io` |
+//! | 56, 57, 59, 62, 63, 64, 67 | openat, close, pipe2, lseek, read, write, pread64 | `io` |
 //! | 93, 94 | exit, exit_group | here |
 //! | 101, 113 | nanosleep, clock_gettime | `time` |
 //! | 124 | sched_yield | here |
-//! | 172, 178 | getpid, gettid | here |
+//! | 167, 172, 173, 178 | prctl, getpid, getppid, gettid | `task` |
+//! | 46, 279 | ftruncate, memfd_create | `memory` |
 //! | 214, 215, 216, 222, 226, 233 | brk, munmap, mremap, mmap, mprotect, madvise | `memory` |
+//! | 220, 260 | clone, wait4 | `task` |
 #![forbid(unsafe_code)]
 
 mod errno;
 mod io;
 mod memory;
+mod task;
 mod time;
-mod user;
+pub mod user;
 
+use arch::aarch64::vectors::TrapFrame;
 pub use errno::Errno;
-
 use mm::kalloc::KArc;
 
-use crate::process::{ExitStatus, Process, leave};
+use crate::process::{ExitStatus, Process};
 use crate::sched;
-
-/// Number and arguments of one call.
-#[derive(Clone, Copy, Debug)]
-pub struct Call {
-    /// x8.
-    pub number: u64,
-    /// x0 to x5.
-    pub args: [u64; 6],
-}
 
 /// What a call gives back: a value for x0, or an error.
 type Answer = Result<u64, Errno>;
 
-/// Performs a system call of `process`, the one that runs on this CPU, and returns what x0 becomes.
-pub fn perform(process: KArc<Process>, call: &Call) -> i64 {
-    let [a, b, c, d, e, f] = call.args;
-    let answer = match call.number {
-        64 => io::write(&process, a, b, c),
-        93 | 94 => leave(process, ExitStatus::Exited(a as u8)),
-        101 => time::nanosleep(a, b),
+/// Performs a system call of `process`, whose thread runs this and whose registers these are, and returns what x0
+/// becomes.
+pub fn perform(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
+    let [a, b, c, d, e, f, ..] = frame.x;
+    let answer = match frame.x[8] {
+        46 => memory::ftruncate(process, a, b),
+        56 => io::openat(process, a, b, c),
+        57 => io::close(process, a),
+        59 => io::pipe2(process, a, b),
+        62 => io::lseek(process, a, b, c),
+        63 => io::read(process, a, b, c),
+        64 => io::write(process, a, b, c),
+        67 => io::pread64(process, a, b, c, d),
+        93 | 94 => {
+            process.decide(ExitStatus::Exited(a as u8));
+            Ok(0)
+        }
+        101 => time::nanosleep(process, a, b),
         113 => time::clock_gettime(a, b),
         124 => {
             sched::yield_now();
             Ok(0)
         }
+        167 => task::prctl(process, [a, b, c, d, e]),
         172 | 178 => Ok(process.pid().into()),
-        214 => memory::brk(&process, a),
-        215 => memory::munmap(&process, a, b),
-        216 => memory::mremap(&process, [a, b, c, d, e]),
-        222 => memory::mmap(&process, [a, b, c, d, e, f]),
-        226 => memory::mprotect(&process, a, b, c),
-        233 => memory::madvise(&process, a, b, c),
+        173 => task::getppid(process),
+        214 => memory::brk(process, a),
+        215 => memory::munmap(process, a, b),
+        216 => memory::mremap(process, [a, b, c, d, e]),
+        220 => task::clone(process, frame),
+        222 => memory::mmap(process, [a, b, c, d, e, f]),
+        226 => memory::mprotect(process, a, b, c),
+        233 => memory::madvise(process, a, b, c),
+        279 => memory::memfd_create(process, a, b),
+        260 => task::wait4(process, a, b, c, d),
         _ => Err(Errno::NOSYS),
     };
     match answer {

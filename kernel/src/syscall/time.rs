@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::{Answer, Errno, user};
-use crate::{sched, time};
+use crate::process::Process;
+use crate::time;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -23,8 +24,8 @@ pub(super) fn clock_gettime(clock: u64, to: u64) -> Answer {
     Ok(0)
 }
 
-/// `nanosleep(request, remaining)`. Nothing interrupts a sleep, so `remaining` is never written.
-pub(super) fn nanosleep(request: u64, _remaining: u64) -> Answer {
+/// `nanosleep(request, remaining)`. Nothing but the end interrupts a sleep, so `remaining` is never written.
+pub(super) fn nanosleep(process: &Process, request: u64, _remaining: u64) -> Answer {
     let mut timespec = [0; 16];
     user::read(request, &mut timespec)?;
     let [seconds, nanoseconds] = [0, 8].map(|at| {
@@ -36,6 +37,6 @@ pub(super) fn nanosleep(request: u64, _remaining: u64) -> Answer {
         return Err(Errno::INVAL);
     }
     let length = (seconds as u64).saturating_mul(NS_PER_SECOND).saturating_add(nanoseconds as u64);
-    sched::sleep_ns(length);
+    process.sleep_ns(length);
     Ok(0)
 }

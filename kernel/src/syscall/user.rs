@@ -10,7 +10,7 @@ use super::Errno;
 ///
 /// # Errors
 /// EFAULT otherwise.
-pub(super) fn in_user_half(raw: u64, bytes: u64) -> Result<VirtAddr, Errno> {
+pub fn in_user_half(raw: u64, bytes: u64) -> Result<VirtAddr, Errno> {
     let end = raw.checked_add(bytes).ok_or(Errno::FAULT)?;
     if end > USER_END.raw() { Err(Errno::FAULT) } else { Ok(VirtAddr::new(raw)) }
 }
@@ -19,7 +19,7 @@ pub(super) fn in_user_half(raw: u64, bytes: u64) -> Result<VirtAddr, Errno> {
 ///
 /// # Errors
 /// EFAULT.
-pub(super) fn read(from: u64, into: &mut [u8]) -> Result<(), Errno> {
+pub fn read(from: u64, into: &mut [u8]) -> Result<(), Errno> {
     let from = in_user_half(from, into.len() as u64)?;
     Machine::copy_from_user(into, from).map_err(|_| Errno::FAULT)
 }
@@ -28,7 +28,7 @@ pub(super) fn read(from: u64, into: &mut [u8]) -> Result<(), Errno> {
 ///
 /// # Errors
 /// EFAULT.
-pub(super) fn write(to: u64, from: &[u8]) -> Result<(), Errno> {
+pub fn write(to: u64, from: &[u8]) -> Result<(), Errno> {
     let to = in_user_half(to, from.len() as u64)?;
     Machine::copy_to_user(to, from).map_err(|_| Errno::FAULT)
 }

@@ -155,7 +155,8 @@ fn mapped(mm: &Mm, process: &Process, va: VirtAddr) {
     stop.check(walk.last().kind() == Kind::Invalid, format_args!("{va} is mapped"));
     drop(stop);
     let mut stop = Stop::begin("A.4", "thp::policy: values in, a word out");
-    let [write, read] = [Access::Write, Access::Read].map(|access| policy::backing(mm, &vma, va, access));
+    let backing = |access| policy::backing(mm, process.space(), &vma, va, access);
+    let [write, read] = [Access::Write, Access::Read].map(backing);
     println!(
         "    mode {}, threshold {} of 512: a write is backed `{write:?}`, a read `{read:?}`",
         mm.thp.mode(),

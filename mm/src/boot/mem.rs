@@ -10,6 +10,7 @@ use arch::{Desc, Level, PhysAddr, VirtAddr};
 
 use super::frames::{FrameList, Frames};
 use crate::config::Refusal;
+use crate::error::OutOfMemory;
 use crate::kalloc::KAlloc;
 
 /// A range of physical memory, `[start, end)`, in bytes.
@@ -131,6 +132,12 @@ impl fmt::Display for BootError {
 
 impl From<allocator_api2::collections::TryReserveError> for BootError {
     fn from(_: allocator_api2::collections::TryReserveError) -> Self {
+        BootError::NoHeap
+    }
+}
+
+impl From<OutOfMemory> for BootError {
+    fn from(_: OutOfMemory) -> Self {
         BootError::NoHeap
     }
 }

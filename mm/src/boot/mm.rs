@@ -63,6 +63,9 @@ pub struct Mm {
     ram: FrameList,
 }
 
+// It is moved from stack to stack until it has its place.
+const _: () = assert!(size_of::<Mm>() <= 4096);
+
 impl Mm {
     /// Boots: builds the kernel's tables, installs them on this CPU, fills in all struct pages, and gives what
     /// is left of RAM to the buddy allocator. The global heap must work already. Other CPUs, which must not
@@ -90,8 +93,8 @@ impl Mm {
             asids: Asids::new(Machine::features().asid_bits),
             spaces: Spaces::new(),
             owners: OwnerIds::new(),
-            lineages: Lineages::new(),
-            thp: Thp::new(&config),
+            lineages: Lineages::new().map_err(|_| BootError::NoHeap)?,
+            thp: Thp::new(&config).map_err(|_| BootError::NoHeap)?,
             hugetlb: Hugetlb::new(),
             objects: Objects::new(),
             hvo: Hvo::new(&config),

@@ -12,6 +12,7 @@ use crate::error::OutOfMemory;
 use crate::kalloc::inject;
 use crate::mapcount;
 use crate::page::{Flags, FolioRef, LastRef, PageKind, PageRef, SinglePages};
+use crate::rmap;
 use crate::stats::Counter;
 use crate::thp::reclaim;
 
@@ -117,6 +118,7 @@ impl Mm {
         let flags = page.flags();
         assert!(!flags.contains(Flags::HVO), "{page:?} freed while its vmemmap is optimised");
         mapcount::free(self, page);
+        rmap::deferred::forget(self, page);
         let mapped = page.raw_mapcount();
         assert!(mapped == 0, "{page:?} freed while {mapped} entries map it");
         let pins = page.pincount();

@@ -43,6 +43,7 @@ pub const ROOMS: &[(&str, RoomCheck)] = &[
     ("address spaces", Mm::check_spaces),
     ("reservations", Mm::check_reservations),
     ("pages in use", Mm::check_pages),
+    ("deferred split", Mm::check_deferred),
     ("objects", Mm::check_objects),
     ("VMA trees", Mm::check_vma_trees),
     ("hugetlb", Mm::check_hugetlb),

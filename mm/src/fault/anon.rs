@@ -96,7 +96,7 @@ impl Site<'_> {
     /// The first write: a page of the space's own.
     fn back(&self) -> Result<FaultDone, FaultReason> {
         let Site { mm, space, vma, va, access } = *self;
-        match policy::backing(mm, vma, va, access) {
+        match policy::backing(mm, space, vma, va, access) {
             Backing::Small => self.small(),
             Backing::Reserve => match reservation::take(mm, space, va) {
                 Take::Page(taken) => self.reserved(taken),

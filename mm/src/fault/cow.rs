@@ -29,6 +29,7 @@ use crate::Mm;
 use crate::mapcount;
 use crate::page::{FolioRef, MOST_REFERENCES, PageKind, PageRef};
 use crate::pgtable::{TableStock, normal_folio, normal_page};
+use crate::rmap;
 use crate::space::{exclusive, range};
 use crate::stats::Counter;
 use crate::thp::split::{self, NotSplit};
@@ -147,7 +148,9 @@ fn exchange(site: &Site<'_>, source: &Source, page: &FolioRef) -> FaultDone {
     let displaced = entry.break_live::<1>(|_, _| ()).flush().make(|_| new, |_, _| ());
     mapcount::add(mm, &run);
     if let (Some(folio), Some(first)) = (&source.folio, normal_page(source.leaf, Level::L3)) {
-        mapcount::remove(mm, &mapcount::Run { head: folio.page(), first, ..run });
+        let old = mapcount::Run { head: folio.page(), first, ..run };
+        let remains = mapcount::remove(mm, &old);
+        rmap::deferred::note(mm, old.head, remains);
     }
     mm.gather(space.tag(), |gather| gather.hold_displaced(displaced));
     if source.folio.as_ref().map(|folio| folio.kind()) != Some(PageKind::Anon) {

@@ -17,8 +17,8 @@
 //! the lock again and look whether all is as it was; if not, give everything back. Nothing is allocated or
 //! zeroed under the lock, and a fault that lost a race has left no trace.
 //!
-//! **Out of memory.** Unused pages of reservations are the only memory that can be had back; they are, and
-//! the fault is tried once more.
+//! **Out of memory.** Unused pages of reservations and unmapped parts of folios are the only memory that can be had back;
+//! they are, and the fault is tried once more.
 #![forbid(unsafe_code)]
 
 pub mod anon;
@@ -36,9 +36,8 @@ use arch::{Access, Level, VirtAddr};
 
 use crate::Mm;
 use crate::kalloc::KArc;
-use crate::space::{AddressSpace, Vma, VmaKind};
+use crate::space::{AddressSpace, Vma, VmaKind, growth};
 use crate::stats::Counter;
-use crate::thp::reclaim;
 
 /// What the exception said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,10 +106,18 @@ impl Mm {
         needs: Access,
     ) -> Result<FaultDone, FaultError> {
         self.stats.inc(Counter::PgFault);
-        let _mmap = space.mmap_lock.read(self.env);
-        let vma = space.vma_at(info.va);
+        let mut mmap = space.mmap_lock.read(self.env);
+        let mut vma = space.find_vma(info.va);
+        if vma.is_some_and(|vma| !vma.contains(info.va) && growth::is_stack(&vma)) {
+            drop(mmap);
+            let _ = self.grow_stack(space, info.va);
+            mmap = space.mmap_lock.read(self.env);
+            vma = space.find_vma(info.va);
+        }
+        let _mmap = mmap;
+        let vma = vma.filter(|vma| vma.contains(info.va));
         let mut done = self.dispatch(space, info, needs, vma.as_ref());
-        if done == Err(FaultReason::OutOfMemory) && reclaim::drop_reservations(self) != 0 {
+        if done == Err(FaultReason::OutOfMemory) && self.shrink() != 0 {
             done = self.dispatch(space, info, needs, vma.as_ref());
         }
         if done == Ok(FaultDone::Spurious) {

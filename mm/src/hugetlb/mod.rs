@@ -46,5 +46,5 @@ pub mod resize;
 pub(crate) use cow::copy_for_fork;
 pub use error::HugetlbError;
 pub use fault::fault;
-pub use pool::{Claim, Counts, Hugetlb, free_folio, reserve, unreserve};
+pub use pool::{Claim, Counts, Hugetlb, free_folio, reserve, take_spare, unreserve};
 pub use resize::Resized;

@@ -9,7 +9,7 @@ use super::hstate::SIZE_2M;
 use crate::Mm;
 use crate::locks::{HUGETLB_POOL, SleepLock};
 use crate::mapcount;
-use crate::page::{FolioList, FolioRef};
+use crate::page::{FolioList, FolioRef, PageRef};
 
 /// Fault locks: faults on slots that share one wait for each other.
 const FAULT_LOCKS: usize = 8;
@@ -139,6 +139,18 @@ impl Default for Hugetlb {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A folio that is promised to nobody and for which `wanted` holds, contents undefined, with one reference: for what is
+/// mapped elsewhere and moves here. Dropping the reference gives it back.
+pub fn take_spare(mm: &Mm, wanted: impl FnMut(&PageRef) -> bool) -> Option<FolioRef> {
+    let mut pool = mm.hugetlb.lock();
+    if pool.available() == 0 {
+        return None;
+    }
+    let folio = pool.free.take_first(wanted)?;
+    folio.set_refcount(1);
+    Some(folio)
 }
 
 /// Promises `pages` folios: all or none.

@@ -14,12 +14,14 @@
 //! | file | what |
 //! |---|---|
 //! | [`arc`] | [`KArc`]: a reference-counted box whose making can fail |
+//! | [`array`] | arrays whose length is known when they are made |
 //! | [`fallible`] | [`KAlloc`]: the allocator that `mm`'s collections name |
 //! | [`heap`] | [`KernelHeap`] |
 //! | `source` | the heap's pages are [`crate::Mm`]'s, at their linear addresses |
 //! | [`inject`] | makes a chosen allocation fail, on the host |
 
 pub mod arc;
+pub mod array;
 pub mod fallible;
 pub mod heap;
 pub mod inject;
@@ -29,5 +31,6 @@ mod source;
 mod tests;
 
 pub use arc::KArc;
+pub use array::try_array;
 pub use fallible::KAlloc;
 pub use heap::{HeapStats, KernelHeap, PageSource};

@@ -16,7 +16,7 @@ use super::vma_pt::{self, VmaPt};
 use super::vmacount::Vmacount;
 use super::{Answer, Contract, CountFull, MapcountScheme, Remains, Run, Sharing, single};
 use crate::Mm;
-use crate::config::Mapcount;
+use crate::config::{Mapcount, TailEncoding};
 use crate::page::PageRef;
 use crate::stats::Counter;
 
@@ -154,6 +154,14 @@ impl Mapcount {
         }
         with_scheme!(self, S => S::may_add(run))
     }
+    /// See [`MapcountScheme::count`]; of a single page, its entries.
+    #[must_use]
+    pub fn count(self, head: PageRef) -> u32 {
+        if !head.is_folio() {
+            return head.raw_mapcount();
+        }
+        with_scheme!(self, S => S::count(head))
+    }
     /// See [`MapcountScheme::is_mapped`].
     #[must_use]
     #[inline]
@@ -204,6 +212,25 @@ impl Mapcount {
             return single::sharing(head);
         }
         with_scheme!(self, S => S::page_sharing(head, page))
+    }
+    /// A VMA was cut at `at`, an address inside `vma`, or two were joined there into `vma`, whose tables `leaf_table`
+    /// finds: the level-3 table for an address. Under T, with no change of VMAs or entries between.
+    pub fn vma_boundary(
+        self,
+        tails: TailEncoding,
+        change: Boundary,
+        at: VirtAddr,
+        vma: (VirtAddr, VirtAddr),
+        leaf_table: impl FnOnce(VirtAddr) -> Option<PhysAddr>,
+    ) {
+        if self != Mapcount::VmaPt {
+            return;
+        }
+        let Some(table) = leaf_table(at) else { return };
+        vma_pt::boundary(table, at, vma, tails, |head| match change {
+            Boundary::Cut => drop(head.add_raw_mapcount(1)),
+            Boundary::Joined => drop(head.sub_raw_mapcount(1)),
+        });
     }
     /// See [`MapcountScheme::average`]; exact for a single page.
     #[must_use]
@@ -264,8 +291,7 @@ pub(crate) fn free(mm: &Mm, head: PageRef) {
     }
 }
 
-/// A VMA was cut at `at`, an address inside `vma`, or two were joined there into `vma`, whose tables `leaf_table` finds:
-/// the level-3 table for an address. Under T, with no change of VMAs or entries between.
+/// See [`Mapcount::vma_boundary`].
 pub fn vma_boundary(
     mm: &Mm,
     change: Boundary,
@@ -273,14 +299,7 @@ pub fn vma_boundary(
     vma: (VirtAddr, VirtAddr),
     leaf_table: impl FnOnce(VirtAddr) -> Option<PhysAddr>,
 ) {
-    if scheme(mm) != Mapcount::VmaPt {
-        return;
-    }
-    let Some(table) = leaf_table(at) else { return };
-    vma_pt::boundary(table, at, vma, mm.config.tails, |head| match change {
-        Boundary::Cut => drop(head.add_raw_mapcount(1)),
-        Boundary::Joined => drop(head.sub_raw_mapcount(1)),
-    });
+    scheme(mm).vma_boundary(mm.config.tails, change, at, vma, leaf_table);
 }
 
 /// What became of a boundary between two VMAs.

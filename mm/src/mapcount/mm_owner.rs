@@ -30,14 +30,14 @@
 //! a space that maps the folio may believe `Exclusive`: as long as it is the only one, only it could add another.
 #![forbid(unsafe_code)]
 
-use arch::PhysAddr;
 use arch::addr::ENTRIES_PER_TABLE;
+use arch::{Order, PhysAddr};
 
 use super::rfc_v2::sharing_of;
 use super::scheme::rounded;
 use super::single::room;
 use super::{Answer, Claim, Contract, CountFull, MapcountScheme, Remains, Run, Sharing};
-use crate::page::{FirstTailRef, PageRef};
+use crate::page::{FirstTailRef, PageKind, PageRef};
 
 /// The scheme; it has no state of its own.
 #[derive(Clone, Copy, Debug)]
@@ -175,13 +175,15 @@ impl MapcountScheme for MmOwner {
         if entries == whole { Answer::Exact(entries) } else { Answer::AtMost(entries) }
     }
 
-    /// Exact where nothing maps it or something maps all of it; else no more than there are entries, or pages.
+    /// Exact where nothing maps it, or something maps all of it, or it is private and one space maps it, each page once;
+    /// else no more than there are entries, or pages.
     fn pages_mapped(head: PageRef) -> Answer<u32> {
         let (entries, whole, pages) =
             (head.raw_mapcount(), head.first_tail().whole(), head.order().pages() as u32);
         match entries {
             0 => Answer::Exact(0),
             _ if whole != 0 => Answer::Exact(pages),
+            _ if is_once(head) => Answer::Exact(entries),
             _ => Answer::AtMost(bound(head, entries)),
         }
     }
@@ -212,11 +214,18 @@ impl MapcountScheme for MmOwner {
     }
 }
 
+/// Whether each entry maps a page that no other maps: private memory of one space, by page entries.
+fn is_once(head: PageRef) -> bool {
+    head.kind() == PageKind::Anon
+        && head.order() <= Order::PMD
+        && MmOwner::sharing(head) == Answer::Exact(Sharing::Exclusive)
+}
+
 /// How many pages so many entries can map, none of which is the folio's own size.
 fn bound(head: PageRef, entries: u32) -> u32 {
     let pages = head.order().pages();
     // Entries between the page's size and the folio's map 512 pages each.
-    let each = if head.order() > arch::Order::PMD { arch::Order::PMD.pages() } else { 1 };
+    let each = if head.order() > Order::PMD { Order::PMD.pages() } else { 1 };
     u32::try_from(u64::from(entries).saturating_mul(each).min(pages)).unwrap_or(u32::MAX)
 }
 

@@ -40,12 +40,14 @@
 //! | `top` `neighbours` | rule A: the first and the last behind a top entry; a look into the table |
 //! | `single` | a single page |
 //! | one a scheme | see above |
-//! | `check` | a scheme's answers against the truth |
+//! | `check` | a scheme's answers against the truth of live trees |
+//! | [`lab`] | spaces and folios on which any scheme can be tried |
 #![forbid(unsafe_code)]
 
 mod answer;
 pub(crate) mod check;
 mod dispatch;
+pub mod lab;
 pub mod mm_owner;
 mod neighbours;
 mod owner;

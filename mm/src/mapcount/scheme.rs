@@ -62,6 +62,11 @@ pub trait MapcountScheme {
     /// [`CountFull`]: with it a count would reach [`super::LIMIT`].
     fn may_add(run: &Run) -> Result<(), CountFull>;
 
+    /// The number that the scheme keeps and calls the mapcount of the folio, whatever it counts.
+    fn count(head: PageRef) -> u32 {
+        head.raw_mapcount()
+    }
+
     /// Whether any entry maps any part. `false` is always right.
     fn is_mapped(head: PageRef) -> bool;
     /// How many leaf entries map any part.

@@ -91,6 +91,12 @@ impl MapcountScheme for ThpLike {
         pages(run).try_for_each(|page| room(page.raw_mapcount(), 1))
     }
 
+    /// The sum of all counters.
+    fn count(head: PageRef) -> u32 {
+        let sum = u64::from(head.first_tail().whole()) + small(head);
+        u32::try_from(sum).unwrap_or(u32::MAX)
+    }
+
     /// Read without a lock, the two counters may be of different moments.
     fn is_mapped(head: PageRef) -> bool {
         let tail = head.first_tail();
@@ -100,9 +106,8 @@ impl MapcountScheme for ThpLike {
     /// Exact for a folio of up to 2 MiB. In a larger one, a block that is smaller than the folio is counted by each of
     /// its 512 pages.
     fn entries(head: PageRef) -> Answer<u32> {
-        let (whole, small) = (head.first_tail().whole(), small(head));
-        let sum = u32::try_from(u64::from(whole) + small).unwrap_or(u32::MAX);
-        let mixed = head.order() > arch::Order::PMD && small != 0;
+        let sum = Self::count(head);
+        let mixed = head.order() > arch::Order::PMD && sum != head.first_tail().whole();
         if mixed { Answer::AtMost(sum) } else { Answer::Exact(sum) }
     }
 

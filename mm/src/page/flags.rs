@@ -24,6 +24,10 @@ bitflags! {
         const HVO = 1 << 1;
         /// In use, and its reservation of a huge page holds one reference more ([`crate::thp`]).
         const RESERVED = 1 << 2;
+        /// Somebody moves the folio or splits it ([`crate::rmap`]): nobody else does meanwhile.
+        const MOVING = 1 << 3;
+        /// On the list of folios that are mapped in part ([`crate::rmap::deferred`]).
+        const PARTIAL = 1 << 4;
     }
 }
 
@@ -102,6 +106,11 @@ impl PageRef {
     /// Sets flag bits; kind and order stay.
     pub fn set_flags(self, flags: Flags) {
         self.fetch_or_64(FLAGS, flags.bits());
+    }
+    /// Sets one flag bit; whether it was clear before.
+    #[must_use]
+    pub(crate) fn claim_flag(self, flag: Flags) -> bool {
+        self.fetch_or_64(FLAGS, flag.bits()) & flag.bits() == 0
     }
     /// Clears flag bits; kind and order stay.
     pub fn clear_flags(self, flags: Flags) {

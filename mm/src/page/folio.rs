@@ -25,7 +25,8 @@ impl PageRef {
     pub fn dissolve(self, kind: PageKind) {
         let order = self.order();
         debug_assert!(!self.flags().contains(Flags::HVO), "{self:?}: dissolved while optimised");
-        for i in 0..order.pages() {
+        // The head last: where it is frozen, nobody gets a reference by any of them before.
+        for i in (0..order.pages()).rev() {
             let page = self.nth(i);
             page.clear();
             page.set_kind(kind, Order::PAGE);

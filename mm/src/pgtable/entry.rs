@@ -156,6 +156,31 @@ impl<'l> Entry<'l> {
         assert!(count <= ENTRIES_PER_TABLE - index, "a run of {count} leaves the table");
     }
 
+    /// Clears the access flag of a leaf. Whether it was set; the flush is owed to `gather` then. By compare and swap:
+    /// where hardware manages the flag, or dirty state, it may set either between a load and a store.
+    ///
+    /// # Panics
+    /// No leaf stands here.
+    pub fn clear_accessed(self, gather: &mut Gather<'_>) -> bool {
+        let mut old = self.desc();
+        loop {
+            assert!(old.is_leaf(self.level), "{old} at {} is no leaf", self.va);
+            let flags = old.flags(self.level);
+            if !flags.contains(PteFlags::ACCESSED) {
+                return false;
+            }
+            let new = old.with_flags(self.level, flags.difference(PteFlags::ACCESSED));
+            self.verify(new);
+            match Machine::cas_desc(self.slot, old, new) {
+                Ok(()) => break,
+                Err(now) => old = now,
+            }
+        }
+        self.flusher.stats().inc(Counter::PteStore);
+        gather.owe(self.flusher, self.leaf_range());
+        true
+    }
+
     /// Makes the entry invalid and returns what it held, which goes to the same `gather` that now owes the flush.
     pub fn clear<'g>(self, gather: &mut Gather<'g>) -> Unmapped<'g> {
         self.clear_to(Desc::INVALID, gather)
@@ -204,10 +229,14 @@ impl<'l> Entry<'l> {
 
     /// As [`Self::store`], for who counts the stores of a run himself.
     fn put(&self, new: Desc) {
+        self.verify(new);
+        Machine::write_desc(self.slot, new);
+    }
+
+    fn verify(&self, new: Desc) {
         if cfg!(debug_assertions) {
             verify::store(self, new, self.flusher.table_lock());
         }
-        Machine::write_desc(self.slot, new);
     }
 
     /// What a TLB may hold because of this entry, if it was a leaf before and after.

@@ -37,6 +37,7 @@
 //! | [`normal`] | which leaves have a struct page that may be touched |
 //! | [`unlinked`] | what was taken out of a tree |
 //! | [`table`] | tables that no tree leads to |
+//! | [`private_tree`] | a tree that no CPU uses |
 //! | [`stock`] | tables allocated before the lock |
 //! | [`visit`] | every leaf of a tree, every descriptor |
 //! | [`kernel`] | the kernel's own tree: built at boot, devices and stacks later |
@@ -53,6 +54,7 @@ pub mod kernel;
 mod kernel_tests;
 pub mod migration;
 pub mod normal;
+pub mod private_tree;
 mod relocate;
 pub mod root;
 pub mod stock;
@@ -67,6 +69,7 @@ pub use entry::{Broken, Clean, Entry};
 pub use flush::{AsidCell, FlushTag, Flusher};
 pub use gather::Gather;
 pub use normal::{normal_folio, normal_page};
+pub use private_tree::PrivateTree;
 pub use root::{Missing, PtRoot};
 pub use stock::TableStock;
 pub use table::LooseTable;

@@ -47,7 +47,7 @@ impl Mm {
         to.row(b"MMUPageSize:    ", granule)?;
         rows(&mut to, &sizes, Form::Record)?;
         to.text("THPeligible:    ")?;
-        to.decimal(u64::from(eligible(self, &vma)), 8)?;
+        to.decimal(u64::from(eligible(self, space, &vma)), 8)?;
         to.ascii(b'\n')?;
         vm_flags::row(&mut to, &vma)?;
         to.finish()?;
@@ -132,9 +132,9 @@ fn rows(to: &mut Lines<'_>, sizes: &Sizes, form: Form) -> fmt::Result {
 }
 
 /// Whether a write to some block of the VMA may be backed by a huge page at this moment.
-fn eligible(mm: &Mm, vma: &Vma) -> bool {
+fn eligible(mm: &Mm, space: &AddressSpace, vma: &Vma) -> bool {
     let block = vma.start.align_up(PageSize::Size2M.bytes());
-    vma.kind == VmaKind::Anon && policy::backing(mm, vma, block, Access::Write) != Backing::Small
+    vma.kind == VmaKind::Anon && policy::backing(mm, space, vma, block, Access::Write) != Backing::Small
 }
 
 const _: () = assert!(PAGE_SIZE >= 1 << 10, "sizes are whole kB");

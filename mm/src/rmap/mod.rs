@@ -2,26 +2,50 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`walk`] | from a folio to its places and entries |
+//! | [`referenced`] | whether it was accessed |
+//! | `unmap` `runs` | taking it out of all tables and putting it back; counting that |
+//! | [`migrate`] [`target`] | moving it to another frame |
+//! | [`split`] | making single pages of it |
+//! | [`deferred`] | folios that are mapped in part, to be split when memory is short |
 //! | `wait` | waiting for a frame that is moving |
 #![forbid(unsafe_code)]
 
+pub mod deferred;
+pub mod migrate;
+pub mod referenced;
+mod runs;
+pub mod split;
+pub mod target;
+mod unmap;
 mod wait;
+pub mod walk;
 
-pub use wait::{wait, wake};
+pub use migrate::{MoveWhat, NotMoved, Refused, migrate_folio};
+pub use referenced::{Exit, Referenced, folio_referenced};
+pub use split::split_folio;
+pub use target::{drop_target, target_for};
+pub use unmap::unmap_folio;
+pub use wait::wait;
+use wait::wake;
+pub use walk::{Mappings, Place, count_mappings, rmap_walk};
 
 use crate::turnstile::Turnstile;
+use deferred::Deferred;
 
 /// State of this room.
 pub struct Rmap {
     /// Where faults wait for a migration to end.
     moved: Turnstile,
+    /// Folios that are mapped in part.
+    deferred: Deferred,
 }
 
 impl Rmap {
     /// Nothing moves. Needs no memory.
     #[must_use]
     pub const fn new() -> Self {
-        Rmap { moved: Turnstile::new() }
+        Rmap { moved: Turnstile::new(), deferred: Deferred::new() }
     }
 }
 

@@ -16,6 +16,6 @@ pub fn wait(mm: &Mm, space: &AddressSpace, va: VirtAddr) {
 }
 
 /// Migration entries are gone, under locks that are let go by now: wakes those who wait for that.
-pub fn wake(mm: &Mm) {
+pub(super) fn wake(mm: &Mm) {
     mm.rmap.moved.wake(mm);
 }

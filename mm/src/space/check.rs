@@ -88,7 +88,9 @@ impl Mm {
             return agree("a leaf has the rights of its VMA", pfn, good.raw(), leaf.desc.raw());
         }
         let good = Desc::leaf(output, leaf.level, vma.prot.leaf_flags() | only_read);
-        agree("a leaf has the rights of its VMA", pfn, good.raw(), leaf.desc.raw())?;
+        // Whether it was accessed is nobody's business here.
+        let found = leaf.desc.with_flags(leaf.level, leaf.desc.flags(leaf.level) | PteFlags::ACCESSED);
+        agree("a leaf has the rights of its VMA", pfn, good.raw(), found.raw())?;
         if zero {
             let page = vma.kind == VmaKind::Anon && leaf.level == Level::L3;
             return agree("the page of zeros is a page of anonymous memory", pfn, 1, page.into());

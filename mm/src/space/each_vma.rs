@@ -1,7 +1,7 @@
 //! A look at one VMA after the other, without the lock of their set.
 #![forbid(unsafe_code)]
 
-use core::ops::Range;
+use core::ops::{ControlFlow, Range};
 
 use arch::VirtAddr;
 
@@ -18,6 +18,23 @@ impl AddressSpace {
             f(&part);
             from = part.end;
         }
+    }
+    /// Asks `f` of the part of each VMA whose pages have a linear index in `pages`, lowest address first, until it
+    /// breaks: the VMA, and where the part begins and ends. The set is locked meanwhile, so VMAs stay as they are; `f` may
+    /// take T.
+    pub(crate) fn try_for_each_linear<B>(
+        &self,
+        pages: Range<u64>,
+        mut f: impl FnMut(&Vma, Range<VirtAddr>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let vmas = self.vmas.lock();
+        let mut from = VirtAddr::new(0);
+        while let Some(part) = vmas.next_linear(&pages, from) {
+            let whole = vmas.at(part.start).unwrap_or(part);
+            f(&whole, part.start..part.end)?;
+            from = part.end;
+        }
+        ControlFlow::Continue(())
     }
     /// The VMAs, to be damaged by tests of the check.
     #[cfg(test)]

@@ -87,6 +87,8 @@ pub enum MmapError {
     Hole(VirtAddr),
     /// mremap of something that is not one mapping; the first address that is not.
     NotOneMapping(VirtAddr),
+    /// The page at this address cannot be had (a fault there would be SIGBUS).
+    NoPage(VirtAddr),
     /// mremap to a place that overlaps the old one; the new address.
     Overlap(VirtAddr),
     /// mremap of nothing, of memory that is not shared.
@@ -123,7 +125,7 @@ impl MmapError {
             | MmapError::HugeGrowth(_)
             | MmapError::NotInsertable(_)
             | MmapError::InsideHugePage(_) => Errno::Inval,
-            MmapError::NotOneMapping(_) => Errno::Fault,
+            MmapError::NotOneMapping(_) | MmapError::NoPage(_) => Errno::Fault,
             MmapError::Busy => Errno::Again,
             MmapError::SharedHugetlb | MmapError::Unknown(_) => Errno::OpNotSupp,
             MmapError::OffsetEnd(_) => Errno::Overflow,
@@ -169,6 +171,7 @@ impl fmt::Display for MmapError {
             MmapError::NoGap(bytes) => write!(f, "no gap of {bytes:#x} bytes"),
             MmapError::Hole(va) => write!(f, "nothing is mapped at {va}"),
             MmapError::NotOneMapping(va) => write!(f, "{va} is not a part of the mapping that is to move"),
+            MmapError::NoPage(va) => write!(f, "the page at {va} cannot be had"),
             MmapError::Overlap(va) => write!(f, "the place at {va} overlaps the old one"),
             MmapError::NotShared(vma) => write!(f, "{vma} is private and cannot be mapped twice"),
             MmapError::HugeGrowth(bytes) => write!(f, "a huge page mapping cannot grow by {bytes:#x} bytes"),

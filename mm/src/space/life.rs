@@ -17,6 +17,7 @@ use crate::kalloc::KArc;
 use crate::locks::{self, SleepLock};
 use crate::pgtable::{AsidCell, PtRoot};
 use crate::shmem::SpaceObjects;
+use crate::thp::permission::PermissionCell;
 use crate::thp::{SpaceReservations, promoter};
 
 /// What a space is born with.
@@ -58,6 +59,7 @@ impl Mm {
                 root: tree.root(),
                 ptl: SpinLock::new(locks::PAGE_TABLE, tree),
                 reservations: SpaceReservations::new(),
+                may_thp: PermissionCell::new(),
                 objects: SpaceObjects::new(),
                 lineage,
                 link: Link::new(),

@@ -30,7 +30,7 @@ use arch::sync::{SpinGuard, SpinLock};
 
 use super::AddressSpace;
 use crate::error::OutOfMemory;
-use crate::kalloc::{KAlloc, KArc};
+use crate::kalloc::{KAlloc, KArc, try_array};
 use crate::locks;
 
 /// Chains of the numbers, each with its lock.
@@ -207,14 +207,17 @@ type Bucket = SpinLock<Vec<Lineage, KAlloc>>;
 
 /// All nodes, by the numbers of their spaces.
 pub struct Lineages {
-    buckets: [Bucket; BUCKETS],
+    buckets: Vec<Bucket, KAlloc>,
 }
 
 impl Lineages {
     /// No nodes.
-    #[must_use]
-    pub const fn new() -> Self {
-        Lineages { buckets: [const { SpinLock::new(locks::LINEAGE_INDEX, Vec::new_in(KAlloc)) }; BUCKETS] }
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn new() -> Result<Self, OutOfMemory> {
+        let new = || SpinLock::new(locks::LINEAGE_INDEX, Vec::new_in(KAlloc));
+        Ok(Lineages { buckets: try_array(BUCKETS, new)? })
     }
 
     fn bucket(&self, id: u64) -> &Bucket {
@@ -276,12 +279,6 @@ impl Lineages {
         if let Some(n) = bucket.iter().position(|lineage| lineage.id == id) {
             bucket.swap_remove(n);
         }
-    }
-}
-
-impl Default for Lineages {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

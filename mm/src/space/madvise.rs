@@ -2,24 +2,29 @@
 //!
 //! | advice | anonymous | hugetlb |
 //! |---|---|---|
-//! | MADV_DONTNEED | pages and reservations go; the next access finds zeros | EINVAL, as before Linux 5.18 |
+//! | MADV_DONTNEED | pages and reservations go; the next access finds zeros | the same, for whole huge pages |
 //! | MADV_REMOVE | EINVAL | EINVAL |
+//! | MADV_FREE | as MADV_DONTNEED: what may go at any time goes at once | EINVAL |
 //! | MADV_HUGEPAGE, MADV_NOHUGEPAGE | noted in the VMA for the huge page policy | noted, means nothing |
+//! | MADV_POPULATE_READ, MADV_POPULATE_WRITE | every page is faulted in | the same |
 //!
 //! Of an object MADV_DONTNEED drops entries and private copies, and the object's pages stay; MADV_REMOVE takes them out
 //! of the object, through a shared mapping that is writable (else EACCES).
 //!
-//! Parts of the range that are not mapped are passed over, and the call then fails with ENOMEM, as on Linux.
+//! Parts of the range that are not mapped are passed over, and the call then fails with ENOMEM, as on Linux; populating
+//! stops at the first page that cannot be had.
 #![forbid(unsafe_code)]
 
-use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
+use arch::{Access, VirtAddr};
 
 use super::munmap::page_align;
 use super::range;
-use super::{AddressSpace, Advice, Errno, HugeAdvice, MmapError, Prot, Vma, VmaKind};
+use super::{AddressSpace, Advice, Commit, Errno, HugeAdvice, MmapError, Prot, Vma, VmaKind};
 use crate::Mm;
 use crate::device::Entries;
+use crate::hugetlb;
+use crate::kalloc::KArc;
 use crate::thp::reservation;
 
 impl Mm {
@@ -29,11 +34,11 @@ impl Mm {
     /// block and the unmapping of its pieces no promotion may put the block back.
     ///
     /// # Errors
-    /// `Unaligned`, `Length`, `Unadvisable`: EINVAL. `Hole`: a part is not mapped; the rest is done. `Busy`,
-    /// `OutOfMemory`: a VMA or a block cannot be cut; what lies below is done.
+    /// `Unaligned`, `Length`, `Unadvisable`: EINVAL. `Hole`: ENOMEM, a part is not mapped; the rest is done. `Busy`
+    /// (EAGAIN), `OutOfMemory`: a VMA or a block cannot be cut; what lies below is done. Populating: [`Mm::populate`].
     pub fn madvise(
         &self,
-        space: &AddressSpace,
+        space: &KArc<AddressSpace>,
         addr: u64,
         len: u64,
         advice: Advice,
@@ -43,6 +48,11 @@ impl Mm {
             return Err(MmapError::Unaligned(start));
         }
         let end = page_align(len).and_then(|bytes| start.checked_add(bytes)).ok_or(MmapError::Length(len))?;
+        match advice {
+            Advice::PopulateRead => return self.populate(space, start, end, Access::Read),
+            Advice::PopulateWrite => return self.populate(space, start, end, Access::Write),
+            _ => {}
+        }
         let _mmap = space.mmap_lock.write(self.env);
         let mut hole = None;
         let mut from = start;
@@ -69,7 +79,11 @@ impl Mm {
         advice: Advice,
     ) -> Result<(), MmapError> {
         match advice {
-            Advice::DontNeed => self.discard(space, vma, part),
+            Advice::DontNeed if vma.kind == VmaKind::Hugetlb => self.discard_huge(space, vma, part),
+            Advice::DontNeed if is_pfnmap(vma) => Err(MmapError::Unadvisable(*vma)),
+            Advice::DontNeed => self.discard(space, part),
+            Advice::Free if vma.kind != VmaKind::Anon => Err(MmapError::Unadvisable(*vma)),
+            Advice::Free => self.discard(space, part),
             Advice::Remove => self.remove(space, vma, part),
             Advice::HugePage | Advice::NoHugePage if vma.kind.device().is_some() => {
                 Err(MmapError::Unadvisable(*vma))
@@ -80,22 +94,47 @@ impl Mm {
                 reservation::release_range(self, space, part.0, part.1);
                 Ok(())
             }
+            // They are not taken a VMA at a time.
+            Advice::PopulateRead | Advice::PopulateWrite => Ok(()),
         }
     }
 
-    fn discard(
+    fn discard(&self, space: &AddressSpace, (start, end): (VirtAddr, VirtAddr)) -> Result<(), MmapError> {
+        range::split_edges(self, space, start, end)?;
+        reservation::release_range(self, space, start, end);
+        range::unmap(self, space, start, end);
+        Ok(())
+    }
+
+    /// Huge pages go that lie wholly in the part, which begins with one (Linux:
+    /// `madvise_dontneed_free_valid_vma`). They are promised to the VMA once more; where others have taken them from the
+    /// pool meanwhile, it has no promise for this part any more.
+    fn discard_huge(
         &self,
         space: &AddressSpace,
         vma: &Vma,
         (start, end): (VirtAddr, VirtAddr),
     ) -> Result<(), MmapError> {
-        let pfnmap = matches!(vma.kind.device(), Some(map) if map.entries == Entries::PfnMap);
-        if vma.kind == VmaKind::Hugetlb || pfnmap {
+        let granule = vma.kind.granule().bytes();
+        if !start.is_aligned(granule) {
             return Err(MmapError::Unadvisable(*vma));
         }
-        range::split_edges(self, space, start, end)?;
-        reservation::release_range(self, space, start, end);
+        let end = end.align_down(granule);
+        if start == end {
+            return Ok(());
+        }
+        self.prepare_cuts(space, start, end, 0)?;
+        let promised = self.promised_hugetlb(space, start, end);
         range::unmap(self, space, start, end);
+        if vma.commit == Commit::Account {
+            let pages = end.offset_from(start) / granule;
+            if hugetlb::reserve(self, pages - promised).is_err() {
+                hugetlb::unreserve(self, promised);
+                space.change_vmas(self, start, end, |vmas| {
+                    vmas.change(start, end, |vma| vma.commit = Commit::NoReserve)
+                });
+            }
+        }
         Ok(())
     }
 
@@ -128,4 +167,9 @@ impl Mm {
         range::release_cut_reservations(self, space, start, end);
         Ok(())
     }
+}
+
+/// Whether the VMA holds what a device has put in by numbers, which would not come back.
+fn is_pfnmap(vma: &Vma) -> bool {
+    vma.kind.device().is_some_and(|map| map.entries == Entries::PfnMap)
 }

@@ -11,7 +11,7 @@
 //! | MAP_HUGETLB | 2 MiB pages; another size EINVAL |
 //! | MAP_NORESERVE, MAP_POPULATE | as on Linux |
 //! | MAP_LOCKED | as MAP_POPULATE: nothing is ever swapped |
-//! | MAP_GROWSDOWN | full size at once, and a guard gap below |
+//! | MAP_GROWSDOWN | grows on faults below it ([`super::growth`]), and a guard gap below is kept free |
 //! | MAP_STACK, others | mean nothing, as on Linux |
 //! | PROT_WRITE \| PROT_EXEC | EACCES |
 #![forbid(unsafe_code)]
@@ -26,7 +26,6 @@ use super::{
 };
 use crate::Mm;
 use crate::device::{DeviceMap, Entries, Inserter, Sharing};
-use crate::fault::FaultInfo;
 use crate::hugetlb;
 use crate::kalloc::KArc;
 use crate::shmem::{self, Object, ObjectId};
@@ -241,7 +240,9 @@ impl Mm {
     ) -> Result<VirtAddr, MmapError> {
         let vma = self.map_planned(space, plan, object)?;
         if request.flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED) {
-            self.populate(space, &vma);
+            let access = if vma.prot.contains(Prot::WRITE) { Access::Write } else { Access::Read };
+            // What cannot be had now is asked for again when it is used (Linux: mm_populate ignores errors).
+            let _ = self.populate(space, vma.start, vma.end, access);
         }
         Ok(vma.start)
     }
@@ -290,24 +291,6 @@ impl Mm {
             return Err(MmapError::Overcommit(pages));
         }
         Ok(())
-    }
-
-    /// Faults in every page of a new mapping, until memory runs out or somebody changes the mapping (Linux:
-    /// `mm_populate`, which ignores errors).
-    fn populate(&self, space: &KArc<AddressSpace>, vma: &Vma) {
-        let access = if vma.prot.contains(Prot::WRITE) { Access::Write } else { Access::Read };
-        let mut va = vma.start;
-        while va < vma.end {
-            let leaf = space.ptl.lock().walk(va).leaf();
-            if let Some(leaf) = leaf {
-                let bytes = leaf.level.entry_bytes();
-                va = va.align_down(bytes).add(bytes);
-                continue;
-            }
-            if self.handle_mm_fault(space, &FaultInfo::by_kernel(va, access)).is_err() {
-                return;
-            }
-        }
     }
 }
 

@@ -31,6 +31,7 @@
 //! | `relocate` | what mremap does to the tables |
 //! | [`fork`] | a child that begins as a copy |
 //! | `exclusive` | whether a page is one space's alone |
+//! | [`growth`] [`populate`] | a stack grows; pages are faulted in ahead |
 //! | [`range`] | walks over a range of a live tree: unmap, change rights |
 //! | [`access`] | reading and writing a space that need not be active |
 //! | [`life`] | birth and teardown |
@@ -50,6 +51,7 @@ pub mod error;
 pub(crate) mod exclusive;
 pub mod fork;
 pub mod gap;
+pub mod growth;
 pub mod life;
 pub mod lineage;
 pub mod madvise;
@@ -57,6 +59,7 @@ pub mod mmap;
 pub mod mprotect;
 pub mod mremap;
 pub mod munmap;
+pub mod populate;
 pub mod range;
 pub mod registry;
 mod relocate;
@@ -102,6 +105,8 @@ pub struct AddressSpace {
     pub ptl: SpinLock<PtRoot>,
     /// R, Q: its reservations of huge pages.
     pub reservations: crate::thp::SpaceReservations,
+    /// Whether it may have huge pages.
+    pub(crate) may_thp: crate::thp::permission::PermissionCell,
     /// The objects that it maps.
     pub objects: crate::shmem::SpaceObjects,
     /// G: its place among those that descend from each other.

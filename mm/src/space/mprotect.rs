@@ -4,8 +4,9 @@
 //! content is lost and nothing else in the kernel has to know another kind of entry
 //! ([`super::Prot::leaf_flags`]).
 //!
-//! Where a part of the range is not mapped, Linux changes what lies before the hole and then fails; here the
-//! whole range is checked first, and nothing changes.
+//! The VMAs of the range are changed one after the other. Where one cannot be, or a part is not mapped, the call fails
+//! and what lies before stays changed, as on Linux (`do_mprotect_pkey`). Memory that is both writable and executable is
+//! refused (EACCES), before anything else is done. All entries that change have one flush, at the end.
 #![forbid(unsafe_code)]
 
 use arch::VirtAddr;
@@ -15,14 +16,15 @@ use super::munmap::page_align;
 use super::range;
 use super::{AddressSpace, Growth, MapProt, MmapError, Prot, Vma};
 use crate::Mm;
+use crate::pgtable::Gather;
 
 impl Mm {
     /// Changes the rights of `[addr, addr + len)`. May sleep.
     ///
     /// # Errors
-    /// `Unaligned`, `ProtBits`, `NoStack`, `InsideHugePage`: EINVAL. `WriteAndExecute`. `Hole`: a part is not
-    /// mapped.
-    /// `Overcommit`, `TooManyVmas`, `OutOfMemory`. Nothing has changed.
+    /// `Unaligned`, `ProtBits`, `NoStack`: EINVAL. `WriteAndExecute`: EACCES. Nothing has changed. `InsideHugePage`:
+    /// EINVAL. `Hole`: a part is not mapped; `Overcommit`, `TooManyVmas`, `OutOfMemory`: ENOMEM. What lies before the
+    /// place has changed.
     pub fn mprotect(
         &self,
         space: &AddressSpace,
@@ -62,21 +64,40 @@ impl Mm {
         end: VirtAddr,
         prot: Prot,
     ) -> Result<(), MmapError> {
-        let mut from = start;
-        while from < end {
-            let vma = space.vma_at(from).ok_or(MmapError::Hole(from))?;
-            if vma.kind.device().is_some() && prot.contains(Prot::EXEC) {
-                return Err(MmapError::DeviceExec);
+        self.gather(space.tag(), |gather| {
+            let mut from = start;
+            while from < end {
+                let vma = space.vma_at(from).ok_or(MmapError::Hole(from))?;
+                let to = vma.end.min(end);
+                self.protect_part(space, &vma, (from, to), prot, gather)?;
+                from = to;
             }
-            if !vma.prot.contains(Prot::WRITE) {
-                self.check_commit(&Vma { prot, ..vma.part(start, end) })?;
-            }
-            from = vma.end;
+            Ok(())
+        })
+    }
+
+    /// A part of one VMA.
+    fn protect_part(
+        &self,
+        space: &AddressSpace,
+        vma: &Vma,
+        (start, end): (VirtAddr, VirtAddr),
+        prot: Prot,
+        gather: &mut Gather<'_>,
+    ) -> Result<(), MmapError> {
+        if vma.prot == prot {
+            return Ok(());
+        }
+        if vma.kind.device().is_some() && prot.contains(Prot::EXEC) {
+            return Err(MmapError::DeviceExec);
+        }
+        if !vma.prot.contains(Prot::WRITE) {
+            self.check_commit(&Vma { prot, ..vma.part(start, end) })?;
         }
         self.prepare_cuts(space, start, end, 0)?;
         range::release_cut_reservations(self, space, start, end);
         space.change_vmas(self, start, end, |vmas| vmas.change(start, end, |vma| vma.prot = prot));
-        range::protect(self, space, start, end, prot);
+        range::protect(self, space, start, end, prot, gather);
         Ok(())
     }
 }

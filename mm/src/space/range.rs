@@ -17,6 +17,7 @@ use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef, page_of};
 use crate::pgtable::{Entry, Gather, PtRoot, Unmapped, Walk, WalkStep, normal_folio};
+use crate::rmap;
 use crate::stats::Counter;
 
 /// Descriptors looked at while the page-table lock is held once.
@@ -192,7 +193,8 @@ fn same_table(start: VirtAddr, end: VirtAddr) -> bool {
 /// What a leaf held goes: its count, its place in the counters, its reference.
 fn release_mapping<'g>(mm: &Mm, run: Run, unmapped: Unmapped<'g>, gather: &mut Gather<'g>) {
     if let Some(head) = unmapped.folio(mm) {
-        mapcount::remove(mm, &Run { head, ..run });
+        let remains = mapcount::remove(mm, &Run { head, ..run });
+        rmap::deferred::note(mm, head, remains);
         if head.kind() == PageKind::Anon {
             mm.stats.sub(Counter::NrAnon, run.pages());
             if run.level == Level::L2 {
@@ -226,23 +228,28 @@ pub(super) fn is_empty(table: PhysAddr) -> bool {
 /// Gives every leaf of `[start, end)` the rights of `prot`, but for writing to a page that is not exclusive: that is for
 /// a write to ask for. M is held for writing, and no block is cut by the range.
 ///
-/// One flush at the end covers leaves that got more and leaves that got fewer rights: a TLB may hold the old
+/// The flush that `gather` owes covers leaves that got more and leaves that got fewer rights: a TLB may hold the old
 /// permission of either kind, and one that grants too little would fault for ever.
-pub(super) fn protect(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr, prot: Prot) {
-    mm.gather(space.tag(), |gather| {
-        scan(space, start, end, |visit| {
-            if let Some(migration) = visit.whole_migration(end) {
-                protect_migration(mm, space, visit, migration, prot);
-                return;
-            }
-            let Some(leaf) = visit.whole_leaf(end) else { return };
-            let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, prot);
-            if new != leaf.desc
-                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
-            {
-                entry.tighten(new, gather);
-            }
-        });
+pub(super) fn protect(
+    mm: &Mm,
+    space: &AddressSpace,
+    start: VirtAddr,
+    end: VirtAddr,
+    prot: Prot,
+    gather: &mut Gather<'_>,
+) {
+    scan(space, start, end, |visit| {
+        if let Some(migration) = visit.whole_migration(end) {
+            protect_migration(mm, space, visit, migration, prot);
+            return;
+        }
+        let Some(leaf) = visit.whole_leaf(end) else { return };
+        let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, prot);
+        if new != leaf.desc
+            && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
+        {
+            entry.tighten(new, gather);
+        }
     });
 }
 

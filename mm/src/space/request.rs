@@ -192,6 +192,12 @@ pub enum Advice {
     HugePage,
     /// MADV_NOHUGEPAGE.
     NoHugePage,
+    /// MADV_FREE: the contents may go whenever memory is short. Here they go at once.
+    Free,
+    /// MADV_POPULATE_READ: every page is there, as after a read.
+    PopulateRead,
+    /// MADV_POPULATE_WRITE: every page is there, as after a write.
+    PopulateWrite,
 }
 
 impl Advice {
@@ -202,9 +208,12 @@ impl Advice {
     pub const fn from_raw(raw: i32) -> Result<Self, MmapError> {
         match raw {
             4 => Ok(Advice::DontNeed),
+            8 => Ok(Advice::Free),
             9 => Ok(Advice::Remove),
             14 => Ok(Advice::HugePage),
             15 => Ok(Advice::NoHugePage),
+            22 => Ok(Advice::PopulateRead),
+            23 => Ok(Advice::PopulateWrite),
             _ => Err(MmapError::Advice(raw)),
         }
     }

@@ -138,7 +138,7 @@ pub enum Commit {
 pub enum Growth {
     /// Nowhere.
     Fixed,
-    /// MAP_GROWSDOWN. It has its full size from the start, and [`STACK_GUARD_GAP`] bytes below it are kept
+    /// MAP_GROWSDOWN: a fault below it makes it larger ([`super::growth`]). [`STACK_GUARD_GAP`] bytes below it are kept
     /// free of mappings that do not ask for a fixed address, so that an overflow faults.
     Down,
 }
@@ -232,7 +232,8 @@ impl Vma {
 
 impl fmt::Display for Vma {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}-{:x} {}p", self.start.raw(), self.end.raw(), self.prot)?;
+        let sharing = if self.kind.is_shared() { "s" } else { "p" };
+        write!(f, "{:x}-{:x} {}{sharing}", self.start.raw(), self.end.raw(), self.prot)?;
         match self.kind {
             VmaKind::Anon => f.write_str(" anon")?,
             VmaKind::Hugetlb => f.write_str(" hugetlb")?,

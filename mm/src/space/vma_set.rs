@@ -159,6 +159,14 @@ impl VmaSet {
         self.merge_around(end, end);
     }
 
+    /// Lets the VMA that begins at `start` begin at `new`, below it. The addresses between are free.
+    pub(super) fn grow_down(&mut self, start: VirtAddr, new: VirtAddr) {
+        self.tree.edit(start, |vma| {
+            vma.pgoff -= start.offset_from(new) / PAGE_SIZE;
+            vma.start = new;
+        });
+    }
+
     /// Takes `[start, end)` out. VMAs that reach beyond stay in part; room for one more has been made.
     pub fn remove(&mut self, start: VirtAddr, end: VirtAddr) {
         if start.raw() == 0 && end >= USER_END {

@@ -27,6 +27,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`permission`] | whether a process may have huge pages at all |
 //! | [`policy`] | sees values, returns a word: small, reserve, huge |
 //! | [`settings`] | mode and threshold, changed at run time |
 //! | [`popmap`] | which of 512 pages are populated |
@@ -43,6 +44,7 @@
 
 pub mod check;
 pub mod huge;
+pub mod permission;
 pub mod policy;
 pub mod popmap;
 pub mod promote;
@@ -55,11 +57,13 @@ pub mod split;
 pub mod table;
 
 pub use huge::{HugeFault, NoHugePage, huge_fault};
+pub use permission::ThpPermission;
 pub use policy::Backing;
 pub use reservation::{Populated, SpaceReservations, Take, Taken};
 pub use settings::SettingError;
 
 use crate::config::MmConfig;
+use crate::error::OutOfMemory;
 use crate::turnstile::Turnstile;
 use promoter::Promoter;
 use settings::Settings;
@@ -74,15 +78,17 @@ pub struct Thp {
 }
 
 impl Thp {
-    /// No reservations; mode and threshold as booted. Needs no memory.
-    #[must_use]
-    pub const fn new(config: &MmConfig) -> Self {
-        Thp {
+    /// No reservations; mode and threshold as booted.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn new(config: &MmConfig) -> Result<Self, OutOfMemory> {
+        Ok(Thp {
             settings: Settings::new(config.thp, config.promotion_threshold),
-            table: Table::new(),
+            table: Table::new()?,
             promoter: Promoter::new(),
             turnstile: Turnstile::new(),
-        }
+        })
     }
 }
 

@@ -7,7 +7,8 @@
 //! | `madvise` | huge where MADV_HUGEPAGE was given, else small |
 //! | `reserve` | threshold 1: huge (classic huge pages); else reserve |
 //!
-//! A read is always small: it sees the page of zeros, and reserves nothing. MADV_NOHUGEPAGE is always small.
+//! A read is always small: it sees the page of zeros, and reserves nothing. MADV_NOHUGEPAGE is always small, and so is a process that has given
+//! up huge pages (PR_SET_THP_DISABLE).
 //! The answer is a wish: where there is no block of 2 MiB, or other pages are mapped in the range, `huge` and
 //! `reserve` end as small.
 #![forbid(unsafe_code)]
@@ -16,7 +17,8 @@ use arch::{Access, VirtAddr};
 
 use crate::Mm;
 use crate::config::ThpMode;
-use crate::space::{HugeAdvice, Vma};
+use crate::space::{AddressSpace, HugeAdvice, Vma};
+use crate::thp::ThpPermission;
 
 /// Whether the aligned 2 MiB range around the address lies wholly in its VMA.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +42,8 @@ pub struct Question {
     pub access: Access,
     /// Whether a block fits.
     pub fits: Fits,
+    /// Whether the process may have huge pages at all.
+    pub permission: ThpPermission,
 }
 
 /// What the policy answers.
@@ -54,17 +58,19 @@ pub enum Backing {
     Huge,
 }
 
-/// Answers for an access to `va` in `vma`, with mode and threshold of this moment.
-pub fn backing(mm: &Mm, vma: &Vma, va: VirtAddr, access: Access) -> Backing {
+/// Answers for an access to `va` in `vma` of `space`, with mode and threshold of this moment.
+pub fn backing(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr, access: Access) -> Backing {
     let fits = if vma.fits_block(va) { Fits::Yes } else { Fits::No };
     let (mode, threshold) = (mm.thp.mode(), mm.thp.threshold());
-    decide(&Question { mode, threshold, advice: vma.advice, access, fits })
+    let (advice, permission) = (vma.advice, space.thp_permission());
+    decide(&Question { mode, threshold, advice, access, fits, permission })
 }
 
 /// Answers the question.
 // Walk A.4: sees values, answers a word.
 pub fn decide(question: &Question) -> Backing {
     let refused = question.fits == Fits::No
+        || question.permission == ThpPermission::Withheld
         || question.access != Access::Write
         || question.advice == HugeAdvice::NoHuge;
     if refused {
@@ -89,6 +95,7 @@ mod tests {
         advice: HugeAdvice::None,
         access: Access::Write,
         fits: Fits::Yes,
+        permission: ThpPermission::Granted,
     };
 
     /// The table at the top of the file, row by row.
@@ -114,7 +121,7 @@ mod tests {
         }
     }
 
-    /// Only a write to a range that fits asks for more than a small page, in every mode.
+    /// Only a write to a range that fits, of a process that may have huge pages, asks for more than a small page, in every mode.
     #[test]
     fn reads_and_odd_ranges_stay_small() {
         for &mode in ThpMode::ALL {
@@ -122,6 +129,8 @@ mod tests {
                 assert_eq!(decide(&Question { mode, access, ..WRITE }), Backing::Small);
             }
             assert_eq!(decide(&Question { mode, fits: Fits::No, ..WRITE }), Backing::Small);
+            let permission = ThpPermission::Withheld;
+            assert_eq!(decide(&Question { mode, permission, ..WRITE }), Backing::Small);
         }
     }
 }

@@ -28,6 +28,7 @@ use arch::addr::PAGE_SIZE;
 use arch::pte::{Kind, PteFlags};
 use arch::{Desc, Level, Machine, Order, Pfn, PhysAddr, PhysMem, VirtAddr};
 
+use super::ThpPermission;
 use super::popmap::{PAGES, Popmap};
 use super::record::{Key, Record};
 use super::reservation;
@@ -76,7 +77,7 @@ impl PromoteError {
 // Walk A.8: in place; verify, break, flush, make the block.
 pub fn promote_range(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), PromoteError> {
     let _mmap = space.mmap_lock.read(mm.env);
-    let vma = space.vma_at(va).filter(|vma| may_be_huge(vma, va)).ok_or(PromoteError::Vma)?;
+    let vma = space.vma_at(va).filter(|vma| may_be_huge(space, vma, va)).ok_or(PromoteError::Vma)?;
     let claim = Claim::new(mm, Key::new(space, va))?;
     let result = promote_claimed(mm, space, &vma, &claim);
     if let Err(error) = result {
@@ -90,8 +91,11 @@ pub fn promote_range(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), 
     result
 }
 
-fn may_be_huge(vma: &Vma, va: VirtAddr) -> bool {
-    vma.kind == VmaKind::Anon && vma.advice != HugeAdvice::NoHuge && vma.fits_block(va)
+fn may_be_huge(space: &AddressSpace, vma: &Vma, va: VirtAddr) -> bool {
+    space.thp_permission() == ThpPermission::Granted
+        && vma.kind == VmaKind::Anon
+        && vma.advice != HugeAdvice::NoHuge
+        && vma.fits_block(va)
 }
 
 fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> Result<(), PromoteError> {
@@ -157,6 +161,13 @@ impl Claim {
         for i in 0..PAGES {
             let desc = Machine::read_desc(table.add(8 * i as u64));
             let good = Desc::leaf(start.add(i as u64 * PAGE_SIZE), Level::L3, flags);
+            // Whether it was accessed lately does not matter: the block will say that it was.
+            let leaf = desc.is_leaf(Level::L3);
+            let desc = if leaf {
+                desc.with_flags(Level::L3, desc.flags(Level::L3) | PteFlags::ACCESSED)
+            } else {
+                desc
+            };
             if desc == good && !self.pages.contains(i) {
                 continue;
             }

@@ -91,7 +91,7 @@ mod tests {
     /// Both ends of the range are taken; values beyond are refused with the range and change nothing.
     #[test]
     fn threshold_is_checked() {
-        let thp = Thp::new(&MmConfig::default());
+        let thp = Thp::new(&MmConfig::default()).unwrap();
         assert_eq!(thp.threshold(), 256);
         for good in [1, 512, 2] {
             assert_eq!(thp.set_threshold(good), Ok(()));
@@ -107,7 +107,7 @@ mod tests {
     /// Every word names its mode; any other is refused with the words.
     #[test]
     fn mode_is_checked() {
-        let thp = Thp::new(&MmConfig::default());
+        let thp = Thp::new(&MmConfig::default()).unwrap();
         for &mode in ThpMode::ALL {
             assert_eq!(thp.set_mode_word(mode.word()), Ok(()));
             assert_eq!(thp.mode(), mode);

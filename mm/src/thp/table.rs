@@ -5,12 +5,15 @@
 //! a way from a number to a space, and pressure finds all of them without keeping any space alive.
 #![forbid(unsafe_code)]
 
+use allocator_api2::vec::Vec;
 use arch::sync::{SpinGuard, SpinLock};
 use arch::{Order, PageSize, Pfn};
 
 use super::popmap::PAGES;
 use super::record::{Key, Record};
 use crate::Mm;
+use crate::error::OutOfMemory;
+use crate::kalloc::{KAlloc, try_array};
 use crate::locks;
 use crate::page::{Flags, PageList, SinglePages, page_of};
 
@@ -24,12 +27,17 @@ pub struct Bucket {
 
 /// All reservations of the machine.
 pub struct Table {
-    buckets: [SpinLock<Bucket>; BUCKETS],
+    buckets: Vec<SpinLock<Bucket>, KAlloc>,
 }
 
 impl Table {
-    pub(super) const fn new() -> Self {
-        Table { buckets: [const { SpinLock::new(locks::RESERVATION, Bucket::new()) }; BUCKETS] }
+    /// No reservation.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(super) fn new() -> Result<Self, OutOfMemory> {
+        let new = || SpinLock::new(locks::RESERVATION, Bucket::new());
+        Ok(Table { buckets: try_array(BUCKETS, new)? })
     }
 
     /// Locks the bucket of `key`.

@@ -11,7 +11,7 @@ use crate::fault::{FaultDone, FaultInfo};
 use crate::kalloc::KArc;
 use crate::page::{FolioRef, PageKind};
 use crate::pgtable::TableStock;
-use crate::rmap::wake;
+use crate::rmap::wait::wake;
 use crate::space::{AddressSpace, MapProt, MmapRequest};
 use crate::testkit::{self, Builder, HostEnv, run_on_cpus, with_space};
 

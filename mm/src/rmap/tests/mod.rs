@@ -1,3 +1,6 @@
 //! The reverse map on the model.
 
 mod entries;
+mod family;
+mod moves;
+mod walks;

@@ -7,7 +7,7 @@ use arch::{PageSize, VirtAddr};
 
 use super::ForkError;
 use crate::Mm;
-use crate::config::ThpMode;
+use crate::config::{HvoStrategy, Mapcount, ThpMode};
 use crate::fault::{FaultReason, Signal};
 use crate::kalloc::KArc;
 use crate::kalloc::inject::Failing;
@@ -387,6 +387,49 @@ fn each_allocation_may_fail() {
             let failures = exhaust(&machine(thp), failing, setup, run, undo);
             assert!(failures >= least, "{thp:?}: only {failures} allocations were failed");
         }
+    }
+}
+
+/// Blocks and pieces of blocks are shared, split and copied under every way of counting, in VMAs that share a table; counts
+/// agree with the tables all along, and who is alone at last writes without a copy where the scheme can tell.
+#[test]
+fn every_way_of_counting() {
+    for &mapcount in Mapcount::ALL {
+        let machine = Builder::new().ram_mib(64).config(|config| {
+            (config.mapcount, config.thp) = (mapcount, ThpMode::Always);
+            config.hvo = HvoStrategy::Off;
+        });
+        testkit::with_space(&machine, |mm, _, parent| {
+            println!("{mapcount:?}");
+            map(mm, parent, BASE, 1024);
+            put(mm, parent, 0, 1);
+            put(mm, parent, 600, 2);
+            let first = mm.fork_space(parent).unwrap();
+            check(mm);
+            mm.mprotect(parent, BASE + 8 * PAGE, 8 * PAGE, MapProt::READ).unwrap();
+            check(mm);
+            let second = mm.fork_space(parent).unwrap();
+            check(mm);
+            put(mm, &first, 20, 3);
+            put(mm, &second, 20, 4);
+            put(mm, parent, 20, 5);
+            check(mm);
+            mm.munmap(&second, BASE + 100 * PAGE, 200 * PAGE).unwrap();
+            check(mm);
+            assert_eq!([parent, &first, &second].map(|space| get(mm, space, 20)), [5, 3, 4]);
+            mm.destroy_space(&first);
+            check(mm);
+            put(mm, parent, 21, 6);
+            put(mm, &second, 600, 7);
+            assert_eq!([parent, &second].map(|space| get(mm, space, 21)), [6, 0]);
+            assert_eq!([parent, &second].map(|space| get(mm, space, 600)), [2, 7]);
+            check(mm);
+            mm.destroy_space(&second);
+            check(mm);
+            (0..1024).filter(|n| !(8..16).contains(n)).for_each(|n| put(mm, parent, n, n as u8));
+            check(mm);
+            (0..1024).filter(|n| !(8..16).contains(n)).for_each(|n| assert_eq!(get(mm, parent, n), n as u8));
+        });
     }
 }
 

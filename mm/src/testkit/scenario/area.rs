@@ -135,6 +135,11 @@ impl Area {
         };
         match outcome {
             Ok(()) => claim.settle(prot),
+            // What lies before the hole has changed.
+            Err(MmapError::Hole(at)) if let Change::Protect(prot) = change => {
+                let below = (0..self.len()).find(|&page| self.va(page) >= at).unwrap_or(self.len());
+                claim.settle_below(below, prot);
+            }
             Err(error) => {
                 assert!(
                     may_fail(change, error),
@@ -171,7 +176,7 @@ impl Area {
 }
 
 /// MADV_DONTNEED; a hole in the range is no reason to fail, as the rest is done.
-fn discard(mm: &Mm, space: &AddressSpace, start: u64, len: u64) -> Result<(), MmapError> {
+fn discard(mm: &Mm, space: &KArc<AddressSpace>, start: u64, len: u64) -> Result<(), MmapError> {
     match mm.madvise(space, start, len, Advice::DontNeed) {
         Err(MmapError::Hole(_)) => Ok(()),
         outcome => outcome,
@@ -182,8 +187,7 @@ fn discard(mm: &Mm, space: &AddressSpace, start: u64, len: u64) -> Result<(), Mm
 fn may_fail(change: Change, error: MmapError) -> bool {
     match change {
         Change::Map(_) | Change::Populate(_) => matches!(error, MmapError::HugetlbPool(_)),
-        Change::Protect(_) => matches!(error, MmapError::Hole(_)),
         Change::Discard => matches!(error, MmapError::Unadvisable(_)),
-        Change::Unmap => false,
+        Change::Unmap | Change::Protect(_) => false,
     }
 }

@@ -113,6 +113,15 @@ impl Claim<'_> {
             self.laws.0[page].store(law, Ordering::SeqCst);
         }
     }
+    /// Pages below `page` have these rights now; the others were not changed.
+    pub(super) fn settle_below(mut self, page: usize, prot: MapProt) {
+        let done = page.clamp(self.pages.start, self.pages.end) - self.pages.start;
+        let before = self.before.split_off(done);
+        let pages = self.pages.start + done..self.pages.end;
+        Claim { laws: self.laws, pages: pages.clone(), before }.abandon();
+        self.pages.end = pages.start;
+        self.settle(Some(prot));
+    }
     /// Nothing was changed.
     pub(super) fn abandon(self) {
         for (page, law) in self.pages.zip(self.before) {

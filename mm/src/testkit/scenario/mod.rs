@@ -25,13 +25,16 @@
 //! | `area` | pages of a space under laws; the calls that change them |
 //! | `home` | a space with its areas; who is in it, its end and rebirth |
 //! | `person` | a vCPU that goes from home to home |
+//! | `family` | spaces that descend from each other by fork, and what must be read in each |
 //! | `stage` | the machine, the boot choices, the end of a run |
-//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `report` | the scenarios |
+//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `fork` `report` | the scenarios |
 #![forbid(unsafe_code)]
 
 mod area;
 mod asid;
 mod exit;
+mod family;
+mod fork;
 mod home;
 mod hugetlb;
 mod hvo;
@@ -73,6 +76,7 @@ pub const ALL: &[Scenario] = &[
     pressure::SCENARIO,
     hugetlb::SCENARIO,
     hvo::SCENARIO,
+    fork::SCENARIO,
     report::SCENARIO,
 ];
 

@@ -20,7 +20,7 @@ use crate::testkit::{Builder, Random, check, run_on_cpus};
 pub(super) const CPUS: usize = 4;
 
 /// One element.
-fn pick<T: Copy>(random: &mut Random, from: &[T]) -> T {
+pub(super) fn pick<T: Copy>(random: &mut Random, from: &[T]) -> T {
     from[random.below(from.len() as u64) as usize]
 }
 

@@ -1,0 +1,197 @@
+//! What a descriptor leads to.
+//!
+//! Bytes go through a small buffer on the kernel stack: what produces or takes them may hold locks, and a copy from or to
+//! user memory may fault and sleep.
+#![forbid(unsafe_code)]
+
+use arch::sync::{Rank, SpinLock};
+use mm::locks::SleepLock;
+
+use super::MemoryFile;
+use super::dma::DmaFile;
+use super::pipe::{ReadEnd, WriteEnd};
+use crate::files::{Opened, Position};
+use crate::process::Process;
+use crate::syscall::{Errno, user};
+use crate::{the_mm, uart};
+
+/// Bytes that are copied at a time.
+const CHUNK: usize = 1024;
+
+/// Whether a call that would have to wait does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blocking {
+    /// It waits.
+    Waits,
+    /// It returns EAGAIN (O_NONBLOCK).
+    Refuses,
+}
+
+/// An open file.
+pub enum OpenFile {
+    /// The console, for reading and writing.
+    Console,
+    /// A file of the kernel, for reading.
+    File(Opened, Offset),
+    /// The end of a pipe that is read.
+    Read(ReadEnd),
+    /// The end of a pipe that is written.
+    Write(WriteEnd),
+    /// Memory, to be mapped.
+    Memory(MemoryFile),
+    /// The device that uses its user's memory.
+    Dma(DmaFile),
+}
+
+/// Where the next `read` begins. One reader at a time uses it.
+pub struct Offset {
+    turn: SleepLock,
+    at: SpinLock<Position>,
+}
+
+impl Offset {
+    fn start() -> Self {
+        Offset { turn: SleepLock::new(), at: SpinLock::new(Rank(6), Position::START) }
+    }
+}
+
+impl OpenFile {
+    /// A file of the kernel, at its beginning.
+    pub fn of(opened: Opened) -> Self {
+        OpenFile::File(opened, Offset::start())
+    }
+
+    /// `read`: up to `count` bytes to `buffer` of the process, which runs this.
+    ///
+    /// # Errors
+    /// EBADF for what cannot be read, EFAULT, EAGAIN, EINTR where the process is to end.
+    pub fn read(&self, process: &Process, buffer: u64, count: u64) -> Result<u64, Errno> {
+        match self {
+            OpenFile::Console => read_console(process, buffer, count),
+            OpenFile::File(opened, offset) => {
+                let _turn = offset.turn.write(the_mm().env);
+                let mut at = *offset.at.lock();
+                let done = read_file(opened, &mut at, buffer, count);
+                *offset.at.lock() = at;
+                done
+            }
+            OpenFile::Read(end) => end.read(process, buffer, count),
+            OpenFile::Write(_) => Err(Errno::BADF),
+            OpenFile::Memory(_) => Err(Errno::INVAL),
+            OpenFile::Dma(file) => file.read(buffer, count),
+        }
+    }
+
+    /// Whether it is open for reading.
+    pub fn is_readable(&self) -> bool {
+        !matches!(self, OpenFile::Write(_))
+    }
+    /// Whether it is open for writing.
+    pub fn is_writable(&self) -> bool {
+        !matches!(self, OpenFile::File(..) | OpenFile::Read(_))
+    }
+
+    /// `pread64`: as [`Self::read`], from this offset on.
+    ///
+    /// # Errors
+    /// ESPIPE for what has no offset, EFAULT.
+    pub fn read_at(&self, offset: u64, buffer: u64, count: u64) -> Result<u64, Errno> {
+        match self {
+            OpenFile::File(opened, _) => {
+                let mut at = Position::START;
+                at.seek(offset);
+                read_file(opened, &mut at, buffer, count)
+            }
+            _ => Err(Errno::SPIPE),
+        }
+    }
+
+    /// `lseek`: a change of the offset, which `to` computes from the present one.
+    ///
+    /// # Errors
+    /// ESPIPE for what has no offset, EINVAL where it would be negative.
+    pub fn seek(&self, to: impl FnOnce(u64) -> Option<u64>) -> Result<u64, Errno> {
+        let OpenFile::File(_, offset) = self else { return Err(Errno::SPIPE) };
+        let _turn = offset.turn.write(the_mm().env);
+        let mut at = offset.at.lock();
+        let new = to(at.offset()).ok_or(Errno::INVAL)?;
+        at.seek(new);
+        Ok(new)
+    }
+
+    /// `write`: up to `count` bytes from `buffer` of the process, which runs this.
+    ///
+    /// # Errors
+    /// EBADF for what cannot be written, EFAULT, EAGAIN, EPIPE, EINTR where the process is to end.
+    pub fn write(&self, process: &Process, buffer: u64, count: u64) -> Result<u64, Errno> {
+        match self {
+            OpenFile::Console => write_console(process, buffer, count),
+            OpenFile::Write(end) => end.write(process, buffer, count),
+            OpenFile::Memory(_) => Err(Errno::INVAL),
+            OpenFile::Dma(file) => file.write(process, buffer, count),
+            OpenFile::File(..) | OpenFile::Read(_) => Err(Errno::BADF),
+        }
+    }
+}
+
+fn read_file(opened: &Opened, at: &mut Position, buffer: u64, count: u64) -> Result<u64, Errno> {
+    let mut chunk = [0; CHUNK];
+    let mut done = 0;
+    while done < count {
+        let part = &mut chunk[..(count - done).min(CHUNK as u64) as usize];
+        let mut next = *at;
+        let step = opened
+            .read(the_mm(), &mut next, part)
+            .map_err(|_| Errno::INVAL)
+            .and_then(|filled| user::write(buffer + done, &part[..filled]).map(|()| filled));
+        match step {
+            Ok(0) => break,
+            Ok(filled) => {
+                *at = next;
+                done += filled as u64;
+            }
+            Err(errno) if done == 0 => return Err(errno),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+/// Up to the end of a line, as a terminal gives it.
+fn read_console(process: &Process, buffer: u64, count: u64) -> Result<u64, Errno> {
+    let mut done = 0;
+    while done < count {
+        let byte = match uart::try_read_byte() {
+            Some(b'\r') => b'\n',
+            Some(byte) => byte,
+            None => {
+                process.park(uart::key(), &|| uart::is_empty())?;
+                continue;
+            }
+        };
+        user::write(buffer + done, &[byte])?;
+        done += 1;
+        if byte == b'\n' {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+/// When a chunk of the buffer cannot be read, the chunks before it are written and counted; -EFAULT where there are none.
+fn write_console(process: &Process, buffer: u64, count: u64) -> Result<u64, Errno> {
+    // As Linux's terminals do.
+    const CHUNK: usize = 2048;
+    let mut chunk = [0; CHUNK];
+    let mut done = 0;
+    while done < count {
+        let part = &mut chunk[..(count - done).min(CHUNK as u64) as usize];
+        match user::read(buffer + done, part) {
+            Ok(()) => process.output(part),
+            Err(errno) if done == 0 => return Err(errno),
+            Err(_) => break,
+        }
+        done += part.len() as u64;
+    }
+    Ok(done)
+}

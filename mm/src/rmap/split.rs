@@ -1,0 +1,87 @@
+//! A folio becomes single pages, while it is mapped.
+//!
+//! ```text
+//!   unmap, freeze           as for a migration; blocks become tables first, since each page will be mapped by itself
+//!   dissolve                head and 511 tails: 512 single pages, each with the owner and index that it has in the folio
+//!   remap                   each migration entry becomes a leaf for its page; the page gets a reference and a mapping
+//!   give up                 the caller's reference, one to each page by now: pages that nobody maps are free
+//! ```
+//! **Guarantee.** No byte is copied and no address changes. The folio is split wholly or not at all, and whoever holds a
+//! reference to it, by a pin or otherwise, finds it whole as long as he holds it (Linux: `split_huge_page`).
+#![forbid(unsafe_code)]
+
+use core::ops::ControlFlow;
+
+use arch::Order;
+
+use super::migrate::{Moving, Refused};
+use super::unmap::{Now, remap, unmap_to_split};
+use super::walk::{Origin, count_mappings};
+use super::{deferred, wake};
+use crate::Mm;
+use crate::page::{FolioRef, PageKind, SinglePages};
+use crate::pgtable::TableStock;
+use crate::stats::Counter;
+
+/// Splits an anonymous folio, to which the caller gives one reference. Pages that nobody maps are free afterwards.
+/// Returns how many those were. May be called with M held or not; no spinlock is held.
+///
+/// # Errors
+/// [`Refused`]; the folio is as it was, but blocks that mapped it may be tables now.
+pub fn split_folio(mm: &Mm, folio: FolioRef) -> Result<u64, Refused> {
+    let result = try_split(mm, &folio);
+    let pages = Order::PMD.pages();
+    match result {
+        Ok(()) => {
+            let freed = SinglePages::from_raw(folio.into_raw(), pages)
+                .map(|page| {
+                    let unused = !crate::mapcount::scheme(mm).is_mapped(page.page());
+                    mm.put_folio(page);
+                    u64::from(unused)
+                })
+                .sum();
+            wake(mm);
+            mm.stats.inc(Counter::ThpSplitPage);
+            Ok(freed)
+        }
+        Err(why) => {
+            mm.stats.inc(Counter::ThpSplitPageFailed);
+            mm.put_folio(folio);
+            Err(why)
+        }
+    }
+}
+
+/// All but the end of the caller's references: afterwards he has one to each page.
+fn try_split(mm: &Mm, folio: &FolioRef) -> Result<(), Refused> {
+    let head = folio.page();
+    if head.kind() != PageKind::Anon || head.order() != Order::PMD || !head.is_folio() {
+        return Err(Refused::Kind);
+    }
+    let moving = Moving::begin(mm, head)?;
+    let origin = Origin::of(head);
+    let blocks = count_mappings(mm, head).blocks;
+    let Ok(mut stock) = TableStock::new(mm, blocks as usize) else {
+        moving.give_up();
+        return Err(Refused::Memory);
+    };
+    // Blocks that fork has added meanwhile may ask for more than there is in stock.
+    let unmapped = unmap_to_split(mm, &origin, &mut stock);
+    let why = match unmapped {
+        ControlFlow::Break(()) => Some(Refused::Memory),
+        ControlFlow::Continue(()) if !head.freeze(1) => Some(Refused::Referenced),
+        ControlFlow::Continue(()) => None,
+    };
+    if let Some(why) = why {
+        remap(mm, &origin, Now::Folio(head));
+        moving.give_up();
+        wake(mm);
+        return Err(why);
+    }
+    deferred::forget(mm, head);
+    head.dissolve(PageKind::Anon);
+    (0..origin.order.pages()).for_each(|n| origin.pass_on(head.nth(n), n));
+    remap(mm, &origin, Now::Singles);
+    moving.done();
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Taking a folio out of all tables, and putting it, or another in its place, back.
+//!
+//! ```text
+//!   leaf -> migration entry     under T: store, count, flush, drop the entry's reference
+//!   migration entry -> leaf     under T: store, take a reference, count
+//! ```
+//! Between the two nobody can reach the folio by an address: its mappings are 0, and its references are those of the
+//! caller and of whoever holds it without mapping it.
+#![forbid(unsafe_code)]
+
+use core::ops::ControlFlow;
+
+use arch::{Level, Machine, PhysMem};
+
+use super::runs::{Change, Runs};
+use super::walk::{Origin, Place};
+use crate::Mm;
+use crate::mapcount::Run;
+use crate::page::PageRef;
+use crate::pgtable::{PtRoot, TableStock};
+use crate::space::range::run_of;
+use crate::thp::split::split_block;
+
+/// What is left where a leaf was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Leave {
+    Nothing,
+    Migration,
+}
+
+/// Replaces every leaf that maps a part of the folio by a migration entry. The caller holds a reference.
+pub(super) fn unmap_to_move(mm: &Mm, origin: &Origin) {
+    origin.for_each_place(mm, |place| {
+        unmap_place(mm, origin, place, &mut place.space.ptl.lock(), Leave::Migration);
+    });
+}
+
+/// As [`unmap_to_move`], where each page will be mapped by itself: blocks are split first, with tables of `stock`.
+/// Breaks where that has none left; what was replaced by then is to be put back.
+pub(super) fn unmap_to_split(mm: &Mm, origin: &Origin, stock: &mut TableStock<'_>) -> ControlFlow<()> {
+    origin.visit(mm, |place| {
+        let mut tree = place.space.ptl.lock();
+        let step = tree.walk(place.part.start).last();
+        if step.level == Level::L2
+            && origin.mapped_by(step).is_some()
+            && split_block(mm, place.space, &place.vma, &mut tree, place.part.start, stock).is_err()
+        {
+            return ControlFlow::Break(());
+        }
+        unmap_place(mm, origin, place, &mut tree, Leave::Migration);
+        ControlFlow::Continue(())
+    })
+}
+
+/// Clears every leaf that maps a part of the folio, in all spaces (Linux: `try_to_unmap`). What was anonymous memory is
+/// zeros to its spaces afterwards: that is for memory that has failed, and for what has another home. The caller holds
+/// a reference, and no lock of rank 30 or above. A fault may map what has another home again at once.
+pub fn unmap_folio(mm: &Mm, head: PageRef) {
+    let origin = Origin::of(head);
+    origin.for_each_place(mm, |place| {
+        unmap_place(mm, &origin, place, &mut place.space.ptl.lock(), Leave::Nothing);
+    });
+}
+
+/// One place. The flush is done when this returns, so before T is let go.
+fn unmap_place(mm: &Mm, origin: &Origin, place: &Place<'_>, tree: &mut PtRoot, leave: Leave) {
+    let flusher = place.space.flusher(mm);
+    mm.gather(place.space.tag(), |gather| {
+        let mut runs = Runs::new(mm, Change::Zapped);
+        place.scan(tree, |tree, va, step| {
+            let Some(n) = origin.mapped_by(step) else { return };
+            let Ok(entry) = tree.entry(flusher, va, step.level) else { return };
+            let run = run_of(place.space, &place.vma, &entry, origin.head.nth(n));
+            let unmapped = match leave {
+                Leave::Nothing => entry.clear(gather),
+                Leave::Migration => entry.begin_migration(gather),
+            };
+            runs.push(Run { head: origin.head, ..run });
+            gather.hold(unmapped);
+        });
+        runs.finish();
+    });
+}
+
+/// Where the pages of a folio are now that was taken out of the tables.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Now {
+    /// In the folio with this head, or where it was: page for page.
+    Folio(PageRef),
+    /// Where they were, single pages now.
+    Singles,
+}
+
+/// Makes each migration entry that remembers a page of the folio a leaf for where that page is now. Whoever made one of
+/// them go, or more of them come, meanwhile, did the right thing. The caller holds a reference to each target.
+pub(super) fn remap(mm: &Mm, origin: &Origin, now: Now) {
+    origin.for_each_place(mm, |place| {
+        let flusher = place.space.flusher(mm);
+        let mut runs = Runs::new(mm, Change::Made);
+        let mut tree = place.space.ptl.lock();
+        place.scan(&mut tree, |tree, va, step| {
+            let (Some(n), Some(moved)) = (origin.remembered_by(step), step.migration()) else { return };
+            let Ok(entry) = tree.entry(flusher, va, step.level) else { return };
+            let (head, page) = match now {
+                Now::Folio(head) => (head, head.nth(n)),
+                Now::Singles => (origin.head.nth(n), origin.head.nth(n)),
+            };
+            debug_assert!(head == page || head.order().bytes() >= step.level.entry_bytes());
+            let leaf = moved.at(page.pfn().phys()).leaf(step.level);
+            if leaf.user_exec() {
+                Machine::sync_icache(page.pfn().phys(), step.level.entry_bytes());
+            }
+            let run = run_of(place.space, &place.vma, &entry, page);
+            entry.end_migration(leaf);
+            runs.push(Run { head, ..run });
+        });
+        runs.finish();
+    });
+}

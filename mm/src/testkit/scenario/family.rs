@@ -1,0 +1,257 @@
+//! Spaces that descend from each other by fork, and what must be read in each.
+//!
+//! Each vCPU has a word of its own in each page and writes rising numbers to it. Before a store it says what it begins to
+//! write, after it what it has written; so whoever reads the word at any moment reads something in between. A child's
+//! word is in between what was written when the fork began and what was begun when it had ended; once its writer has
+//! read it there, it is that and nothing else.
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arch::VirtAddr;
+use arch::model::{user_load, user_store};
+
+use super::stage::{CPUS, Stage};
+use crate::Mm;
+use crate::kalloc::KArc;
+use crate::space::{AddressSpace, MapFlags, MapProt, MmapRequest};
+use crate::testkit::Random;
+use crate::testkit::host_env::lock;
+
+/// Most spaces at once.
+const MOST: usize = 5;
+/// First address of what all share.
+const BASE: u64 = 0x4000_0000;
+/// Pages of it.
+const LENGTH: u64 = 1024;
+/// The pages that are used: of two ranges of 2 MiB.
+const PAGES: [u64; 6] = [0, 1, 2, 511, 512, 700];
+/// Pages that one vCPU maps and unmaps for itself.
+const SCRATCH: u64 = 0x8000_0000;
+const PAGE: u64 = 4096;
+const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
+
+/// Nobody may enter: the space ends.
+const CLOSED: usize = usize::MAX;
+
+/// What one vCPU has written to its word of one page.
+#[derive(Default)]
+struct Word {
+    /// The last that it has begun to write.
+    begun: AtomicU64,
+    /// The last that is there for sure.
+    done: AtomicU64,
+}
+
+/// One space.
+pub(super) struct Member {
+    space: KArc<AddressSpace>,
+    /// vCPUs that run it; [`CLOSED`].
+    inside: AtomicUsize,
+    /// By vCPU and page.
+    words: Vec<Word>,
+    /// Changes of rights that have begun, and that have ended.
+    changes: [AtomicUsize; 2],
+}
+
+fn word(cpu: usize, page: usize) -> usize {
+    cpu * PAGES.len() + page
+}
+
+fn address(cpu: usize, page: usize) -> VirtAddr {
+    VirtAddr::new(BASE + PAGES[page] * PAGE + 8 * cpu as u64)
+}
+
+impl Member {
+    fn new(space: KArc<AddressSpace>, words: Vec<Word>) -> Arc<Self> {
+        Arc::new(Member { space, inside: AtomicUsize::new(0), words, changes: Default::default() })
+    }
+
+    /// The space is this vCPU's to run, unless it ends.
+    fn enter(self: &Arc<Self>, stage: &Stage<'_>) -> bool {
+        let enter = |inside| (inside != CLOSED).then(|| inside + 1);
+        let may = self.inside.fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter).is_ok();
+        if may {
+            stage.switch_to(Some(&self.space));
+        }
+        may
+    }
+
+    fn leave(&self, stage: &Stage<'_>) {
+        stage.switch_to(None);
+        self.inside.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether rights may have been fewer at some moment since `before`, which this returned first.
+    fn rights_since(&self, before: Option<[usize; 2]>) -> [usize; 2] {
+        let now = [0, 1].map(|n| self.changes[n].load(Ordering::SeqCst));
+        before.map_or(now, |before| if before == now && now[0] == now[1] { now } else { [0, usize::MAX] })
+    }
+
+    /// This vCPU writes `value` to its word.
+    fn store(&self, cpu: usize, page: usize, value: u64) {
+        let word = &self.words[word(cpu, page)];
+        let (settled, rights) = (word.done.load(Ordering::SeqCst), self.rights_since(None));
+        if word.begun.load(Ordering::SeqCst) != settled {
+            self.load(cpu, cpu, page);
+        }
+        word.begun.store(value, Ordering::SeqCst);
+        match user_store(address(cpu, page), value) {
+            Ok(()) => word.done.store(value, Ordering::SeqCst),
+            Err(fault) => {
+                let met = self.rights_since(Some(rights)) == [0, usize::MAX];
+                assert!(met, "a store to page {page} of space {} failed: {fault:?}", self.space.id);
+                word.begun.store(word.done.load(Ordering::SeqCst), Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// vCPU `reader` reads the word of `cpu`.
+    fn load(&self, reader: usize, cpu: usize, page: usize) {
+        let word = &self.words[word(cpu, page)];
+        let least = word.done.load(Ordering::SeqCst);
+        let value = user_load(address(cpu, page));
+        let most = word.begun.load(Ordering::SeqCst);
+        let Ok(value) = value else { panic!("a load of page {page} of space {}: {value:?}", self.space.id) };
+        assert!(
+            least <= value && value <= most,
+            "vCPU {reader} read {value} in page {page} of space {}, where vCPU {cpu} has written {least} to {most}",
+            self.space.id
+        );
+        if reader == cpu {
+            word.begun.store(value, Ordering::SeqCst);
+            word.done.store(value, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes the right to write away for a moment.
+    fn protect(&self, mm: &Mm, page: usize) {
+        let at = BASE + PAGES[page] * PAGE;
+        self.changes[0].fetch_add(1, Ordering::SeqCst);
+        // Memory may be out: then nothing has changed.
+        let _ = mm.mprotect(&self.space, at, PAGE, MapProt::READ);
+        while mm.mprotect(&self.space, at, PAGE, RW).is_err() {}
+        self.changes[1].fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Maps a page of this vCPU's own, uses it, and unmaps it.
+    fn scratch(&self, mm: &Mm, cpu: usize, value: u64) {
+        let at = SCRATCH + cpu as u64 * PAGE;
+        if mm.mmap(&self.space, &MmapRequest::anonymous(PAGE, RW).fixed(at)).is_ok() {
+            assert_eq!(user_load(VirtAddr::new(at)), Ok(0), "new memory");
+            assert_eq!(user_store(VirtAddr::new(at), value), Ok(()));
+            assert_eq!(user_load(VirtAddr::new(at)), Ok(value));
+            assert!(value % 2 == 0 || mm.munmap(&self.space, at, PAGE).is_ok());
+        }
+    }
+
+    /// A child, if there is memory for it.
+    fn fork(&self, mm: &Mm) -> Option<Arc<Member>> {
+        let all = |which: fn(&Word) -> &AtomicU64| -> Vec<u64> {
+            self.words.iter().map(|word| which(word).load(Ordering::SeqCst)).collect()
+        };
+        let least = all(|word| &word.done);
+        let child = mm.fork_space(&self.space).ok()?;
+        let most = all(|word| &word.begun);
+        // The right to write may have been away.
+        while mm.mprotect(&child, BASE, LENGTH * PAGE, RW).is_err() {}
+        let between = |(done, begun)| Word { begun: AtomicU64::new(begun), done: AtomicU64::new(done) };
+        Some(Member::new(child, least.into_iter().zip(most).map(between).collect()))
+    }
+}
+
+/// All spaces, at least one.
+pub(super) struct Family {
+    members: Mutex<Vec<Arc<Member>>>,
+}
+
+impl Family {
+    /// One space.
+    pub(super) fn new(mm: &Mm) -> Self {
+        let Ok(space) = mm.new_space() else { panic!("no memory for the first space") };
+        let request = MmapRequest::anonymous(LENGTH * PAGE, RW).fixed(BASE).with(MapFlags::empty());
+        assert_eq!(mm.mmap(&space, &request), Ok(VirtAddr::new(BASE)));
+        let words = (0..CPUS * PAGES.len()).map(|_| Word::default()).collect();
+        Family { members: Mutex::new(vec![Member::new(space, words)]) }
+    }
+
+    fn any(&self, random: &mut Random) -> Arc<Member> {
+        let members = lock(&self.members);
+        members[random.below(members.len() as u64) as usize].clone()
+    }
+
+    /// Ends a space that nobody runs, if it is not the last.
+    fn end_any(&self, mm: &Mm, random: &mut Random) {
+        let gone = {
+            let mut members = lock(&self.members);
+            let n = random.below(members.len() as u64) as usize;
+            let close = |inside: &AtomicUsize| {
+                inside.compare_exchange(0, CLOSED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+            };
+            if members.len() == 1 || !close(&members[n].inside) {
+                return;
+            }
+            members.swap_remove(n)
+        };
+        mm.destroy_space(&gone.space);
+    }
+
+    fn adopt(&self, child: Arc<Member>) {
+        lock(&self.members).push(child);
+    }
+
+    /// What one vCPU does, `turns` times.
+    pub(super) fn live(&self, stage: &Stage<'_>, cpu: usize, turns: u64, random: &mut Random) {
+        let mm = stage.mm;
+        let mut at: Option<Arc<Member>> = None;
+        for turn in 1..=turns {
+            let page = random.below(PAGES.len() as u64) as usize;
+            let Some(here) = at.clone() else {
+                at = Some(self.any(random)).filter(|member| member.enter(stage));
+                continue;
+            };
+            match random.below(24) {
+                0..9 => here.store(cpu, page, turn),
+                9..15 => here.load(cpu, random.below(CPUS as u64) as usize, page),
+                15 => here.scratch(mm, cpu, turn),
+                16 => here.protect(mm, page),
+                17 => {
+                    crate::thp::promoter::drain(mm);
+                }
+                18..21 => {
+                    let room = lock(&self.members).len() < MOST;
+                    if let Some(child) = room.then(|| here.fork(mm)).flatten() {
+                        self.adopt(child);
+                    }
+                }
+                _ => {
+                    here.leave(stage);
+                    at = None;
+                    self.end_any(mm, random);
+                }
+            }
+        }
+        if let Some(here) = at {
+            here.leave(stage);
+        }
+    }
+
+    /// Looks at every word of every space, and ends them all, in any order.
+    pub(super) fn end(self, stage: &Stage<'_>, random: &mut Random) {
+        let mut members = std::mem::take(&mut *lock(&self.members));
+        for member in &members {
+            assert!(member.enter(stage), "nobody ends a space now");
+            for (cpu, page) in (0..CPUS).flat_map(|cpu| (0..PAGES.len()).map(move |page| (cpu, page))) {
+                member.load(cpu, cpu, page);
+            }
+            member.leave(stage);
+        }
+        crate::testkit::check(stage.mm);
+        while !members.is_empty() {
+            let gone = members.swap_remove(random.below(members.len() as u64) as usize);
+            stage.mm.destroy_space(&gone.space);
+        }
+        assert_eq!(stage.mm.lineages.count(), 0, "nodes of spaces that have ended");
+    }
+}
