@@ -8,7 +8,7 @@
 //! | [`vectors`] | the sixteen vectors, the trap frame, stack overflow |
 //! | [`trap`] | from a vector to the kernel's handlers |
 //! | [`context`] | switching stacks, entering EL0 |
-//! | [`fpsimd`] | the FP and SIMD registers of EL0 |
+//! | [`fpsimd`] `bulk` | the FP and SIMD registers of EL0; pages zeroed and copied by four of them |
 //! | [`percpu`] | the block of each CPU, kernel stacks |
 //! | `phys` `mmu` `cpu` `uaccess` `probe` | the contract |
 //! | [`tlb`] | every TLBI instruction |
@@ -18,6 +18,7 @@
 //! address.
 
 pub mod boot;
+mod bulk;
 pub mod context;
 mod cpu;
 mod el2;

@@ -119,21 +119,6 @@ impl Object {
     pub fn page(&self, index: u64) -> Option<PageRef> {
         self.contents.lock().pages.get(index)
     }
-    /// Puts `new`, a page of the same contents that nobody else has, in the place of `old`, and returns the object's
-    /// reference to that. Who has taken `old` out of all tables and frozen it calls this; entries for `new` are made after.
-    ///
-    /// # Errors
-    /// `new`: `old` is not the object's page with its index, or not any more.
-    pub fn exchange_page(&self, old: PageRef, new: FolioRef) -> Result<FolioRef, FolioRef> {
-        let index = old.index();
-        let mut contents = self.contents.lock();
-        if contents.pages.get(index) != Some(old) {
-            return Err(new);
-        }
-        new.set_mapping(self.id.mapping(), index);
-        contents.pages.exchange(index, new)
-    }
-
     /// Forgets the size, or a space that maps it: damage, for tests of the check.
     #[cfg(test)]
     pub(crate) fn damage(&self, bytes: Option<u64>) {

@@ -107,21 +107,6 @@ impl Node {
         })
     }
 
-    /// Puts a page in the place of another; gives it back where there is none.
-    fn exchange(&mut self, index: u64, level: u32, page: FolioRef) -> Result<FolioRef, FolioRef> {
-        let n = place(index, level);
-        match &mut self.places {
-            Places::Pages(pages) => match &mut pages[n] {
-                Some(old) => Ok(core::mem::replace(old, page)),
-                None => Err(page),
-            },
-            Places::Nodes(nodes) => match &mut nodes[n] {
-                Some(node) => node.exchange(index, level - 1, page),
-                None => Err(page),
-            },
-        }
-    }
-
     /// Takes a page out, and frees the node below that becomes empty.
     fn take(&mut self, index: u64, level: u32) -> Option<FolioRef> {
         let n = place(index, level);
@@ -139,6 +124,19 @@ impl Node {
         };
         self.used -= usize::from(empty);
         Some(taken)
+    }
+
+    fn replace(&mut self, index: u64, level: u32, page: FolioRef) -> Result<FolioRef, FolioRef> {
+        match &mut self.places {
+            Places::Nodes(nodes) => match &mut nodes[place(index, level)] {
+                Some(node) => node.replace(index, level - 1, page),
+                None => Err(page),
+            },
+            Places::Pages(pages) => match &mut pages[place(index, level)] {
+                Some(here) => Ok(core::mem::replace(here, page)),
+                None => Err(page),
+            },
+        }
     }
 
     fn for_each(&self, base: u64, level: u32, f: &mut impl FnMut(u64, PageRef)) {
@@ -220,6 +218,17 @@ impl PageTree {
         Ok(())
     }
 
+    /// Puts a page in the place of the one with this index, which is returned.
+    ///
+    /// # Errors
+    /// The page itself: there is none with this index.
+    pub(super) fn replace(&mut self, index: u64, page: FolioRef) -> Result<FolioRef, FolioRef> {
+        match &mut self.root {
+            Some(root) if index < reach(self.levels) => root.replace(index, self.levels - 1, page),
+            _ => Err(page),
+        }
+    }
+
     /// Takes the first page out whose index is in `[from, end)`, and says which.
     pub(super) fn take_first(&mut self, from: u64, end: u64) -> Option<(u64, FolioRef)> {
         let index = self.first_from(from).filter(|&index| index < end)?;
@@ -227,18 +236,6 @@ impl PageTree {
         self.pages -= 1;
         self.drop_if_empty();
         Some((index, page))
-    }
-
-    /// Puts a page in the place of the one with this index, which is returned.
-    ///
-    /// # Errors
-    /// The page itself: there is none.
-    pub(super) fn exchange(&mut self, index: u64, page: FolioRef) -> Result<FolioRef, FolioRef> {
-        let levels = self.levels;
-        match &mut self.root {
-            Some(root) if index < reach(levels) => root.exchange(index, levels - 1, page),
-            _ => Err(page),
-        }
     }
 
     /// The lowest index of a page that is `from` or more.

@@ -52,16 +52,21 @@ pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
 /// Who may do what, of a leaf's attributes.
 const RIGHTS: PteFlags = PteFlags::USER.union(PteFlags::READ_ONLY).union(PteFlags::PXN).union(PteFlags::UXN);
 
+/// `leaf` with all rights of a VMA. A special one keeps its mark and its memory type.
+#[must_use]
+pub(super) fn with_all_rights(mm: &Mm, leaf: Desc, level: Level, prot: Prot) -> Desc {
+    if !leaf.is_special() {
+        return range::leaf_for(mm, leaf.output(level), level, prot);
+    }
+    let kept = leaf.flags(level) - RIGHTS;
+    leaf.with_flags(level, kept | (prot.leaf_flags() & RIGHTS))
+}
+
 /// What may stand in place of `leaf` in a VMA with these rights: all of them, but writing where the leaf does not grant
 /// it and the page is not exclusive. As for [`is_exclusive`].
 #[must_use]
 pub(crate) fn leaf_again(mm: &Mm, leaf: Desc, level: Level, prot: Prot) -> Desc {
-    let new = if leaf.is_special() {
-        let kept = leaf.flags(level) - RIGHTS;
-        leaf.with_flags(level, kept | (prot.leaf_flags() & RIGHTS))
-    } else {
-        range::leaf_for(mm, leaf.output(level), level, prot)
-    };
+    let new = with_all_rights(mm, leaf, level, prot);
     let writes = |leaf: Desc| !leaf.flags(level).contains(PteFlags::READ_ONLY);
     let may_write = || normal_folio(mm, leaf, level).is_some_and(|head| is_exclusive(mm, head));
     if !writes(new) || writes(leaf) || may_write() { new } else { read_only(new, level) }

@@ -82,7 +82,7 @@ impl Mm {
             Advice::DontNeed if vma.kind == VmaKind::Hugetlb => self.discard_huge(space, vma, part),
             Advice::DontNeed if is_pfnmap(vma) => Err(MmapError::Unadvisable(*vma)),
             Advice::DontNeed => self.discard(space, part),
-            Advice::Free if vma.kind != VmaKind::Anon => Err(MmapError::Unadvisable(*vma)),
+            Advice::Free if !matches!(vma.kind, VmaKind::Anon) => Err(MmapError::Unadvisable(*vma)),
             Advice::Free => self.discard(space, part),
             Advice::Remove => self.remove(space, vma, part),
             Advice::HugePage | Advice::NoHugePage if vma.kind.device().is_some() => {
@@ -130,9 +130,8 @@ impl Mm {
             let pages = end.offset_from(start) / granule;
             if hugetlb::reserve(self, pages - promised).is_err() {
                 hugetlb::unreserve(self, promised);
-                space.change_vmas(self, start, end, |vmas| {
-                    vmas.change(start, end, |vma| vma.commit = Commit::NoReserve)
-                });
+                let loose = |vma: &mut Vma| vma.commit = Commit::NoReserve;
+                space.change_vmas(self, start, end, |vmas| vmas.change(start, end, loose));
             }
         }
         Ok(())

@@ -95,32 +95,6 @@ fn sparse_objects() {
     });
 }
 
-/// A page can be exchanged for a copy, as migration does; a page that the object has lost cannot.
-#[test]
-fn exchanging_a_page() {
-    use crate::page::PageKind;
-    with_spaces(|mm, [a]| {
-        let object = mm.new_object(100 * PAGE_SIZE).unwrap();
-        map(mm, a, &object, 100, 0, MapFlags::SHARED);
-        write(mm, a, at(70), 1).unwrap();
-        let old = object.page(70).unwrap();
-        mm.madvise(a, BASE.raw(), 100 * PAGE_SIZE, Advice::DontNeed).unwrap();
-        let new = mm.alloc_zeroed_page(PageKind::Shmem).unwrap();
-        let view = new.page();
-        let given = object.exchange_page(old, new).unwrap();
-        assert_eq!((given.page(), object.page(70)), (old, Some(view)));
-        mm.put_folio(given);
-        assert_eq!(read(mm, a, at(70)), Ok(0));
-        let other = mm.alloc_zeroed_page(PageKind::Kernel).unwrap();
-        other.set_mapping(object.id.mapping(), 3);
-        let spare = mm.alloc_zeroed_page(PageKind::Kernel).unwrap();
-        let spare = object.exchange_page(other.page(), spare).unwrap_err();
-        mm.put_folio(spare);
-        mm.put_folio(other);
-        mm.close_object(object);
-    });
-}
-
 /// A page that is mapped as often as can be counted is mapped no more: SIGBUS, and nothing wraps.
 #[test]
 fn too_many_references() {
