@@ -35,7 +35,17 @@ type Answer = Result<u64, Errno>;
 
 /// Performs a system call of `process`, whose thread runs this and whose registers these are, and returns what x0
 /// becomes.
+#[inline(always)]
 pub fn perform(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
+    match frame.x[8] {
+        172 | 178 => process.pid().into(),
+        _ => perform_other(process, frame),
+    }
+}
+
+/// All calls that need more than the process at hand.
+#[inline(never)]
+fn perform_other(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
     let [a, b, c, d, e, f, ..] = frame.x;
     let answer = match frame.x[8] {
         46 => memory::ftruncate(process, a, b),
@@ -57,7 +67,6 @@ pub fn perform(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
             Ok(0)
         }
         167 => task::prctl(process, [a, b, c, d, e]),
-        172 | 178 => Ok(process.pid().into()),
         173 => task::getppid(process),
         214 => memory::brk(process, a),
         215 => memory::munmap(process, a, b),
