@@ -7,13 +7,12 @@
 use core::fmt;
 
 use arch::VirtAddr;
-use mm::report::status::HugePages;
 use mm::report::{State, Subject};
 use mm::space::AddressSpace;
 
 use super::process::ProcessFile;
 use super::{Content, File, FileError};
-use crate::process::{FIRST_STACK, Process};
+use crate::process::{self, FIRST_STACK, Process};
 use crate::{sched, the_mm};
 
 pub(super) const FRAMES: &[File] = &[
@@ -72,11 +71,10 @@ fn status(process: &Process, _: u64, out: &mut dyn fmt::Write) -> Result<Option<
     let subject = Subject {
         name: process.name(),
         pid: process.pid(),
-        ppid: 0,
+        ppid: process::family::parent_of(process),
         state: state(process),
         stack: FIRST_STACK,
         threads: 1,
-        huge_pages: HugePages::Allowed,
     };
     the_mm().write_status(&subject, space, out)?;
     Ok(None)
@@ -84,14 +82,13 @@ fn status(process: &Process, _: u64, out: &mut dyn fmt::Write) -> Result<Option<
 
 /// What its thread does.
 fn state(process: &Process) -> State {
-    let mut state = State::Zombie;
+    if process.status().is_some() {
+        return State::Zombie;
+    }
+    let mut state = State::Running;
     sched::for_each_thread(|thread| {
         if thread.pid == Some(process.pid()) {
-            state = match thread.state.letter() {
-                'R' => State::Running,
-                'S' => State::Sleeping,
-                _ => State::Zombie,
-            };
+            state = if thread.state.letter() == 'S' { State::Sleeping } else { State::Running };
         }
     });
     state

@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
-use arch::{Machine, Order, PhysMem};
+use arch::{Machine, Order, Pfn, PhysMem};
 
 use super::ORDERS;
 use super::watermark::{Reserve, Watermarks};
 use super::zone::Zone;
 use crate::Mm;
+use crate::boot::Frames;
 use crate::error::OutOfMemory;
 use crate::kalloc::inject;
 use crate::mapcount;
@@ -24,25 +25,52 @@ impl Mm {
     /// # Errors
     /// [`OutOfMemory`]: no such block is free, or only what [`Reserve`] keeps from this kind. `order` above
     /// [`super::MAX_ORDER`] always fails.
+    #[inline]
     pub fn alloc_pages(&self, order: Order, kind: PageKind) -> Result<FolioRef, OutOfMemory> {
         if inject::denied() {
             return Err(OutOfMemory);
         }
         let page = self.zone.alloc(order, Reserve::of(kind)).or_else(|_| self.alloc_slow(order, kind))?;
-        page.set_kind(kind, order);
-        page.set_refcount(1);
-        self.stats.add(Counter::PgAlloc, order.pages());
-        Ok(FolioRef::from_raw(page))
+        Ok(self.give_out(page, order, kind))
     }
 
-    /// Once more, with what reservations of huge pages held.
+    /// Once more: a huge page after memory was compacted; others with what reservations of huge pages held, and what
+    /// nobody maps of folios.
     #[cold]
     fn alloc_slow(&self, order: Order, kind: PageKind) -> Result<PageRef, OutOfMemory> {
-        if reclaim::make_room(self, order, kind) == 0 {
+        let huge = order == Order::PMD
+            && matches!(kind, PageKind::Anon | PageKind::ThpReserved | PageKind::Hugetlb)
+            && self.free_page_count() >= order.pages() + self.watermarks().floor(Reserve::of(kind));
+        if !(huge && rmap::compact::direct(self, order)) && reclaim::make_room(self, order, kind) == 0 {
             return Err(OutOfMemory);
         }
         self.drain_cpu_lists();
         self.zone.alloc(order, Reserve::of(kind))
+    }
+
+    /// The highest free page in `[above, below)`, for anonymous memory that moves there out of a place that is to become
+    /// free: contents undefined, one reference. Never out of a free block of 2 MiB.
+    pub(crate) fn alloc_high(&self, above: Pfn, below: Pfn) -> Option<FolioRef> {
+        if inject::denied() {
+            return None;
+        }
+        let page = self.zone.alloc_high(above, below)?;
+        Some(self.give_out(page, Order::PAGE, PageKind::Anon))
+    }
+
+    fn give_out(&self, page: PageRef, order: Order, kind: PageKind) -> FolioRef {
+        page.set_kind(kind, order);
+        page.set_refcount(1);
+        self.stats.add(Counter::PgAlloc, order.pages());
+        FolioRef::from_raw(page)
+    }
+
+    /// Isolates the naturally aligned range of 2^`order` frames from `first`: what is free there, or becomes free, is given
+    /// to nobody until the isolation ends. All of it is RAM. `None`: another range is isolated.
+    pub(crate) fn isolate(&self, first: Pfn, order: Order) -> Option<Isolation<'_>> {
+        self.zone.isolate(Frames::new(first, order.pages()))?;
+        self.drain_cpu_lists();
+        Some(Isolation { mm: self, order, taken: false })
     }
 
     /// One page of zeros; otherwise as [`Self::alloc_pages`].
@@ -161,6 +189,35 @@ impl Mm {
     /// Returns the pages on the CPUs' lists to the free lists, where they can merge.
     pub fn drain_cpu_lists(&self) {
         self.zone.drain();
+    }
+}
+
+/// A range that is isolated, until this is dropped or all of it is taken.
+pub(crate) struct Isolation<'m> {
+    mm: &'m Mm,
+    order: Order,
+    taken: bool,
+}
+
+impl Isolation<'_> {
+    /// Whether all of the range is free.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.mm.drain_cpu_lists();
+        self.mm.zone.isolated_pages() == self.order.pages()
+    }
+    /// Takes the range, all of which is free, as one block: as [`Mm::alloc_pages`] gives one.
+    pub(crate) fn take(mut self, kind: PageKind) -> Option<FolioRef> {
+        let page = self.mm.zone.take_isolated()?;
+        self.taken = true;
+        Some(self.mm.give_out(page, self.order, kind))
+    }
+}
+
+impl Drop for Isolation<'_> {
+    fn drop(&mut self) {
+        if !self.taken {
+            self.mm.zone.give_up_isolated();
+        }
     }
 }
 

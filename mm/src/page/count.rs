@@ -53,11 +53,12 @@ impl PageRef {
     /// more already. The caller holds one. Says whether they were taken.
     #[must_use]
     pub(crate) fn try_get_many(self, n: u32) -> bool {
-        if self.refcount() >= MOST_REFERENCES {
-            return false;
+        let old = self.fetch_add_32(REFCOUNT, n);
+        debug_assert!(old != 0, "{self:?}: references taken from none");
+        if old >= MOST_REFERENCES {
+            self.fetch_sub_32(REFCOUNT, n);
         }
-        self.get_many(n);
-        true
+        old < MOST_REFERENCES
     }
     /// Takes `n` more references, which entries of a table will remember. The caller holds one already.
     pub(crate) fn get_many(self, n: u32) {

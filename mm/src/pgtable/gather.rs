@@ -62,6 +62,20 @@ impl Mm {
         gather.settle();
         result
     }
+
+    /// Gives up what entries held that were broken and flushed, at once: no gather is needed for what no TLB holds.
+    pub fn give_up<const N: usize>(&self, displaced: Displaced<N>) {
+        for old in displaced.each() {
+            match old.kind() {
+                Kind::Table => self.free_table(LooseTable::from_flushed(old.output())),
+                Kind::Block | Kind::Page | Kind::Invalid => {
+                    if let Some(head) = old.folio(self) {
+                        self.put_folio(FolioRef::from_raw(head));
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl<'g> Gather<'g> {

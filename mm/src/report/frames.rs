@@ -5,9 +5,11 @@
 //!
 //! | bit | Linux's name | here |
 //! |--:|---|---|
+//! | 0 | `KPF_LOCKED` | somebody moves its folio or splits it |
 //! | 10 | `KPF_BUDDY` | in a free block of the buddy allocator; not on a list of a CPU |
 //! | 11 | `KPF_MMAP` | mapped, or, where the scheme does not tell pages of a folio apart, its folio is |
 //! | 12 | `KPF_ANON` | anonymous memory |
+//! | 14 | `KPF_SWAPBACKED` | memory of processes that no file backs, anonymous or shared |
 //! | 15 | `KPF_COMPOUND_HEAD` | the first page of a folio of several |
 //! | 16 | `KPF_COMPOUND_TAIL` | another page of one |
 //! | 17 | `KPF_HUGE` | of a hugetlb folio |
@@ -17,7 +19,7 @@
 //! | 26 | `KPF_PGTABLE` | a page table |
 //! | 32 | `KPF_RESERVED` | never the allocator's: image, firmware, early tables |
 //!
-//! No page is locked, dirty against a file, on an LRU list, slab, swapped, poisoned, merged or taken offline here, so
+//! No page is dirty against a file, on an LRU list, slab, swapped, poisoned, merged or taken offline here, so
 //! the other bits are 0.
 #![forbid(unsafe_code)]
 
@@ -30,12 +32,16 @@ use crate::page::{Flags, PageKind, PageRef, page_of};
 
 /// A bit of kpageflags, by Linux's name (`include/uapi/linux/kernel-page-flags.h`).
 pub mod kpf {
+    /// Somebody moves its folio or splits it.
+    pub const LOCKED: u64 = 1 << 0;
     /// In a free block of the buddy allocator.
     pub const BUDDY: u64 = 1 << 10;
     /// Mapped by a user.
     pub const MMAP: u64 = 1 << 11;
     /// Anonymous memory.
     pub const ANON: u64 = 1 << 12;
+    /// Memory of processes that no file backs.
+    pub const SWAPBACKED: u64 = 1 << 14;
     /// First page of a folio of several pages.
     pub const COMPOUND_HEAD: u64 = 1 << 15;
     /// Another page of such a folio.
@@ -94,19 +100,19 @@ impl Mm {
             PageKind::Buddy => kpf::BUDDY,
             PageKind::Free => self.if_in_free_block(page),
             PageKind::Table => kpf::PGTABLE,
-            PageKind::Anon => kpf::ANON,
+            PageKind::Anon => kpf::ANON | kpf::SWAPBACKED,
+            PageKind::Shmem => kpf::SWAPBACKED,
             PageKind::Hugetlb => kpf::HUGE,
             PageKind::Reserved if self.zero_page.pfn() == page.pfn() => kpf::ZERO_PAGE | kpf::RESERVED,
             PageKind::Reserved => kpf::RESERVED,
-            PageKind::Tail
-            | PageKind::Kernel
-            | PageKind::Vmemmap
-            | PageKind::ThpReserved
-            | PageKind::Shmem => 0,
+            PageKind::Tail | PageKind::Kernel | PageKind::Vmemmap | PageKind::ThpReserved => 0,
         };
         if head.flags().contains(Flags::HEAD) {
             flags |= if head == page { kpf::COMPOUND_HEAD } else { kpf::COMPOUND_TAIL };
             flags |= if kind == PageKind::Anon { kpf::THP } else { 0 };
+        }
+        if head.flags().contains(Flags::MOVING) {
+            flags |= kpf::LOCKED;
         }
         let mappable = matches!(kind, PageKind::Anon | PageKind::Hugetlb | PageKind::Shmem);
         if mappable && share::mappings(self, head, page) != 0 {

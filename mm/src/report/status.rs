@@ -15,6 +15,7 @@ use super::lines::Lines;
 use super::sizes::Tally;
 use crate::Mm;
 use crate::space::{AddressSpace, Growth, Prot};
+use crate::thp::permission::ThpPermission;
 
 /// What a process does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,15 +40,6 @@ impl State {
     }
 }
 
-/// Whether a process may have huge pages (Linux: prctl `PR_SET_THP_DISABLE`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HugePages {
-    /// As the policy has it.
-    Allowed,
-    /// Never.
-    Forbidden,
-}
-
 /// A process, as far as its address space does not know it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Subject<'a> {
@@ -63,8 +55,6 @@ pub struct Subject<'a> {
     pub stack: VirtAddr,
     /// How many threads it has.
     pub threads: u32,
-    /// Whether it may have huge pages.
-    pub huge_pages: HugePages,
 }
 
 /// Sums over all VMAs, in bytes.
@@ -117,7 +107,6 @@ impl Mm {
         if let Some(space) = space {
             self.memory_rows(space, subject.stack, &mut to)?;
         }
-        to.tab_number("THP_enabled", (subject.huge_pages == HugePages::Allowed).into())?;
         to.tab_number("Threads", subject.threads.into())?;
         to.finish()
     }
@@ -142,6 +131,7 @@ impl Mm {
         to.tab_row("VmLib", 0)?;
         to.tab_row("VmPTE", sizes.tables)?;
         to.tab_row("VmSwap", 0)?;
-        to.tab_row("HugetlbPages", sizes.private_hugetlb + sizes.shared_hugetlb)
+        to.tab_row("HugetlbPages", sizes.private_hugetlb + sizes.shared_hugetlb)?;
+        to.tab_number("THP_enabled", (space.thp_permission() == ThpPermission::Granted).into())
     }
 }

@@ -3,10 +3,10 @@
 use arch::VirtAddr;
 use arch::model::user_load;
 use mm::config::ThpMode;
-use mm::report::status::HugePages;
 use mm::report::{State, Subject};
 use mm::space::{Advice, MapFlags, MapProt, MmapRequest};
 use mm::testkit::{run_as_user, with_space};
+use mm::thp::permission::ThpPermission;
 
 use crate::kit::{
     BASE, HUGE, NO_STACK, PAGE, RW, machine, maps, parse, populated, rollup, smaps, smaps_text,
@@ -189,15 +189,9 @@ fn status_is_linux_s() {
         mm.mmap(space, &code).unwrap();
         let stack = MmapRequest::anonymous(4 * PAGE, RW).with(MapFlags::GROWSDOWN);
         mm.mmap(space, &stack.fixed(BASE + (1 << 30))).unwrap();
-        let subject = Subject {
-            name: "report",
-            pid: 17,
-            ppid: 3,
-            state: State::Sleeping,
-            stack: NO_STACK,
-            threads: 1,
-            huge_pages: HugePages::Forbidden,
-        };
+        space.set_thp_permission(ThpPermission::Withheld);
+        let subject =
+            Subject { name: "report", pid: 17, ppid: 3, state: State::Sleeping, stack: NO_STACK, threads: 1 };
         let mut text = String::new();
         mm.write_status(&subject, Some(space), &mut text).unwrap();
         let expected = "\
@@ -223,10 +217,10 @@ THP_enabled:\t0
 Threads:\t1
 ";
         assert_eq!(text, expected);
-        let zombie = Subject { state: State::Zombie, huge_pages: HugePages::Allowed, ..subject };
+        let zombie = Subject { state: State::Zombie, ..subject };
         text.clear();
         mm.write_status(&zombie, None, &mut text).unwrap();
-        let expected = "Name:\treport\nState:\tZ (zombie)\nTgid:\t17\nPid:\t17\nPPid:\t3\nTHP_enabled:\t1\nThreads:\t1\n";
+        let expected = "Name:\treport\nState:\tZ (zombie)\nTgid:\t17\nPid:\t17\nPPid:\t3\nThreads:\t1\n";
         assert_eq!(text, expected);
     });
 }

@@ -6,10 +6,10 @@ use mm::config::{TailEncoding, ThpMode};
 use mm::page::PageKind;
 use mm::report::frames::kpf;
 use mm::report::pagemap::{EXCLUSIVE, FILE, PFN, PRESENT, WORDS};
-use mm::space::MmapRequest;
+use mm::space::{MapFlags, MmapRequest};
 use mm::testkit::{Builder, run_as_user, with_space};
 
-use crate::kit::{BASE, HUGE, PAGE, RW, Truth, machine, pages, populated};
+use crate::kit::{BASE, HUGE, PAGE, RW, Truth, machine, pages, populated, rollup, smaps};
 
 fn pagemap(mm: &mm::Mm, space: &mm::space::AddressSpace, first: u64, n: usize) -> Vec<u64> {
     let mut words = vec![u64::MAX; n];
@@ -43,6 +43,37 @@ fn pagemap_has_a_word_for_each_page() {
         }
         assert!(expected.iter().all(|word| word & FILE == 0));
         assert_eq!(expected[600] & PFN, (expected[512] & PFN) + 88);
+    });
+}
+
+/// A page of shared memory is a file's for pagemap, shared as soon as two spaces map it, and not anonymous.
+#[test]
+fn shared_memory_is_told_apart() {
+    with_space(&machine(ThpMode::Never), |mm, _, space| {
+        let request =
+            MmapRequest { flags: MapFlags::SHARED | MapFlags::ANONYMOUS, ..MmapRequest::anonymous(PAGE, RW) };
+        let va = mm.mmap(space, &request).unwrap();
+        mm.write_user(space, va, &[1]).unwrap();
+        let word = |space| pagemap(mm, space, va.raw() / PAGE, 1)[0];
+        let pfn = pages(space)[0].1;
+        assert_eq!(word(space), PRESENT | FILE | EXCLUSIVE | pfn.raw());
+        assert_eq!((count(mm, pfn), flags(mm, pfn)), (1, kpf::MMAP | kpf::SWAPBACKED));
+        let child = mm.fork_space(space).unwrap();
+        mm.write_user(&child, va, &[2]).unwrap();
+        assert_eq!((word(space), word(&child)), (PRESENT | FILE | pfn.raw(), PRESENT | FILE | pfn.raw()));
+        assert_eq!(count(mm, pfn), 2);
+        for space in [space, &child] {
+            let record = &smaps(mm, space)[0];
+            let rows =
+                ["Rss", "Pss", "Shared_Dirty", "Private_Dirty", "Anonymous"].map(|name| record.get(name));
+            assert_eq!(rows, [4, 2, 4, 0, 0]);
+            assert!(
+                record.line.contains(" rw-s 00000000 00:01 ") && record.line.ends_with("/dev/zero (deleted)")
+            );
+            assert_eq!(record.flags.as_deref(), Some("rd wr sh mr mw me ms "));
+            assert_eq!(rollup(mm, space).get("Pss_Shmem"), 2);
+        }
+        mm.destroy_space(&child);
     });
 }
 
@@ -102,13 +133,14 @@ fn frames_are_told() {
                 free_pages += u64::from(flags & kpf::BUDDY != 0);
             }
             assert!(free_pages <= mm.free_page_count() && free_pages + 256 > mm.free_page_count());
-            let thp = kpf::MMAP | kpf::ANON | kpf::THP;
+            let anon = kpf::MMAP | kpf::ANON | kpf::SWAPBACKED;
+            let thp = anon | kpf::THP;
             assert_eq!(flags(mm, block), thp | kpf::COMPOUND_HEAD);
             assert_eq!(flags(mm, block.add(1)), thp | kpf::COMPOUND_TAIL);
             assert_eq!(flags(mm, block.add(511)), thp | kpf::COMPOUND_TAIL);
             assert_eq!(flags(mm, block.add(64)), thp | kpf::COMPOUND_TAIL);
             let small = pages(space)[512].1;
-            assert_eq!(flags(mm, small), kpf::MMAP | kpf::ANON);
+            assert_eq!(flags(mm, small), anon);
             assert_eq!(flags(mm, space.root().pfn()), kpf::PGTABLE);
             assert_eq!(flags(mm, mm.zero_page.pfn()), kpf::ZERO_PAGE | kpf::RESERVED);
             let hugetlb: Vec<_> = (0..mm.end_of_ram())

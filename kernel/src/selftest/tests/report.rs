@@ -4,13 +4,14 @@ use allocator_api2::vec::Vec;
 use mm::Mm;
 use mm::kalloc::KAlloc;
 
-use super::kit::within_ms;
+use super::kit::{expect, within_ms};
 use crate::files::{self, Content, FileError, Position};
 use crate::process::{self, Process};
 use crate::selftest::{Failure, Verdict, check, check_eq, selftest};
 
 selftest!("report::files_of_a_process", files_of_a_process);
 selftest!("report::words_are_whole", words_are_whole);
+selftest!("report::a_program_finds_what_it_mapped", a_program_finds_what_it_mapped);
 
 const TEXTS: [&str; 4] = ["maps", "smaps", "smaps_rollup", "status"];
 
@@ -86,6 +87,11 @@ fn files_agree(process: &Process) -> Verdict {
         check!(text(process, "smaps", piece) == texts[1], "smaps in pieces of {piece}");
     }
     Ok(())
+}
+
+/// What a program reads of itself and of a page that a child shares is what it mapped, touched and wrote.
+fn a_program_finds_what_it_mapped(_: &'static Mm) -> Verdict {
+    expect("report", &["report"], 0)
 }
 
 /// Whole words only; none beyond the end.
