@@ -166,8 +166,16 @@ impl<'m> Tally<'m> {
         }
     }
 
-    #[cold]
-    fn other_page(&mut self, desc: Desc, head: PageRef, page: PageRef, kind: PageKind) {
+    /// A page of another kind, a tail, or a page that others map too.
+    fn other_page(&mut self, desc: Desc, page: PageRef) {
+        let head = page.head(self.mm.config.tails);
+        if let Some(run) = &mut self.run
+            && run.head == head
+        {
+            run.pages += 1;
+            return self.touched(Level::L3, desc);
+        }
+        let kind = head.kind();
         match kind {
             PageKind::Anon | PageKind::Shmem | PageKind::Kernel => {}
             PageKind::Hugetlb => return self.hugetlb(head, 1),
@@ -217,19 +225,12 @@ impl Visitor for Tally<'_> {
     #[inline(always)]
     fn page(&mut self, leaf: Leaf) {
         let Some(page) = normal_page(leaf.desc, Level::L3) else { return };
-        let head = page.head(self.mm.config.tails);
-        if let Some(run) = &mut self.run
-            && run.head == head
-        {
-            run.pages += 1;
-            return self.touched(Level::L3, leaf.desc);
-        }
-        let kind = head.kind();
-        if kind == PageKind::Anon && share::is_mapped_once(self.mm, head, page) {
+        // A tail has a kind of its own, so an anonymous page is no tail.
+        if page.kind() == PageKind::Anon && share::is_mapped_once(self.mm, page) {
             self.plain += 1;
             self.touched(Level::L3, leaf.desc);
         } else {
-            self.other_page(leaf.desc, head, page, kind);
+            self.other_page(leaf.desc, page);
         }
     }
 
