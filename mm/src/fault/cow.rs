@@ -106,7 +106,7 @@ fn judge(site: &Site<'_>) -> Verdict {
     Verdict::Copy(Source { folio: head.map(PageRef::get), leaf: leaf.desc })
 }
 
-fn split_block(site: &Site<'_>) -> Result<(), FaultReason> {
+pub(super) fn split_block(site: &Site<'_>) -> Result<(), FaultReason> {
     let Site { mm, space, vma, va, .. } = *site;
     let mut stock = TableStock::new(mm, 1)?;
     match split::split_block(mm, space, vma, &mut space.ptl.lock(), va, &mut stock) {

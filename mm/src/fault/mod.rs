@@ -27,7 +27,7 @@ mod report;
 mod zero;
 
 pub use report::{FaultError, FaultReason, Signal};
-pub use zero::ZeroPage;
+pub use zero::{HugeZero, ZeroPage};
 
 use arch::addr::PAGE_SIZE;
 use arch::contract::{FaultStatus, Privilege};

@@ -67,7 +67,8 @@ impl Mm {
         let vma = space.vma_at(leaf.va).filter(|vma| leaf.va.add(leaf.level.entry_bytes()) <= vma.end);
         agree("a leaf lies in a VMA", pfn, 1, vma.is_some().into())?;
         let Some(vma) = vma else { return Ok(()) };
-        let zero = self.zero_page.is_at(output);
+        let huge_zero = self.huge_zero.is_at(output);
+        let zero = huge_zero || self.zero_page.is_at(output);
         // Any leaf may lack the right to write: its page may be shared, or have been. That of an object's page in a private
         // VMA never has it.
         let objects = self.pfn_valid(output.pfn())
@@ -92,7 +93,8 @@ impl Mm {
         let found = leaf.desc.with_flags(leaf.level, leaf.desc.flags(leaf.level) | PteFlags::ACCESSED);
         agree("a leaf has the rights of its VMA", pfn, good.raw(), found.raw())?;
         if zero {
-            let page = vma.kind == VmaKind::Anon && leaf.level == Level::L3;
+            let level = if huge_zero { Level::L2 } else { Level::L3 };
+            let page = vma.kind == VmaKind::Anon && leaf.level == level;
             return agree("the page of zeros is a page of anonymous memory", pfn, 1, page.into());
         }
         agree("a leaf maps RAM", pfn, 1, self.pfn_valid(output.pfn()).into())?;
