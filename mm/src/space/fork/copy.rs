@@ -15,6 +15,7 @@ use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef};
 use crate::pgtable::{Entry, Gather, LooseTable, Missing, TableStock, normal_folio, normal_page};
+use crate::rmap;
 use crate::space::exclusive::read_only;
 use crate::space::{AddressSpace, Vma, VmaKind, range};
 use crate::stats::Counter;
@@ -183,11 +184,27 @@ impl Copier<'_, '_> {
     fn copy_pinned(&mut self, part: &Part<'_>) -> Result<(), ForkError> {
         let mut va = part.start;
         while va < part.end {
-            let leaf = self.parent.ptl.lock().walk(va).last();
-            let lacks = self.child.ptl.lock().walk(va).leaf().is_none();
-            if lacks && normal_page(leaf.desc, leaf.level).is_some() {
-                pinned::copy_leaf(self.mm, self.child, part.vma, (va, leaf.level, leaf.desc))?;
+            let (leaf, held) = {
+                let tree = self.parent.ptl.lock();
+                let leaf = tree.walk(va).last();
+                // What is pinned no more may move: the reference keeps it where it is.
+                (leaf, normal_folio(self.mm, leaf.desc, leaf.level).map(PageRef::get))
+            };
+            if leaf.migration().is_some() {
+                rmap::wait(self.mm, self.parent, va);
+                continue;
             }
+            let lacks = self.child.ptl.lock().walk(va).last().desc.is_empty();
+            let copied = match &held {
+                Some(_) if lacks => {
+                    pinned::copy_leaf(self.mm, self.child, part.vma, (va, leaf.level, leaf.desc))
+                }
+                _ => Ok(()),
+            };
+            if let Some(held) = held {
+                self.mm.put_folio(held);
+            }
+            copied?;
             va = va.add(leaf.level.entry_bytes());
         }
         Ok(())
