@@ -26,17 +26,20 @@ use arch::{Desc, Level, Machine, Order, Pfn, PhysMem};
 use super::anon::{Seen, Site, see};
 use super::{FaultDone, FaultReason, grants};
 use crate::mapcount;
-use crate::page::{FolioRef, MOST_REFERENCES, PageKind, page_of};
-use crate::pgtable::TableStock;
+use crate::page::{Flags, FolioRef, MOST_REFERENCES, PageKind, PageRef, page_of};
+use crate::pgtable::{TableStock, normal_page};
 use crate::rmap;
 use crate::space::{exclusive, range};
 use crate::stats::Counter;
+use crate::thp::promoter;
 use crate::thp::split::{self, NotSplit};
 
 /// What there is to do about a leaf that grants too little.
 enum Verdict {
     /// Nothing more.
     Done(FaultDone),
+    /// A page of a reservation may be written again, since no child has it any more: so may be the others.
+    Whole,
     /// A shared block must become a table first.
     Split,
     /// A page must be copied.
@@ -57,6 +60,10 @@ pub(super) fn fault(site: &Site<'_>) -> Result<FaultDone, FaultReason> {
     loop {
         match judge(site) {
             Verdict::Done(done) => return Ok(done),
+            Verdict::Whole => {
+                promoter::submit(site.mm, site.space, site.va);
+                return Ok(FaultDone::Made);
+            }
             Verdict::Split => split_block(site)?,
             Verdict::Copy(source) => return copy(site, source),
             Verdict::Full(pfn) => return Err(FaultReason::TooManyReferences(pfn)),
@@ -68,19 +75,16 @@ pub(super) fn fault(site: &Site<'_>) -> Result<FaultDone, FaultReason> {
 fn judge(site: &Site<'_>) -> Verdict {
     let Site { mm, space, vma, va, access } = *site;
     let mut tree = space.ptl.lock();
-    let walk = tree.walk(va);
-    let (Seen::TooFew, Some(leaf)) = (see(mm, &walk, access), walk.leaf()) else {
+    let (step, entry) = tree.last_entry(space.flusher(mm), va);
+    let (Seen::TooFew, Some(leaf)) = (see(mm, step, access), step.leaf()) else {
         return Verdict::Done(FaultDone::Spurious);
     };
     let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, vma.prot);
     if grants(new.flags(leaf.level), access) {
-        return Verdict::Done(match tree.entry(space.flusher(mm), va, leaf.level) {
-            Ok(entry) => {
-                entry.relax(new);
-                FaultDone::Made
-            }
-            Err(_) => FaultDone::Spurious,
-        });
+        entry.relax(new);
+        let reserved = |page: PageRef| page.flags().contains(Flags::RESERVED);
+        let reserved = normal_page(new, leaf.level).is_some_and(reserved);
+        return if reserved { Verdict::Whole } else { Verdict::Done(FaultDone::Made) };
     }
     if leaf.level != Level::L3 {
         return Verdict::Split;
@@ -141,7 +145,7 @@ fn exchange(site: &Site<'_>, source: &Source, page: &FolioRef) -> FaultDone {
     mapcount::add(mm, &run);
     let remains = mapcount::remove(mm, &old);
     rmap::deferred::note(mm, old.head, remains);
-    mm.gather(space.tag(), |gather| gather.hold_displaced(displaced));
+    mm.give_up(displaced);
     if source.folio.kind() != PageKind::Anon {
         mm.stats.inc(Counter::NrAnon);
     }

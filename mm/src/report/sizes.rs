@@ -7,9 +7,9 @@
 
 use arch::addr::PAGE_SIZE;
 use arch::pte::PteFlags;
-use arch::{Desc, Level, Order, VirtAddr};
+use arch::{Desc, Level, VirtAddr};
 
-use super::leaves::{Reading, for_each_leaf};
+use super::leaves::{Leaf, Reading, Visitor, for_each_leaf};
 use super::share::{self, Extent, Owner, Share};
 use crate::Mm;
 use crate::page::{PageKind, PageRef};
@@ -67,8 +67,10 @@ impl Sizes {
 /// Sums so far. Pages, but for the proportional sizes.
 pub(super) struct Tally<'m> {
     mm: &'m Mm,
-    /// The last folio whose pages are not told apart.
-    last: Option<(PageRef, Share)>,
+    /// Anonymous pages that are mapped once: by far the most.
+    plain: u64,
+    /// Pages of the last folio whose pages are not told apart, not added yet.
+    run: Option<Run>,
     anonymous: u64,
     shmem: u64,
     /// [`PSS_SHIFT`].
@@ -84,12 +86,22 @@ pub(super) struct Tally<'m> {
     tables: u64,
 }
 
+/// Pages of one folio, each mapped by an entry of its own, whose shares are equal.
+#[derive(Clone, Copy)]
+struct Run {
+    head: PageRef,
+    kind: PageKind,
+    share: Share,
+    pages: u64,
+}
+
 impl<'m> Tally<'m> {
     /// Nothing so far.
     pub(super) fn new(mm: &'m Mm) -> Self {
         Tally {
             mm,
-            last: None,
+            plain: 0,
+            run: None,
             anonymous: 0,
             shmem: 0,
             pss_anonymous: 0,
@@ -107,8 +119,10 @@ impl<'m> Tally<'m> {
     /// Adds what `[start, end)` of the space maps.
     pub(super) fn add(&mut self, space: &AddressSpace, start: VirtAddr, end: VirtAddr, reading: Reading) {
         let mm = self.mm;
-        let tables = for_each_leaf(mm, space, start, end, reading, |level, _, desc| self.leaf(level, desc));
-        self.tables += tables;
+        self.tables += for_each_leaf(mm, space, start, end, reading, self);
+        self.end_run();
+        self.resident(PageKind::Anon, self.plain, Share::WHOLE);
+        self.plain = 0;
     }
 
     /// The sums in bytes.
@@ -131,67 +145,49 @@ impl<'m> Tally<'m> {
         }
     }
 
-    #[inline]
-    fn leaf(&mut self, level: Level, desc: Desc) {
-        let Some(page) = normal_page(desc, level) else { return };
-        let head = page.head(self.mm.config.tails);
-        let kind = head.kind();
-        let pages = level.entry_bytes() / PAGE_SIZE;
-        let (private, pss) = match kind {
-            PageKind::Hugetlb => return self.hugetlb(head, pages),
-            PageKind::Anon | PageKind::Shmem if pages == 1 => self.one(head, page),
-            PageKind::Anon | PageKind::Shmem => self.many(head, page, pages),
-            _ => return,
-        };
-        self.private += private;
+    #[inline(always)]
+    fn touched(&mut self, level: Level, desc: Desc) {
         if !desc.flags(level).contains(PteFlags::ACCESSED) {
-            self.untouched += pages;
-        }
-        let blocks = if pages >= Order::PMD.pages() { pages } else { 0 };
-        if kind == PageKind::Anon {
-            self.anonymous += pages;
-            self.pss_anonymous += pss;
-            self.anonymous_blocks += blocks;
-        } else {
-            self.shmem += pages;
-            self.pss_shmem += pss;
-            self.shmem_blocks += blocks;
+            self.untouched += level.entry_bytes() / PAGE_SIZE;
         }
     }
 
-    /// Of one page: private pages, proportional size.
-    #[inline]
-    fn one(&mut self, head: PageRef, page: PageRef) -> (u64, u64) {
-        if let Some((_, share)) = self.last.filter(|(folio, _)| *folio == head) {
-            return parts(share);
+    #[cold]
+    fn other_page(&mut self, desc: Desc, head: PageRef, page: PageRef, kind: PageKind) {
+        match kind {
+            PageKind::Anon | PageKind::Shmem => {}
+            PageKind::Hugetlb => return self.hugetlb(head, 1),
+            _ => return,
         }
+        self.touched(Level::L3, desc);
         match share::of_page(self.mm, head, page) {
-            Extent::Page(share) => parts(share),
+            Extent::Page(share) => self.resident(kind, 1, share),
             Extent::Folio(share) => {
-                self.last = Some((head, share));
-                parts(share)
+                self.end_run();
+                self.run = Some(Run { head, kind, share, pages: 1 });
             }
         }
     }
 
-    /// Of `pages` pages of a folio from `first` on, which one leaf maps: private pages, proportional size.
-    fn many(&self, head: PageRef, first: PageRef, pages: u64) -> (u64, u64) {
-        let times = |share: Share| {
-            let (private, pss) = parts(share);
-            (private * pages, pss * pages)
-        };
-        if let Some(share) = share::of_block(self.mm, head) {
-            return times(share);
+    fn end_run(&mut self) {
+        if let Some(run) = self.run.take() {
+            self.resident(run.kind, run.pages, run.share);
         }
-        let mut sum = (0, 0);
-        for page in (0..pages).map(|n| first.nth(n)) {
-            let (private, pss) = match share::of_page(self.mm, head, page) {
-                Extent::Page(share) => parts(share),
-                Extent::Folio(share) => return times(share),
-            };
-            sum = (sum.0 + private, sum.1 + pss);
+    }
+
+    /// Adds pages of this kind, anonymous or of an object, each with this share.
+    fn resident(&mut self, kind: PageKind, pages: u64, share: Share) {
+        let pss = pages * if share.mappings == 1 { PAGE } else { PAGE / u64::from(share.mappings) };
+        if share.owner == Owner::Private {
+            self.private += pages;
         }
-        sum
+        if kind == PageKind::Anon {
+            self.anonymous += pages;
+            self.pss_anonymous += pss;
+        } else {
+            self.shmem += pages;
+            self.pss_shmem += pss;
+        }
     }
 
     fn hugetlb(&mut self, head: PageRef, pages: u64) {
@@ -202,11 +198,45 @@ impl<'m> Tally<'m> {
     }
 }
 
-/// One page of this share: private pages, proportional size.
-#[inline]
-fn parts(share: Share) -> (u64, u64) {
-    match share.mappings {
-        1 => (u64::from(share.owner == Owner::Private), PAGE),
-        n => (u64::from(share.owner == Owner::Private), PAGE / u64::from(n)),
+impl Visitor for Tally<'_> {
+    #[inline(always)]
+    fn page(&mut self, leaf: Leaf) {
+        let Some(page) = normal_page(leaf.desc, Level::L3) else { return };
+        let head = page.head(self.mm.config.tails);
+        if let Some(run) = &mut self.run
+            && run.head == head
+        {
+            run.pages += 1;
+            return self.touched(Level::L3, leaf.desc);
+        }
+        let kind = head.kind();
+        if kind == PageKind::Anon && share::is_mapped_once(self.mm, head, page) {
+            self.plain += 1;
+            self.touched(Level::L3, leaf.desc);
+        } else {
+            self.other_page(leaf.desc, head, page, kind);
+        }
+    }
+
+    fn block(&mut self, leaf: Leaf) {
+        let Some(first) = normal_page(leaf.desc, leaf.level) else { return };
+        let head = first.head(self.mm.config.tails);
+        let (kind, pages) = (head.kind(), leaf.level.entry_bytes() / PAGE_SIZE);
+        match kind {
+            PageKind::Anon => self.anonymous_blocks += pages,
+            PageKind::Shmem => self.shmem_blocks += pages,
+            PageKind::Hugetlb => return self.hugetlb(head, pages),
+            _ => return,
+        }
+        self.touched(leaf.level, leaf.desc);
+        if let Some(share) = share::of_block(self.mm, head) {
+            return self.resident(kind, pages, share);
+        }
+        for page in (0..pages).map(|n| first.nth(n)) {
+            match share::of_page(self.mm, head, page) {
+                Extent::Page(share) => self.resident(kind, 1, share),
+                Extent::Folio(share) => return self.resident(kind, pages, share),
+            }
+        }
     }
 }

@@ -80,7 +80,7 @@ impl Mm {
         match advice {
             Advice::DontNeed if vma.kind == VmaKind::Hugetlb => self.discard_huge(space, vma, part),
             Advice::DontNeed => self.discard(space, part),
-            Advice::Free if vma.kind != VmaKind::Anon => Err(MmapError::Unadvisable(*vma)),
+            Advice::Free if !matches!(vma.kind, VmaKind::Anon) => Err(MmapError::Unadvisable(*vma)),
             Advice::Free => self.discard(space, part),
             Advice::Remove => self.remove(space, vma, part),
             Advice::HugePage => self.set_advice(space, part, HugeAdvice::Huge),
@@ -125,9 +125,8 @@ impl Mm {
             let pages = end.offset_from(start) / granule;
             if hugetlb::reserve(self, pages - promised).is_err() {
                 hugetlb::unreserve(self, promised);
-                space.change_vmas(self, start, end, |vmas| {
-                    vmas.change(start, end, |vma| vma.commit = Commit::NoReserve)
-                });
+                let loose = |vma: &mut Vma| vma.commit = Commit::NoReserve;
+                space.change_vmas(self, start, end, |vmas| vmas.change(start, end, loose));
             }
         }
         Ok(())

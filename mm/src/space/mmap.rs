@@ -148,6 +148,7 @@ fn offset_in_object(offset: u64, bytes: u64) -> Result<u64, MmapError> {
 fn check_type(flags: MapFlags, source: Source) -> Result<(), MmapError> {
     let anonymous = flags.contains(MapFlags::ANONYMOUS);
     match (source, flags.map_type()) {
+        (_, 1 | 3) if flags.contains(MapFlags::GROWSDOWN) => Err(MmapError::Flags(flags.bits())),
         (Source::Anonymous, _) if !anonymous => Err(MmapError::NoDevice),
         (Source::Anonymous, 1) if flags.contains(MapFlags::HUGETLB) => Err(MmapError::SharedHugetlb),
         (Source::Object(_), 1..=3) if flags.contains(MapFlags::HUGETLB) => {

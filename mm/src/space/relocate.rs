@@ -7,8 +7,9 @@
 //! ```
 //! **Protocol.** All that can fail is done in [`prepare`], which changes nothing that anybody can see: blocks are split
 //! where they must be, and tables allocated. [`entries`] moves by steps, each of at most one table of the old place. A
-//! step holds the lineage, under which the reverse map looks for pages, and the old translations are flushed before it lets
-//! that go (Linux: `move_page_tables`, `move_pgt_entry`): so whoever finds a page at its new place may unmap and free it.
+//! step holds the lineage, and the mappers of an object, under which the reverse map looks for pages; the old
+//! translations are flushed before it lets them go (Linux: `move_page_tables`, `move_pgt_entry`). So whoever finds a page
+//! at its new place may unmap and free it.
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
