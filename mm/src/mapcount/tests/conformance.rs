@@ -13,7 +13,7 @@ use crate::testkit::Random;
 /// Things that are done to each scheme.
 const STEPS: u64 = 400;
 /// Things that are done to each scheme with a folio of 1 GiB, of which each may touch 262,144 struct pages.
-const GIGABYTE_STEPS: u64 = 40;
+const GIGABYTE_STEPS: u64 = 20;
 
 fn run(scheme: Mapcount, seed: u64) -> Scores {
     machine().boot(|mm, _| {
