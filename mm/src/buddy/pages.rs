@@ -25,6 +25,7 @@ impl Mm {
     /// # Errors
     /// [`OutOfMemory`]: no such block is free, or only what [`Reserve`] keeps from this kind. `order` above
     /// [`super::MAX_ORDER`] always fails.
+    #[inline]
     pub fn alloc_pages(&self, order: Order, kind: PageKind) -> Result<FolioRef, OutOfMemory> {
         if inject::denied() {
             return Err(OutOfMemory);

@@ -37,7 +37,8 @@ pub(super) type Brand<'g> = PhantomData<fn(&'g ()) -> &'g ()>;
 
 #[derive(Clone, Copy)]
 enum Held {
-    Folio(PageRef),
+    /// So many references to a folio.
+    Folio(PageRef, u32),
     Table(PhysAddr),
 }
 
@@ -61,18 +62,32 @@ impl Mm {
         gather.settle();
         result
     }
+
+    /// Gives up what entries held that were broken and flushed, at once: no gather is needed for what no TLB holds.
+    pub fn give_up<const N: usize>(&self, displaced: Displaced<N>) {
+        for old in displaced.each() {
+            match old.kind() {
+                Kind::Table => self.free_table(LooseTable::from_flushed(old.output())),
+                Kind::Block | Kind::Page | Kind::Invalid => {
+                    if let Some(head) = old.folio(self) {
+                        self.put_folio(FolioRef::from_raw(head));
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl<'g> Gather<'g> {
-    /// Takes over what an entry held: the reference to a folio, or the table. It is given up after the flush.
-    /// Nothing is taken over where the entry was invalid or mapped the page of zeros.
+    /// Takes over what an entry held: the reference to a folio, or the table; or what a run of entries held that mapped
+    /// pages of one folio. It is given up after the flush. Nothing is taken over where the entry was invalid or special.
     pub fn hold(&mut self, unmapped: Unmapped<'g>) {
-        self.take(unmapped.old);
+        self.take(unmapped.old, unmapped.entries());
     }
 
     /// As [`Self::hold`], for what entries held that were broken: they are flushed already.
     pub fn hold_displaced<const N: usize>(&mut self, displaced: Displaced<N>) {
-        displaced.each().for_each(|old| self.take(old));
+        displaced.each().for_each(|old| self.take(old, 1));
     }
 
     /// Adds a range that must be flushed, of the tree for which `flusher` flushes.
@@ -84,10 +99,12 @@ impl<'g> Gather<'g> {
         });
     }
 
-    fn take(&mut self, old: Old) {
+    fn take(&mut self, old: Old, entries: u32) {
         let item = match old.kind() {
             Kind::Table => Some(Held::Table(old.output())),
-            Kind::Block | Kind::Page | Kind::Invalid => old.folio(self.mm).map(Held::Folio),
+            Kind::Block | Kind::Page | Kind::Invalid => {
+                old.folio(self.mm).map(|head| Held::Folio(head, entries))
+            }
         };
         let Some(item) = item else { return };
         if self.len == BATCH {
@@ -103,7 +120,10 @@ impl<'g> Gather<'g> {
         }
         for item in self.held[..self.len].iter_mut().filter_map(Option::take) {
             match item {
-                Held::Folio(head) => self.mm.put_folio(FolioRef::from_raw(head)),
+                Held::Folio(head, n) => {
+                    head.put_all_but_one(n);
+                    self.mm.put_folio(FolioRef::from_raw(head));
+                }
                 Held::Table(table) => self.mm.free_table(LooseTable::from_flushed(table)),
             }
         }
