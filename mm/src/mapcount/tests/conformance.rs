@@ -74,7 +74,7 @@ fn step_gigabyte(lab: &mut Lab<'_>, dice: &mut Dice, f: usize) {
         6 => {
             lab.join(s, va, if dice.one_in(2) { Level::L1 } else { Level::L2 });
         }
-        7 => lab.clear(s, va, va.add(1 + page * 4096 & !4095), Clear::Remove),
+        7 => lab.clear(s, va, va.add((1 + page) * 4096), Clear::Remove),
         8 => {
             lab.fork(s).unwrap();
         }
