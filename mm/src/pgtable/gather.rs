@@ -24,9 +24,9 @@ use arch::{PhysAddr, VirtAddr};
 
 use super::flush::{FlushRange, FlushTag, Flusher};
 use super::table::LooseTable;
-use super::unlinked::{Displaced, Old, Unmapped};
+use super::unlinked::{Displaced, Old, Unmapped, UnmappedRun};
 use crate::Mm;
-use crate::page::{FolioRef, PageRef};
+use crate::page::{FolioRef, PageRef, SinglePages};
 
 /// Frames held between two flushes.
 const BATCH: usize = 120;
@@ -37,7 +37,10 @@ pub(super) type Brand<'g> = PhantomData<fn(&'g ()) -> &'g ()>;
 
 #[derive(Clone, Copy)]
 enum Held {
-    Folio(PageRef),
+    /// So many references to one folio.
+    Folio(PageRef, u32),
+    /// One reference to each of so many single pages in a row.
+    Pages(PageRef, u32),
     Table(PhysAddr),
 }
 
@@ -70,9 +73,23 @@ impl<'g> Gather<'g> {
         self.take(unmapped.old);
     }
 
+    /// As [`Self::hold`], for the references of a whole run.
+    #[inline]
+    pub fn hold_run(&mut self, run: UnmappedRun<'g>) {
+        if let Some(head) = run.folio() {
+            self.take_folio(head, run.entries());
+        }
+    }
+
     /// As [`Self::hold`], for what entries held that were broken: they are flushed already.
     pub fn hold_displaced<const N: usize>(&mut self, displaced: Displaced<N>) {
         displaced.each().for_each(|old| self.take(old));
+    }
+
+    /// Whether it flushes before it takes more.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.len == BATCH
     }
 
     /// Adds a range that must be flushed, of the tree for which `flusher` flushes.
@@ -85,11 +102,33 @@ impl<'g> Gather<'g> {
     }
 
     fn take(&mut self, old: Old) {
-        let item = match old.kind() {
-            Kind::Table => Some(Held::Table(old.output())),
-            Kind::Block | Kind::Page | Kind::Invalid => old.folio(self.mm).map(Held::Folio),
-        };
-        let Some(item) = item else { return };
+        match old.kind() {
+            Kind::Table => self.push(Held::Table(old.output())),
+            Kind::Block | Kind::Page | Kind::Invalid => {
+                if let Some(head) = old.folio(self.mm) {
+                    self.take_folio(head, 1);
+                }
+            }
+        }
+    }
+
+    /// References to a folio; to a single page beside those that came last, with them.
+    #[inline]
+    fn take_folio(&mut self, head: PageRef, references: u32) {
+        let last = self.len.checked_sub(1).and_then(|last| self.held[last].as_mut());
+        let single = references == 1 && !head.is_folio();
+        match last {
+            Some(Held::Folio(same, held)) if *same == head && !single => *held += references,
+            Some(Held::Pages(first, held)) if single && head == first.nth(u64::from(*held)) => *held += 1,
+            Some(Held::Pages(first, held)) if single && head.nth(1) == *first => {
+                (*first, *held) = (head, *held + 1);
+            }
+            _ if single => self.push(Held::Pages(head, 1)),
+            _ => self.push(Held::Folio(head, references)),
+        }
+    }
+
+    fn push(&mut self, item: Held) {
         if self.len == BATCH {
             self.settle();
         }
@@ -103,7 +142,13 @@ impl<'g> Gather<'g> {
         }
         for item in self.held[..self.len].iter_mut().filter_map(Option::take) {
             match item {
-                Held::Folio(head) => self.mm.put_folio(FolioRef::from_raw(head)),
+                Held::Folio(head, references) => {
+                    if references > 1 {
+                        head.put_many(references - 1);
+                    }
+                    self.mm.put_folio(FolioRef::from_raw(head));
+                }
+                Held::Pages(first, n) => self.mm.put_pages(SinglePages::from_raw(first, n.into())),
                 Held::Table(table) => self.mm.free_table(LooseTable::from_flushed(table)),
             }
         }

@@ -73,5 +73,5 @@ pub use private_tree::PrivateTree;
 pub use root::{Missing, PtRoot};
 pub use stock::TableStock;
 pub use table::LooseTable;
-pub use unlinked::{Displaced, Unmapped};
+pub use unlinked::{Displaced, Unmapped, UnmappedRun};
 pub use walk::{Walk, WalkStep, walk};

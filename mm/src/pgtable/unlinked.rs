@@ -15,7 +15,7 @@ use arch::{Desc, Level, PhysAddr};
 use super::gather::Brand;
 use super::normal::normal_folio;
 use crate::Mm;
-use crate::page::PageRef;
+use crate::page::{PageRef, page_of};
 
 /// A descriptor that was valid, and its level.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +65,65 @@ impl Unmapped<'_> {
     #[must_use]
     pub fn folio(&self, mm: &Mm) -> Option<PageRef> {
         self.old.folio(mm)
+    }
+}
+
+/// What entries of one table held that were cleared, next to one another and mapping consecutive pages of one folio; as
+/// [`Unmapped`]. A special leaf, or a block, is a run of one.
+#[must_use = "what was unmapped must be given to the gather; otherwise its memory is lost"]
+#[derive(Debug)]
+pub struct UnmappedRun<'g> {
+    head: Option<PageRef>,
+    output: PhysAddr,
+    level: Level,
+    entries: u32,
+    gather: Brand<'g>,
+}
+
+impl UnmappedRun<'_> {
+    /// The run that begins with this leaf, of one entry.
+    #[inline]
+    pub(super) fn begin(mm: &Mm, desc: Desc, level: Level) -> Self {
+        let head = normal_folio(mm, desc, level);
+        UnmappedRun { head, output: desc.output(level), level, entries: 1, gather: PhantomData }
+    }
+    /// Most entries that it can have.
+    #[inline]
+    pub(super) fn most(&self) -> usize {
+        match self.head {
+            Some(head) if self.level == Level::L3 && head.is_folio() => {
+                let skipped = self.output.pfn().offset_from(head.pfn());
+                head.order().pages().saturating_sub(skipped) as usize
+            }
+            _ => 1,
+        }
+    }
+    /// Whether a leaf with this descriptor, `n` entries further on, belongs to it.
+    #[inline]
+    pub(super) fn goes_on_with(&self, n: usize, desc: Desc) -> bool {
+        let next = self.output.add(n as u64 * self.level.entry_bytes());
+        desc.is_leaf(self.level) && !desc.is_special() && desc.output(self.level) == next
+    }
+    /// The run with this many entries.
+    #[inline]
+    pub(super) fn of(self, entries: usize) -> Self {
+        UnmappedRun { entries: entries as u32, ..self }
+    }
+    /// A view of the folio that it mapped: its head, or a single page. `None`: it was special.
+    #[must_use]
+    pub fn folio(&self) -> Option<PageRef> {
+        self.head
+    }
+    /// The page that the first entry mapped, or began to map. Its struct page may be looked at only where there is a
+    /// folio.
+    #[must_use]
+    pub fn first(&self) -> PageRef {
+        page_of(self.output.pfn())
+    }
+    /// How many entries.
+    #[must_use]
+    pub fn entries(&self) -> u32 {
+        self.entries
     }
 }
 

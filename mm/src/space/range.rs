@@ -137,25 +137,57 @@ pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAdd
             // A table that the next VMA has a share in is looked at when that is done.
             let goes_on = next.is_some_and(|next| same_table(next.start, to));
             let last = if goes_on { USER_END } else { to };
-            scan(space, from, to, |visit| {
-                if let Some(leaf) = visit.whole_leaf(to)
-                    && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
-                {
-                    let page = page_of(leaf.desc.output(leaf.level).pfn());
-                    let run = run_of(space, &this, &entry, page);
-                    let unmapped = entry.clear(gather);
-                    release_mapping(mm, run, unmapped, gather);
-                }
-                if visit.whole_migration(to).is_some()
-                    && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, visit.walk.last().level)
-                {
-                    entry.take_migration();
-                }
-                prune(mm, space, visit, last, gather);
-            });
+            let part = Vma { start: from, end: to, ..this };
+            let mut va = from;
+            while va < to {
+                va = unmap_table(mm, space, &part, this, va, last, gather);
+            }
             vma = next;
         }
     });
+}
+
+/// Unmaps what one table has of `part`, a part of `vma`, from `va` on: the rest of a level-3 table, or one entry above.
+/// Returns where it ended. Tables that are empty then are freed, but those that reach beyond `last`.
+fn unmap_table(
+    mm: &Mm,
+    space: &AddressSpace,
+    part: &Vma,
+    vma: Vma,
+    va: VirtAddr,
+    last: VirtAddr,
+    gather: &mut Gather<'_>,
+) -> VirtAddr {
+    let mut tree = space.ptl.lock();
+    let (step, entry) = tree.last_entry(space.flusher(mm), va);
+    let bytes = step.level.entry_bytes();
+    let next = match step.level {
+        Level::L3 => va.align_down(table_bytes(Level::L3)).add(table_bytes(Level::L3)).min(part.end),
+        _ => va.align_down(bytes).add(bytes),
+    };
+    if step.level == Level::L3 || !step.desc.is_empty() {
+        let whole = va.is_aligned(bytes) && next <= part.end;
+        assert!(whole, "the block at {va} is cut by a range that ends at {}", part.end);
+        let (mut anon, mut blocks) = (0, 0);
+        let mut run = run_of(space, &vma, &entry, page_of(step.desc.output(step.level).pfn()));
+        entry.clear_leaves(mm, (next.offset_from(va) / bytes) as usize, gather, |va, unmapped, gather| {
+            if let Some(head) = unmapped.folio() {
+                (run.head, run.first, run.entries, run.va) = (head, unmapped.first(), unmapped.entries(), va);
+                let remains = mapcount::remove(mm, &run);
+                rmap::deferred::note(mm, head, remains);
+                if head.kind() == PageKind::Anon {
+                    anon += run.pages();
+                    blocks += u64::from(run.level == Level::L2);
+                }
+            }
+            gather.hold_run(unmapped);
+        });
+        mm.stats.sub(Counter::NrAnon, anon);
+        mm.stats.sub(Counter::NrAnonThp, blocks);
+    }
+    let walk = tree.walk(va);
+    prune(mm, space, Visit { tree: &mut tree, va, next, walk }, last, gather);
+    next
 }
 
 /// Unmaps the leaves of `part`, a part of a VMA, whose folio is `wanted`, and entries that are to map it when it has
