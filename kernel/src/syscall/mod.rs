@@ -11,6 +11,7 @@
 //! | 101, 113 | nanosleep, clock_gettime | `time` |
 //! | 124 | sched_yield | here |
 //! | 167, 172, 173, 178 | prctl, getpid, getppid, gettid | `task` |
+//! | 46, 279 | ftruncate, memfd_create | `memory` |
 //! | 214, 215, 216, 222, 226, 233 | brk, munmap, mremap, mmap, mprotect, madvise | `memory` |
 //! | 220, 260 | clone, wait4 | `task` |
 #![forbid(unsafe_code)]
@@ -47,6 +48,7 @@ pub fn perform(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
 fn perform_other(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
     let [a, b, c, d, e, f, ..] = frame.x;
     let answer = match frame.x[8] {
+        46 => memory::ftruncate(process, a, b),
         56 => io::openat(process, a, b, c),
         57 => io::close(process, a),
         59 => io::pipe2(process, a, b),
@@ -73,6 +75,7 @@ fn perform_other(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
         222 => memory::mmap(process, [a, b, c, d, e, f]),
         226 => memory::mprotect(process, a, b, c),
         233 => memory::madvise(process, a, b, c),
+        279 => memory::memfd_create(process, a, b),
         260 => task::wait4(process, a, b, c, d),
         _ => Err(Errno::NOSYS),
     };

@@ -75,6 +75,6 @@ pub use private_tree::PrivateTree;
 pub use root::{Missing, PtRoot};
 pub use stock::TableStock;
 pub use stretch::Stretch;
-pub use table::LooseTable;
+pub use table::{LooseEntries, LooseTable};
 pub use unlinked::{Displaced, Unmapped};
 pub use walk::{Walk, WalkStep, walk};

@@ -65,10 +65,10 @@ pub(super) fn of_page(mm: &Mm, head: PageRef, page: PageRef) -> Extent {
     if tells_apart { Extent::Page(share(mm, head, page)) } else { Extent::Folio(share(mm, head, page)) }
 }
 
-/// Whether the share of `page`, of the folio at `head`, is [`Share::WHOLE`] for sure.
+/// Whether the share of a page that is no tail is [`Share::WHOLE`] for sure.
 #[inline(always)]
-pub(super) fn is_mapped_once(mm: &Mm, head: PageRef, page: PageRef) -> bool {
-    matches!(mapcount::scheme(mm).page_entries(head, page), Answer::Exact(0 | 1))
+pub(super) fn is_mapped_once(mm: &Mm, page: PageRef) -> bool {
+    matches!(mapcount::scheme(mm).page_entries(page, page), Answer::Exact(0 | 1))
 }
 
 /// The share of any page of a folio for somebody whose one leaf maps all of it. `None`: it depends on the page, or on

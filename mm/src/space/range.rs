@@ -258,7 +258,7 @@ pub(super) fn protect(
 /// that may be executed is made ready for that: some CPU's instruction cache may hold what it held before.
 pub(crate) fn leaf_for(mm: &Mm, frame: PhysAddr, level: Level, prot: Prot) -> Desc {
     let mut flags = prot.leaf_flags();
-    if mm.zero_page.is_at(frame) {
+    if mm.zero_page.is_at(frame) || mm.huge_zero.is_at(frame) {
         flags |= PteFlags::READ_ONLY | PteFlags::SPECIAL;
     }
     let leaf = Desc::leaf(frame, level, flags);

@@ -13,18 +13,22 @@ use arch::{Desc, Level, Order, Pfn};
 use super::range::leaf_for;
 use super::{Prot, exclusive};
 use crate::Mm;
-use crate::pgtable::normal_page;
+use crate::page::{PageKind, PageRef, page_of};
 
-/// What follows from the attributes of a leaf.
+/// What follows from the bits of a leaf that are no address.
 #[derive(Clone, Copy)]
 struct Known {
     level: Level,
-    old: PteFlags,
-    new: PteFlags,
+    /// The bits of a descriptor of this level that are an address.
+    address: u64,
+    /// All others.
+    old: u64,
+    /// Those of them that change.
+    change: u64,
     asks: Asks,
 }
 
-/// Whether the page must be exclusive, or else loses the right to write.
+/// Whether the page must be exclusive, or else does not get the right to write.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asks {
     Yes,
@@ -57,39 +61,53 @@ impl<'m> Rights<'m> {
     }
 
     /// What takes the place of `old`; `None`: it stays.
+    #[inline]
     pub(super) fn change(&mut self, old: Desc, level: Level) -> Option<Desc> {
+        let (change, asks) = match &self.known {
+            Some(known) if old.raw() & !known.address == known.old && known.level == level => {
+                (known.change, known.asks)
+            }
+            _ if old.is_leaf(level) && !self.prot.contains(Prot::EXEC) => self.learn(old, level),
+            _ => return self.change_slowly(old, level),
+        };
+        let refused = asks == Asks::Yes && !self.is_exclusive(old, level);
+        let change = if refused { change & !PteFlags::READ_ONLY.bits() } else { change };
+        (change != 0).then(|| Desc::from_raw(old.raw() ^ change))
+    }
+
+    /// For what is rare: a frame is made ready for instruction fetches, each by itself.
+    fn change_slowly(&mut self, old: Desc, level: Level) -> Option<Desc> {
         if !old.is_leaf(level) {
             return self.change_migration(old, level);
         }
-        if self.prot.contains(Prot::EXEC) {
-            // Each frame is made ready for instruction fetches.
-            let new = exclusive::leaf_again(self.mm, old, level, self.prot);
-            return (new != old).then_some(new);
-        }
-        let flags = old.flags(level);
-        let known = match self.known {
-            Some(known) if known.old == flags && known.level == level => known,
-            _ => self.learn(old, level),
-        };
-        let refused = known.asks == Asks::Yes && self.ask(old, level) == Exclusive::No;
-        let new = if refused { known.new | PteFlags::READ_ONLY } else { known.new };
-        (new != flags).then(|| old.with_flags(level, new))
+        let new = exclusive::leaf_again(self.mm, old, level, self.prot);
+        (new != old).then_some(new)
     }
 
-    /// Works out what follows from the attributes of this leaf.
-    fn learn(&mut self, leaf: Desc, level: Level) -> Known {
-        let old = leaf.flags(level);
-        let new = leaf_for(self.mm, leaf.output(level), level, self.prot).flags(level);
-        let new = new | (old & PteFlags::SPECIAL);
+    /// Works out what follows from this leaf.
+    fn learn(&mut self, leaf: Desc, level: Level) -> (u64, Asks) {
+        let (old, special) = (leaf.flags(level), leaf.flags(level) & PteFlags::SPECIAL);
+        let mut new = exclusive::with_all_rights(self.mm, leaf, level, self.prot).flags(level);
         let gains = old.contains(PteFlags::READ_ONLY) && !new.contains(PteFlags::READ_ONLY);
-        let known = Known { level, old, new, asks: if gains { Asks::Yes } else { Asks::No } };
-        self.known = Some(known);
-        known
+        let asks = if gains && special.is_empty() { Asks::Yes } else { Asks::No };
+        if gains && !special.is_empty() {
+            new |= PteFlags::READ_ONLY;
+        }
+        let address = Desc::from_raw(u64::MAX).output(level).raw();
+        let change = leaf.raw() ^ leaf.with_flags(level, new).raw();
+        self.known = Some(Known { level, address, old: leaf.raw() & !address, change, asks });
+        (change, asks)
     }
 
-    /// Whether the page of this leaf is the space's alone.
-    fn ask(&mut self, leaf: Desc, level: Level) -> Exclusive {
-        let Some(page) = normal_page(leaf, level) else { return Exclusive::No };
+    /// Whether the page of this leaf, which is not special, is the space's alone.
+    #[inline]
+    fn is_exclusive(&mut self, leaf: Desc, level: Level) -> bool {
+        let page = page_of(leaf.output(level).pfn());
+        // The one reference is this leaf's. A tail has none.
+        page.refcount() == 1 && page.kind() == PageKind::Anon || self.ask(page) == Exclusive::Yes
+    }
+
+    fn ask(&mut self, page: PageRef) -> Exclusive {
         if let Some((first, order, answer)) = self.folio
             && page.pfn() >= first
             && page.pfn() < first.add(order.pages())

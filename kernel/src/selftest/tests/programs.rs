@@ -4,6 +4,7 @@ use arch::Order;
 use mm::Mm;
 use mm::buddy::MAX_ORDER;
 use mm::config::ThpMode;
+use mm::stats::Counter;
 
 use super::kit::{Blocks, ThpSettings, expect, run};
 use crate::process;
@@ -17,6 +18,8 @@ selftest!("programs::mprot_forbidden_accesses_are_killed", mprot_kills);
 selftest!("programs::toomuch_gets_errors", toomuch_gets_errors);
 selftest!("programs::touching_more_than_there_is_is_killed", touching_more);
 selftest!("programs::promote", promote);
+selftest!("programs::shared", shared);
+selftest!("programs::dma", dma);
 selftest!("programs::vector_registers_are_each_ones_own", vector_registers);
 selftest!("programs::hogs_are_preempted", hogs_are_preempted);
 selftest!("programs::sleepers_wake", sleepers_wake);
@@ -35,6 +38,24 @@ const SIGBUS: u8 = 135;
 const SIGKILL: u8 = 137;
 const SIGSEGV: u8 = 139;
 const SIGPIPE: u8 = 141;
+
+/// Memory is shared by mapping and by descriptor, and an access beyond its end is a SIGBUS; nothing is left behind.
+fn shared(mm: &'static Mm) -> Verdict {
+    expect("shared", &["shared"], 0)?;
+    expect("shared", &["shared", "beyond"], SIGBUS)?;
+    expect("shared", &["shared", "cut"], SIGBUS)?;
+    check_eq!(mm.objects.len(), 0, "objects that are left");
+    Ok(())
+}
+
+/// A device sees the memory that its process sees, across fork, mprotect and munmap; nothing stays pinned.
+fn dma(mm: &'static Mm) -> Verdict {
+    expect("dma", &["dma"], 0)?;
+    let [acquired, released] =
+        [Counter::FollPinAcquired, Counter::FollPinReleased].map(|counter| mm.stats.get(counter));
+    check_eq!(acquired, released, "pages unpinned");
+    Ok(())
+}
 
 /// A process finds arguments, auxiliary vector, break and clocks as on Linux.
 fn hello(_: &'static Mm) -> Verdict {
