@@ -119,6 +119,44 @@ impl Mm {
         }
     }
 
+    /// As [`Self::put_folio`] for each of the pages. Those whose last reference it was go back in one piece where they
+    /// lie side by side.
+    ///
+    /// # Panics
+    /// As [`Self::put_folio`].
+    pub fn put_pages(&self, pages: SinglePages) {
+        let mut free: Option<(PageRef, u64)> = None;
+        for folio in pages {
+            let page = folio.page();
+            if !page.is_single(PageKind::Anon) {
+                self.put_folio(folio);
+                continue;
+            }
+            if folio.put() == LastRef::No {
+                continue;
+            }
+            assert_unused(page);
+            page.clear();
+            page.set_kind(PageKind::Free, Order::PAGE);
+            Machine::released(page.pfn().phys(), PAGE_SIZE);
+            free = Some(match free {
+                Some((first, n)) if first.nth(n) == page => (first, n + 1),
+                other => {
+                    self.free_run(other);
+                    (page, 1)
+                }
+            });
+        }
+        self.free_run(free);
+    }
+
+    fn free_run(&self, run: Option<(PageRef, u64)>) {
+        if let Some((first, n)) = run {
+            self.stats.add(Counter::PgFree, n);
+            self.zone.free_run(first, n);
+        }
+    }
+
     /// Makes a given-out block of 2^`order` pages, plain or a folio, into single pages of its kind with one
     /// reference each. The caller is its sole user.
     ///
@@ -147,10 +185,7 @@ impl Mm {
         assert!(!flags.contains(Flags::HVO), "{page:?} freed while its vmemmap is optimised");
         mapcount::free(self, page);
         rmap::deferred::forget(self, page);
-        let mapped = page.raw_mapcount();
-        assert!(mapped == 0, "{page:?} freed while {mapped} entries map it");
-        let pins = page.pincount();
-        assert!(pins == 0, "{page:?} freed while it has {pins} pins");
+        assert_unused(page);
         let used = if flags.contains(Flags::HEAD) { order.pages() } else { 1 };
         for page in (0..used).map(|n| page.nth(n)) {
             page.clear();
@@ -219,6 +254,15 @@ impl Drop for Isolation<'_> {
             self.mm.zone.give_up_isolated();
         }
     }
+}
+
+/// Panics where somebody still uses a page whose last reference is gone.
+#[inline]
+fn assert_unused(page: PageRef) {
+    let mapped = page.raw_mapcount();
+    assert!(mapped == 0, "{page:?} freed while {mapped} entries map it");
+    let pins = page.pincount();
+    assert!(pins == 0, "{page:?} freed while it has {pins} pins");
 }
 
 /// Panics, in a sentence, where `page` is not the first of a block that is given out.

@@ -17,6 +17,8 @@ use crate::page::{PageKind, PageList, PageRef, page_of};
 
 /// Pages that move at once between a CPU's list and the free lists.
 pub(super) const BATCH: u64 = 32;
+/// From so many pages in a row on, they are freed without a CPU's list.
+const DIRECT: u64 = 8;
 /// Most pages on a CPU's list.
 pub(super) const CACHED: u64 = 3 * BATCH;
 
@@ -116,6 +118,18 @@ impl Zone {
         } else {
             self.insert(page, order);
         }
+    }
+
+    /// As [`Self::free`] for `n` pages in a row, from the first on. Many go back as blocks at once, and not through this
+    /// CPU's list.
+    pub(super) fn free_run(&self, first: PageRef, n: u64) {
+        if n < DIRECT {
+            return (0..n).for_each(|k| self.free(first.nth(k), Order::PAGE));
+        }
+        let mut area = self.area.lock();
+        let blocks = Frames::new(first.pfn(), n).blocks(Order::PMD);
+        let isolated: u64 = blocks.map(|(pfn, order)| area.insert(page_of(pfn), order)).sum();
+        self.free.fetch_add(n - isolated, Ordering::Relaxed);
     }
 
     fn is_isolated(&self, page: PageRef) -> bool {
@@ -223,12 +237,16 @@ impl Zone {
     /// Moves a batch from the free lists to a CPU's list, and returns one page of it.
     fn refill(&self, list: &SpinLock<PageList>) -> Option<PageRef> {
         let mut area = self.area.lock();
-        let page = area.take(Order::PAGE)?;
         let mut list = list.lock();
-        for page in (1..BATCH).map_while(|_| area.take(Order::PAGE)) {
-            list.push(page);
+        while list.len() < BATCH {
+            // The smallest blocks first, as single pages would be taken, but each at once.
+            let most = Order::new((BATCH - list.len()).ilog2() as u8);
+            let mut smaller = (0..most.raw()).map(Order::new);
+            let order = smaller.find(|&order| !area.list(order).is_empty()).unwrap_or(most);
+            let Some(block) = area.take(order) else { break };
+            (0..order.pages()).rev().for_each(|k| list.push(block.nth(k)));
         }
-        Some(page)
+        list.pop()
     }
 
     /// Puts a page on this CPU's list; from a list that is full, a batch returns to the free lists.

@@ -26,7 +26,7 @@ use super::flush::{FlushRange, FlushTag, Flusher};
 use super::table::LooseTable;
 use super::unlinked::{Displaced, Old, Unmapped};
 use crate::Mm;
-use crate::page::{FolioRef, PageRef};
+use crate::page::{FolioRef, PageRef, SinglePages};
 
 /// Frames held between two flushes.
 const BATCH: usize = 120;
@@ -37,8 +37,10 @@ pub(super) type Brand<'g> = PhantomData<fn(&'g ()) -> &'g ()>;
 
 #[derive(Clone, Copy)]
 enum Held {
-    /// So many references to a folio.
+    /// So many references to one folio.
     Folio(PageRef, u32),
+    /// One reference to each of so many single pages in a row.
+    Pages(PageRef, u32),
     Table(PhysAddr),
 }
 
@@ -100,13 +102,33 @@ impl<'g> Gather<'g> {
     }
 
     fn take(&mut self, old: Old, entries: u32) {
-        let item = match old.kind() {
-            Kind::Table => Some(Held::Table(old.output())),
+        match old.kind() {
+            Kind::Table => self.push(Held::Table(old.output())),
             Kind::Block | Kind::Page | Kind::Invalid => {
-                old.folio(self.mm).map(|head| Held::Folio(head, entries))
+                if let Some(head) = old.folio(self.mm) {
+                    self.take_folio(head, entries);
+                }
             }
-        };
-        let Some(item) = item else { return };
+        }
+    }
+
+    /// References to a folio; to a single page beside those that came last, with them.
+    #[inline]
+    fn take_folio(&mut self, head: PageRef, references: u32) {
+        let last = self.len.checked_sub(1).and_then(|last| self.held[last].as_mut());
+        let single = references == 1 && !head.is_folio();
+        match last {
+            Some(Held::Folio(same, held)) if *same == head && !single => *held += references,
+            Some(Held::Pages(first, held)) if single && head == first.nth(u64::from(*held)) => *held += 1,
+            Some(Held::Pages(first, held)) if single && head.nth(1) == *first => {
+                (*first, *held) = (head, *held + 1);
+            }
+            _ if single => self.push(Held::Pages(head, 1)),
+            _ => self.push(Held::Folio(head, references)),
+        }
+    }
+
+    fn push(&mut self, item: Held) {
         if self.len == BATCH {
             self.settle();
         }
@@ -120,10 +142,13 @@ impl<'g> Gather<'g> {
         }
         for item in self.held[..self.len].iter_mut().filter_map(Option::take) {
             match item {
-                Held::Folio(head, n) => {
-                    head.put_all_but_one(n);
+                Held::Folio(head, references) => {
+                    if references > 1 {
+                        head.put_many(references - 1);
+                    }
                     self.mm.put_folio(FolioRef::from_raw(head));
                 }
+                Held::Pages(first, n) => self.mm.put_pages(SinglePages::from_raw(first, n.into())),
                 Held::Table(table) => self.mm.free_table(LooseTable::from_flushed(table)),
             }
         }

@@ -86,20 +86,21 @@ impl Path {
     fn read(&self, va: VirtAddr, end: VirtAddr, to: &mut impl Visitor) -> VirtAddr {
         // Pages are by far the most: their loop knows its level.
         match self.level {
-            Level::L3 => self.read_level(Level::L3, va, end, |leaf| to.page(leaf)),
-            level => self.read_level(level, va, end, |leaf| to.block(leaf)),
+            Level::L3 => self.read_level(Level::L3, va, end, to),
+            level => self.read_level(level, va, end, to),
         }
     }
 
     #[inline(always)]
-    fn read_level(&self, level: Level, va: VirtAddr, end: VirtAddr, mut f: impl FnMut(Leaf)) -> VirtAddr {
+    fn read_level(&self, level: Level, va: VirtAddr, end: VirtAddr, to: &mut impl Visitor) -> VirtAddr {
         let (table, bytes) = (self.tables[level as usize], level.entry_bytes());
         let base = va.align_down(bytes * ENTRIES_PER_TABLE as u64);
         let last = end.offset_from(base).div_ceil(bytes).min(ENTRIES_PER_TABLE as u64);
         for n in va.index(level) as u64..last {
             let desc = Machine::read_desc(table.add(8 * n));
             match desc.kind(level) {
-                Kind::Block | Kind::Page => f(Leaf { level, base, n, desc }),
+                Kind::Page => to.page(Leaf { level, base, n, desc }),
+                Kind::Block => to.block(Leaf { level, base, n, desc }),
                 Kind::Table => return base.add(n * bytes).max(va),
                 Kind::Invalid => {}
             }

@@ -5,6 +5,7 @@
 use core::fmt;
 
 use super::lines::Lines;
+use crate::device::Entries;
 use crate::space::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 
 /// Writes the row.
@@ -14,23 +15,31 @@ use crate::space::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 pub(super) fn row(to: &mut Lines<'_>, vma: &Vma) -> fmt::Result {
     let right = |right| vma.prot.contains(right);
     let private_writable = right(Prot::WRITE) && matches!(vma.kind, VmaKind::Anon | VmaKind::Private(_));
-    let shared = matches!(vma.kind, VmaKind::Shared(_));
+    let shared = vma.kind.is_shared();
+    let device = vma.kind.device();
+    let holds = |entries| device.is_some_and(|map| map.entries == entries);
     let flags = [
-        (right(Prot::READ), "rd "),
-        (right(Prot::WRITE), "wr "),
-        (right(Prot::EXEC), "ex "),
-        (shared, "sh "),
-        (true, "mr mw me "),
-        (shared, "ms "),
-        (vma.growth == Growth::Down, "gd "),
-        (vma.kind == VmaKind::Hugetlb, "de "),
-        (private_writable && vma.commit == Commit::Account, "ac "),
-        (vma.commit == Commit::NoReserve, "nr "),
-        (vma.kind == VmaKind::Hugetlb, "ht "),
-        (vma.advice == HugeAdvice::Huge, "hg "),
-        (vma.advice == HugeAdvice::NoHuge, "nh "),
+        (right(Prot::READ), b"rd "),
+        (right(Prot::WRITE), b"wr "),
+        (right(Prot::EXEC), b"ex "),
+        (shared, b"sh "),
+        (true, b"mr "),
+        (true, b"mw "),
+        (true, b"me "),
+        (shared, b"ms "),
+        (vma.growth == Growth::Down, b"gd "),
+        (holds(Entries::PfnMap), b"pf "),
+        (holds(Entries::PfnMap), b"io "),
+        (vma.kind == VmaKind::Hugetlb || device.is_some(), b"de "),
+        (private_writable && vma.commit == Commit::Account, b"ac "),
+        (vma.commit == Commit::NoReserve, b"nr "),
+        (vma.kind == VmaKind::Hugetlb, b"ht "),
+        (device.is_some(), b"dd "),
+        (holds(Entries::MixedMap), b"mm "),
+        (vma.advice == HugeAdvice::Huge, b"hg "),
+        (vma.advice == HugeAdvice::NoHuge, b"nh "),
     ];
     to.text("VmFlags: ")?;
-    flags.into_iter().filter(|(is_set, _)| *is_set).try_for_each(|(_, letters)| to.text(letters))?;
+    flags.into_iter().filter(|(is_set, _)| *is_set).try_for_each(|(_, letters)| to.word(letters))?;
     to.ascii(b'\n')
 }

@@ -1,4 +1,4 @@
-//! Looks at VMAs: at one, or one after the other without the lock of their set.
+//! A look at a VMA, or at one after the other, without keeping the lock of their set.
 #![forbid(unsafe_code)]
 
 use core::ops::{ControlFlow, Range};

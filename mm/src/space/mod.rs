@@ -77,8 +77,8 @@ mod vma_tree;
 
 use core::sync::atomic::{AtomicBool, AtomicU64};
 
-use arch::sync::SpinLock;
 use arch::PhysAddr;
+use arch::sync::SpinLock;
 
 pub use asid::Asids;
 pub use error::{Errno, MmapError};

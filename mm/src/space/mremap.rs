@@ -175,8 +175,15 @@ impl Mm {
     /// Whether `len` bytes from the plan's start are of this one mapping, and what it becomes can be (Linux:
     /// `vma_to_resize`).
     fn check_growth(&self, vma: &Vma, plan: &Plan, len: u64) -> Result<(), MmapError> {
-        if len == 0 && !vma.kind.is_shared() {
+        let device = vma.kind.device().is_some();
+        if len == 0 && (!vma.kind.is_shared() || device) {
             return Err(MmapError::NotShared(*vma));
+        }
+        if device && plan.flags.contains(RemapFlags::DONTUNMAP) {
+            return Err(MmapError::Flags(plan.flags.bits()));
+        }
+        if device && plan.new_len > len {
+            return Err(MmapError::NotOneMapping(vma.end));
         }
         if len > vma.end.offset_from(plan.start) {
             return Err(MmapError::NotOneMapping(vma.end));

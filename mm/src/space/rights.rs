@@ -13,7 +13,7 @@ use arch::{Desc, Level, Order, Pfn};
 use super::range::leaf_for;
 use super::{Prot, exclusive};
 use crate::Mm;
-use crate::page::{PageRef, page_of};
+use crate::page::{PageKind, PageRef, page_of};
 
 /// What follows from the bits of a leaf that are no address.
 #[derive(Clone, Copy)]
@@ -87,7 +87,7 @@ impl<'m> Rights<'m> {
     /// Works out what follows from this leaf.
     fn learn(&mut self, leaf: Desc, level: Level) -> (u64, Asks) {
         let (old, special) = (leaf.flags(level), leaf.flags(level) & PteFlags::SPECIAL);
-        let mut new = leaf_for(self.mm, leaf.output(level), level, self.prot).flags(level) | special;
+        let mut new = exclusive::with_all_rights(self.mm, leaf, level, self.prot).flags(level);
         let gains = old.contains(PteFlags::READ_ONLY) && !new.contains(PteFlags::READ_ONLY);
         let asks = if gains && special.is_empty() { Asks::Yes } else { Asks::No };
         if gains && !special.is_empty() {
@@ -104,7 +104,7 @@ impl<'m> Rights<'m> {
     fn is_exclusive(&mut self, leaf: Desc, level: Level) -> bool {
         let page = page_of(leaf.output(level).pfn());
         // The one reference is this leaf's. A tail has none.
-        page.refcount() == 1 || self.ask(page) == Exclusive::Yes
+        page.refcount() == 1 && page.kind() == PageKind::Anon || self.ask(page) == Exclusive::Yes
     }
 
     fn ask(&mut self, page: PageRef) -> Exclusive {

@@ -20,7 +20,7 @@ pub struct Usage {
     pub anon_huge: u64,
     /// Pages of hugetlb folios.
     pub hugetlb: u64,
-    /// Entries that map the page of zeros.
+    /// Pages of zeros.
     pub zero: u64,
     /// Tables, the root too.
     pub tables: u64,
@@ -29,8 +29,8 @@ pub struct Usage {
 impl Usage {
     fn add_leaf(&mut self, mm: &Mm, leaf: Desc, level: Level) {
         let (output, pages) = (leaf.output(level), level.entry_bytes() / PAGE_SIZE);
-        if mm.zero_page.is_at(output) {
-            self.zero += 1;
+        if mm.zero_page.is_at(output) || mm.huge_zero.is_at(output) {
+            self.zero += pages;
         }
         match normal_folio(mm, leaf, level).map(PageRef::kind) {
             Some(PageKind::Hugetlb) => self.hugetlb += pages,

@@ -58,7 +58,7 @@ pub mod split;
 mod strays;
 pub mod table;
 
-pub use huge::{HugeFault, NoHugePage, huge_fault};
+pub use huge::{HugeFault, NoHugePage, huge_fault, zero_fault};
 pub use permission::ThpPermission;
 pub use policy::Backing;
 pub use reservation::{Populated, SpaceReservations, Take, Taken};

@@ -8,8 +8,8 @@ use super::{Meter, Named, Row, in_turn};
 use crate::Mm;
 use crate::config::Mapcount;
 use crate::error::OutOfMemory;
-use crate::mapcount::Run;
 use crate::mapcount::lab::{Lab, LabFolio};
+use crate::mapcount::{self, Run};
 use crate::page::PageKind;
 
 const START: VirtAddr = VirtAddr::new(1 << 30);
@@ -80,6 +80,15 @@ impl Bench {
             ("map_2m_block", &mut || scheme.add(&block)),
         ]);
         measure(&mut [("migration_test_block", &mut || ask(block.head))]);
+        if scheme == mapcount::scheme(lab.mm) {
+            // The same by way of the boot choice, or without one in a kernel that has this scheme only.
+            measure(&mut [
+                ("unmap_2m_block_as_booted", &mut || {
+                    mapcount::remove(lab.mm, &block);
+                }),
+                ("map_2m_block_as_booted", &mut || mapcount::add(lab.mm, &block)),
+            ]);
+        }
 
         // The block becomes pages, and a block again.
         let table = lab.mm.alloc_table()?;

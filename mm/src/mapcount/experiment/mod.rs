@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`costs`] | map, unmap, fork, copy-on-write, split, collapse of 2 MiB; the questions of smaps and of migration |
 //! | [`giant_costs`] | collapse of 1 GiB that is mapped by pages: in one step, and by way of 2 MiB |
-//! | [`answers`] | of thousands of random states: how many answers are exact, over, under, in hundredths of a per cent |
+//! | [`answers`] | of thousands of random states: how many answers are exact, over, under, in basis points |
 #![forbid(unsafe_code)]
 
 mod answers;
@@ -44,7 +44,7 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Row { what, scheme, part, value, unit } = self;
         let dot = if part.is_empty() { "" } else { "." };
-        write!(f, "{scheme}/{what}{dot}{part} {value} {unit}")
+        write!(f, "{scheme}.{what}{dot}{part} {value} {unit}")
     }
 }
 

@@ -17,6 +17,7 @@ use crate::page::{PageKind, PageRef};
 use crate::pgtable::{
     Entry, Gather, LooseEntries, LooseTable, Missing, TableStock, normal_folio, normal_page,
 };
+use crate::rmap;
 use crate::space::exclusive::read_only;
 use crate::space::{AddressSpace, Vma, VmaKind, range};
 use crate::stats::Counter;
@@ -185,12 +186,29 @@ impl Copier<'_, '_> {
     fn copy_pinned(&mut self, part: &Part<'_>) -> Result<(), ForkError> {
         let mut va = part.start;
         while va < part.end {
-            let leaf = self.parent.ptl.lock().walk(va).last();
-            let lacks = self.child.ptl.lock().walk(va).leaf().is_none();
-            let private = |head: PageRef| head.kind() != PageKind::Shmem;
-            if lacks && normal_folio(self.mm, leaf.desc, leaf.level).is_some_and(private) {
-                pinned::copy_leaf(self.mm, self.child, part.vma, (va, leaf.level, leaf.desc))?;
+            let (leaf, held) = {
+                let tree = self.parent.ptl.lock();
+                let leaf = tree.walk(va).last();
+                // What is pinned no more may move: the reference keeps it where it is.
+                let private = |head: &PageRef| head.kind() != PageKind::Shmem;
+                let head = normal_folio(self.mm, leaf.desc, leaf.level).filter(private);
+                (leaf, head.map(PageRef::get))
+            };
+            if leaf.migration().is_some() {
+                rmap::wait(self.mm, self.parent, va);
+                continue;
             }
+            let lacks = self.child.ptl.lock().walk(va).last().desc.is_empty();
+            let copied = match &held {
+                Some(_) if lacks => {
+                    pinned::copy_leaf(self.mm, self.child, part.vma, (va, leaf.level, leaf.desc))
+                }
+                _ => Ok(()),
+            };
+            if let Some(held) = held {
+                self.mm.put_folio(held);
+            }
+            copied?;
             va = va.add(leaf.level.entry_bytes());
         }
         Ok(())
@@ -314,11 +332,11 @@ impl<'s> Sharer<'s> {
             return None;
         }
         if let Some(page) = normal_page(leaf, Level::L3)
-            && !(if page.is_single_anon() { self.count_single(page) } else { self.count(n, page) })
+            && !(if page.is_single(PageKind::Anon) { self.count_single(page) } else { self.count(n, page) })
         {
             return None;
         }
-        let shared = read_only(leaf, Level::L3);
+        let shared = if self.part.vma.kind.is_shared() { leaf } else { read_only(leaf, Level::L3) };
         self.scratch.write(self.first + n, shared);
         self.any = true;
         (shared != leaf).then_some(shared)
@@ -359,7 +377,7 @@ impl<'s> Sharer<'s> {
             return false;
         }
         let head = page.head(self.mm.config.tails);
-        if head.maybe_pinned() {
+        if head.maybe_pinned() && !self.part.vma.kind.is_shared() {
             self.result = Ok(Lacks::Pinned);
             return false;
         }

@@ -406,6 +406,7 @@ fn each_allocation_may_fail() {
                 let parent = mm.new_space().unwrap();
                 map(mm, &parent, BASE, 1024);
                 map(mm, &parent, BASE + (1 << 31), 3);
+                get(mm, &parent, 1);
                 for n in [0, 1, 600, 1 << 19] {
                     put(mm, &parent, n, 5);
                 }
