@@ -97,6 +97,8 @@ counters! {
     NrVmemmapFreed = "nr_vmemmap_freed",
     /// 2 MiB blocks of vmemmap split into pages.
     HvoSplitPmd = "hvo_split_pmd",
+    /// Pages that fork had driven out of their block, and that a promotion has brought back.
+    ResPagesBroughtBack = "res_pages_brought_back",
     /// Shared pages copied for who wrote to them.
     CowCopy = "cow_copy",
     /// Descriptors stored into live tables.

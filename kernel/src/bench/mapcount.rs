@@ -1,7 +1,7 @@
 //! The experiment `mapcount`: what each way of counting mappings costs here, and how often its answers are true.
 //!
-//! Rows are named `scheme/operation` and `scheme/question.verdict`. The collapse of 1 GiB needs as much free memory in one
-//! piece: `make bench MEM=3G`; on a smaller machine its rows are left out.
+//! Rows are named `scheme.operation` and `scheme.question.verdict`. The collapse of 1 GiB needs as much free memory in one
+//! piece; on a machine of less than 3 GiB its rows are left out.
 #![forbid(unsafe_code)]
 
 use mm::Mm;

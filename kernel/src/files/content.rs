@@ -88,6 +88,10 @@ fn read_rows<S>(produce: Rows<S>, subject: &S, at: &mut Position, into: &mut [u8
             Ok(next) => (at.row, at.row_begins) = (next, at.row_begins + seen),
             Err(fmt::Error) => break,
         }
+        // A row that would not fit would be produced once more for its rest.
+        if done > 0 && ((into.len() - done) as u64) < 2 * seen {
+            break;
+        }
     }
     done
 }

@@ -2,8 +2,9 @@
 //!
 //! | entry | read, fetch | write |
 //! |---|---|---|
-//! | absent | the page of zeros | a page: small, of the reservation, or a block |
+//! | absent | the page of zeros, or a block of them | a page: small, of the reservation, or a block |
 //! | page of zeros | spurious | the same; the entry is broken before it is made anew |
+//! | block of zeros | spurious | a block, likewise; or it becomes a table of pages of zeros first |
 //! | too few rights | raised | raised, or copied: [`super::cow`] |
 //! | good | spurious | spurious |
 //! | migration entry | waits until the frame has moved | the same |
@@ -33,6 +34,8 @@ pub(super) enum Seen {
     Absent(usize),
     /// The page of zeros, and the access is a write.
     Zero,
+    /// The block of zeros, and the access is a write.
+    ZeroBlock,
     /// A leaf that does not grant the access.
     TooFew,
     /// A leaf that grants the access.
@@ -52,6 +55,8 @@ pub(super) fn see(mm: &Mm, last: WalkStep, access: Access) -> Seen {
         Seen::Good
     } else if access == Access::Write && mm.zero_page.is_at(leaf.desc.output(leaf.level)) {
         Seen::Zero
+    } else if access == Access::Write && mm.huge_zero.is_at(leaf.desc.output(leaf.level)) {
+        Seen::ZeroBlock
     } else {
         Seen::TooFew
     }
@@ -74,8 +79,8 @@ pub(super) fn fault(
             Ok(FaultDone::Spurious)
         }
         (Seen::TooFew, _) => cow::fault(&site),
-        (Seen::Absent(_), Access::Read | Access::Execute) => site.map(seen, page_of(mm.zero_page.pfn())),
-        (Seen::Absent(_), Access::Write) | (Seen::Zero, _) => site.back(seen),
+        (Seen::Absent(_), Access::Read | Access::Execute) => site.zeros(seen),
+        (Seen::Absent(_), Access::Write) | (Seen::Zero | Seen::ZeroBlock, _) => site.back(seen),
     }
 }
 
@@ -95,20 +100,50 @@ impl Site<'_> {
         see(self.mm, self.space.ptl.lock().last(self.va), self.access)
     }
 
+    /// The first read: a block of zeros, or the page of zeros.
+    fn zeros(&self, seen: Seen) -> Result<FaultDone, FaultReason> {
+        let Site { mm, space, vma, va, access } = *self;
+        // Where there is a table already, no block can be.
+        if seen != Seen::Absent(0) && policy::backing(mm, space, vma, va, access) == Backing::HugeZero {
+            match thp::zero_fault(mm, space, vma, va) {
+                Ok(HugeFault::Made) => return Ok(FaultDone::Made),
+                Ok(HugeFault::Spurious) => return Ok(FaultDone::Spurious),
+                Err(_) => {}
+            }
+        }
+        self.map(seen, page_of(mm.zero_page.pfn()))
+    }
+
     /// The first write: a page of the space's own.
     fn back(&self, seen: Seen) -> Result<FaultDone, FaultReason> {
         let Site { mm, space, vma, va, access } = *self;
         match policy::backing(mm, space, vma, va, access) {
-            Backing::Small => self.small(seen),
+            Backing::Huge => match thp::huge_fault(mm, space, vma, va) {
+                Ok(HugeFault::Made) => Ok(FaultDone::Made),
+                Ok(HugeFault::Spurious) => Ok(FaultDone::Spurious),
+                Err(_) => self.small(self.without_block(seen)?),
+            },
+            other => self.back_by_pages(other, self.without_block(seen)?),
+        }
+    }
+
+    /// Makes a table of a block of zeros; what is seen then.
+    fn without_block(&self, seen: Seen) -> Result<Seen, FaultReason> {
+        if seen != Seen::ZeroBlock {
+            return Ok(seen);
+        }
+        cow::split_block(self)?;
+        Ok(Seen::Zero)
+    }
+
+    fn back_by_pages(&self, backing: Backing, seen: Seen) -> Result<FaultDone, FaultReason> {
+        let Site { mm, space, va, .. } = *self;
+        match backing {
+            Backing::Small | Backing::Huge | Backing::HugeZero => self.small(seen),
             Backing::Reserve => match reservation::take(mm, space, va) {
                 Take::Page(taken) => self.reserved(seen, taken),
                 Take::Raced => Ok(FaultDone::Spurious),
                 Take::Small => self.small(seen),
-            },
-            Backing::Huge => match thp::huge_fault(mm, space, vma, va) {
-                Ok(HugeFault::Made) => Ok(FaultDone::Made),
-                Ok(HugeFault::Spurious) => Ok(FaultDone::Spurious),
-                Err(_) => self.small(seen),
             },
         }
     }
@@ -155,7 +190,9 @@ impl Site<'_> {
             let (step, last) = tree.last_entry(flusher, va);
             seen = see(mm, step, access);
             let entry = match (seen, &mut stock) {
-                (Seen::Good | Seen::TooFew | Seen::Moving, _) => return Ok(FaultDone::Spurious),
+                (Seen::Good | Seen::TooFew | Seen::Moving | Seen::ZeroBlock, _) => {
+                    return Ok(FaultDone::Spurious);
+                }
                 (Seen::Zero | Seen::Absent(0), _) if last.level() == Level::L3 => last,
                 (Seen::Absent(_), Some(stock)) => match tree.entry_or_table(flusher, va, Level::L3, stock) {
                     Ok(entry) => entry,

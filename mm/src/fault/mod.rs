@@ -10,7 +10,8 @@
 //!        |                           |--> entry already good: spurious
 //!        |                           `--> entry grants too little: cow::fault ---> reuse | copy
 //!        |-- VmaKind::Hugetlb --> hugetlb::fault
-//!        `-- Shared, Private ---> shmem::fault
+//!        |-- Shared, Private ---> shmem::fault
+//!        `-- VmaKind::Device ---> device::map::fault
 //! ```
 //! **Protocol of an arm.** Look under the page-table lock, let go, allocate and fill all that is needed, take
 //! the lock again and look whether all is as it was; if not, give everything back. Nothing is allocated or
@@ -26,7 +27,7 @@ mod report;
 mod zero;
 
 pub use report::{FaultError, FaultReason, Signal};
-pub use zero::ZeroPage;
+pub use zero::{HugeZero, ZeroPage};
 
 use arch::addr::PAGE_SIZE;
 use arch::contract::{FaultStatus, Privilege};
@@ -141,6 +142,7 @@ impl Mm {
             VmaKind::Anon => anon::fault(self, space, vma, info),
             VmaKind::Hugetlb => crate::hugetlb::fault(self, space, vma, info),
             VmaKind::Shared(_) | VmaKind::Private(_) => crate::shmem::fault::fault(self, space, vma, info),
+            VmaKind::Device(map) => crate::device::map::fault(self, space, vma, map, info),
         }
     }
 }

@@ -182,10 +182,14 @@ impl Mapcount {
     }
     /// See [`MapcountScheme::page_entries`].
     #[must_use]
+    #[inline(always)]
     pub fn page_entries(self, head: PageRef, page: PageRef) -> Answer<u32> {
         if !head.is_folio() {
             return Answer::Exact(head.raw_mapcount());
         }
+        self.entries_of_folio_page(head, page)
+    }
+    fn entries_of_folio_page(self, head: PageRef, page: PageRef) -> Answer<u32> {
         with_scheme!(self, S => S::page_entries(head, page))
     }
     /// See [`MapcountScheme::pages_mapped`].

@@ -14,9 +14,8 @@ use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
 use super::flush::{FlushRange, Flusher};
 use super::gather::Gather;
 use super::root::PtRoot;
-use super::unlinked::{Displaced, Unmapped, UnmappedRun};
+use super::unlinked::{Displaced, Unmapped};
 use super::verify;
-use crate::Mm;
 use crate::stats::Counter;
 
 /// One descriptor of a live tree, under the tree's lock.
@@ -137,9 +136,12 @@ impl<'l> Entry<'l> {
         self.assert_run(count);
         let (mut stores, mut first, mut last) = (0, 0, 0);
         for n in 0..count {
-            let entry = self.nth(n);
-            if let Some(desc) = new(n, entry.desc()) {
-                entry.put(desc);
+            let slot = self.slot.add(8 * n as u64);
+            if let Some(desc) = new(n, Machine::read_desc(slot)) {
+                if cfg!(debug_assertions) {
+                    self.nth(n).verify(desc);
+                }
+                Machine::write_desc(slot, desc);
                 first = if stores == 0 { n } else { first };
                 (stores, last) = (stores + 1, n);
             }
@@ -187,62 +189,6 @@ impl<'l> Entry<'l> {
         self.clear_to(Desc::INVALID, gather)
     }
 
-    /// Clears the leaves among this entry and those that follow it in the same table, `count` in all, and takes migration
-    /// entries away. Leaves that map consecutive pages of one folio are a run: `each` is told its first address and what
-    /// the run held, which goes to the same `gather` that owes the flush, one range for all.
-    ///
-    /// # Panics
-    /// The entries leave the table, or one leads to a table.
-    #[inline]
-    pub fn clear_leaves<'g>(
-        self,
-        mm: &Mm,
-        count: usize,
-        gather: &mut Gather<'g>,
-        mut each: impl FnMut(VirtAddr, UnmappedRun<'g>, &mut Gather<'g>),
-    ) {
-        self.assert_run(count);
-        let (level, bytes) = (self.level, self.level.entry_bytes());
-        let va = |n: usize| self.va.add(n as u64 * bytes);
-        let read = |n: usize| Machine::read_desc(self.slot.add(8 * n as u64));
-        let owe = |gather: &mut Gather<'g>, first, end| {
-            gather.owe(self.flusher, FlushRange { start: va(first), end: va(end), ..self.leaf_range() });
-        };
-        let (mut stores, mut n, mut owed) = (0, 0, None);
-        while n < count {
-            let desc = read(n);
-            if !desc.is_leaf(level) {
-                assert!(!desc.is_valid(), "the table at {} is cleared as a leaf", va(n));
-                if desc.is_migration() {
-                    self.nth(n).take_migration();
-                }
-                n += 1;
-                continue;
-            }
-            let run = UnmappedRun::begin(mm, desc, level);
-            let (first, most) = (n, run.most().min(count - n));
-            self.put_nth(n, Desc::INVALID);
-            n += 1;
-            while n - first < most && run.goes_on_with(n - first, read(n)) {
-                self.put_nth(n, Desc::INVALID);
-                n += 1;
-            }
-            stores += n - first;
-            let start = owed.take().unwrap_or(first);
-            // A gather that is full flushes before it takes more: by then the flush is owed.
-            if gather.is_full() {
-                owe(gather, start, n);
-            } else {
-                owed = Some(start);
-            }
-            each(va(first), run.of(n - first), gather);
-        }
-        if let Some(start) = owed {
-            owe(gather, start, n);
-        }
-        self.flusher.stats().add(Counter::PteStore, stores as u64);
-    }
-
     /// As [`Self::clear`], and leaves this invalid descriptor.
     pub(super) fn clear_to<'g>(self, invalid: Desc, gather: &mut Gather<'g>) -> Unmapped<'g> {
         debug_assert!(!invalid.is_valid());
@@ -284,18 +230,8 @@ impl<'l> Entry<'l> {
         self.flusher.stats().inc(Counter::PteStore);
     }
 
-    /// As [`Self::put`], `n` entries further on.
-    #[inline]
-    fn put_nth(&self, n: usize, new: Desc) {
-        if cfg!(debug_assertions) {
-            self.nth(n).put(new);
-        } else {
-            Machine::write_desc(self.slot.add(8 * n as u64), new);
-        }
-    }
-
     /// As [`Self::store`], for who counts the stores of a run himself.
-    fn put(&self, new: Desc) {
+    pub(super) fn put(&self, new: Desc) {
         self.verify(new);
         Machine::write_desc(self.slot, new);
     }

@@ -24,7 +24,7 @@ use arch::{PhysAddr, VirtAddr};
 
 use super::flush::{FlushRange, FlushTag, Flusher};
 use super::table::LooseTable;
-use super::unlinked::{Displaced, Old, Unmapped, UnmappedRun};
+use super::unlinked::{Displaced, Old, Unmapped};
 use crate::Mm;
 use crate::page::{FolioRef, PageRef, SinglePages};
 
@@ -64,32 +64,32 @@ impl Mm {
         gather.settle();
         result
     }
+
+    /// Gives up what entries held that were broken and flushed, at once: no gather is needed for what no TLB holds.
+    pub fn give_up<const N: usize>(&self, displaced: Displaced<N>) {
+        for old in displaced.each() {
+            match old.kind() {
+                Kind::Table => self.free_table(LooseTable::from_flushed(old.output())),
+                Kind::Block | Kind::Page | Kind::Invalid => {
+                    if let Some(head) = old.folio(self) {
+                        self.put_folio(FolioRef::from_raw(head));
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl<'g> Gather<'g> {
-    /// Takes over what an entry held: the reference to a folio, or the table. It is given up after the flush.
-    /// Nothing is taken over where the entry was invalid or mapped the page of zeros.
+    /// Takes over what an entry held: the reference to a folio, or the table; or what a run of entries held that mapped
+    /// pages of one folio. It is given up after the flush. Nothing is taken over where the entry was invalid or special.
     pub fn hold(&mut self, unmapped: Unmapped<'g>) {
-        self.take(unmapped.old);
-    }
-
-    /// As [`Self::hold`], for the references of a whole run.
-    #[inline]
-    pub fn hold_run(&mut self, run: UnmappedRun<'g>) {
-        if let Some(head) = run.folio() {
-            self.take_folio(head, run.entries());
-        }
+        self.take(unmapped.old, unmapped.entries());
     }
 
     /// As [`Self::hold`], for what entries held that were broken: they are flushed already.
     pub fn hold_displaced<const N: usize>(&mut self, displaced: Displaced<N>) {
-        displaced.each().for_each(|old| self.take(old));
-    }
-
-    /// Whether it flushes before it takes more.
-    #[inline]
-    pub(super) fn is_full(&self) -> bool {
-        self.len == BATCH
+        displaced.each().for_each(|old| self.take(old, 1));
     }
 
     /// Adds a range that must be flushed, of the tree for which `flusher` flushes.
@@ -101,12 +101,12 @@ impl<'g> Gather<'g> {
         });
     }
 
-    fn take(&mut self, old: Old) {
+    fn take(&mut self, old: Old, entries: u32) {
         match old.kind() {
             Kind::Table => self.push(Held::Table(old.output())),
             Kind::Block | Kind::Page | Kind::Invalid => {
                 if let Some(head) = old.folio(self.mm) {
-                    self.take_folio(head, 1);
+                    self.take_folio(head, entries);
                 }
             }
         }
@@ -143,9 +143,7 @@ impl<'g> Gather<'g> {
         for item in self.held[..self.len].iter_mut().filter_map(Option::take) {
             match item {
                 Held::Folio(head, references) => {
-                    if references > 1 {
-                        head.put_many(references - 1);
-                    }
+                    head.put_all_but_one(references);
                     self.mm.put_folio(FolioRef::from_raw(head));
                 }
                 Held::Pages(first, n) => self.mm.put_pages(SinglePages::from_raw(first, n.into())),

@@ -15,7 +15,7 @@ use arch::{Desc, Level, PhysAddr};
 use super::gather::Brand;
 use super::normal::normal_folio;
 use crate::Mm;
-use crate::page::{PageRef, page_of};
+use crate::page::PageRef;
 
 /// A descriptor that was valid, and its level.
 #[derive(Clone, Copy, Debug)]
@@ -37,20 +37,41 @@ impl Old {
     }
 }
 
-/// What one entry held that was cleared, while TLBs may still hold it too. Only the gather `'g`, to which the
+/// What an entry held that was cleared, or each of a run of entries that mapped consecutive frames, while TLBs may still
+/// hold it too. Only the gather `'g`, to which the
 /// flush is owed, takes it: [`super::Gather::hold`]. A table comes with everything below it.
 #[must_use = "what was unmapped must be given to the gather; otherwise its memory is lost"]
 #[derive(Debug)]
 pub struct Unmapped<'g> {
     pub(super) old: Old,
+    entries: u32,
     gather: Brand<'g>,
 }
 
 impl Unmapped<'_> {
     pub(super) fn new(desc: Desc, level: Level) -> Self {
-        Unmapped { old: Old { desc, level }, gather: PhantomData }
+        Unmapped::run(desc, level, 1)
     }
-    /// The descriptor that stood there.
+    /// What `entries` leaves held, the first of which was `desc`.
+    pub(super) fn run(desc: Desc, level: Level, entries: u32) -> Self {
+        Unmapped { old: Old { desc, level }, entries, gather: PhantomData }
+    }
+    /// How many entries.
+    #[must_use]
+    pub fn entries(&self) -> u32 {
+        self.entries
+    }
+    /// Takes what the first `n` of the run held; the rest stays. `n` is at most all of them, and then nothing is left that
+    /// anybody must hold.
+    pub fn take(&mut self, n: u32) -> Self {
+        debug_assert!(n <= self.entries, "{n} entries taken of {}", self.entries);
+        let first = self.old;
+        let rest = first.desc.raw() + u64::from(n) * first.level.entry_bytes();
+        self.old.desc = if n == self.entries { Desc::INVALID } else { Desc::from_raw(rest) };
+        self.entries -= n;
+        Unmapped::run(first.desc, first.level, n)
+    }
+    /// The descriptor that stood there, or in the first entry.
     #[must_use]
     pub fn desc(&self) -> Desc {
         self.old.desc
@@ -65,65 +86,6 @@ impl Unmapped<'_> {
     #[must_use]
     pub fn folio(&self, mm: &Mm) -> Option<PageRef> {
         self.old.folio(mm)
-    }
-}
-
-/// What entries of one table held that were cleared, next to one another and mapping consecutive pages of one folio; as
-/// [`Unmapped`]. A special leaf, or a block, is a run of one.
-#[must_use = "what was unmapped must be given to the gather; otherwise its memory is lost"]
-#[derive(Debug)]
-pub struct UnmappedRun<'g> {
-    head: Option<PageRef>,
-    output: PhysAddr,
-    level: Level,
-    entries: u32,
-    gather: Brand<'g>,
-}
-
-impl UnmappedRun<'_> {
-    /// The run that begins with this leaf, of one entry.
-    #[inline]
-    pub(super) fn begin(mm: &Mm, desc: Desc, level: Level) -> Self {
-        let head = normal_folio(mm, desc, level);
-        UnmappedRun { head, output: desc.output(level), level, entries: 1, gather: PhantomData }
-    }
-    /// Most entries that it can have.
-    #[inline]
-    pub(super) fn most(&self) -> usize {
-        match self.head {
-            Some(head) if self.level == Level::L3 && head.is_folio() => {
-                let skipped = self.output.pfn().offset_from(head.pfn());
-                head.order().pages().saturating_sub(skipped) as usize
-            }
-            _ => 1,
-        }
-    }
-    /// Whether a leaf with this descriptor, `n` entries further on, belongs to it.
-    #[inline]
-    pub(super) fn goes_on_with(&self, n: usize, desc: Desc) -> bool {
-        let next = self.output.add(n as u64 * self.level.entry_bytes());
-        desc.is_leaf(self.level) && !desc.is_special() && desc.output(self.level) == next
-    }
-    /// The run with this many entries.
-    #[inline]
-    pub(super) fn of(self, entries: usize) -> Self {
-        UnmappedRun { entries: entries as u32, ..self }
-    }
-    /// A view of the folio that it mapped: its head, or a single page. `None`: it was special.
-    #[must_use]
-    pub fn folio(&self) -> Option<PageRef> {
-        self.head
-    }
-    /// The page that the first entry mapped, or began to map. Its struct page may be looked at only where there is a
-    /// folio.
-    #[must_use]
-    pub fn first(&self) -> PageRef {
-        page_of(self.output.pfn())
-    }
-    /// How many entries.
-    #[must_use]
-    pub fn entries(&self) -> u32 {
-        self.entries
     }
 }
 

@@ -80,25 +80,60 @@ impl Path {
         Level::ALL.iter().filter(|level| begins(level)).count() as u64
     }
 
-    /// Tells `f` the leaves of the last table from `va` on, and returns where the stretch ends; not above `end`, but
+    /// Tells `to` the leaves of the last table from `va` on, and returns where the stretch ends; not above `end`, but
     /// where the last leaf reaches beyond.
-    #[inline]
-    fn read(&self, va: VirtAddr, end: VirtAddr, f: &mut impl FnMut(Level, VirtAddr, Desc)) -> VirtAddr {
-        let (table, bytes) = (self.tables[self.level as usize], self.level.entry_bytes());
-        let mut at = va.align_down(bytes);
-        for n in va.index(self.level)..ENTRIES_PER_TABLE {
-            let desc = Machine::read_desc(table.add(8 * n as u64));
-            match desc.kind(self.level) {
-                Kind::Block | Kind::Page => f(self.level, at, desc),
-                Kind::Table => return at.max(va),
+    #[inline(always)]
+    fn read(&self, va: VirtAddr, end: VirtAddr, to: &mut impl Visitor) -> VirtAddr {
+        // Pages are by far the most: their loop knows its level.
+        match self.level {
+            Level::L3 => self.read_level(Level::L3, va, end, to),
+            level => self.read_level(level, va, end, to),
+        }
+    }
+
+    #[inline(always)]
+    fn read_level(&self, level: Level, va: VirtAddr, end: VirtAddr, to: &mut impl Visitor) -> VirtAddr {
+        let (table, bytes) = (self.tables[level as usize], level.entry_bytes());
+        let base = va.align_down(bytes * ENTRIES_PER_TABLE as u64);
+        let last = end.offset_from(base).div_ceil(bytes).min(ENTRIES_PER_TABLE as u64);
+        for n in va.index(level) as u64..last {
+            let desc = Machine::read_desc(table.add(8 * n));
+            match desc.kind(level) {
+                Kind::Page => to.page(Leaf { level, base, n, desc }),
+                Kind::Block => to.block(Leaf { level, base, n, desc }),
+                Kind::Table => return base.add(n * bytes).max(va),
                 Kind::Invalid => {}
             }
-            at = at.add(bytes);
-            if at >= end {
-                break;
-            }
         }
-        at
+        base.add(last * bytes)
+    }
+}
+
+/// Whoever is told of leaves.
+pub(super) trait Visitor {
+    /// A leaf of level 3.
+    fn page(&mut self, leaf: Leaf);
+    /// A leaf of another level.
+    fn block(&mut self, leaf: Leaf);
+}
+
+/// A leaf that was read.
+#[derive(Clone, Copy)]
+pub(super) struct Leaf {
+    /// The level of its table.
+    pub(super) level: Level,
+    /// The first address that its table translates.
+    base: VirtAddr,
+    /// Which of the table's descriptors it is.
+    n: u64,
+    /// The descriptor.
+    pub(super) desc: Desc,
+}
+
+impl Leaf {
+    /// The first address that it translates.
+    pub(super) fn va(&self) -> VirtAddr {
+        self.base.add(self.n * self.level.entry_bytes())
     }
 }
 
@@ -127,7 +162,7 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Tells `f` the level, first address and descriptor of every leaf that covers an address of `[start, end)`, addresses
+/// Tells `to` every leaf that covers an address of `[start, end)`, addresses
 /// ascending; and returns how many tables it met that begin in the range, the root not counted. A leaf that the range
 /// cuts is told whole. Nothing is told of a space that has ended.
 pub(super) fn for_each_leaf(
@@ -136,13 +171,13 @@ pub(super) fn for_each_leaf(
     start: VirtAddr,
     end: VirtAddr,
     reading: Reading,
-    mut f: impl FnMut(Level, VirtAddr, Desc),
+    to: &mut impl Visitor,
 ) -> u64 {
     let (mut va, mut tables) = (start, 0);
     while va < end {
         let next = match reading {
-            Reading::Locked => locked_stretch(space, va, end, &mut tables, &mut f),
-            Reading::LockFree => free_stretch(mm, space, va, end, &mut tables, &mut f),
+            Reading::Locked => locked_stretch(space, va, end, &mut tables, to),
+            Reading::LockFree => free_stretch(mm, space, va, end, &mut tables, to),
         };
         let Some(next) = next else { break };
         va = next;
@@ -156,12 +191,12 @@ fn locked_stretch(
     va: VirtAddr,
     end: VirtAddr,
     tables: &mut u64,
-    f: &mut impl FnMut(Level, VirtAddr, Desc),
+    to: &mut impl Visitor,
 ) -> Option<VirtAddr> {
     let tree = space.ptl.lock();
     let path = Path::down(tree.root(), va, |_| space.has_tables())?;
     *tables += path.begin_at(va);
-    Some(path.read(va, end, f))
+    Some(path.read(va, end, to))
 }
 
 /// One stretch without a lock. `None`: the space has ended.
@@ -171,7 +206,7 @@ fn free_stretch(
     va: VirtAddr,
     end: VirtAddr,
     tables: &mut u64,
-    f: &mut impl FnMut(Level, VirtAddr, Desc),
+    to: &mut impl Visitor,
 ) -> Option<VirtAddr> {
     loop {
         let mut held = Held { mm, tables: [const { None }; 4], len: 0 };
@@ -182,7 +217,7 @@ fn free_stretch(
         }
         if let Some(path) = path.filter(|path| path.stands(va)) {
             *tables += path.begin_at(va);
-            return Some(path.read(va, end, f));
+            return Some(path.read(va, end, to));
         }
         drop(held);
         Machine::relax();

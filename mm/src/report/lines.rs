@@ -7,8 +7,8 @@
 
 use core::fmt;
 
-/// Bytes gathered before the sink is called.
-const BYTES: usize = 512;
+/// Bytes gathered before the sink is called: a whole record of smaps.
+const BYTES: usize = 1024;
 /// Most digits of a 64-bit number, in any base from 10 on.
 const DIGITS: usize = 20;
 /// The width of a number of kB in smaps and status (Linux: `SEQ_PUT_DEC`).
@@ -61,9 +61,7 @@ impl<'a> Lines<'a> {
     /// The sink's.
     pub(super) fn text(&mut self, text: &str) -> fmt::Result {
         for part in text.as_bytes().chunks(BYTES) {
-            if self.len + part.len() > BYTES {
-                self.send()?;
-            }
+            self.room(part.len())?;
             self.bytes[self.len..self.len + part.len()].copy_from_slice(part);
             self.len += part.len();
         }
@@ -121,11 +119,25 @@ impl<'a> Lines<'a> {
     /// # Errors
     /// The sink's.
     pub(super) fn row(&mut self, name: &[u8; 16], bytes: u64) -> fmt::Result {
+        const ZERO: [u8; 12] = *b"       0 kB\n";
         self.room(16 + DIGITS + 4)?;
-        self.bytes[self.len..self.len + 16].copy_from_slice(name);
-        self.len += 16;
+        self.put(name);
+        if bytes < 1 << 10 {
+            self.put(&ZERO);
+            return Ok(());
+        }
         self.decimal(bytes >> 10, WIDTH)?;
-        self.text(" kB\n")
+        self.put(b" kB\n");
+        Ok(())
+    }
+
+    /// Writes a few bytes of ASCII. Room was made for them.
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, part: &[u8; N]) {
+        if let Some(place) = self.bytes.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut::<N>()) {
+            *place = *part;
+            self.len += N;
+        }
     }
 
     /// A row of status: its name, and bytes as kB.
@@ -150,7 +162,7 @@ impl<'a> Lines<'a> {
         self.ascii(b'\n')
     }
 
-    /// Fills the present line with blanks up to `column`, and writes one more (Linux: `seq_pad`).
+    /// Fills the present line with blanks up to `column` (below [`BYTES`]), and writes one more (Linux: `seq_pad`).
     ///
     /// # Errors
     /// The sink's.
@@ -158,7 +170,10 @@ impl<'a> Lines<'a> {
         let line = self.line_start();
         let before = if line == 0 { self.sent } else { 0 };
         let blanks = column.saturating_sub(before + self.len - line) + 1;
-        (0..blanks).try_for_each(|_| self.ascii(b' '))
+        self.room(blanks)?;
+        self.bytes[self.len..self.len + blanks].fill(b' ');
+        self.len += blanks;
+        Ok(())
     }
 }
 
@@ -201,8 +216,8 @@ mod tests {
             assert_eq!(line.find("name"), Some(73), "after {before} bytes");
         }
         assert_eq!(lines(|to| to.text("ab").and_then(|()| to.pad(1))), "ab ");
-        let long = lines(|to| to.text(&"y".repeat(600)).and_then(|()| to.pad(72)));
-        assert_eq!(long.len(), 601);
+        let long = lines(|to| to.text(&"y".repeat(1100)).and_then(|()| to.pad(72)));
+        assert_eq!(long.len(), 1101);
     }
 
     /// An error of the sink comes out.

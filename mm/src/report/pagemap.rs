@@ -7,11 +7,11 @@
 //! Soft-dirty is never set: no write is tracked. The page of zeros is present, and neither of the two.
 #![forbid(unsafe_code)]
 
+use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
 use arch::layout::USER_END;
-use arch::{Desc, Level, VirtAddr};
 
-use super::leaves::{Reading, for_each_leaf};
+use super::leaves::{Leaf, Reading, Visitor, for_each_leaf};
 use super::share::{self, Extent, Owner};
 use crate::Mm;
 use crate::page::{PageKind, PageRef};
@@ -42,37 +42,53 @@ impl Mm {
         let start = VirtAddr::new(first * PAGE_SIZE);
         let end = start.add(left as u64 * PAGE_SIZE);
         let _mmap = space.mmap_lock.read(self.env);
-        for_each_leaf(self, space, start, end, Reading::Locked, |level, va, desc| {
-            let from = va.max(start);
-            let to = va.add(level.entry_bytes()).min(end);
-            let at = (from.offset_from(start) / PAGE_SIZE) as usize;
-            let n = (to.offset_from(from) / PAGE_SIZE) as usize;
-            let skipped = from.offset_from(va) / PAGE_SIZE;
-            self.fill(level, desc, skipped, &mut words[at..at + n]);
-        });
+        for_each_leaf(self, space, start, end, Reading::Locked, &mut Words { mm: self, start, end, words });
         left
     }
+}
 
-    /// The words of the pages of one leaf, from its page `skipped` on.
-    fn fill(&self, level: Level, desc: Desc, skipped: u64, words: &mut [u64]) {
-        let first = desc.output(level).pfn().add(skipped).raw();
-        let normal = normal_page(desc, level);
-        let is_shmem = |page: PageRef| page.head(self.config.tails).kind() == PageKind::Shmem;
-        let file = if normal.is_some_and(is_shmem) { FILE } else { 0 };
-        let mut whole = None;
-        for (n, word) in (0..).zip(words) {
-            *word = PRESENT | file | (first + n) & PFN;
-            let Some(page) = normal.map(|page| page.nth(skipped + n)) else { continue };
-            let share = whole.unwrap_or_else(|| {
-                let head = page.head(self.config.tails);
-                match share::of_page(self, head, page) {
-                    Extent::Page(share) => share,
-                    Extent::Folio(share) => *whole.insert(share),
-                }
-            });
-            if share.owner == Owner::Private {
-                *word |= EXCLUSIVE;
+/// The words of `[start, end)`, one a page.
+struct Words<'a> {
+    mm: &'a Mm,
+    start: VirtAddr,
+    end: VirtAddr,
+    words: &'a mut [u64],
+}
+
+impl Visitor for Words<'_> {
+    fn page(&mut self, leaf: Leaf) {
+        self.block(leaf);
+    }
+
+    /// The pages of one leaf, as far as they lie in the range.
+    fn block(&mut self, leaf: Leaf) {
+        let va = leaf.va();
+        let (from, to) = (va.max(self.start), va.add(leaf.level.entry_bytes()).min(self.end));
+        let pages = |bytes: u64| (bytes / PAGE_SIZE) as usize;
+        let (at, n) = (pages(from.offset_from(self.start)), pages(to.offset_from(from)));
+        fill(self.mm, leaf, from.offset_from(va) / PAGE_SIZE, &mut self.words[at..at + n]);
+    }
+}
+
+/// The words of the pages of one leaf, from its page `skipped` on.
+fn fill(mm: &Mm, leaf: Leaf, skipped: u64, words: &mut [u64]) {
+    let first = leaf.desc.output(leaf.level).pfn().add(skipped).raw();
+    let normal = normal_page(leaf.desc, leaf.level);
+    let is_shmem = |page: PageRef| page.head(mm.config.tails).kind() == PageKind::Shmem;
+    let file = if normal.is_some_and(is_shmem) { FILE } else { 0 };
+    let mut whole = None;
+    for (n, word) in (0..).zip(words) {
+        *word = PRESENT | file | (first + n) & PFN;
+        let Some(page) = normal.map(|page| page.nth(skipped + n)) else { continue };
+        let share = whole.unwrap_or_else(|| {
+            let head = page.head(mm.config.tails);
+            match share::of_page(mm, head, page) {
+                Extent::Page(share) => share,
+                Extent::Folio(share) => *whole.insert(share),
             }
+        });
+        if share.owner == Owner::Private {
+            *word |= EXCLUSIVE;
         }
     }
 }

@@ -52,7 +52,7 @@ pub(super) enum Extent {
 
 impl Share {
     /// All of it.
-    const WHOLE: Share = Share { mappings: 1, owner: Owner::Private };
+    pub(super) const WHOLE: Share = Share { mappings: 1, owner: Owner::Private };
 }
 
 /// The share of `page`, of the folio at `head`, for somebody who maps it.
@@ -63,6 +63,12 @@ pub(super) fn of_page(mm: &Mm, head: PageRef, page: PageRef) -> Extent {
     }
     let tells_apart = mapcount::scheme(mm).contract()[Question::PageEntries as usize] == Claim::Exact;
     if tells_apart { Extent::Page(share(mm, head, page)) } else { Extent::Folio(share(mm, head, page)) }
+}
+
+/// Whether the share of a page that is no tail is [`Share::WHOLE`] for sure.
+#[inline(always)]
+pub(super) fn is_mapped_once(mm: &Mm, page: PageRef) -> bool {
+    matches!(mapcount::scheme(mm).page_entries(page, page), Answer::Exact(0 | 1))
 }
 
 /// The share of any page of a folio for somebody whose one leaf maps all of it. `None`: it depends on the page, or on

@@ -7,9 +7,9 @@
 
 use arch::addr::PAGE_SIZE;
 use arch::pte::PteFlags;
-use arch::{Desc, Level, Order, VirtAddr};
+use arch::{Desc, Level, VirtAddr};
 
-use super::leaves::{Reading, for_each_leaf};
+use super::leaves::{Leaf, Reading, Visitor, for_each_leaf};
 use super::share::{self, Extent, Owner, Share};
 use crate::Mm;
 use crate::page::{PageKind, PageRef};
@@ -28,9 +28,15 @@ pub struct Sizes {
     pub anonymous: u64,
     /// Memory of shared objects.
     pub shmem: u64,
+    /// Pages of the kernel that a device has put in with a reference; Linux counts them as those of a file.
+    pub file: u64,
     /// The share of the resident memory that falls to this mapping: each page divided by the number of entries that
     /// map it, as exactly as the scheme can tell (`share`). Rounded down at the end.
     pub pss: u64,
+    /// Of [`Self::pss`], memory of shared objects.
+    pub pss_shmem: u64,
+    /// Of [`Self::pss`], memory of devices.
+    pub pss_file: u64,
     /// Of [`Self::pss`], anonymous memory.
     pub pss_anonymous: u64,
     /// Resident memory that somebody else maps too, or perhaps.
@@ -55,7 +61,7 @@ impl Sizes {
     /// Resident memory.
     #[must_use]
     pub fn rss(&self) -> u64 {
-        self.anonymous + self.shmem
+        self.anonymous + self.shmem + self.file
     }
     /// Resident memory that would be free if the process ended: the unique set size.
     #[must_use]
@@ -67,14 +73,19 @@ impl Sizes {
 /// Sums so far. Pages, but for the proportional sizes.
 pub(super) struct Tally<'m> {
     mm: &'m Mm,
-    /// The last folio whose pages are not told apart.
-    last: Option<(PageRef, Share)>,
+    /// Anonymous pages that are mapped once: by far the most.
+    plain: u64,
+    /// Pages of the last folio whose pages are not told apart, not added yet.
+    run: Option<Run>,
     anonymous: u64,
     shmem: u64,
     /// [`PSS_SHIFT`].
     pss_anonymous: u64,
     /// [`PSS_SHIFT`].
     pss_shmem: u64,
+    file: u64,
+    /// [`PSS_SHIFT`].
+    pss_file: u64,
     private: u64,
     untouched: u64,
     anonymous_blocks: u64,
@@ -84,16 +95,28 @@ pub(super) struct Tally<'m> {
     tables: u64,
 }
 
+/// Pages of one folio, each mapped by an entry of its own, whose shares are equal.
+#[derive(Clone, Copy)]
+struct Run {
+    head: PageRef,
+    kind: PageKind,
+    share: Share,
+    pages: u64,
+}
+
 impl<'m> Tally<'m> {
     /// Nothing so far.
     pub(super) fn new(mm: &'m Mm) -> Self {
         Tally {
             mm,
-            last: None,
+            plain: 0,
+            run: None,
             anonymous: 0,
             shmem: 0,
             pss_anonymous: 0,
             pss_shmem: 0,
+            file: 0,
+            pss_file: 0,
             private: 0,
             untouched: 0,
             anonymous_blocks: 0,
@@ -107,18 +130,23 @@ impl<'m> Tally<'m> {
     /// Adds what `[start, end)` of the space maps.
     pub(super) fn add(&mut self, space: &AddressSpace, start: VirtAddr, end: VirtAddr, reading: Reading) {
         let mm = self.mm;
-        let tables = for_each_leaf(mm, space, start, end, reading, |level, _, desc| self.leaf(level, desc));
-        self.tables += tables;
+        self.tables += for_each_leaf(mm, space, start, end, reading, self);
+        self.end_run();
+        self.resident(PageKind::Anon, self.plain, Share::WHOLE);
+        self.plain = 0;
     }
 
     /// The sums in bytes.
     pub(super) fn sizes(&self) -> Sizes {
-        let rss = self.anonymous + self.shmem;
+        let rss = self.anonymous + self.shmem + self.file;
         let bytes = |pages: u64| pages * PAGE_SIZE;
         Sizes {
             anonymous: bytes(self.anonymous),
             shmem: bytes(self.shmem),
-            pss: (self.pss_anonymous + self.pss_shmem) >> PSS_SHIFT,
+            file: bytes(self.file),
+            pss: (self.pss_anonymous + self.pss_shmem + self.pss_file) >> PSS_SHIFT,
+            pss_shmem: self.pss_shmem >> PSS_SHIFT,
+            pss_file: self.pss_file >> PSS_SHIFT,
             pss_anonymous: self.pss_anonymous >> PSS_SHIFT,
             shared: bytes(rss - self.private),
             private: bytes(self.private),
@@ -131,67 +159,58 @@ impl<'m> Tally<'m> {
         }
     }
 
-    #[inline]
-    fn leaf(&mut self, level: Level, desc: Desc) {
-        let Some(page) = normal_page(desc, level) else { return };
-        let head = page.head(self.mm.config.tails);
-        let kind = head.kind();
-        let pages = level.entry_bytes() / PAGE_SIZE;
-        let (private, pss) = match kind {
-            PageKind::Hugetlb => return self.hugetlb(head, pages),
-            PageKind::Anon | PageKind::Shmem if pages == 1 => self.one(head, page),
-            PageKind::Anon | PageKind::Shmem => self.many(head, page, pages),
-            _ => return,
-        };
-        self.private += private;
+    #[inline(always)]
+    fn touched(&mut self, level: Level, desc: Desc) {
         if !desc.flags(level).contains(PteFlags::ACCESSED) {
-            self.untouched += pages;
-        }
-        let blocks = if pages >= Order::PMD.pages() { pages } else { 0 };
-        if kind == PageKind::Anon {
-            self.anonymous += pages;
-            self.pss_anonymous += pss;
-            self.anonymous_blocks += blocks;
-        } else {
-            self.shmem += pages;
-            self.pss_shmem += pss;
-            self.shmem_blocks += blocks;
+            self.untouched += level.entry_bytes() / PAGE_SIZE;
         }
     }
 
-    /// Of one page: private pages, proportional size.
-    #[inline]
-    fn one(&mut self, head: PageRef, page: PageRef) -> (u64, u64) {
-        if let Some((_, share)) = self.last.filter(|(folio, _)| *folio == head) {
-            return parts(share);
+    /// A page of another kind, a tail, or a page that others map too.
+    fn other_page(&mut self, desc: Desc, page: PageRef) {
+        let head = page.head(self.mm.config.tails);
+        if let Some(run) = &mut self.run
+            && run.head == head
+        {
+            run.pages += 1;
+            return self.touched(Level::L3, desc);
         }
+        let kind = head.kind();
+        match kind {
+            PageKind::Anon | PageKind::Shmem | PageKind::Kernel => {}
+            PageKind::Hugetlb => return self.hugetlb(head, 1),
+            _ => return,
+        }
+        self.touched(Level::L3, desc);
         match share::of_page(self.mm, head, page) {
-            Extent::Page(share) => parts(share),
+            Extent::Page(share) => self.resident(kind, 1, share),
             Extent::Folio(share) => {
-                self.last = Some((head, share));
-                parts(share)
+                self.end_run();
+                self.run = Some(Run { head, kind, share, pages: 1 });
             }
         }
     }
 
-    /// Of `pages` pages of a folio from `first` on, which one leaf maps: private pages, proportional size.
-    fn many(&self, head: PageRef, first: PageRef, pages: u64) -> (u64, u64) {
-        let times = |share: Share| {
-            let (private, pss) = parts(share);
-            (private * pages, pss * pages)
+    fn end_run(&mut self) {
+        if let Some(run) = self.run.take() {
+            self.resident(run.kind, run.pages, run.share);
+        }
+    }
+
+    /// Adds pages of this kind, anonymous, of an object or of the kernel, each with this share. Of the last, those are met
+    /// that a device has put in.
+    fn resident(&mut self, kind: PageKind, pages: u64, share: Share) {
+        let pss = pages * if share.mappings == 1 { PAGE } else { PAGE / u64::from(share.mappings) };
+        if share.owner == Owner::Private {
+            self.private += pages;
+        }
+        let (sum, proportional) = match kind {
+            PageKind::Anon => (&mut self.anonymous, &mut self.pss_anonymous),
+            PageKind::Kernel => (&mut self.file, &mut self.pss_file),
+            _ => (&mut self.shmem, &mut self.pss_shmem),
         };
-        if let Some(share) = share::of_block(self.mm, head) {
-            return times(share);
-        }
-        let mut sum = (0, 0);
-        for page in (0..pages).map(|n| first.nth(n)) {
-            let (private, pss) = match share::of_page(self.mm, head, page) {
-                Extent::Page(share) => parts(share),
-                Extent::Folio(share) => return times(share),
-            };
-            sum = (sum.0 + private, sum.1 + pss);
-        }
-        sum
+        *sum += pages;
+        *proportional += pss;
     }
 
     fn hugetlb(&mut self, head: PageRef, pages: u64) {
@@ -202,11 +221,38 @@ impl<'m> Tally<'m> {
     }
 }
 
-/// One page of this share: private pages, proportional size.
-#[inline]
-fn parts(share: Share) -> (u64, u64) {
-    match share.mappings {
-        1 => (u64::from(share.owner == Owner::Private), PAGE),
-        n => (u64::from(share.owner == Owner::Private), PAGE / u64::from(n)),
+impl Visitor for Tally<'_> {
+    #[inline(always)]
+    fn page(&mut self, leaf: Leaf) {
+        let Some(page) = normal_page(leaf.desc, Level::L3) else { return };
+        // A tail has a kind of its own, so an anonymous page is no tail.
+        if page.kind() == PageKind::Anon && share::is_mapped_once(self.mm, page) {
+            self.plain += 1;
+            self.touched(Level::L3, leaf.desc);
+        } else {
+            self.other_page(leaf.desc, page);
+        }
+    }
+
+    fn block(&mut self, leaf: Leaf) {
+        let Some(first) = normal_page(leaf.desc, leaf.level) else { return };
+        let head = first.head(self.mm.config.tails);
+        let (kind, pages) = (head.kind(), leaf.level.entry_bytes() / PAGE_SIZE);
+        match kind {
+            PageKind::Anon => self.anonymous_blocks += pages,
+            PageKind::Shmem => self.shmem_blocks += pages,
+            PageKind::Hugetlb => return self.hugetlb(head, pages),
+            _ => return,
+        }
+        self.touched(leaf.level, leaf.desc);
+        if let Some(share) = share::of_block(self.mm, head) {
+            return self.resident(kind, pages, share);
+        }
+        for page in (0..pages).map(|n| first.nth(n)) {
+            match share::of_page(self.mm, head, page) {
+                Extent::Page(share) => self.resident(kind, 1, share),
+                Extent::Folio(share) => return self.resident(kind, pages, share),
+            }
+        }
     }
 }

@@ -108,8 +108,8 @@ fn rows(to: &mut Lines<'_>, sizes: &Sizes, form: Form) -> fmt::Result {
     to.row(b"Pss_Dirty:      ", sizes.pss)?;
     if form == Form::Rollup {
         to.row(b"Pss_Anon:       ", sizes.pss_anonymous)?;
-        to.row(b"Pss_File:       ", 0)?;
-        to.row(b"Pss_Shmem:      ", sizes.pss - sizes.pss_anonymous)?;
+        to.row(b"Pss_File:       ", sizes.pss_file)?;
+        to.row(b"Pss_Shmem:      ", sizes.pss_shmem)?;
     }
     to.row(b"Shared_Clean:   ", 0)?;
     to.row(b"Shared_Dirty:   ", sizes.shared)?;

@@ -5,6 +5,7 @@
 use core::fmt;
 
 use super::lines::Lines;
+use crate::device::Entries;
 use crate::space::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 
 /// Writes the row.
@@ -14,7 +15,9 @@ use crate::space::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 pub(super) fn row(to: &mut Lines<'_>, vma: &Vma) -> fmt::Result {
     let right = |right| vma.prot.contains(right);
     let private_writable = right(Prot::WRITE) && matches!(vma.kind, VmaKind::Anon | VmaKind::Private(_));
-    let shared = matches!(vma.kind, VmaKind::Shared(_));
+    let shared = vma.kind.is_shared();
+    let device = vma.kind.device();
+    let holds = |entries| device.is_some_and(|map| map.entries == entries);
     let flags = [
         (right(Prot::READ), "rd "),
         (right(Prot::WRITE), "wr "),
@@ -23,10 +26,14 @@ pub(super) fn row(to: &mut Lines<'_>, vma: &Vma) -> fmt::Result {
         (true, "mr mw me "),
         (shared, "ms "),
         (vma.growth == Growth::Down, "gd "),
-        (vma.kind == VmaKind::Hugetlb, "de "),
+        (holds(Entries::PfnMap), "pf "),
+        (holds(Entries::PfnMap), "io "),
+        (vma.kind == VmaKind::Hugetlb || device.is_some(), "de "),
         (private_writable && vma.commit == Commit::Account, "ac "),
         (vma.commit == Commit::NoReserve, "nr "),
         (vma.kind == VmaKind::Hugetlb, "ht "),
+        (device.is_some(), "dd "),
+        (holds(Entries::MixedMap), "mm "),
         (vma.advice == HugeAdvice::Huge, "hg "),
         (vma.advice == HugeAdvice::NoHuge, "nh "),
     ];

@@ -7,7 +7,7 @@
 //!    block by block; a block with anything in it that cannot move is passed over, as it cannot become free
 //! ```
 //! One scanner goes up and empties blocks, the other comes down and takes free pages that are in no free block of
-//! 2 MiB; where they meet it is over (Linux: `compact_zone`). Only single anonymous pages are moved: a folio is not what
+//! 2 MiB; where they meet it is over (Linux: `compact_zone`). Only single pages, anonymous or of objects, are moved: a folio is not what
 //! fragments memory, and a page of a reservation stays in its place.
 //!
 //! **Direct compaction.** An allocation of 2 MiB that finds no block compacts once and tries again. After it was in vain
@@ -82,15 +82,24 @@ fn has_block(mm: &Mm, order: Order) -> bool {
     mm.buddyinfo()[usize::from(order.raw()).min(ORDERS)..].iter().any(|&blocks| blocks != 0)
 }
 
+/// Moves single pages up until there is nothing more to gain. As [`compact_zone`].
+pub fn compact_all(mm: &Mm) -> Compacted {
+    compact_until(mm, || false)
+}
+
 /// Moves single pages up until a block of 2^`order` pages is free, or all of memory was looked at. The caller holds no
 /// lock of rank 30 or above.
 pub fn compact_zone(mm: &Mm, order: Order) -> Compacted {
+    compact_until(mm, || has_block(mm, order))
+}
+
+fn compact_until(mm: &Mm, enough: impl Fn() -> bool) -> Compacted {
     let mut done = Compacted::default();
     mm.drain_cpu_lists();
     let Some(mut top) = mm.ram().last().map(|bank| bank.end) else { return done };
     for bank in mm.ram() {
         let mut start = bank.start.align_down(Order::PMD);
-        while start < bank.end && start < top && !has_block(mm, order) {
+        while start < bank.end && start < top && !enough() {
             let block = Frames::new(start, Order::PMD.pages());
             start = block.end;
             if bank.meet(block) == block && worth_it(mm, block) {
@@ -118,7 +127,9 @@ fn worth_it(mm: &Mm, block: Frames) -> bool {
 
 fn is_single(mm: &Mm, pfn: Pfn) -> bool {
     let page = page_of(pfn);
-    page.kind() == PageKind::Anon && !page.is_folio() && page.head(mm.config.tails) == page
+    matches!(page.kind(), PageKind::Anon | PageKind::Shmem)
+        && !page.is_folio()
+        && page.head(mm.config.tails) == page
 }
 
 /// Moves every page of the block above it, until one stays or there is no place. `top` comes down to where the last
@@ -128,12 +139,14 @@ fn empty_block(mm: &Mm, block: Frames, top: &mut Pfn, done: &mut Compacted) {
     for pfn in block.iter() {
         done.scanned += 1;
         let Some(folio) = mm.try_get_folio(pfn) else { continue };
-        let single = folio.kind() == PageKind::Anon && folio.order() == Order::PAGE && folio.pfn() == pfn;
+        let kind = folio.kind();
+        let single = is_single(mm, pfn) && folio.pfn() == pfn;
         let target = if single { spare.take().or_else(|| above(mm, block, top)) } else { None };
         let Some(target) = target else {
             mm.put_folio(folio);
             break;
         };
+        target.set_kind(kind, Order::PAGE);
         match migrate_folio(mm, folio, target, MoveWhat::All) {
             Ok(()) => done.moved += 1,
             Err(NotMoved { target, .. }) => {

@@ -46,7 +46,7 @@ impl fmt::Display for ContigError {
         match self {
             ContigError::Range => f.write_str("no such range of memory"),
             ContigError::Fixed(pfn) => write!(f, "what frame {pfn} holds cannot be moved"),
-            ContigError::InUse(pfn, why) => write!(f, "what frame {pfn} holds stays there: {why:?}"),
+            ContigError::InUse(pfn, why) => write!(f, "what frame {pfn} holds stays there: {why}"),
             ContigError::Memory => f.write_str("not so much memory is free"),
             ContigError::Nowhere => f.write_str("no range of this size can be emptied"),
         }

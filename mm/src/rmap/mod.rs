@@ -29,7 +29,7 @@ mod unmap;
 mod wait;
 pub mod walk;
 
-pub use compact::{Compacted, compact_zone};
+pub use compact::{Compacted, compact_all, compact_zone};
 pub use contig::ContigError;
 pub use migrate::{MoveWhat, NotMoved, Refused, migrate_folio};
 pub use referenced::{Exit, Referenced, folio_referenced};

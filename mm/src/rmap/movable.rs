@@ -33,7 +33,7 @@ pub(super) fn obstacle(mm: &Mm, pfn: Pfn) -> Obstacle {
         PageKind::Buddy | PageKind::Free => Obstacle::Nothing,
         PageKind::ThpReserved => Obstacle::Reservation,
         PageKind::Anon if head.flags().contains(Flags::RESERVED) => Obstacle::Reservation,
-        PageKind::Anon if !head.maybe_pinned() => Obstacle::Movable,
+        PageKind::Anon | PageKind::Shmem if !head.maybe_pinned() => Obstacle::Movable,
         // A folio that the pool keeps has no references, so nobody can get hold of it.
         PageKind::Hugetlb if head.refcount() != 0 && !head.maybe_pinned() => Obstacle::Movable,
         _ => Obstacle::Fixed,
@@ -57,7 +57,7 @@ pub(super) fn evacuate(mm: &Mm, range: Frames) -> Result<(), (Pfn, Refused)> {
             Obstacle::Movable => {}
         }
         let Some(folio) = mm.try_get_folio(at) else { continue };
-        if matches!(folio.kind(), PageKind::Anon | PageKind::Hugetlb) {
+        if matches!(folio.kind(), PageKind::Anon | PageKind::Shmem | PageKind::Hugetlb) {
             let end = folio.pfn().add(folio.order().pages());
             match move_out(mm, folio, range) {
                 Ok(()) => pfn = pfn.max(end),

@@ -33,6 +33,8 @@
 //! | `exclusive` | whether a page is one space's alone |
 //! | [`growth`] [`populate`] | a stack grows; pages are faulted in ahead |
 //! | [`range`] | walks over a range of a live tree: unmap, change rights |
+//! | `rights` | what leaves become when the rights of their VMA change |
+//! | [`usage`] | what the tables of a space map |
 //! | [`access`] | reading and writing a space that need not be active |
 //! | [`life`] | birth and teardown |
 //! | [`lineage`] | who descends from whom by fork |
@@ -64,8 +66,10 @@ pub mod range;
 pub mod registry;
 mod relocate;
 pub mod request;
+mod rights;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 pub mod vma;
 mod vma_arena;
 pub mod vma_set;
@@ -80,9 +84,9 @@ pub use asid::Asids;
 pub use error::{Errno, MmapError};
 pub use fork::ForkError;
 pub use lineage::{HeldLineage, Lineage, Lineages};
-pub use range::Usage;
 pub use registry::Spaces;
 pub use request::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest, RemapFlags};
+pub use usage::Usage;
 pub use vma::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 pub use vma_set::{MAX_VMAS, VmaSet};
 

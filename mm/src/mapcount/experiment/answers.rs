@@ -12,7 +12,7 @@ use crate::mapcount::lab::{Dice, Lab, Scores, Verdict};
 const STRIDE: u64 = 3;
 
 /// Looks at `states` states of a random workload, the same one for each scheme, and says of each question how many
-/// answers were exact, over and under, in hundredths of a per cent. A bound counts by its value: a scheme that says "at
+/// answers were exact, over and under, in basis points (hundredths of a per cent). A bound counts by its value: a scheme that says "at
 /// most 512" where there are 3 is over. Returns how many answers broke a contract: none.
 ///
 /// # Errors
@@ -43,7 +43,7 @@ pub fn answers(
         for (verdict, part) in [(Verdict::Right, "exact"), (Verdict::Over, "over"), (Verdict::Under, "under")]
         {
             let value = scores.share(question, verdict);
-            say(&Row { what: question.name(), scheme, part, value, unit: "per-10000" });
+            say(&Row { what: question.name(), scheme, part, value, unit: "bp" });
         }
     }
     Ok(broken)

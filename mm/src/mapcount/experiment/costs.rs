@@ -4,18 +4,20 @@
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::{Desc, Level, Machine, Order, PhysMem, VirtAddr};
 
-use super::{Meter, Row};
+use super::{Meter, Named, Row, in_turn};
 use crate::Mm;
 use crate::config::Mapcount;
 use crate::error::OutOfMemory;
-use crate::mapcount::Run;
 use crate::mapcount::lab::{Lab, LabFolio};
+use crate::mapcount::{self, Run};
 use crate::page::PageKind;
 
 const START: VirtAddr = VirtAddr::new(1 << 30);
+/// How often each operation is measured.
+const ROUNDS: u64 = 64;
 const PAGES: u64 = ENTRIES_PER_TABLE as u64;
 
-/// Measures each operation of a scheme once.
+/// Measures each operation of a scheme: the mean of 64 rounds.
 ///
 /// # Errors
 /// [`OutOfMemory`].
@@ -58,10 +60,13 @@ impl Bench {
         say: &mut dyn FnMut(&Row),
     ) -> Result<(), OutOfMemory> {
         let scheme = lab.scheme;
-        let mut measure = |what: &'static str, operation: &mut dyn FnMut()| {
-            meter.measure(operation, &mut |part, value, unit| {
+        let mut measure = |operations: &mut [Named<'_>]| {
+            in_turn(meter, ROUNDS, operations, &mut |what, part, value, unit| {
                 say(&Row { what, scheme, part, value, unit });
             });
+        };
+        let ask = |head| {
+            core::hint::black_box(scheme.sharing(core::hint::black_box(head)));
         };
         let [first, second] = self.spaces;
         let end = START.add(Order::PMD.bytes());
@@ -70,68 +75,87 @@ impl Bench {
         // By a block.
         lab.map_block(first, START, self.folio, 0, Level::L2)?;
         let block = run(lab, first)?;
-        measure("unmap_2m_block", &mut || {
-            scheme.remove(&block);
-        });
-        measure("map_2m_block", &mut || scheme.add(&block));
-        measure("migration_test_block", &mut || {
-            core::hint::black_box(scheme.sharing(block.head));
-        });
+        measure(&mut [
+            ("unmap_2m_block", &mut || remove(scheme, &block)),
+            ("map_2m_block", &mut || scheme.add(&block)),
+        ]);
+        measure(&mut [("migration_test_block", &mut || ask(block.head))]);
+        if scheme == mapcount::scheme(lab.mm) {
+            // The same by way of the boot choice, or without one in a kernel that has this scheme only.
+            measure(&mut [
+                ("unmap_2m_block_as_booted", &mut || {
+                    mapcount::remove(lab.mm, &block);
+                }),
+                ("map_2m_block_as_booted", &mut || mapcount::add(lab.mm, &block)),
+            ]);
+        }
 
         // The block becomes pages, and a block again.
         let table = lab.mm.alloc_table()?;
         let pieces = block.pieces(table.address());
-        measure("split_2m", &mut || scheme.split(&block, table.address()));
-        measure("collapse_2m", &mut || scheme.join(&pieces, &block));
+        measure(&mut [
+            ("split_2m", &mut || scheme.split(&block, table.address())),
+            ("collapse_2m", &mut || scheme.join(&pieces, &block)),
+        ]);
         lab.mm.free_table(table);
 
         // By pages, all at once and one by one.
         lab.split(first, START)?;
         let pages = run(lab, first)?;
-        measure("unmap_2m_pages_batch", &mut || {
-            scheme.remove(&pages);
-        });
-        measure("map_2m_pages_batch", &mut || scheme.add(&pages));
+        measure(&mut [
+            ("unmap_2m_pages_batch", &mut || remove(scheme, &pages)),
+            ("map_2m_pages_batch", &mut || scheme.add(&pages)),
+        ]);
         let flags = Machine::read_desc(pages.table).flags(Level::L3);
         let leaf = |n: u64| Desc::leaf(pages.first.nth(n).pfn().phys(), Level::L3, flags);
         let set = |n: u64, desc: Desc| Machine::write_desc(pages.table.add(8 * n), desc);
-        let one = |n: u64| one_of(&pages, n);
-        measure("unmap_2m_pages_singly", &mut || {
-            for n in 0..PAGES {
-                set(n, Desc::INVALID);
-                scheme.remove(&one(n));
-            }
-        });
-        measure("map_2m_pages_singly", &mut || {
-            for n in 0..PAGES {
-                set(n, leaf(n));
-                scheme.add(&one(n));
-            }
-        });
+        let unmap = |n: u64| {
+            set(n, Desc::INVALID);
+            scheme.remove(&one_of(&pages, n));
+        };
+        let map = |n: u64| {
+            set(n, leaf(n));
+            scheme.add(&one_of(&pages, n));
+        };
+        measure(&mut [
+            ("unmap_2m_pages_singly", &mut || (0..PAGES).for_each(unmap)),
+            ("map_2m_pages_singly", &mut || (0..PAGES).for_each(map)),
+        ]);
 
-        // A second space: what fork counts; then questions about what is shared.
-        measure("smaps_2m_pages_private", &mut || ask_pages(scheme, &pages));
-        measure("migration_test_pages", &mut || {
-            core::hint::black_box(scheme.sharing(pages.head));
-        });
+        // Questions of one process; then a second space, as by fork, and questions about what is shared.
+        measure(&mut [
+            ("smaps_2m_pages_private", &mut || ask_pages(scheme, &pages)),
+            ("migration_test_pages", &mut || ask(pages.head)),
+        ]);
         lab.map(second, START, self.folio, 0, PAGES)?;
         let theirs = run(lab, second)?;
-        scheme.remove(&theirs);
-        measure("fork_2m_pages", &mut || scheme.add(&theirs));
-        measure("smaps_2m_pages_shared", &mut || ask_pages(scheme, &pages));
+        measure(&mut [
+            ("exit_2m_pages", &mut || remove(scheme, &theirs)),
+            ("fork_2m_pages", &mut || scheme.add(&theirs)),
+        ]);
+        measure(&mut [("smaps_2m_pages_shared", &mut || ask_pages(scheme, &pages))]);
 
         // The second space writes to one page: that leaves the folio, a single page comes.
         let copied = one_of(&theirs, 5);
         let page = lab.folios[self.page].as_ref().map_or(copied.head, |folio| folio.head);
         let copy = Run { head: page, first: page, ..copied };
-        measure("cow_4k", &mut || {
-            scheme.add(&copy);
-            scheme.remove(&copied);
-        });
-        scheme.remove(&copy);
-        scheme.add(&copied);
+        let mut copy_back = || {
+            scheme.remove(&copy);
+            scheme.add(&copied);
+        };
+        measure(&mut [
+            ("cow_4k", &mut || {
+                scheme.add(&copy);
+                scheme.remove(&copied);
+            }),
+            ("cow_4k_back", &mut copy_back),
+        ]);
         Ok(())
     }
+}
+
+fn remove(scheme: Mapcount, run: &Run) {
+    scheme.remove(run);
 }
 
 /// Entry `n` of a run of pages.

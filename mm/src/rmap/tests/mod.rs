@@ -1,6 +1,7 @@
 //! The reverse map on the model.
 
 mod entries;
+mod exhaust;
 mod family;
 mod moves;
 mod pieces;
