@@ -21,9 +21,6 @@ use super::root::PtRoot;
 use super::unlinked::Unmapped;
 use super::walk::Walk;
 
-/// Entries that are cleared between two ranges that are owed.
-const BATCH: usize = 64;
-
 /// A run of leaves that were cleared, and that nobody holds yet.
 struct Pending {
     first: usize,
@@ -132,34 +129,21 @@ impl Stretch<'_> {
         mut wanted: impl FnMut(Desc) -> bool,
         mut each: impl FnMut(usize, Unmapped<'g>, &mut Gather<'g>),
     ) {
-        let mut pending = None;
-        for from in (0..self.len).step_by(BATCH) {
-            let to = self.len.min(from + BATCH);
-            let mut held = [Desc::INVALID; BATCH];
-            let (mut stores, mut ends) = (0, None);
-            for n in from..to {
-                let old = self.desc(n);
-                if old == Desc::INVALID || !wanted(old) {
-                    continue;
-                }
-                self.entry(n).put(Desc::INVALID);
-                stores += 1;
-                if old.is_valid() {
-                    held[n - from] = old;
-                    ends = Some((ends.map_or(n, |(first, _)| first), n));
-                }
+        let (mut pending, mut stores) = (None, 0);
+        for n in 0..self.len {
+            let old = self.desc(n);
+            if old == Desc::INVALID || !wanted(old) {
+                continue;
             }
-            self.flusher.count_stores(stores);
-            let Some((first, last)) = ends else { continue };
-            self.owe(first, last, gather);
-            for n in first..=last {
-                let next = held[n - from];
-                if next != Desc::INVALID && !self.goes_on(&mut pending, n, next) {
-                    let full = pending.replace(Pending { first: n, desc: next, entries: 1 });
-                    self.hand_on(full, gather, &mut each);
-                }
+            if old.is_valid() && !self.goes_on(&mut pending, n, old) {
+                // Before this one is cleared: ways of counting look at what stands beside a run.
+                let full = pending.replace(Pending { first: n, desc: old, entries: 1 });
+                self.hand_on(full, gather, &mut each);
             }
+            self.entry(n).put(Desc::INVALID);
+            stores += 1;
         }
+        self.flusher.count_stores(stores);
         self.hand_on(pending, gather, &mut each);
     }
 
@@ -179,6 +163,7 @@ impl Stretch<'_> {
         each: &mut impl FnMut(usize, Unmapped<'g>, &mut Gather<'g>),
     ) {
         if let Some(Pending { first, desc, entries }) = run {
+            self.owe(first, first + entries as usize - 1, gather);
             each(first, Unmapped::run(desc, self.level, entries), gather);
         }
     }

@@ -1,14 +1,11 @@
-//! Lines of text with right-aligned numbers, gathered in a small buffer, so that the sink is called once a few hundred
-//! bytes rather than once a word.
-//!
-//! `core::fmt` spends several hundred instructions on one padded number; a record of smaps has twenty. Here a row
-//! costs some fifty.
+//! Lines of text with right-aligned numbers, gathered in a small buffer, so that the sink is called once a few lines
+//! rather than once a word, and a number costs less than by `core::fmt`.
 #![forbid(unsafe_code)]
 
 use core::fmt;
 
-/// Bytes gathered before the sink is called: a whole record of smaps.
-const BYTES: usize = 1024;
+/// Bytes gathered before the sink is called: a line of maps without a long name.
+const BYTES: usize = 128;
 /// Most digits of a 64-bit number, in any base from 10 on.
 const DIGITS: usize = 20;
 /// The width of a number of kB in smaps and status (Linux: `SEQ_PUT_DEC`).
@@ -33,7 +30,7 @@ impl<'a> Lines<'a> {
     ///
     /// # Errors
     /// The sink's.
-    pub(super) fn finish(mut self) -> fmt::Result {
+    pub(super) fn finish(&mut self) -> fmt::Result {
         self.send()
     }
 
@@ -114,30 +111,17 @@ impl<'a> Lines<'a> {
         Ok(())
     }
 
-    /// A row of smaps: its name in 16 columns, and bytes as kB.
+    /// Writes a word of three characters of ASCII.
     ///
     /// # Errors
     /// The sink's.
-    pub(super) fn row(&mut self, name: &[u8; 16], bytes: u64) -> fmt::Result {
-        const ZERO: [u8; 12] = *b"       0 kB\n";
-        self.room(16 + DIGITS + 4)?;
-        self.put(name);
-        if bytes < 1 << 10 {
-            self.put(&ZERO);
-            return Ok(());
+    pub(super) fn word(&mut self, word: &[u8; 3]) -> fmt::Result {
+        self.room(3)?;
+        if let Some(place) = self.bytes.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut::<3>()) {
+            *place = *word;
+            self.len += 3;
         }
-        self.decimal(bytes >> 10, WIDTH)?;
-        self.put(b" kB\n");
         Ok(())
-    }
-
-    /// Writes a few bytes of ASCII. Room was made for them.
-    #[inline(always)]
-    fn put<const N: usize>(&mut self, part: &[u8; N]) {
-        if let Some(place) = self.bytes.get_mut(self.len..).and_then(|rest| rest.first_chunk_mut::<N>()) {
-            *place = *part;
-            self.len += N;
-        }
     }
 
     /// A row of status: its name, and bytes as kB.
@@ -198,7 +182,7 @@ mod tests {
                 assert_eq!(lines(|to| to.hex(value, width)), format!("{value:0width$x}"));
             }
         }
-        assert_eq!(lines(|to| to.row(b"Rss:            ", 12 << 10)), "Rss:                  12 kB\n");
+        assert_eq!(lines(|to| to.tab_row("VmRSS", 12 << 10)), "VmRSS:\t      12 kB\n");
     }
 
     /// A line is padded to its column wherever in the buffer it begins.

@@ -31,7 +31,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `lines` | rows of text with right-aligned numbers |
+//! | `lines` | lines of text with right-aligned numbers |
+//! | `table` | the rows of smaps, all at once |
 //! | `leaves` | the leaves of a space, a table at a time, with a lock or without |
 //! | `share` | one mapping's share of a page, as exactly as the scheme can tell |
 //! | [`sizes`] | what a range maps, added up; [`Mm::glance`](crate::Mm::glance) |
@@ -52,6 +53,7 @@ mod share;
 pub mod sizes;
 pub mod smaps;
 pub mod status;
+mod table;
 mod vm_flags;
 
 pub use leaves::Reading;

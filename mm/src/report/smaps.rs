@@ -14,6 +14,7 @@ use super::leaves::Reading;
 use super::lines::Lines;
 use super::maps;
 use super::sizes::{Sizes, Tally};
+use super::table::Table;
 use super::vm_flags;
 use crate::Mm;
 use crate::space::{AddressSpace, Vma, VmaKind};
@@ -41,11 +42,10 @@ impl Mm {
         drop(mmap);
         let mut to = Lines::new(out);
         maps::line(&mut to, &vma, name)?;
+        to.finish()?;
         let granule = vma.kind.granule().bytes();
-        to.row(b"Size:           ", vma.bytes())?;
-        to.row(b"KernelPageSize: ", granule)?;
-        to.row(b"MMUPageSize:    ", granule)?;
-        rows(&mut to, &sizes, Form::Record)?;
+        RECORD.write(record(vma.bytes(), granule, &sizes), out)?;
+        let mut to = Lines::new(out);
         to.text("THPeligible:    ")?;
         to.decimal(u64::from(eligible(self, space, &vma)), 8)?;
         to.ascii(b'\n')?;
@@ -71,8 +71,8 @@ impl Mm {
         let Some((start, end)) = ends else { return Ok(()) };
         let mut to = Lines::new(out);
         maps::rollup_line(&mut to, start, end)?;
-        rows(&mut to, &sizes, Form::Rollup)?;
-        to.finish()
+        to.finish()?;
+        ROLLUP.write(rollup(&sizes), out)
     }
 
     /// What `[start, end)` of a space maps. With [`Reading::Locked`] the caller holds no spinlock; what it holds of M
@@ -92,43 +92,95 @@ impl Mm {
     }
 }
 
-/// Which rows there are.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// Of one VMA.
-    Record,
-    /// Of all.
-    Rollup,
+/// The rows of a record up to THPeligible (Linux: `show_smap`, `__show_smap`).
+const RECORD: Table<22> = Table::new([
+    "Size:",
+    "KernelPageSize:",
+    "MMUPageSize:",
+    "Rss:",
+    "Pss:",
+    "Pss_Dirty:",
+    "Shared_Clean:",
+    "Shared_Dirty:",
+    "Private_Clean:",
+    "Private_Dirty:",
+    "Referenced:",
+    "Anonymous:",
+    "KSM:",
+    "LazyFree:",
+    "AnonHugePages:",
+    "ShmemPmdMapped:",
+    "FilePmdMapped:",
+    "Shared_Hugetlb:",
+    "Private_Hugetlb:",
+    "Swap:",
+    "SwapPss:",
+    "Locked:",
+]);
+
+/// The rows of the rollup (Linux: `show_smaps_rollup`, `__show_smap`).
+const ROLLUP: Table<22> = Table::new([
+    "Rss:",
+    "Pss:",
+    "Pss_Dirty:",
+    "Pss_Anon:",
+    "Pss_File:",
+    "Pss_Shmem:",
+    "Shared_Clean:",
+    "Shared_Dirty:",
+    "Private_Clean:",
+    "Private_Dirty:",
+    "Referenced:",
+    "Anonymous:",
+    "KSM:",
+    "LazyFree:",
+    "AnonHugePages:",
+    "ShmemPmdMapped:",
+    "FilePmdMapped:",
+    "Shared_Hugetlb:",
+    "Private_Hugetlb:",
+    "Swap:",
+    "SwapPss:",
+    "Locked:",
+]);
+
+/// The numbers of [`RECORD`].
+fn record(bytes: u64, granule: u64, sizes: &Sizes) -> [u64; 22] {
+    let mut all = [0; 22];
+    all[..6].copy_from_slice(&[bytes, granule, granule, sizes.rss(), sizes.pss, sizes.pss]);
+    all[6..].copy_from_slice(&common(sizes));
+    all
 }
 
-/// The rows that both files have.
-fn rows(to: &mut Lines<'_>, sizes: &Sizes, form: Form) -> fmt::Result {
-    to.row(b"Rss:            ", sizes.rss())?;
-    to.row(b"Pss:            ", sizes.pss)?;
-    to.row(b"Pss_Dirty:      ", sizes.pss)?;
-    if form == Form::Rollup {
-        to.row(b"Pss_Anon:       ", sizes.pss_anonymous)?;
-        to.row(b"Pss_File:       ", sizes.pss_file)?;
-        to.row(b"Pss_Shmem:      ", sizes.pss_shmem)?;
-    }
-    to.row(b"Shared_Clean:   ", 0)?;
-    to.row(b"Shared_Dirty:   ", sizes.shared)?;
-    to.row(b"Private_Clean:  ", 0)?;
-    to.row(b"Private_Dirty:  ", sizes.private)?;
-    to.row(b"Referenced:     ", sizes.referenced)?;
-    to.row(b"Anonymous:      ", sizes.anonymous)?;
-    to.row(b"KSM:            ", 0)?;
-    to.row(b"LazyFree:       ", 0)?;
-    to.row(b"AnonHugePages:  ", sizes.anonymous_blocks)?;
-    to.row(b"ShmemPmdMapped: ", sizes.shmem_blocks)?;
-    to.row(b"FilePmdMapped:  ", 0)?;
-    to.row(b"Shared_Hugetlb: ", sizes.shared_hugetlb)?;
-    to.text("Private_Hugetlb: ")?;
-    to.decimal(sizes.private_hugetlb >> 10, 7)?;
-    to.text(" kB\n")?;
-    to.row(b"Swap:           ", 0)?;
-    to.row(b"SwapPss:        ", 0)?;
-    to.row(b"Locked:         ", 0)
+/// The numbers of [`ROLLUP`].
+fn rollup(sizes: &Sizes) -> [u64; 22] {
+    let mut all = [0; 22];
+    let Sizes { pss, pss_anonymous, pss_file, pss_shmem, .. } = *sizes;
+    all[..6].copy_from_slice(&[sizes.rss(), pss, pss, pss_anonymous, pss_file, pss_shmem]);
+    all[6..].copy_from_slice(&common(sizes));
+    all
+}
+
+/// The numbers from `Shared_Clean` to `Locked`, which both have.
+fn common(sizes: &Sizes) -> [u64; 16] {
+    [
+        0,
+        sizes.shared,
+        0,
+        sizes.private,
+        sizes.referenced,
+        sizes.anonymous,
+        0,
+        0,
+        sizes.anonymous_blocks,
+        sizes.shmem_blocks,
+        0,
+        sizes.shared_hugetlb,
+        sizes.private_hugetlb,
+        0,
+        0,
+        0,
+    ]
 }
 
 /// Whether a write to some block of the VMA may be backed by a huge page at this moment.

@@ -19,25 +19,27 @@ pub(super) fn row(to: &mut Lines<'_>, vma: &Vma) -> fmt::Result {
     let device = vma.kind.device();
     let holds = |entries| device.is_some_and(|map| map.entries == entries);
     let flags = [
-        (right(Prot::READ), "rd "),
-        (right(Prot::WRITE), "wr "),
-        (right(Prot::EXEC), "ex "),
-        (shared, "sh "),
-        (true, "mr mw me "),
-        (shared, "ms "),
-        (vma.growth == Growth::Down, "gd "),
-        (holds(Entries::PfnMap), "pf "),
-        (holds(Entries::PfnMap), "io "),
-        (vma.kind == VmaKind::Hugetlb || device.is_some(), "de "),
-        (private_writable && vma.commit == Commit::Account, "ac "),
-        (vma.commit == Commit::NoReserve, "nr "),
-        (vma.kind == VmaKind::Hugetlb, "ht "),
-        (device.is_some(), "dd "),
-        (holds(Entries::MixedMap), "mm "),
-        (vma.advice == HugeAdvice::Huge, "hg "),
-        (vma.advice == HugeAdvice::NoHuge, "nh "),
+        (right(Prot::READ), b"rd "),
+        (right(Prot::WRITE), b"wr "),
+        (right(Prot::EXEC), b"ex "),
+        (shared, b"sh "),
+        (true, b"mr "),
+        (true, b"mw "),
+        (true, b"me "),
+        (shared, b"ms "),
+        (vma.growth == Growth::Down, b"gd "),
+        (holds(Entries::PfnMap), b"pf "),
+        (holds(Entries::PfnMap), b"io "),
+        (vma.kind == VmaKind::Hugetlb || device.is_some(), b"de "),
+        (private_writable && vma.commit == Commit::Account, b"ac "),
+        (vma.commit == Commit::NoReserve, b"nr "),
+        (vma.kind == VmaKind::Hugetlb, b"ht "),
+        (device.is_some(), b"dd "),
+        (holds(Entries::MixedMap), b"mm "),
+        (vma.advice == HugeAdvice::Huge, b"hg "),
+        (vma.advice == HugeAdvice::NoHuge, b"nh "),
     ];
     to.text("VmFlags: ")?;
-    flags.into_iter().filter(|(is_set, _)| *is_set).try_for_each(|(_, letters)| to.text(letters))?;
+    flags.into_iter().filter(|(is_set, _)| *is_set).try_for_each(|(_, letters)| to.word(letters))?;
     to.ascii(b'\n')
 }

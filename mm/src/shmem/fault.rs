@@ -171,10 +171,9 @@ impl Site<'_> {
         let Site { mm, space, vma, va, index, .. } = *self;
         let mut stock = self.stock()?;
         let source = self.source()?;
-        let copied = mm.alloc_pages(Order::PAGE, PageKind::Anon).map(|page| {
+        let copied = mm.alloc_pages(Order::PAGE, PageKind::Anon).inspect(|page| {
             Machine::copy(page.pfn().phys(), source.pfn().phys(), PAGE_SIZE);
             page.set_mapping(space.id, index);
-            page
         });
         mm.put_folio(source);
         let page = copied?;

@@ -24,6 +24,10 @@ const PLACES: usize = 1 << BITS;
 type Child = Option<Box<Node, KAlloc>>;
 
 /// What the places of a node hold.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "of 64 nodes, one has places for nodes, and leaves half of its memory"
+)]
 enum Places {
     /// Nodes of the level below.
     Nodes([Child; PLACES]),

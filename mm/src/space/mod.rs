@@ -77,8 +77,8 @@ mod vma_tree;
 
 use core::sync::atomic::{AtomicBool, AtomicU64};
 
+use arch::PhysAddr;
 use arch::sync::SpinLock;
-use arch::{PhysAddr, VirtAddr};
 
 pub use asid::Asids;
 pub use error::{Errno, MmapError};
@@ -140,20 +140,5 @@ impl AddressSpace {
     #[must_use]
     pub fn flusher<'a>(&'a self, mm: &'a Mm) -> Flusher<'a> {
         Flusher::new(self.tag(), &mm.stats)
-    }
-    /// The VMA that holds `va`. Stays true while the caller holds M.
-    #[must_use]
-    pub fn vma_at(&self, va: VirtAddr) -> Option<Vma> {
-        self.vmas.lock().at(va)
-    }
-    /// The VMA that holds `va`, or else the first one above it. Stays true while the caller holds M.
-    #[must_use]
-    pub fn find_vma(&self, va: VirtAddr) -> Option<Vma> {
-        self.vmas.lock().find(va)
-    }
-    /// How many VMAs there are.
-    #[must_use]
-    pub fn vma_count(&self) -> usize {
-        self.vmas.lock().len()
     }
 }

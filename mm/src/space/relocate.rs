@@ -56,6 +56,11 @@ impl Move {
     fn end(&self) -> VirtAddr {
         self.from.add(self.bytes)
     }
+    /// How many level-2 entries go as they are from `va` on, at most those of one table of either place.
+    fn slots(&self, va: VirtAddr) -> usize {
+        let left = (self.end().offset_from(va) / BLOCK) as usize;
+        left.min(ENTRIES_PER_TABLE - va.index(Level::L2).max(self.target(va).index(Level::L2)))
+    }
     /// Whether the level-2 entry for `va`, an address of the old place, goes as it is: its 2 MiB do.
     fn is_whole(&self, va: VirtAddr) -> bool {
         let start = va.align_down(BLOCK);
@@ -77,16 +82,17 @@ pub(super) fn prepare<'m>(
     let mut va = job.from;
     while va < job.end() {
         let last = space.ptl.lock().walk(va).last();
+        if last.level >= Level::L2 && job.is_whole(va) {
+            lacking.add(job.target(va), Level::L2);
+            va = va.add(job.slots(va) as u64 * BLOCK);
+            continue;
+        }
         let bytes = last.level.entry_bytes().max(BLOCK);
         let next = va.align_down(bytes).add(bytes).min(job.end());
         if last.level == Level::L3 || (last.level == Level::L2 && last.desc != Desc::INVALID) {
-            if job.is_whole(va) {
-                lacking.add(job.target(va), Level::L2);
-            } else {
-                thp::split::split_inside(mm, space, va)?;
-                lacking.add(job.target(va), Level::L3);
-                lacking.add(VirtAddr::new(job.target(next).raw() - 1), Level::L3);
-            }
+            thp::split::split_inside(mm, space, va)?;
+            lacking.add(job.target(va), Level::L3);
+            lacking.add(VirtAddr::new(job.target(next).raw() - 1), Level::L3);
         }
         va = next;
     }
@@ -134,17 +140,17 @@ pub(super) fn clear_target(mm: &Mm, space: &AddressSpace, job: &Move) {
     if !job.is_congruent() {
         return;
     }
+    let (first, end) = (job.target(job.from.align_up(BLOCK)), job.to.add(job.bytes).align_down(BLOCK));
     mm.gather(space.tag(), |gather| {
-        let mut va = job.from;
-        while va < job.end() {
-            let target = job.target(va);
+        let mut va = first;
+        while va < end {
             let mut tree = space.ptl.lock();
-            let last = tree.walk(target).last();
-            if last.level == Level::L3 && job.is_whole(va) {
-                prune(mm, space, &mut tree, target, gather);
+            let mut stretch = tree.stretch(space.flusher(mm), va, end);
+            let next = stretch.end();
+            if stretch.level() == Level::L3 {
+                prune(mm, space, stretch.tree(), va, gather);
             }
-            let bytes = last.level.entry_bytes().max(BLOCK);
-            va = va.add(target.align_down(bytes).add(bytes).offset_from(target));
+            va = next;
         }
     });
 }
@@ -159,7 +165,7 @@ pub(super) fn entries(mm: &Mm, space: &AddressSpace, job: &Move, stock: &mut Tab
         let _mappers = object.as_ref().map(|object| object.hold_mappers());
         va = mm.gather(space.tag(), |gather| {
             let mut tree = space.ptl.lock();
-            let step = |va: VirtAddr| (va < job.end()).then(|| Step { mm, space, job, va });
+            let step = |va: VirtAddr| (va < job.end()).then_some(Step { mm, space, job, va });
             (0..TABLES).fold(va, |va, _| step(va).map_or(va, |step| step.run(&mut tree, stock, gather)))
         });
     }

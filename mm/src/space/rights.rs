@@ -63,13 +63,15 @@ impl<'m> Rights<'m> {
     /// What takes the place of `old`; `None`: it stays.
     #[inline]
     pub(super) fn change(&mut self, old: Desc, level: Level) -> Option<Desc> {
-        let known = match self.known {
-            Some(known) if old.raw() & !known.address == known.old && known.level == level => known,
+        let (change, asks) = match &self.known {
+            Some(known) if old.raw() & !known.address == known.old && known.level == level => {
+                (known.change, known.asks)
+            }
             _ if old.is_leaf(level) && !self.prot.contains(Prot::EXEC) => self.learn(old, level),
             _ => return self.change_slowly(old, level),
         };
-        let refused = known.asks == Asks::Yes && !self.is_exclusive(old, level);
-        let change = if refused { known.change & !PteFlags::READ_ONLY.bits() } else { known.change };
+        let refused = asks == Asks::Yes && !self.is_exclusive(old, level);
+        let change = if refused { change & !PteFlags::READ_ONLY.bits() } else { change };
         (change != 0).then(|| Desc::from_raw(old.raw() ^ change))
     }
 
@@ -83,7 +85,7 @@ impl<'m> Rights<'m> {
     }
 
     /// Works out what follows from this leaf.
-    fn learn(&mut self, leaf: Desc, level: Level) -> Known {
+    fn learn(&mut self, leaf: Desc, level: Level) -> (u64, Asks) {
         let (old, special) = (leaf.flags(level), leaf.flags(level) & PteFlags::SPECIAL);
         let mut new = exclusive::with_all_rights(self.mm, leaf, level, self.prot).flags(level);
         let gains = old.contains(PteFlags::READ_ONLY) && !new.contains(PteFlags::READ_ONLY);
@@ -93,9 +95,8 @@ impl<'m> Rights<'m> {
         }
         let address = Desc::from_raw(u64::MAX).output(level).raw();
         let change = leaf.raw() ^ leaf.with_flags(level, new).raw();
-        let known = Known { level, address, old: leaf.raw() & !address, change, asks };
-        self.known = Some(known);
-        known
+        self.known = Some(Known { level, address, old: leaf.raw() & !address, change, asks });
+        (change, asks)
     }
 
     /// Whether the page of this leaf, which is not special, is the space's alone.
