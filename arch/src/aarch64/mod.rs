@@ -12,6 +12,7 @@
 //! | [`percpu`] | the block of each CPU, kernel stacks |
 //! | `phys` `mmu` `cpu` `uaccess` `probe` | the contract |
 //! | [`tlb`] | every TLBI instruction |
+//! | `string` | memcpy and memset |
 //! | [`gic`] [`timer`] [`psci`] [`semihost`] | devices and firmware |
 //!
 //! `unsafe` stands where the machine itself is touched: instructions, registers, linker symbols, memory by
@@ -31,6 +32,7 @@ mod phys;
 mod probe;
 pub mod psci;
 pub mod semihost;
+mod string;
 pub mod timer;
 pub mod tlb;
 pub mod trap;

@@ -128,7 +128,7 @@ impl Mm {
         let mut free: Option<(PageRef, u64)> = None;
         for folio in pages {
             let page = folio.page();
-            if !page.is_single_anon() {
+            if !page.is_single(PageKind::Anon) {
                 self.put_folio(folio);
                 continue;
             }

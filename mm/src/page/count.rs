@@ -65,12 +65,10 @@ impl PageRef {
         let old = self.fetch_add_32(REFCOUNT, n);
         debug_assert!(old != 0, "{self:?}: references taken from none");
     }
-    /// Drops all but one of `n` references, 1 or more, that entries of a table have remembered.
-    pub(crate) fn put_all_but_one(self, n: u32) {
-        if n > 1 {
-            let old = self.fetch_sub_32(REFCOUNT, n - 1);
-            debug_assert!(old >= n, "{self:?}: {n} references dropped of {old}");
-        }
+    /// Drops `n` references of more than `n`, which entries of a table have remembered: the last one is not among them.
+    pub(crate) fn put_many(self, n: u32) {
+        let old = self.fetch_sub_32(REFCOUNT, n);
+        debug_assert!(old > n, "{self:?}: {n} references dropped of {old}, and one more was held");
     }
     /// Takes a reference if the folio has any (Linux: `folio_try_get`). The page is a head or a single page;
     /// for a pfn of which nothing is known, see [`crate::Mm::try_get_folio`].

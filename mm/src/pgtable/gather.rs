@@ -143,7 +143,9 @@ impl<'g> Gather<'g> {
         for item in self.held[..self.len].iter_mut().filter_map(Option::take) {
             match item {
                 Held::Folio(head, references) => {
-                    head.put_all_but_one(references);
+                    if references > 1 {
+                        head.put_many(references - 1);
+                    }
                     self.mm.put_folio(FolioRef::from_raw(head));
                 }
                 Held::Pages(first, n) => self.mm.put_pages(SinglePages::from_raw(first, n.into())),

@@ -94,6 +94,9 @@ fn prefix(
     to.ascii(letter(Prot::WRITE, b'w'))?;
     to.ascii(letter(Prot::EXEC, b'x'))?;
     to.ascii(sharing)?;
+    if (offset, minor, inode) == (0, 0, 0) {
+        return to.text(" 00000000 00:00 0 ");
+    }
     to.ascii(b' ')?;
     to.hex(offset, 8)?;
     to.text(" 00:")?;

@@ -71,11 +71,10 @@ pub(super) fn is_mapped_once(mm: &Mm, page: PageRef) -> bool {
     matches!(mapcount::scheme(mm).page_entries(page, page), Answer::Exact(0 | 1))
 }
 
-/// The share of any page of a folio for somebody whose one leaf maps all of it. `None`: it depends on the page, or on
-/// what else maps it.
-pub(super) fn of_block(mm: &Mm, head: PageRef) -> Option<Share> {
-    let alone = mapcount::scheme(mm).entries(head) == Answer::Exact(1);
-    alone.then_some(Share::WHOLE)
+/// Whether somebody's one leaf that maps all of the folio at `head` is all that maps any of it.
+#[inline(always)]
+pub(super) fn is_block_alone(mm: &Mm, head: PageRef) -> bool {
+    mapcount::scheme(mm).entries(head) == Answer::Exact(1)
 }
 
 #[inline]

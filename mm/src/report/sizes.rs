@@ -236,8 +236,14 @@ impl Visitor for Tally<'_> {
 
     fn block(&mut self, leaf: Leaf) {
         let Some(first) = normal_page(leaf.desc, leaf.level) else { return };
+        let pages = leaf.level.entry_bytes() / PAGE_SIZE;
+        if first.kind() == PageKind::Anon && share::is_block_alone(self.mm, first) {
+            self.anonymous_blocks += pages;
+            self.plain += pages;
+            return self.touched(leaf.level, leaf.desc);
+        }
         let head = first.head(self.mm.config.tails);
-        let (kind, pages) = (head.kind(), leaf.level.entry_bytes() / PAGE_SIZE);
+        let kind = head.kind();
         match kind {
             PageKind::Anon => self.anonymous_blocks += pages,
             PageKind::Shmem => self.shmem_blocks += pages,
@@ -245,9 +251,6 @@ impl Visitor for Tally<'_> {
             _ => return,
         }
         self.touched(leaf.level, leaf.desc);
-        if let Some(share) = share::of_block(self.mm, head) {
-            return self.resident(kind, pages, share);
-        }
         for page in (0..pages).map(|n| first.nth(n)) {
             match share::of_page(self.mm, head, page) {
                 Extent::Page(share) => self.resident(kind, 1, share),

@@ -105,10 +105,13 @@ pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAdd
             // A table that the next VMA has a share in is looked at when that is done.
             let goes_on = next.is_some_and(|next| same_table(next.start, to));
             let last = if goes_on { USER_END } else { to };
+            // Where the whole space goes, tables hold what later VMAs have, and nothing else.
+            let whole = start.raw() == 0 && end == USER_END;
+            let rest = whole.then(|| next.map_or(VirtAddr::new(u64::MAX), |next| next.start));
             scan(mm, space, from, to, |stretch| {
                 assert_whole(stretch, from, to);
                 clear(mm, space, &this, stretch, gather, |_| true);
-                prune(mm, space, stretch, last, gather);
+                prune(mm, space, stretch, last, rest, gather);
             });
             vma = next;
         }
@@ -189,16 +192,35 @@ fn same_table(start: VirtAddr, end: VirtAddr) -> bool {
 }
 
 /// Where the scan leaves a table, frees it if it is empty, and then the one above.
-fn prune(mm: &Mm, space: &AddressSpace, stretch: &mut Stretch<'_>, end: VirtAddr, gather: &mut Gather<'_>) {
+///
+/// `rest` is where the first of what is left of the space begins, if that is known: then nothing else need be looked at
+/// to know whether a table is empty (Linux: the ceiling of `free_pgtables`).
+fn prune(
+    mm: &Mm,
+    space: &AddressSpace,
+    stretch: &mut Stretch<'_>,
+    end: VirtAddr,
+    rest: Option<VirtAddr>,
+    gather: &mut Gather<'_>,
+) {
     let (va, next, walk) = (stretch.start(), stretch.end(), *stretch.walk());
     let all_cleared = stretch.level() == Level::L3 && stretch.len() == ENTRIES_PER_TABLE;
     for pair in walk.steps().windows(2).rev() {
         let above = pair[0];
         let leaves = next.is_aligned(above.level.entry_bytes()) || next >= end;
         let known = all_cleared && above.level == Level::L2;
-        if !leaves || !(known || is_empty(above.desc.output(above.level))) {
+        if !leaves {
             return;
         }
+        let (table, bytes) = (above.desc.output(above.level), above.level.entry_bytes());
+        let empty = match rest {
+            Some(rest) => va.align_down(bytes).add(bytes) <= rest,
+            None => known || is_empty(table),
+        };
+        if !empty {
+            return;
+        }
+        debug_assert!(is_empty(table), "a table of a space that goes holds what no VMA has");
         if let Ok(entry) = stretch.tree().entry(space.flusher(mm), va, above.level) {
             let unmapped = entry.clear(gather);
             gather.hold(unmapped);

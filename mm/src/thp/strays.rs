@@ -20,7 +20,7 @@ use super::popmap::Popmap;
 use super::record::Key;
 use crate::Mm;
 use crate::mapcount::{self, Run};
-use crate::page::{FolioList, FolioRef, PageRef};
+use crate::page::{FolioList, FolioRef, PageKind, PageRef};
 use crate::pgtable::normal_page;
 
 /// Most strays that one promotion brings back.
@@ -32,7 +32,7 @@ pub(super) const SOLE: u32 = 1;
 /// The stray that an entry maps, where it can be brought back to `own`, its page of the block. Under T.
 pub(super) fn stray(entry: Desc, own: PageRef) -> Option<PageRef> {
     let page = normal_page(entry, Level::L3)?;
-    (page.is_single_anon() && page.refcount() == SOLE && own.refcount() == SOLE).then_some(page)
+    (page.is_single(PageKind::Anon) && page.refcount() == SOLE && own.refcount() == SOLE).then_some(page)
 }
 
 fn stray_at(table: PhysAddr, i: usize) -> Option<PageRef> {

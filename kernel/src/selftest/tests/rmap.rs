@@ -54,7 +54,7 @@ fn frames_move(mm: &'static Mm) -> Verdict {
         let _settings = ThpSettings::set(mm, mode, 256)?;
         let moved = mm.stats.get(Counter::PgMigrateSuccess);
         let movers = Threads::start(1, &STOP, move_everything)?;
-        expect("promote", &["rounds=2"], 0)?;
+        expect("promote", &["promote", "rounds=2"], 0)?;
         drop(movers);
         check!(mm.stats.get(Counter::PgMigrateSuccess) > moved, "no page was moved");
     }

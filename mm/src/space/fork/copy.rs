@@ -332,7 +332,7 @@ impl<'s> Sharer<'s> {
             return None;
         }
         if let Some(page) = normal_page(leaf, Level::L3)
-            && !(if page.is_single_anon() { self.count_single(page) } else { self.count(n, page) })
+            && !(if page.is_single(PageKind::Anon) { self.count_single(page) } else { self.count(n, page) })
         {
             return None;
         }
