@@ -11,6 +11,7 @@
 //! | [`fpsimd`] | the FP and SIMD registers of EL0 |
 //! | [`percpu`] | the block of each CPU, kernel stacks |
 //! | `phys` `mmu` `cpu` `uaccess` `probe` | the contract |
+//! | `copy` | `memcpy` |
 //! | [`tlb`] | every TLBI instruction |
 //! | [`gic`] [`timer`] [`psci`] [`semihost`] | devices and firmware |
 //!
@@ -19,6 +20,7 @@
 
 pub mod boot;
 pub mod context;
+mod copy;
 mod cpu;
 mod el2;
 pub mod fpsimd;
