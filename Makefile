@@ -11,6 +11,11 @@ PROFILE ?= release
 HOST := qemu/toolchain.sh host
 MACHINE := qemu/toolchain.sh machine
 
+# A kernel with one way of counting mappings only: a value of mapcount=. Empty: it has all, and the boot choice decides.
+ifneq ($(MAPCOUNT_PIN),)
+export QUIRE_MAPCOUNT_PIN := $(MAPCOUNT_PIN)
+endif
+
 # What may be given to `make run`, `debug` and `bench`; qemu/machine.conf says what it is otherwise.
 export CPU SMP MEM EL2 APPEND QEMU QEMU_ARGS TIMEOUT GDB GDB_ARGS
 # What `make bench` is told by the environment.
@@ -48,6 +53,7 @@ help:
 	  '  QEMU=...           another QEMU' \
 	  '  QEMU_ARGS=...      more arguments for it, for example a plugin' \
 	  '  TIMEOUT=300        end the run after so many seconds' \
+	  '  MAPCOUNT_PIN=...   a kernel with this value of mapcount= only, so that no choice is made at run time' \
 	  '  PROFILE=checked    the kernel with debug assertions instead of release' \
 	  '  GDB=... GDB_ARGS=  another gdb, more arguments for it'
 

@@ -22,22 +22,26 @@ macro_rules! address {
         impl $name {
             /// The address with this numeric value.
             #[must_use]
+            #[inline]
             pub const fn new(raw: u64) -> Self {
                 Self(raw)
             }
             /// The numeric value.
             #[must_use]
+            #[inline]
             pub const fn raw(self) -> u64 {
                 self.0
             }
             /// The address `bytes` above this one.
             #[must_use]
+            #[inline]
             pub const fn add(self, bytes: u64) -> Self {
                 Self(self.0 + bytes)
             }
             /// The address `bytes` above this one, or `None` where that would pass the end of the
             /// 64-bit range.
             #[must_use]
+            #[inline]
             pub const fn checked_add(self, bytes: u64) -> Option<Self> {
                 match self.0.checked_add(bytes) {
                     Some(raw) => Some(Self(raw)),
@@ -46,23 +50,27 @@ macro_rules! address {
             }
             /// The highest multiple of `align` (a power of two, bytes) not above this address.
             #[must_use]
+            #[inline]
             pub const fn align_down(self, align: u64) -> Self {
                 debug_assert!(align.is_power_of_two());
                 Self(self.0 & !(align - 1))
             }
             /// The lowest multiple of `align` (a power of two, bytes) not below this address.
             #[must_use]
+            #[inline]
             pub const fn align_up(self, align: u64) -> Self {
                 debug_assert!(align.is_power_of_two());
                 Self((self.0 + (align - 1)) & !(align - 1))
             }
             /// Whether the address is a multiple of `align` (a power of two, bytes).
             #[must_use]
+            #[inline]
             pub const fn is_aligned(self, align: u64) -> bool {
                 self.0 & (align - 1) == 0
             }
             /// Bytes from `base` up to this address. `base` must not be above it.
             #[must_use]
+            #[inline]
             pub const fn offset_from(self, base: Self) -> u64 {
                 self.0 - base.0
             }
@@ -94,6 +102,7 @@ address! {
 impl PhysAddr {
     /// The frame that holds this address.
     #[must_use]
+    #[inline]
     pub const fn pfn(self) -> Pfn {
         Pfn(self.0 >> PAGE_SHIFT)
     }
@@ -102,16 +111,19 @@ impl PhysAddr {
 impl VirtAddr {
     /// Index of the descriptor that translates this address in a table of `level` (0..=511).
     #[must_use]
+    #[inline]
     pub const fn index(self, level: Level) -> usize {
         ((self.0 >> level.shift()) & 0x1ff) as usize
     }
     /// Whether the address belongs to the kernel's half (TTBR1; VA bits 63..48 all ones).
     #[must_use]
+    #[inline]
     pub const fn is_kernel(self) -> bool {
         self.0 >> 48 == 0xffff
     }
     /// Whether the address belongs to the user's half (TTBR0; VA bits 63..48 all zeros).
     #[must_use]
+    #[inline]
     pub const fn is_user(self) -> bool {
         self.0 >> 48 == 0
     }
@@ -125,36 +137,43 @@ pub struct Pfn(u64);
 impl Pfn {
     /// The frame with this number.
     #[must_use]
+    #[inline]
     pub const fn new(raw: u64) -> Self {
         Self(raw)
     }
     /// The number.
     #[must_use]
+    #[inline]
     pub const fn raw(self) -> u64 {
         self.0
     }
     /// The physical address of the frame's first byte.
     #[must_use]
+    #[inline]
     pub const fn phys(self) -> PhysAddr {
         PhysAddr(self.0 << PAGE_SHIFT)
     }
     /// The frame `pages` above this one.
     #[must_use]
+    #[inline]
     pub const fn add(self, pages: u64) -> Self {
         Self(self.0 + pages)
     }
     /// Frames from `base` up to this one. `base` must not be above it.
     #[must_use]
+    #[inline]
     pub const fn offset_from(self, base: Self) -> u64 {
         self.0 - base.0
     }
     /// Whether a block of 2^`order` pages may begin here.
     #[must_use]
+    #[inline]
     pub const fn is_aligned(self, order: Order) -> bool {
         self.0 & (order.pages() - 1) == 0
     }
     /// The first frame of the naturally aligned block of 2^`order` pages that holds this frame.
     #[must_use]
+    #[inline]
     pub const fn align_down(self, order: Order) -> Self {
         Self(self.0 & !(order.pages() - 1))
     }
@@ -187,22 +206,26 @@ impl Order {
 
     /// The order with this exponent. Panics above 18 (in a constant: does not compile).
     #[must_use]
+    #[inline]
     pub const fn new(exponent: u8) -> Self {
         assert!(exponent <= 18, "an order is at most 18 (1 GiB)");
         Self(exponent)
     }
     /// The exponent.
     #[must_use]
+    #[inline]
     pub const fn raw(self) -> u8 {
         self.0
     }
     /// Pages in the block.
     #[must_use]
+    #[inline]
     pub const fn pages(self) -> u64 {
         1 << self.0
     }
     /// Bytes in the block.
     #[must_use]
+    #[inline]
     pub const fn bytes(self) -> u64 {
         PAGE_SIZE << self.0
     }
@@ -234,16 +257,19 @@ impl Level {
 
     /// The lowest VA bit that this level resolves (39, 30, 21 or 12).
     #[must_use]
+    #[inline]
     pub const fn shift(self) -> u32 {
         39 - 9 * (self as u32)
     }
     /// Bytes that one entry of this level covers.
     #[must_use]
+    #[inline]
     pub const fn entry_bytes(self) -> u64 {
         1 << self.shift()
     }
     /// The level below, or `None` at level 3.
     #[must_use]
+    #[inline]
     pub const fn next(self) -> Option<Level> {
         match self {
             Level::L0 => Some(Level::L1),
@@ -254,6 +280,7 @@ impl Level {
     }
     /// The level above, whose descriptors point to tables of this level.
     #[must_use]
+    #[inline]
     pub const fn previous(self) -> Option<Level> {
         match self {
             Level::L0 => None,
@@ -264,6 +291,7 @@ impl Level {
     }
     /// The Linux name of the table at this level.
     #[must_use]
+    #[inline]
     pub const fn name(self) -> &'static str {
         match self {
             Level::L0 => "PGD",
@@ -294,6 +322,7 @@ pub enum PageSize {
 impl PageSize {
     /// The level of the leaf descriptor.
     #[must_use]
+    #[inline]
     pub const fn level(self) -> Level {
         match self {
             PageSize::Size4K => Level::L3,
@@ -303,11 +332,13 @@ impl PageSize {
     }
     /// Bytes mapped.
     #[must_use]
+    #[inline]
     pub const fn bytes(self) -> u64 {
         self.level().entry_bytes()
     }
     /// The order of a folio that fills the mapping.
     #[must_use]
+    #[inline]
     pub const fn order(self) -> Order {
         match self {
             PageSize::Size4K => Order::PAGE,
@@ -328,11 +359,13 @@ impl Asid {
     pub const NONE: Asid = Asid(0);
     /// The ASID with this value.
     #[must_use]
+    #[inline]
     pub const fn new(raw: u16) -> Self {
         Self(raw)
     }
     /// The value.
     #[must_use]
+    #[inline]
     pub const fn raw(self) -> u16 {
         self.0
     }

@@ -45,12 +45,14 @@ impl CpuId {
     pub const BOOT: CpuId = CpuId(0);
     /// The CPU with this number. Panics at or above [`MAX_CPUS`].
     #[must_use]
+    #[inline]
     pub const fn new(index: usize) -> Self {
         assert!(index < MAX_CPUS, "CPU number out of range");
         CpuId(index as u8)
     }
     /// The number, as an index.
     #[must_use]
+    #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
@@ -155,11 +157,13 @@ pub struct IrqState(u64);
 
 impl IrqState {
     /// Wraps a backend's own value (DAIF on the machine).
+    #[inline]
     pub const fn new(raw: u64) -> Self {
         IrqState(raw)
     }
     /// The backend's own value.
     #[must_use]
+    #[inline]
     pub const fn raw(self) -> u64 {
         self.0
     }

@@ -89,6 +89,7 @@ pub enum Stage {
 
 /// The class and syndrome in a value of ESR_EL1.
 #[must_use]
+#[inline]
 pub const fn decode(esr: u64) -> Class {
     let class = ((esr >> 26) & 0x3f) as u8;
     let immediate = (esr & 0xffff) as u16;
@@ -132,6 +133,7 @@ const fn abort(esr: u64, access: Access) -> Abort {
 
 /// The meaning of a fault status code (ISS.DFSC, ISS.IFSC and PAR_EL1.FST share one encoding).
 #[must_use]
+#[inline]
 pub const fn fault_status(code: u8) -> FaultStatus {
     let level = match code & 0b11 {
         0 => Level::L0,
@@ -154,6 +156,7 @@ pub const fn fault_status(code: u8) -> FaultStatus {
 ///
 /// # Errors
 /// The fault.
+#[inline]
 pub const fn walk_result(par: u64, va: VirtAddr) -> Result<PhysAddr, FaultStatus> {
     if par & 1 != 0 {
         return Err(fault_status((par >> 1 & 0x3f) as u8));

@@ -43,12 +43,14 @@ const _: () = assert!(VMALLOC_BASE.raw() + VMALLOC_BYTES <= IMAGE_BASE.raw());
 
 /// The address of `pa` in the linear map.
 #[must_use]
+#[inline]
 pub const fn linear(pa: PhysAddr) -> VirtAddr {
     VirtAddr::new(LINEAR_BASE.raw() + pa.raw())
 }
 
 /// The address of the struct page of `pfn`.
 #[must_use]
+#[inline]
 pub const fn vmemmap(pfn: Pfn) -> VirtAddr {
     VirtAddr::new(VMEMMAP_BASE.raw() + (pfn.raw() << STRUCT_PAGE_SHIFT))
 }

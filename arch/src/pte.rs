@@ -119,17 +119,20 @@ impl Desc {
 
     /// The descriptor with these bits.
     #[must_use]
+    #[inline]
     pub const fn from_raw(raw: u64) -> Self {
         Desc(raw)
     }
     /// The bits.
     #[must_use]
+    #[inline]
     pub const fn raw(self) -> u64 {
         self.0
     }
     /// A leaf of `level` (L1 and L2: block, L3: page) that maps `pa`. Valid; `flags` gives the rest.
     /// `pa` must be aligned to the size of the level.
     #[must_use]
+    #[inline]
     pub const fn leaf(pa: PhysAddr, level: Level, flags: PteFlags) -> Self {
         assert!(!matches!(level, Level::L0), "level 0 has no leaves");
         assert!(pa.is_aligned(level.entry_bytes()), "an output address has the alignment of its level");
@@ -139,12 +142,14 @@ impl Desc {
     /// A table descriptor for the next-level table at `table` (4 KiB aligned). No hierarchical
     /// restrictions: the leaves alone decide.
     #[must_use]
+    #[inline]
     pub const fn table(table: PhysAddr) -> Self {
         assert!(table.is_aligned(crate::addr::PAGE_SIZE), "a table is page aligned");
         Desc(table.raw() | 0b11)
     }
     /// What the descriptor is at `level`.
     #[must_use]
+    #[inline]
     pub const fn kind(self, level: Level) -> Kind {
         match (level, self.0 & 0b11) {
             (Level::L0 | Level::L1 | Level::L2, 0b11) => Kind::Table,
@@ -155,11 +160,13 @@ impl Desc {
     }
     /// Whether the valid bit is set.
     #[must_use]
+    #[inline]
     pub const fn is_valid(self) -> bool {
         self.0 & 1 != 0
     }
     /// Whether this is a valid block or page at `level`.
     #[must_use]
+    #[inline]
     pub const fn is_leaf(self, level: Level) -> bool {
         matches!(self.kind(level), Kind::Block | Kind::Page)
     }
@@ -174,6 +181,7 @@ impl Desc {
     }
     /// The attribute bits of a leaf (nT only where the level has blocks).
     #[must_use]
+    #[inline]
     pub const fn flags(self, level: Level) -> PteFlags {
         let flags = PteFlags::from_bits_truncate(self.0);
         match level {
@@ -183,28 +191,33 @@ impl Desc {
     }
     /// The same leaf with other attribute bits; valid bit, type and output address stay.
     #[must_use]
+    #[inline]
     pub const fn with_flags(self, level: Level, flags: PteFlags) -> Self {
         Self::leaf(self.output(level), level, flags)
     }
     /// Whether a store through this leaf succeeds, now or once hardware has set it dirty (AP\[2\] clear,
     /// or DBM set where hardware manages dirty state).
     #[must_use]
+    #[inline]
     pub const fn grants_write(self, hw_dirty: HwDirty) -> bool {
         let dbm = self.0 & PteFlags::DBM.bits() != 0;
         self.0 & PteFlags::READ_ONLY.bits() == 0 || (dbm && matches!(hw_dirty, HwDirty::Enabled))
     }
     /// Whether this leaf is marked as [`PteFlags::SPECIAL`].
     #[must_use]
+    #[inline]
     pub const fn is_special(self) -> bool {
         self.0 & PteFlags::SPECIAL.bits() != 0
     }
     /// Whether EL1 may execute through this leaf.
     #[must_use]
+    #[inline]
     pub const fn kernel_exec(self) -> bool {
         self.0 & PteFlags::PXN.bits() == 0
     }
     /// Whether EL0 may execute through this leaf.
     #[must_use]
+    #[inline]
     pub const fn user_exec(self) -> bool {
         self.0 & PteFlags::UXN.bits() == 0
     }

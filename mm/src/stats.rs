@@ -65,6 +65,18 @@ counters! {
     PgMigrateSuccess = "pgmigrate_success",
     /// Pages that could not be moved (4 KiB units).
     PgMigrateFail = "pgmigrate_fail",
+    /// Times that a huge page was wanted, none was free, and memory was compacted for it.
+    CompactStall = "compact_stall",
+    /// Of these, times that there was one afterwards.
+    CompactSuccess = "compact_success",
+    /// Of these, times that there was none.
+    CompactFail = "compact_fail",
+    /// Pages that compaction looked at to move them (4 KiB units).
+    CompactMigrateScanned = "compact_migrate_scanned",
+    /// Blocks in one piece made by moving what was in their way.
+    AllocContigSuccess = "alloc_contig_success",
+    /// Ranges that could not be had in one piece.
+    AllocContigFail = "alloc_contig_fail",
     /// Folios split into single pages.
     ThpSplitPage = "thp_split_page",
     /// Folios that could not be split.
@@ -85,6 +97,8 @@ counters! {
     NrVmemmapFreed = "nr_vmemmap_freed",
     /// 2 MiB blocks of vmemmap split into pages.
     HvoSplitPmd = "hvo_split_pmd",
+    /// Pages that fork had driven out of their block, and that a promotion has brought back.
+    ResPagesBroughtBack = "res_pages_brought_back",
     /// Shared pages copied for who wrote to them.
     CowCopy = "cow_copy",
     /// Descriptors stored into live tables.

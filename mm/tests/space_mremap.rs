@@ -33,7 +33,7 @@ fn map(mm: &Mm, space: &KArc<AddressSpace>, addr: u64, len: u64) {
 
 fn remap(
     mm: &Mm,
-    space: &AddressSpace,
+    space: &KArc<AddressSpace>,
     addr: u64,
     lens: (u64, u64),
     flags: u32,
@@ -226,6 +226,35 @@ fn dontunmap() {
             }
         });
     }
+}
+
+/// Shared memory moves, grows, stays with MREMAP_DONTUNMAP, and is mapped twice with no old length: always the same pages.
+#[test]
+fn shared_memory() {
+    with_space(&machine(ThpMode::Never), |mm, _, space| {
+        let shared = MmapRequest::from_raw(BASE, 4 * PAGE, 3, 0x31, 0);
+        mm.mmap(space, &shared).unwrap();
+        (0..4).for_each(|n| user_store(VirtAddr::new(BASE + n * PAGE), n + 1).unwrap());
+        let twin = FAR + 64 * PAGE;
+        assert_eq!(remap(mm, space, BASE + PAGE, (0, 2 * PAGE), FIXED, twin), Ok(twin));
+        assert_eq!(user_load(VirtAddr::new(twin + PAGE)), Ok(3));
+        assert_eq!(remap(mm, space, BASE, (4 * PAGE, 4 * PAGE), FIXED, FAR + PAGE), Ok(FAR + PAGE));
+        user_store(VirtAddr::new(FAR + 2 * PAGE), 20).unwrap();
+        assert_eq!(user_load(VirtAddr::new(twin)), Ok(20));
+        check(mm);
+        assert_eq!(remap(mm, space, FAR + 2 * PAGE, (2 * PAGE, 2 * PAGE), DONTUNMAP, BASE), Ok(BASE));
+        let places = [FAR + 2 * PAGE, BASE, twin].map(|va| user_load(VirtAddr::new(va)));
+        assert_eq!(places, [Ok(20); 3]);
+        check(mm);
+        assert_eq!(remap(mm, space, FAR + PAGE, (4 * PAGE, 2 * PAGE), MAYMOVE, 0), Ok(FAR + PAGE));
+        assert_eq!(remap(mm, space, FAR + PAGE, (2 * PAGE, 4 * PAGE), 0, 0), Ok(FAR + PAGE));
+        assert_eq!(user_load(VirtAddr::new(FAR + 4 * PAGE)), Ok(4), "the pages are the object's");
+        check(mm);
+        assert_eq!(remap(mm, space, BASE, (2 * PAGE, PAGE), FIXED, FAR + 9 * PAGE), Ok(FAR + 9 * PAGE));
+        check(mm);
+        let private = MmapRequest::from_raw(BASE, PAGE, 3, 0x31 | 0x100, 0);
+        assert_eq!(mm.mmap(space, &private).map_err(MmapError::errno), Err(Errno::Inval), "a shared stack");
+    });
 }
 
 /// Where source and destination lie alike in their 2 MiB, level-2 entries go: blocks stay blocks, tables stay tables,

@@ -82,3 +82,9 @@ fn report() {
 fn fork() {
     explore("fork", 60);
 }
+
+/// Frames move, folios are split and memory is compacted under loads, stores, forks and changes: nothing is lost.
+#[test]
+fn migration() {
+    explore("migration", 24);
+}

@@ -63,6 +63,7 @@ bad! {
         lock_order
         memory_type_changed
         moved_in_a_root_that_was_left
+        moved_over_an_unflushed_migration_entry
         moved_to_other_bytes
         moved_while_held_writable
         moved_with_access_flag_clear

@@ -39,6 +39,7 @@ good! {
     many_tlbis_under_one_barrier
     memory_mapped_used_and_unmapped
     memory_type_changed_by_break_before_make
+    moved_over_a_migration_entry
     page_moved_by_break_before_make
     page_moved_to_equal_bytes
     page_unmapped_flushed_and_freed

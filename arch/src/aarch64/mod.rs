@@ -8,17 +8,19 @@
 //! | [`vectors`] | the sixteen vectors, the trap frame, stack overflow |
 //! | [`trap`] | from a vector to the kernel's handlers |
 //! | [`context`] | switching stacks, entering EL0 |
-//! | [`fpsimd`] | the FP and SIMD registers of EL0 |
+//! | [`fpsimd`] `bulk` | the FP and SIMD registers of EL0; pages zeroed and copied by four of them |
 //! | [`percpu`] | the block of each CPU, kernel stacks |
 //! | `phys` `mmu` `cpu` `uaccess` `probe` | the contract |
 //! | `copy` | `memcpy` |
 //! | [`tlb`] | every TLBI instruction |
+//! | `string` | memcpy and memset |
 //! | [`gic`] [`timer`] [`psci`] [`semihost`] | devices and firmware |
 //!
 //! `unsafe` stands where the machine itself is touched: instructions, registers, linker symbols, memory by
 //! address.
 
 pub mod boot;
+mod bulk;
 pub mod context;
 mod copy;
 mod cpu;
@@ -32,6 +34,7 @@ mod phys;
 mod probe;
 pub mod psci;
 pub mod semihost;
+mod string;
 pub mod timer;
 pub mod tlb;
 pub mod trap;

@@ -3,8 +3,8 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::Machine;
-use crate::addr::PhysAddr;
+use super::{Machine, bulk};
+use crate::addr::{PAGE_SIZE, PhysAddr};
 use crate::contract::{Dsb, Mmu, PhysMem};
 use crate::features::BbmLevel;
 use crate::layout::{LINEAR_BYTES, linear};
@@ -79,9 +79,14 @@ impl PhysMem for Machine {
             .map_err(Desc::from_raw)
     }
 
-    /// By DC ZVA where the CPU allows it and the range is a multiple of its block, else by stores.
+    /// Whole pages by vector registers; else by DC ZVA where the CPU allows it and the range is a multiple of its block;
+    /// else by stores.
     fn zero(to: PhysAddr, bytes: u64) {
         debug_assert!(to.is_aligned(64) && bytes.is_multiple_of(64), "zero {bytes} bytes at {to}");
+        if bytes.is_multiple_of(PAGE_SIZE) {
+            // SAFETY: RAM that the caller owns, mapped by the linear map; whole pages.
+            return unsafe { bulk::zero(linear(to).raw(), bytes) };
+        }
         let block = zva_block();
         if block == 0 || !to.is_aligned(block) || !bytes.is_multiple_of(block) {
             // SAFETY: RAM that the caller owns, mapped by the linear map.
@@ -95,7 +100,12 @@ impl PhysMem for Machine {
         }
     }
 
+    /// Whole pages by vector registers.
     fn copy(to: PhysAddr, from: PhysAddr, bytes: u64) {
+        if bytes.is_multiple_of(PAGE_SIZE) {
+            // SAFETY: two ranges of RAM that do not overlap (contract), mapped by the linear map; whole pages.
+            return unsafe { bulk::copy(linear(to).raw(), linear(from).raw(), bytes) };
+        }
         // SAFETY: two ranges of RAM that do not overlap (contract), mapped by the linear map.
         unsafe { core::ptr::copy_nonoverlapping(at::<u8>(from).cast_const(), at::<u8>(to), bytes as usize) };
     }

@@ -3,7 +3,7 @@
 
 use spin::Once;
 
-use super::vectors::{TrapFrame, Vector, quire_run_user};
+use super::vectors::{self, TrapFrame, Vector};
 use super::{Machine, uaccess};
 use crate::addr::VirtAddr;
 use crate::contract::Cpu;
@@ -75,14 +75,20 @@ const EC_SVC: u64 = 0x15;
 ///
 /// # Panics
 /// The frame is one of EL1.
+#[inline(always)]
 pub fn run_user(frame: &mut TrapFrame) -> UserExit {
     assert!(frame.from_user(), "entering EL0 with a frame of EL1");
-    match quire_run_user(frame) {
+    match vectors::run_user(frame) {
         Vector::USER_SYNC if frame.esr >> 26 == EC_SVC => UserExit::Svc,
         Vector::USER_SYNC => UserExit::Exception(esr::decode(frame.esr)),
         Vector::USER_IRQ => UserExit::Interrupt,
-        vector => (handlers().fatal)(frame, Fatal::Vector(vector, esr::decode(frame.esr))),
+        vector => unexpected(frame, vector),
     }
+}
+
+#[cold]
+fn unexpected(frame: &TrapFrame, vector: Vector) -> ! {
+    (handlers().fatal)(frame, Fatal::Vector(vector, esr::decode(frame.esr)))
 }
 
 /// Called by the vectors with interrupts masked, and returns so.
@@ -91,7 +97,7 @@ pub(super) fn dispatch(frame: &mut TrapFrame, vector: Vector) {
     match vector {
         Vector::KERNEL_IRQ => (handlers().irq)(),
         Vector::KERNEL_SYNC => from_kernel(frame, class),
-        _ => (handlers().fatal)(frame, Fatal::Vector(vector, class)),
+        _ => unexpected(frame, vector),
     }
 }
 

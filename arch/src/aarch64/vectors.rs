@@ -11,7 +11,7 @@
 //! fills the frame and returns to the caller, whose stack the frame names. So what the caller holds, the kernel holds
 //! while EL0 runs.
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use core::fmt;
 
 use aarch64_cpu::registers::{VBAR_EL1, Writeable};
@@ -93,7 +93,6 @@ impl fmt::Display for TrapFrame {
 
 /// Which vector was taken: its index in the table (Arm ARM D1.3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(transparent)]
 pub struct Vector(u64);
 
 impl Vector {
@@ -129,10 +128,29 @@ extern "C" fn enter(frame: &mut TrapFrame, vector: u64) {
     trap::dispatch(frame, Vector(vector));
 }
 
-// SAFETY: the assembly below, with this signature. It writes the frame only, and keeps what a call keeps; what EL0 does
-// meanwhile is EL0's. Any place of the frame will do: it is aligned, and nothing else uses SP_EL1 while EL0 runs.
-unsafe extern "C" {
-    pub(super) safe fn quire_run_user(frame: &mut TrapFrame) -> Vector;
+/// Runs EL0 with the registers of `frame` until its next exception, which fills `frame`, and says which vector was
+/// taken. Interrupts are masked afterwards.
+#[inline(always)]
+pub(super) fn run_user(frame: &mut TrapFrame) -> Vector {
+    // SAFETY: the label below; only its address is taken.
+    unsafe extern "C" {
+        fn quire_run_user();
+    }
+    let vector;
+    // SAFETY: the assembly below writes the frame and its own place on the stack, and comes back with x19, x29 and the
+    // stack pointer as they were; it keeps no other register, so that nobody saves one that is not in use. What EL0 does
+    // meanwhile is EL0's. Any place of the frame will do: it is aligned, and nothing else uses SP_EL1 while EL0 runs.
+    unsafe {
+        asm!(
+            "bl {run}",
+            run = sym quire_run_user,
+            inout("x0") &raw mut *frame => vector,
+            out("x20") _, out("x21") _, out("x22") _, out("x23") _, out("x24") _,
+            out("x25") _, out("x26") _, out("x27") _, out("x28") _,
+            clobber_abi("C"),
+        );
+    }
+    Vector(vector)
 }
 
 extern "C" fn overflow(frame: &TrapFrame) -> ! {
@@ -256,13 +274,8 @@ from_kernel:
     .global quire_run_user
 quire_run_user:
     msr     daifset, #0xf
-    sub     sp, sp, #96
-    stp     x19, x20, [sp, #0]
-    stp     x21, x22, [sp, #16]
-    stp     x23, x24, [sp, #32]
-    stp     x25, x26, [sp, #48]
-    stp     x27, x28, [sp, #64]
-    stp     x29, x30, [sp, #80]
+    stp     x29, x30, [sp, #-32]!
+    str     x19, [sp, #16]
     mov     x9, sp
     str     x9, [x0, #{kernel_sp}]
     mov     sp, x0
@@ -283,13 +296,8 @@ from_user:
     ldr     x9, [sp, #{kernel_sp}]
     mov     x0, x1
     mov     sp, x9
-    ldp     x19, x20, [sp, #0]
-    ldp     x21, x22, [sp, #16]
-    ldp     x23, x24, [sp, #32]
-    ldp     x25, x26, [sp, #48]
-    ldp     x27, x28, [sp, #64]
-    ldp     x29, x30, [sp, #80]
-    add     sp, sp, #96
+    ldr     x19, [sp, #16]
+    ldp     x29, x30, [sp], #32
     ret
 
 // sp and x0 as the vector left them. TPIDR_EL0 takes the stack pointer, TPIDRRO_EL0 x0: user values are lost, and

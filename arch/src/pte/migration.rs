@@ -44,11 +44,13 @@ impl Desc {
     }
     /// Whether this is a migration entry, at any level.
     #[must_use]
+    #[inline]
     pub const fn is_migration(self) -> bool {
         self.raw() & (SORT | 0b11) == MIGRATION | LOW
     }
     /// What the migration entry remembers; `None` where this is none. `level` is that of its table.
     #[must_use]
+    #[inline]
     pub const fn as_migration(self, level: Level) -> Option<Migration> {
         if !self.is_migration() {
             return None;
@@ -58,6 +60,7 @@ impl Desc {
     }
     /// Whether nothing stands here: invalid, and no migration entry either.
     #[must_use]
+    #[inline]
     pub const fn is_empty(self) -> bool {
         !self.is_valid() && !self.is_migration()
     }

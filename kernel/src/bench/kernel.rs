@@ -1,8 +1,10 @@
 //! The suite `kernel`: the allocator, stopping the machine, HVO, and whole programs, measured within the kernel.
 
-use arch::Order;
+use arch::addr::PAGE_SIZE;
+use arch::{Order, VirtAddr};
 use mm::Mm;
 use mm::page::{PageKind, PageRef};
+use mm::space::{Advice, MapProt, MmapRequest};
 use mm::{hvo, stats::Counter};
 
 use super::End;
@@ -24,6 +26,7 @@ pub(super) fn run(mm: &'static Mm, _: &[&str]) -> End {
     });
     measure("stop_machine", || mm.env.stop_machine(&mut || ()));
     measure_hvo(mm);
+    measure_fork(mm);
     measure_program(mm, "run_hello", &["hello"]);
     // 512 writes to a reservation, one promotion.
     measure_program(mm, "run_walka", &["walka"]);
@@ -67,6 +70,49 @@ impl Times {
             println!("{name}.min {} ns", self.min);
         }
     }
+}
+
+/// Pages of the space that forks.
+const FORK_PAGES: u64 = 4096;
+
+/// Sharing the pages of a space, the end of the child, and the parent's writes afterwards, in ns a page of 4 KiB; nothing
+/// of it is a block.
+fn measure_fork(mm: &'static Mm) {
+    let Ok(parent) = mm.new_space() else { return };
+    let (mut fork, mut end, mut copy, mut reuse) =
+        (Times::default(), Times::default(), Times::default(), Times::default());
+    let request = MmapRequest::anonymous(FORK_PAGES * PAGE_SIZE, MapProt::READ | MapProt::WRITE);
+    if let Ok(start) = mm.mmap(&parent, &request) {
+        let write = |times: &mut Times, at: VirtAddr| {
+            let began = time::now_ns();
+            let written =
+                (0..FORK_PAGES).all(|n| mm.write_user(&parent, at.add(n * PAGE_SIZE), &[1]).is_ok());
+            times.add((time::now_ns() - began) / FORK_PAGES);
+            written
+        };
+        let no_blocks = mm.madvise(&parent, start.raw(), FORK_PAGES * PAGE_SIZE, Advice::NoHugePage);
+        if no_blocks.is_ok() && write(&mut Times::default(), start) {
+            for round in 0..ROUNDS {
+                let began = time::now_ns();
+                let Ok(child) = mm.fork_space(&parent) else { break };
+                fork.add((time::now_ns() - began) / FORK_PAGES);
+                if round % 3 == 0 {
+                    write(&mut copy, start);
+                }
+                let began = time::now_ns();
+                mm.destroy_space(&child);
+                end.add((time::now_ns() - began) / FORK_PAGES);
+                if round % 3 == 1 {
+                    write(&mut reuse, start);
+                }
+            }
+        }
+    }
+    mm.destroy_space(&parent);
+    fork.print("fork_share_4k");
+    end.print("fork_end_4k");
+    copy.print("cow_copy_4k");
+    reuse.print("cow_reuse_4k");
 }
 
 /// A folio as it lies in the pool, optimised and restored.

@@ -9,6 +9,7 @@
 //! | suite | what |
 //! |---|---|
 //! | `kernel` | the kernel's own operations, measured within it |
+//! | `mapcount` | ways of counting mappings: what each costs, and how often its answers are true |
 //! | `mmbench` | the user program that Linux was measured with |
 //!
 //! ```text
@@ -20,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod kernel;
+pub mod mapcount;
 mod program;
 
 use mm::Mm;
@@ -42,8 +44,11 @@ struct Suite {
     run: fn(&'static Mm, &[&str]) -> End,
 }
 
-const SUITES: &[Suite] =
-    &[Suite { name: "kernel", run: kernel::run }, Suite { name: "mmbench", run: program::mmbench }];
+const SUITES: &[Suite] = &[
+    Suite { name: "kernel", run: kernel::run },
+    Suite { name: "mapcount", run: mapcount::run },
+    Suite { name: "mmbench", run: program::mmbench },
+];
 
 /// Most words that choose within a suite.
 const MAX_WORDS: usize = 8;

@@ -6,7 +6,7 @@ use core::fmt;
 use mm::Mm;
 
 use super::words::Words;
-use super::{inspect, machine, memory};
+use super::{inspect, machine, memory, moving};
 use crate::println;
 
 /// What runs a command: the arguments, without the command's name.
@@ -58,6 +58,12 @@ const COMMANDS: &[Command] = commands! {
     "vmemmap" "<pfn>" "the eight vmemmap pages of the 2 MiB around a frame" => inspect::vmemmap,
     "hugetlb" "[pages]" "the hugetlb pool; with a number: resize it" => memory::hugetlb,
     "hvo" "[optimise|restore]" "HVO: its state, or treat the free folios of the pool" => memory::hvo,
+    "rmap" "<pfn>" "who maps the folio of a frame, and through which entries it was accessed" => moving::rmap,
+    "migrate" "<pfn> [exclusive]" "move a folio to another frame; with a word: only where one space alone maps it" => moving::migrate,
+    "split" "<pfn>" "make single pages of a folio" => moving::split,
+    "compact" "" "move pages up until all that can be is in one piece" => moving::compact,
+    "contig" "<order>" "2^order pages in one piece, by moving what is in the way; given back at once" => moving::contig,
+    "experiment" "mapcount [scheme]" "what each way of counting mappings costs, and how often it is right" => machine::experiment,
     "ls" "[path]" "settings and counters" => memory::ls,
     "cat" "<path>" "read one" => memory::cat,
     "echo" "<value> > <path>" "write one" => memory::echo,

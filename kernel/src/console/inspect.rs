@@ -109,7 +109,7 @@ pub(super) fn vmemmap(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
 }
 
 /// The one argument, a frame of RAM.
-fn frame(mm: &Mm, args: &[&str]) -> Result<Pfn, Complaint> {
+pub(super) fn frame(mm: &Mm, args: &[&str]) -> Result<Pfn, Complaint> {
     let [word] = *args else { return Err(Complaint::Usage) };
     let pfn = number(word).filter(|&raw| raw < 1 << 52).map(Pfn::new);
     if let Some(pfn) = pfn.filter(|&pfn| mm.pfn_valid(pfn)) {

@@ -7,7 +7,7 @@ use mm::Mm;
 use super::commands::{Complaint, none};
 use crate::sched::State;
 use crate::selftest::{self, Outcome};
-use crate::{initrd, println, process, sched, session, stop, time};
+use crate::{bench, initrd, println, process, sched, session, stop, time};
 
 /// `tour`
 pub(super) fn tour(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
@@ -104,6 +104,16 @@ pub(super) fn features(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     none(args)?;
     println!("    {}", Machine::features());
     Ok(())
+}
+
+/// `experiment mapcount [scheme]`
+pub(super) fn experiment(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
+    let Some((&"mapcount", schemes)) = args.split_first() else { return Err(Complaint::Usage) };
+    match bench::mapcount::experiment(mm, schemes) {
+        Ok(0) => Ok(()),
+        Ok(broken) => Err(Complaint::new(format_args!("{broken} states broke a contract"))),
+        Err(error) => Err(Complaint::new(error)),
+    }
 }
 
 /// `config`

@@ -11,6 +11,7 @@
 //! | `commands` | the table, and `help` |
 //! | `inspect` | `pt`, `page`, `vmemmap` |
 //! | `memory` | `hugetlb`, `hvo`, `cat`, `echo`, `ls` and the files with commands of their own |
+//! | `moving` | `rmap`, `migrate`, `split`, `compact`, `contig` |
 //! | `machine` | `ps`, `run`, `uptime`, `features`, `config`, `poweroff` |
 #![forbid(unsafe_code)]
 // A complaint is kept by value: there may be no memory.
@@ -21,6 +22,7 @@ mod inspect;
 mod line;
 mod machine;
 mod memory;
+mod moving;
 mod words;
 
 pub use line::run;

@@ -3,7 +3,9 @@
 //! ```text
 //!   descriptor 3 --.                             .- Console
 //!                  +--> KArc<OpenFile>, offset --+- a file of `crate::files`
-//!   fork's child 3 -'                            `- an end of a pipe
+//!   fork's child 3 -'                            |- an end of a pipe
+//!                                                |- memory of its own
+//!                                                `- a device
 //! ```
 //! A fork's child has the same open files, with the same offsets. A file is closed with the last descriptor that leads to
 //! it, which wakes who waits at the other end of a pipe.
@@ -13,12 +15,17 @@
 //! | `table` | descriptors |
 //! | `open_file` | what one leads to: reading, writing, the offset |
 //! | `pipe` | pipes |
+//! | `memory` | what memfd_create opens |
+//! | `dma` | `/dev/quire-dma` |
 #![forbid(unsafe_code)]
 
+pub mod dma;
+mod memory;
 mod open_file;
 mod pipe;
 mod table;
 
+pub use memory::MemoryFile;
 pub use open_file::{Blocking, OpenFile};
 pub use pipe::pipe;
 pub use table::Descriptors;

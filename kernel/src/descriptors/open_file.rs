@@ -7,6 +7,8 @@
 use arch::sync::{Rank, SpinLock};
 use mm::locks::SleepLock;
 
+use super::MemoryFile;
+use super::dma::DmaFile;
 use super::pipe::{ReadEnd, WriteEnd};
 use crate::files::{Opened, Position};
 use crate::process::Process;
@@ -35,6 +37,10 @@ pub enum OpenFile {
     Read(ReadEnd),
     /// The end of a pipe that is written.
     Write(WriteEnd),
+    /// Memory, to be mapped.
+    Memory(MemoryFile),
+    /// The device that uses its user's memory.
+    Dma(DmaFile),
 }
 
 /// Where the next `read` begins. One reader at a time uses it.
@@ -71,7 +77,18 @@ impl OpenFile {
             }
             OpenFile::Read(end) => end.read(process, buffer, count),
             OpenFile::Write(_) => Err(Errno::BADF),
+            OpenFile::Memory(_) => Err(Errno::INVAL),
+            OpenFile::Dma(file) => file.read(buffer, count),
         }
+    }
+
+    /// Whether it is open for reading.
+    pub fn is_readable(&self) -> bool {
+        !matches!(self, OpenFile::Write(_))
+    }
+    /// Whether it is open for writing.
+    pub fn is_writable(&self) -> bool {
+        !matches!(self, OpenFile::File(..) | OpenFile::Read(_))
     }
 
     /// `pread64`: as [`Self::read`], from this offset on.
@@ -110,6 +127,8 @@ impl OpenFile {
         match self {
             OpenFile::Console => write_console(process, buffer, count),
             OpenFile::Write(end) => end.write(process, buffer, count),
+            OpenFile::Memory(_) => Err(Errno::INVAL),
+            OpenFile::Dma(file) => file.write(process, buffer, count),
             OpenFile::File(..) | OpenFile::Read(_) => Err(Errno::BADF),
         }
     }

@@ -181,7 +181,7 @@ pub(super) fn depart(process: &Process) {
     } else if let Some(first) = &process.first {
         first.tell();
     }
-    let (gone, parent) = FAMILIES.lock().become_zombie(me);
+    let (gone, parent) = FAMILIES.lock().become_zombie(me, heir);
     drop(gone);
     if let Some(parent) = parent {
         parent.tell();
@@ -376,16 +376,23 @@ impl Families {
         self.release(zombie)
     }
 
-    /// An ended process becomes a zombie, or goes at once where its parent is the kernel or has ended itself. Returns
-    /// what is gone, and the parent that is to be told.
-    fn become_zombie(&mut self, place: u16) -> (Option<KArc<Process>>, Option<KArc<Process>>) {
+    /// An ended process becomes a zombie of its parent, or of `heir` where that one is about to end. It goes at once
+    /// where neither can wait for it. Returns what is gone, and who is to be told.
+    fn become_zombie(
+        &mut self,
+        place: u16,
+        heir: Option<u16>,
+    ) -> (Option<KArc<Process>>, Option<KArc<Process>>) {
         self.delist(place);
-        let parent = self.place(place).parent.and_then(|parent| self.living(parent));
-        match parent.filter(|parent| !parent.ends()) {
-            Some(parent) => {
-                self.place(place).stage = Stage::Zombie;
+        let own = self.place(place).parent;
+        let mut waits = |parent| self.living(parent).filter(|parent| !parent.ends()).zip(Some(parent));
+        let parent = own.and_then(&mut waits).or_else(|| heir.and_then(&mut waits));
+        match parent {
+            Some((process, parent)) => {
+                let slot = self.place(place);
+                (slot.stage, slot.parent) = (Stage::Zombie, Some(parent));
                 self.enlist(place);
-                (None, Some(parent))
+                (None, Some(process))
             }
             None => (self.release(place), None),
         }

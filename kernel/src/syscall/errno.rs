@@ -1,6 +1,7 @@
 //! Linux's error numbers (asm-generic).
 #![forbid(unsafe_code)]
 
+use mm::pin::PinError;
 use mm::space::MmapError;
 
 /// An error number, positive; a system call returns it negated.
@@ -41,9 +42,18 @@ impl Errno {
     /// Function not implemented.
     pub const NOSYS: Errno = Errno(38);
 
+    /// No data available.
+    pub const NODATA: Errno = Errno(61);
+
     /// What the system call returns in x0.
     pub const fn code(self) -> i64 {
         -(self.0 as i64)
+    }
+}
+
+impl From<PinError> for Errno {
+    fn from(error: PinError) -> Self {
+        Errno(error.errno() as i32)
     }
 }
 

@@ -4,6 +4,7 @@
 use mm::kalloc::KArc;
 
 use super::{Answer, Errno, user};
+use crate::descriptors::dma::{self, DmaFile};
 use crate::descriptors::{self, Blocking, OpenFile};
 use crate::files::{self, FileError};
 use crate::process::Process;
@@ -26,7 +27,7 @@ const O_CLOEXEC: u64 = 0o2_000_000;
 const SEEK_SET: u64 = 0;
 const SEEK_CUR: u64 = 1;
 
-/// `openat(dirfd, path, flags)`: a file of [`crate::files`], for reading. The working directory is `/`, so that a
+/// `openat(dirfd, path, flags)`: a file of [`crate::files`], for reading, or a device. The working directory is `/`, so that a
 /// relative path needs AT_FDCWD.
 pub(super) fn openat(process: &KArc<Process>, dirfd: u64, path: u64, flags: u64) -> Answer {
     let mut buffer = [0; PATH_BYTES];
@@ -43,6 +44,10 @@ pub(super) fn openat(process: &KArc<Process>, dirfd: u64, path: u64, flags: u64)
     path[0] = b'/';
     let path = if relative { &path[..] } else { &path[1..] };
     let path = core::str::from_utf8(path).map_err(|_| Errno::NOENT)?;
+    if path == dma::PATH && flags & O_DIRECTORY == 0 {
+        let file = KArc::try_new(OpenFile::Dma(DmaFile::new())).map_err(|_| Errno::NOMEM)?;
+        return process.descriptors.add(file);
+    }
     let opened = match files::open(path, Some(process)) {
         Ok(_) if flags & O_DIRECTORY != 0 => return Err(Errno::NOTDIR),
         Ok(_) if flags & O_ACCMODE != 0 => return Err(Errno::ACCES),

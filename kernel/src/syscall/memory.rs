@@ -1,22 +1,70 @@
-//! mmap, munmap, mremap, mprotect, madvise, brk: registers to requests, and errors to numbers.
+//! mmap, munmap, mremap, mprotect, madvise, brk, memfd_create, ftruncate: registers to requests, and errors to numbers.
 #![forbid(unsafe_code)]
 
+use mm::kalloc::KArc;
 use mm::space::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest};
 
-use super::{Answer, Errno};
+use super::{Answer, Errno, user};
+use crate::descriptors::{MemoryFile, OpenFile};
 use crate::process::Process;
 use crate::the_mm;
 
 /// `mmap(addr, length, prot, flags, fd, offset)`.
 // Walk B.1: MAP_HUGETLB is a request to the pool of huge pages.
 pub(super) fn mmap(process: &Process, args: [u64; 6]) -> Answer {
-    let [addr, len, prot, flags, _fd, offset] = args;
+    let [addr, len, prot, flags, fd, offset] = args;
     let request = MmapRequest::from_raw(addr, len, prot as u32, flags as u32, offset);
-    if !request.flags.contains(MapFlags::ANONYMOUS) {
-        // No file can be open that could be mapped.
-        return Err(Errno::BADF);
+    if request.flags.contains(MapFlags::ANONYMOUS) {
+        return Ok(the_mm().mmap(process.space(), &request)?.raw());
     }
-    Ok(the_mm().mmap(process.space(), &request)?.raw())
+    let file = process.descriptors.get(fd)?;
+    let writes = request.prot.contains(MapProt::WRITE) && !request.flags.contains(MapFlags::PRIVATE);
+    if !file.is_readable() || (writes && !file.is_writable()) {
+        return Err(Errno::ACCES);
+    }
+    let mapped = match &*file {
+        OpenFile::Memory(memory) => the_mm().mmap_object(process.space(), &request, memory.object()),
+        // As a request for no file at all: ENODEV, unless it is wrong otherwise.
+        _ => the_mm().mmap(process.space(), &request),
+    };
+    Ok(mapped?.raw())
+}
+
+const MFD_CLOEXEC: u64 = 1;
+const MFD_ALLOW_SEALING: u64 = 2;
+/// Bytes of a name, without the final zero (Linux: `MFD_NAME_MAX_LEN`).
+const MFD_NAME_MAX: u64 = 249;
+
+/// `memfd_create(name, flags)`: a descriptor of empty memory. The name means nothing, but must be one. There is no exec
+/// and no fcntl, so MFD_CLOEXEC and MFD_ALLOW_SEALING change nothing; other flags are EINVAL.
+pub(super) fn memfd_create(process: &Process, name: u64, flags: u64) -> Answer {
+    if u64::from(flags as u32) & !(MFD_CLOEXEC | MFD_ALLOW_SEALING) != 0 {
+        return Err(Errno::INVAL);
+    }
+    let mut byte = [1];
+    for n in 0..=MFD_NAME_MAX {
+        user::read(name.checked_add(n).ok_or(Errno::FAULT)?, &mut byte)?;
+        if byte == [0] {
+            break;
+        }
+    }
+    if byte != [0] {
+        return Err(Errno::INVAL);
+    }
+    let memory = MemoryFile::new().map_err(|_| Errno::NOMEM)?;
+    let file = KArc::try_new(OpenFile::Memory(memory)).map_err(|_| Errno::NOMEM)?;
+    process.descriptors.add(file)
+}
+
+/// `ftruncate(fd, length)`.
+pub(super) fn ftruncate(process: &Process, fd: u64, length: u64) -> Answer {
+    if length.cast_signed() < 0 {
+        return Err(Errno::INVAL);
+    }
+    let file = process.descriptors.get(fd)?;
+    let OpenFile::Memory(memory) = &*file else { return Err(Errno::INVAL) };
+    the_mm().truncate_object(memory.object(), length).map_err(|_| Errno::INVAL)?;
+    Ok(0)
 }
 
 /// `munmap(addr, length)`.

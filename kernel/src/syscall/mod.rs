@@ -11,6 +11,7 @@
 //! | 101, 113 | nanosleep, clock_gettime | `time` |
 //! | 124 | sched_yield | here |
 //! | 167, 172, 173, 178 | prctl, getpid, getppid, gettid | `task` |
+//! | 46, 279 | ftruncate, memfd_create | `memory` |
 //! | 214, 215, 216, 222, 226, 233 | brk, munmap, mremap, mmap, mprotect, madvise | `memory` |
 //! | 220, 260 | clone, wait4 | `task` |
 #![forbid(unsafe_code)]
@@ -34,9 +35,20 @@ type Answer = Result<u64, Errno>;
 
 /// Performs a system call of `process`, whose thread runs this and whose registers these are, and returns what x0
 /// becomes.
+#[inline(always)]
 pub fn perform(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
+    match frame.x[8] {
+        172 | 178 => process.pid().into(),
+        _ => perform_other(process, frame),
+    }
+}
+
+/// All calls that need more than the process at hand.
+#[inline(never)]
+fn perform_other(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
     let [a, b, c, d, e, f, ..] = frame.x;
     let answer = match frame.x[8] {
+        46 => memory::ftruncate(process, a, b),
         56 => io::openat(process, a, b, c),
         57 => io::close(process, a),
         59 => io::pipe2(process, a, b),
@@ -55,7 +67,6 @@ pub fn perform(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
             Ok(0)
         }
         167 => task::prctl(process, [a, b, c, d, e]),
-        172 | 178 => Ok(process.pid().into()),
         173 => task::getppid(process),
         214 => memory::brk(process, a),
         215 => memory::munmap(process, a, b),
@@ -64,6 +75,7 @@ pub fn perform(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
         222 => memory::mmap(process, [a, b, c, d, e, f]),
         226 => memory::mprotect(process, a, b, c),
         233 => memory::madvise(process, a, b, c),
+        279 => memory::memfd_create(process, a, b),
         260 => task::wait4(process, a, b, c, d),
         _ => Err(Errno::NOSYS),
     };

@@ -13,7 +13,7 @@ use super::vmemmap;
 use crate::buddy::Zone;
 use crate::config::MmConfig;
 use crate::env::KernelEnv;
-use crate::fault::ZeroPage;
+use crate::fault::{HugeZero, ZeroPage};
 use crate::hugetlb::Hugetlb;
 use crate::hvo::Hvo;
 use crate::locks;
@@ -35,6 +35,8 @@ pub struct Mm {
     pub env: &'static dyn KernelEnv,
     /// What a read of untouched anonymous memory sees.
     pub zero_page: ZeroPage,
+    /// The same, 2 MiB at once.
+    pub huge_zero: HugeZero,
     /// Address space identifiers.
     pub asids: Asids,
     /// The live address spaces.
@@ -90,6 +92,7 @@ impl Mm {
             stats: Stats::new(),
             env,
             zero_page,
+            huge_zero: HugeZero::new(),
             asids: Asids::new(Machine::features().asid_bits),
             spaces: Spaces::new(),
             owners: OwnerIds::new(),

@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
-use arch::{Machine, Order, PhysMem};
+use arch::{Machine, Order, Pfn, PhysMem};
 
 use super::ORDERS;
 use super::watermark::{Reserve, Watermarks};
 use super::zone::Zone;
 use crate::Mm;
+use crate::boot::Frames;
 use crate::error::OutOfMemory;
 use crate::kalloc::inject;
 use crate::mapcount;
@@ -24,25 +25,52 @@ impl Mm {
     /// # Errors
     /// [`OutOfMemory`]: no such block is free, or only what [`Reserve`] keeps from this kind. `order` above
     /// [`super::MAX_ORDER`] always fails.
+    #[inline]
     pub fn alloc_pages(&self, order: Order, kind: PageKind) -> Result<FolioRef, OutOfMemory> {
         if inject::denied() {
             return Err(OutOfMemory);
         }
         let page = self.zone.alloc(order, Reserve::of(kind)).or_else(|_| self.alloc_slow(order, kind))?;
-        page.set_kind(kind, order);
-        page.set_refcount(1);
-        self.stats.add(Counter::PgAlloc, order.pages());
-        Ok(FolioRef::from_raw(page))
+        Ok(self.give_out(page, order, kind))
     }
 
-    /// Once more, with what reservations of huge pages held.
+    /// Once more: a huge page after memory was compacted; others with what reservations of huge pages held, and what
+    /// nobody maps of folios.
     #[cold]
     fn alloc_slow(&self, order: Order, kind: PageKind) -> Result<PageRef, OutOfMemory> {
-        if reclaim::make_room(self, order, kind) == 0 {
+        let huge = order == Order::PMD
+            && matches!(kind, PageKind::Anon | PageKind::ThpReserved | PageKind::Hugetlb)
+            && self.free_page_count() >= order.pages() + self.watermarks().floor(Reserve::of(kind));
+        if !(huge && rmap::compact::direct(self, order)) && reclaim::make_room(self, order, kind) == 0 {
             return Err(OutOfMemory);
         }
         self.drain_cpu_lists();
         self.zone.alloc(order, Reserve::of(kind))
+    }
+
+    /// The highest free page in `[above, below)`, for anonymous memory that moves there out of a place that is to become
+    /// free: contents undefined, one reference. Never out of a free block of 2 MiB.
+    pub(crate) fn alloc_high(&self, above: Pfn, below: Pfn) -> Option<FolioRef> {
+        if inject::denied() {
+            return None;
+        }
+        let page = self.zone.alloc_high(above, below)?;
+        Some(self.give_out(page, Order::PAGE, PageKind::Anon))
+    }
+
+    fn give_out(&self, page: PageRef, order: Order, kind: PageKind) -> FolioRef {
+        page.set_kind(kind, order);
+        page.set_refcount(1);
+        self.stats.add(Counter::PgAlloc, order.pages());
+        FolioRef::from_raw(page)
+    }
+
+    /// Isolates the naturally aligned range of 2^`order` frames from `first`: what is free there, or becomes free, is given
+    /// to nobody until the isolation ends. All of it is RAM. `None`: another range is isolated.
+    pub(crate) fn isolate(&self, first: Pfn, order: Order) -> Option<Isolation<'_>> {
+        self.zone.isolate(Frames::new(first, order.pages()))?;
+        self.drain_cpu_lists();
+        Some(Isolation { mm: self, order, taken: false })
     }
 
     /// One page of zeros; otherwise as [`Self::alloc_pages`].
@@ -91,6 +119,44 @@ impl Mm {
         }
     }
 
+    /// As [`Self::put_folio`] for each of the pages. Those whose last reference it was go back in one piece where they
+    /// lie side by side.
+    ///
+    /// # Panics
+    /// As [`Self::put_folio`].
+    pub fn put_pages(&self, pages: SinglePages) {
+        let mut free: Option<(PageRef, u64)> = None;
+        for folio in pages {
+            let page = folio.page();
+            if !page.is_single(PageKind::Anon) {
+                self.put_folio(folio);
+                continue;
+            }
+            if folio.put() == LastRef::No {
+                continue;
+            }
+            assert_unused(page);
+            page.clear();
+            page.set_kind(PageKind::Free, Order::PAGE);
+            Machine::released(page.pfn().phys(), PAGE_SIZE);
+            free = Some(match free {
+                Some((first, n)) if first.nth(n) == page => (first, n + 1),
+                other => {
+                    self.free_run(other);
+                    (page, 1)
+                }
+            });
+        }
+        self.free_run(free);
+    }
+
+    fn free_run(&self, run: Option<(PageRef, u64)>) {
+        if let Some((first, n)) = run {
+            self.stats.add(Counter::PgFree, n);
+            self.zone.free_run(first, n);
+        }
+    }
+
     /// Makes a given-out block of 2^`order` pages, plain or a folio, into single pages of its kind with one
     /// reference each. The caller is its sole user.
     ///
@@ -119,10 +185,7 @@ impl Mm {
         assert!(!flags.contains(Flags::HVO), "{page:?} freed while its vmemmap is optimised");
         mapcount::free(self, page);
         rmap::deferred::forget(self, page);
-        let mapped = page.raw_mapcount();
-        assert!(mapped == 0, "{page:?} freed while {mapped} entries map it");
-        let pins = page.pincount();
-        assert!(pins == 0, "{page:?} freed while it has {pins} pins");
+        assert_unused(page);
         let used = if flags.contains(Flags::HEAD) { order.pages() } else { 1 };
         for page in (0..used).map(|n| page.nth(n)) {
             page.clear();
@@ -162,6 +225,44 @@ impl Mm {
     pub fn drain_cpu_lists(&self) {
         self.zone.drain();
     }
+}
+
+/// A range that is isolated, until this is dropped or all of it is taken.
+pub(crate) struct Isolation<'m> {
+    mm: &'m Mm,
+    order: Order,
+    taken: bool,
+}
+
+impl Isolation<'_> {
+    /// Whether all of the range is free.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.mm.drain_cpu_lists();
+        self.mm.zone.isolated_pages() == self.order.pages()
+    }
+    /// Takes the range, all of which is free, as one block: as [`Mm::alloc_pages`] gives one.
+    pub(crate) fn take(mut self, kind: PageKind) -> Option<FolioRef> {
+        let page = self.mm.zone.take_isolated()?;
+        self.taken = true;
+        Some(self.mm.give_out(page, self.order, kind))
+    }
+}
+
+impl Drop for Isolation<'_> {
+    fn drop(&mut self) {
+        if !self.taken {
+            self.mm.zone.give_up_isolated();
+        }
+    }
+}
+
+/// Panics where somebody still uses a page whose last reference is gone.
+#[inline]
+fn assert_unused(page: PageRef) {
+    let mapped = page.raw_mapcount();
+    assert!(mapped == 0, "{page:?} freed while {mapped} entries map it");
+    let pins = page.pincount();
+    assert!(pins == 0, "{page:?} freed while it has {pins} pins");
 }
 
 /// Panics, in a sentence, where `page` is not the first of a block that is given out.

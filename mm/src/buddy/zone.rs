@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use arch::contract::MAX_CPUS;
 use arch::sync::SpinLock;
-use arch::{Cpu, Machine, Order};
+use arch::{Cpu, Machine, Order, Pfn};
 
 use super::area::FreeArea;
 use super::watermark::{Reserve, Watermarks};
@@ -17,6 +17,8 @@ use crate::page::{PageKind, PageList, PageRef, page_of};
 
 /// Pages that move at once between a CPU's list and the free lists.
 pub(super) const BATCH: u64 = 32;
+/// From so many pages in a row on, they are freed without a CPU's list.
+const DIRECT: u64 = 8;
 /// Most pages on a CPU's list.
 pub(super) const CACHED: u64 = 3 * BATCH;
 
@@ -29,6 +31,9 @@ pub struct Zone {
     free: AtomicU64,
     /// Z.
     area: SpinLock<FreeArea>,
+    /// The range that is isolated, as pfns: what is freed there goes on no CPU's list. A hint; who reads it as it was
+    /// before caches a page that is found there later. Written under Z.
+    isolated: [AtomicU64; 2],
     /// Single pages, one list a CPU. P.
     cpus: [SpinLock<PageList>; MAX_CPUS],
 }
@@ -43,6 +48,7 @@ impl Zone {
             marks: Watermarks::new(managed),
             free: AtomicU64::new(0),
             area: SpinLock::new(locks::ZONE, FreeArea::new()),
+            isolated: [const { AtomicU64::new(0) }; 2],
             cpus: [const { SpinLock::new(locks::PER_CPU, PageList::new()) }; MAX_CPUS],
         }
     }
@@ -106,12 +112,89 @@ impl Zone {
 
     /// Takes a block back. All its struct pages have kind `Free` and are otherwise zero.
     pub(super) fn free(&self, page: PageRef, order: Order) {
-        if order == Order::PAGE {
+        if order == Order::PAGE && !self.is_isolated(page) {
             self.cache(page);
+            self.free.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.area.lock().insert(page, order);
+            self.insert(page, order);
         }
-        self.free.fetch_add(order.pages(), Ordering::Relaxed);
+    }
+
+    /// As [`Self::free`] for `n` pages in a row, from the first on. Many go back as blocks at once, and not through this
+    /// CPU's list.
+    pub(super) fn free_run(&self, first: PageRef, n: u64) {
+        if n < DIRECT {
+            return (0..n).for_each(|k| self.free(first.nth(k), Order::PAGE));
+        }
+        let mut area = self.area.lock();
+        let blocks = Frames::new(first.pfn(), n).blocks(Order::PMD);
+        let isolated: u64 = blocks.map(|(pfn, order)| area.insert(page_of(pfn), order)).sum();
+        self.free.fetch_add(n - isolated, Ordering::Relaxed);
+    }
+
+    fn is_isolated(&self, page: PageRef) -> bool {
+        let [start, end] = &self.isolated;
+        let pfn = page.pfn().raw();
+        start.load(Ordering::Relaxed) <= pfn && pfn < end.load(Ordering::Relaxed)
+    }
+
+    fn note_isolated(&self, range: Frames) {
+        let [start, end] = &self.isolated;
+        start.store(range.start.raw(), Ordering::Relaxed);
+        end.store(range.end.raw(), Ordering::Relaxed);
+    }
+
+    /// Puts a block on the free lists, in pieces where it is larger than they have.
+    fn insert(&self, page: PageRef, order: Order) {
+        let piece = order.min(MAX_ORDER);
+        let mut area = self.area.lock();
+        let pieces = (0..order.pages()).step_by(piece.pages() as usize);
+        let isolated: u64 = pieces.map(|n| area.insert(page.nth(n), piece)).sum();
+        self.free.fetch_add(order.pages() - isolated, Ordering::Relaxed);
+    }
+
+    /// Isolates a naturally aligned range of this zone: what is free there, or becomes free, is given to nobody from now
+    /// on. `None`: another range is isolated.
+    pub(super) fn isolate(&self, range: Frames) -> Option<()> {
+        let mut area = self.area.lock();
+        let isolated = area.isolate(range)?;
+        self.note_isolated(range);
+        self.free.fetch_sub(isolated, Ordering::Relaxed);
+        Some(())
+    }
+    /// Pages of the isolated range that are free.
+    pub(super) fn isolated_pages(&self) -> u64 {
+        self.area.lock().isolated_pages()
+    }
+    /// Ends the isolation of a range all of whose pages are free: they are the caller's, kind `Free`.
+    pub(super) fn take_isolated(&self) -> Option<PageRef> {
+        let mut area = self.area.lock();
+        self.note_isolated(Frames::new(Pfn::new(0), 0));
+        area.take_isolated()
+    }
+    /// Ends the isolation, and nothing else.
+    pub(super) fn give_up_isolated(&self) {
+        let mut area = self.area.lock();
+        self.note_isolated(Frames::new(Pfn::new(0), 0));
+        let pages = area.give_up_isolated();
+        self.free.fetch_add(pages, Ordering::Relaxed);
+    }
+
+    /// The highest free page in `[above, below)` that is in no free block of 2 MiB, as [`Self::alloc`] gives one.
+    pub(super) fn alloc_high(&self, above: Pfn, below: Pfn) -> Option<PageRef> {
+        self.admit(Order::PAGE, Reserve::Kept).ok()?;
+        let mut end = below;
+        let mut page = None;
+        // The lock is let go after each block.
+        while page.is_none() && end > above {
+            let start = Pfn::new(end.raw() - 1).align_down(Order::PMD).max(above);
+            page = self.area.lock().take_high(start, end, Order::PMD);
+            end = start;
+        }
+        if page.is_none() {
+            self.free.fetch_add(1, Ordering::Relaxed);
+        }
+        page
     }
 
     /// Returns the pages on every CPU's list to the free lists, where they can merge. The lists have locks,
@@ -154,12 +237,16 @@ impl Zone {
     /// Moves a batch from the free lists to a CPU's list, and returns one page of it.
     fn refill(&self, list: &SpinLock<PageList>) -> Option<PageRef> {
         let mut area = self.area.lock();
-        let page = area.take(Order::PAGE)?;
         let mut list = list.lock();
-        for page in (1..BATCH).map_while(|_| area.take(Order::PAGE)) {
-            list.push(page);
+        while list.len() < BATCH {
+            // The smallest blocks first, as single pages would be taken, but each at once.
+            let most = Order::new((BATCH - list.len()).ilog2() as u8);
+            let mut smaller = (0..most.raw()).map(Order::new);
+            let order = smaller.find(|&order| !area.list(order).is_empty()).unwrap_or(most);
+            let Some(block) = area.take(order) else { break };
+            (0..order.pages()).rev().for_each(|k| list.push(block.nth(k)));
         }
-        Some(page)
+        list.pop()
     }
 
     /// Puts a page on this CPU's list; from a list that is full, a batch returns to the free lists.
@@ -176,9 +263,11 @@ impl Zone {
 
     fn insert_all(&self, mut pages: PageList) {
         let mut area = self.area.lock();
+        let mut isolated = 0;
         while let Some(page) = pages.pop() {
-            area.insert(page, Order::PAGE);
+            isolated += area.insert(page, Order::PAGE);
         }
+        self.free.fetch_sub(isolated, Ordering::Relaxed);
     }
 
     /// What the check holds against the lists, to be damaged by its tests.

@@ -3,7 +3,7 @@
 //! | kind | references | mappings |
 //! |---|---|---|
 //! | reserved, table, vmemmap | 1 | 0 |
-//! | kernel | 1 or more: the kernel's own | 0 |
+//! | kernel | 1 or more: the kernel's own, one for each leaf, one for each pin | the leaves, which devices have put in |
 //! | anon | one for each leaf of each space, one for its reservation, one for each pin | the leaves |
 //! | hugetlb | one for each leaf, one for each pin; 0 while it is free | the leaves |
 //! | shmem | one of its object, one for each leaf, one for each pin | the leaves |
@@ -14,6 +14,7 @@
 use arch::{Order, Pfn};
 
 use super::report::{Inconsistency, Report, agree};
+use super::tally::Tally;
 use crate::Mm;
 use crate::boot::Frames;
 use crate::mapcount::{self, check::Truth};
@@ -40,14 +41,15 @@ pub(crate) fn for_each_block(
 
 impl Mm {
     /// Counts, owners and flags of all blocks that are in use.
-    pub(crate) fn check_pages(&self, _: &mut Report) -> Result<(), Inconsistency> {
+    pub(crate) fn check_pages(&self, report: &mut Report) -> Result<(), Inconsistency> {
         let (mut anon, mut blocks) = (0, 0);
+        let mut device_pages = Tally::default();
         for &bank in self.ram() {
             for_each_block(bank, |page, kind, order| {
                 self.check_flags(page, kind, order)?;
                 match kind {
                     PageKind::Tail | PageKind::Buddy | PageKind::Free | PageKind::ThpReserved => Ok(()),
-                    PageKind::Kernel => check_kernel_page(page),
+                    PageKind::Kernel => self.check_kernel_page(page, &mut device_pages),
                     PageKind::Reserved | PageKind::Table | PageKind::Vmemmap => check_single_owner(page),
                     PageKind::Anon => {
                         let mapped = self.check_anon(page)?;
@@ -60,6 +62,8 @@ impl Mm {
                 }
             })?;
         }
+        let same = device_pages == report.device_pages;
+        agree("leaves that map pages of the kernel, and their counts", None, 1, same.into())?;
         agree("nr_anon_pages", None, anon, self.stats.get(Counter::NrAnon))?;
         agree("nr_anon_transparent_hugepages", None, blocks, self.stats.get(Counter::NrAnonThp))
     }
@@ -101,6 +105,17 @@ impl Mm {
         let references = mapped.entries + u64::from(reservation) + u64::from(head.pincount());
         agree("references to an anonymous page", Some(pfn), references, head.refcount().into())?;
         Ok(mapped)
+    }
+
+    /// A page of the kernel: those that devices have put into VMAs have no place of their own, so their mappings are
+    /// added up, to be compared with all leaves that map such pages.
+    fn check_kernel_page(&self, page: PageRef, mapped: &mut Tally) -> Result<(), Inconsistency> {
+        let pfn: Option<Pfn> = Some(page.pfn());
+        let entries = mapcount::scheme(self).entries(page).exact().unwrap_or(0);
+        (0..entries).for_each(|_| mapped.add(page.pfn()));
+        let least = u64::from(entries) + u64::from(page.pincount());
+        let enough = page.refcount() != 0 && u64::from(page.refcount()) >= least;
+        agree("a kernel page has a reference", pfn, 1, enough.into())
     }
 
     /// A hugetlb folio, in use or free.
@@ -162,12 +177,6 @@ impl Mapped {
             writable: self.writable + other.writable,
         }
     }
-}
-
-fn check_kernel_page(page: PageRef) -> Result<(), Inconsistency> {
-    let pfn: Option<Pfn> = Some(page.pfn());
-    agree("a kernel page has a reference", pfn, 1, (page.refcount() != 0).into())?;
-    agree("mappings of a page that no user maps", pfn, 0, page.raw_mapcount().into())
 }
 
 fn check_single_owner(page: PageRef) -> Result<(), Inconsistency> {

@@ -23,6 +23,8 @@ pub struct Report {
     pub holders: Tally,
     /// Pages of vmemmap that are mapped read-only (4 KiB units).
     pub read_only_vmemmap: u64,
+    /// Pages of the kernel that users map, once for each leaf.
+    pub device_pages: Tally,
     /// Live address spaces.
     pub spaces: u64,
 }

@@ -25,18 +25,22 @@ use arch::{Desc, Level, Machine, Order, Pfn, PhysMem};
 
 use super::anon::{Seen, Site, see};
 use super::{FaultDone, FaultReason, grants};
+use crate::Mm;
 use crate::mapcount;
-use crate::page::{FolioRef, MOST_REFERENCES, PageKind, page_of};
-use crate::pgtable::TableStock;
+use crate::page::{Flags, FolioRef, MOST_REFERENCES, PageKind, PageRef};
+use crate::pgtable::{TableStock, normal_folio, normal_page};
 use crate::rmap;
 use crate::space::{exclusive, range};
 use crate::stats::Counter;
+use crate::thp::promoter;
 use crate::thp::split::{self, NotSplit};
 
 /// What there is to do about a leaf that grants too little.
 enum Verdict {
     /// Nothing more.
     Done(FaultDone),
+    /// A page of a reservation may be written again, since no child has it any more: so may be the others.
+    Whole,
     /// A shared block must become a table first.
     Split,
     /// A page must be copied.
@@ -47,9 +51,18 @@ enum Verdict {
 
 /// A shared page, and the entry that maps it.
 struct Source {
-    /// Keeps the page, and keeps it from being written.
-    folio: FolioRef,
+    /// Keeps the page, and keeps it from being written. `None`: a frame that a device has put in by its number, which is
+    /// the device's to keep.
+    folio: Option<FolioRef>,
     leaf: Desc,
+}
+
+impl Source {
+    fn put(self, mm: &Mm) {
+        if let Some(folio) = self.folio {
+            mm.put_folio(folio);
+        }
+    }
 }
 
 /// Resolves a fault on a leaf that grants less than the access needs. M is held for reading.
@@ -57,6 +70,10 @@ pub(super) fn fault(site: &Site<'_>) -> Result<FaultDone, FaultReason> {
     loop {
         match judge(site) {
             Verdict::Done(done) => return Ok(done),
+            Verdict::Whole => {
+                promoter::submit(site.mm, site.space, site.va);
+                return Ok(FaultDone::Made);
+            }
             Verdict::Split => split_block(site)?,
             Verdict::Copy(source) => return copy(site, source),
             Verdict::Full(pfn) => return Err(FaultReason::TooManyReferences(pfn)),
@@ -68,31 +85,28 @@ pub(super) fn fault(site: &Site<'_>) -> Result<FaultDone, FaultReason> {
 fn judge(site: &Site<'_>) -> Verdict {
     let Site { mm, space, vma, va, access } = *site;
     let mut tree = space.ptl.lock();
-    let walk = tree.walk(va);
-    let (Seen::TooFew, Some(leaf)) = (see(mm, &walk, access), walk.leaf()) else {
+    let (step, entry) = tree.last_entry(space.flusher(mm), va);
+    let (Seen::TooFew, Some(leaf)) = (see(mm, step, access), step.leaf()) else {
         return Verdict::Done(FaultDone::Spurious);
     };
     let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, vma.prot);
     if grants(new.flags(leaf.level), access) {
-        return Verdict::Done(match tree.entry(space.flusher(mm), va, leaf.level) {
-            Ok(entry) => {
-                entry.relax(new);
-                FaultDone::Made
-            }
-            Err(_) => FaultDone::Spurious,
-        });
+        entry.relax(new);
+        let reserved = |page: PageRef| page.flags().contains(Flags::RESERVED);
+        let reserved = normal_page(new, leaf.level).is_some_and(reserved);
+        return if reserved { Verdict::Whole } else { Verdict::Done(FaultDone::Made) };
     }
     if leaf.level != Level::L3 {
         return Verdict::Split;
     }
-    let head = page_of(leaf.desc.output(Level::L3).pfn()).head(mm.config.tails);
-    if head.refcount() >= MOST_REFERENCES {
+    let head = normal_folio(mm, leaf.desc, Level::L3);
+    if let Some(head) = head.filter(|head| head.refcount() >= MOST_REFERENCES) {
         return Verdict::Full(head.pfn());
     }
-    Verdict::Copy(Source { folio: head.get(), leaf: leaf.desc })
+    Verdict::Copy(Source { folio: head.map(PageRef::get), leaf: leaf.desc })
 }
 
-fn split_block(site: &Site<'_>) -> Result<(), FaultReason> {
+pub(super) fn split_block(site: &Site<'_>) -> Result<(), FaultReason> {
     let Site { mm, space, vma, va, .. } = *site;
     let mut stock = TableStock::new(mm, 1)?;
     match split::split_block(mm, space, vma, &mut space.ptl.lock(), va, &mut stock) {
@@ -109,7 +123,7 @@ fn copy(site: &Site<'_>, source: Source) -> Result<FaultDone, FaultReason> {
     let page = match mm.alloc_pages(Order::PAGE, PageKind::Anon) {
         Ok(page) => page,
         Err(error) => {
-            mm.put_folio(source.folio);
+            source.put(mm);
             return Err(error.into());
         }
     };
@@ -121,7 +135,7 @@ fn copy(site: &Site<'_>, source: Source) -> Result<FaultDone, FaultReason> {
         FaultDone::Made => page.leave(),
         FaultDone::Spurious => mm.put_folio(page),
     }
-    mm.put_folio(source.folio);
+    source.put(mm);
     Ok(done)
 }
 
@@ -135,14 +149,15 @@ fn exchange(site: &Site<'_>, source: &Source, page: &FolioRef) -> FaultDone {
         _ => return FaultDone::Spurious,
     };
     let run = range::run_of(space, vma, &entry, page.page());
-    let shared = page_of(source.leaf.output(Level::L3).pfn());
-    let old = mapcount::Run { head: source.folio.page(), first: shared, ..run };
     let displaced = entry.break_live::<1>(|_, _| ()).flush().make(|_| new, |_, _| ());
     mapcount::add(mm, &run);
-    let remains = mapcount::remove(mm, &old);
-    rmap::deferred::note(mm, old.head, remains);
-    mm.gather(space.tag(), |gather| gather.hold_displaced(displaced));
-    if source.folio.kind() != PageKind::Anon {
+    if let (Some(folio), Some(first)) = (&source.folio, normal_page(source.leaf, Level::L3)) {
+        let old = mapcount::Run { head: folio.page(), first, ..run };
+        let remains = mapcount::remove(mm, &old);
+        rmap::deferred::note(mm, old.head, remains);
+    }
+    mm.give_up(displaced);
+    if source.folio.as_ref().map(|folio| folio.kind()) != Some(PageKind::Anon) {
         mm.stats.inc(Counter::NrAnon);
     }
     mm.stats.inc(Counter::CowCopy);

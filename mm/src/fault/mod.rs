@@ -10,7 +10,8 @@
 //!        |                           |--> entry already good: spurious
 //!        |                           `--> entry grants too little: cow::fault ---> reuse | copy
 //!        |-- VmaKind::Hugetlb --> hugetlb::fault
-//!        `-- Shared, Private ---> shmem::fault
+//!        |-- Shared, Private ---> shmem::fault
+//!        `-- VmaKind::Device ---> device::map::fault
 //! ```
 //! **Protocol of an arm.** Look under the page-table lock, let go, allocate and fill all that is needed, take
 //! the lock again and look whether all is as it was; if not, give everything back. Nothing is allocated or
@@ -22,11 +23,12 @@
 
 pub mod anon;
 pub mod cow;
+mod dispatch;
 mod report;
 mod zero;
 
 pub use report::{FaultError, FaultReason, Signal};
-pub use zero::ZeroPage;
+pub use zero::{HugeZero, ZeroPage};
 
 use arch::addr::PAGE_SIZE;
 use arch::contract::{FaultStatus, Privilege};
@@ -35,8 +37,7 @@ use arch::{Access, Level, VirtAddr};
 
 use crate::Mm;
 use crate::kalloc::KArc;
-use crate::space::{AddressSpace, Vma, VmaKind, growth};
-use crate::stats::Counter;
+use crate::space::{AddressSpace, Vma};
 
 /// What the exception said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,82 +68,6 @@ pub enum FaultDone {
     /// The entry was good already: another thread was faster, or the fault was raised by a translation that
     /// is gone.
     Spurious,
-}
-
-impl Mm {
-    /// Resolves a fault on a user address of `space`. May sleep; no spinlock is held.
-    ///
-    /// # Errors
-    /// [`FaultError`]: the access cannot be made good; nothing was mapped.
-    // Walk A.2: which VMA, which rights, which arm.
-    pub fn handle_mm_fault(
-        &self,
-        space: &KArc<AddressSpace>,
-        info: &FaultInfo,
-    ) -> Result<FaultDone, FaultError> {
-        self.resolve(space, info, info.access)
-    }
-
-    /// Sees to it that the private page of `info.va`, which the VMA lets be read, is the space's own, as by a write; but
-    /// the VMA need not be writable, and then the entry is not (Linux: FAULT_FLAG_UNSHARE). `info.access` is a write. May
-    /// sleep.
-    ///
-    /// # Errors
-    /// As [`Self::handle_mm_fault`].
-    pub(crate) fn unshare(
-        &self,
-        space: &KArc<AddressSpace>,
-        info: &FaultInfo,
-    ) -> Result<FaultDone, FaultError> {
-        self.resolve(space, info, Access::Read)
-    }
-
-    /// Does what `info` asks for, in a VMA that lets `needs` be done.
-    fn resolve(
-        &self,
-        space: &KArc<AddressSpace>,
-        info: &FaultInfo,
-        needs: Access,
-    ) -> Result<FaultDone, FaultError> {
-        self.stats.inc(Counter::PgFault);
-        let mut mmap = space.mmap_lock.read(self.env);
-        let mut vma = space.find_vma(info.va);
-        if vma.is_some_and(|vma| !vma.contains(info.va) && growth::is_stack(&vma)) {
-            drop(mmap);
-            let _ = self.grow_stack(space, info.va);
-            mmap = space.mmap_lock.read(self.env);
-            vma = space.find_vma(info.va);
-        }
-        let _mmap = mmap;
-        let vma = vma.filter(|vma| vma.contains(info.va));
-        let mut done = self.dispatch(space, info, needs, vma.as_ref());
-        if done == Err(FaultReason::OutOfMemory) && self.shrink() != 0 {
-            done = self.dispatch(space, info, needs, vma.as_ref());
-        }
-        if done == Ok(FaultDone::Spurious) {
-            self.stats.inc(Counter::PgFaultSpurious);
-        }
-        done.map_err(|reason| FaultError { reason, info: *info, vma })
-    }
-
-    fn dispatch(
-        &self,
-        space: &KArc<AddressSpace>,
-        info: &FaultInfo,
-        needs: Access,
-        vma: Option<&Vma>,
-    ) -> Result<FaultDone, FaultReason> {
-        report::check_status(info)?;
-        let vma = vma.ok_or(FaultReason::NoVma)?;
-        if !vma.prot.allows(needs) {
-            return Err(FaultReason::Rights);
-        }
-        match vma.kind {
-            VmaKind::Anon => anon::fault(self, space, vma, info),
-            VmaKind::Hugetlb => crate::hugetlb::fault(self, space, vma, info),
-            VmaKind::Shared(_) | VmaKind::Private(_) => crate::shmem::fault::fault(self, space, vma, info),
-        }
-    }
 }
 
 /// A fault on a leaf that grants less than the access needs, in a VMA whose pages a write copies: for the rooms that put

@@ -28,6 +28,10 @@ pub enum FaultReason {
     HugetlbEmpty,
     /// The object has no page there: its end lies before.
     BeyondObject,
+    /// The device whose memory is mapped has put nothing there.
+    NotInserted,
+    /// A private write to a frame of a device that cannot be read like memory.
+    NotCopyable,
     /// The machine reports a failure that memory management cannot mend.
     Machine(FaultStatus),
 }
@@ -44,6 +48,8 @@ impl fmt::Display for FaultReason {
             }
             FaultReason::HugetlbEmpty => f.write_str("the hugetlb pool is empty"),
             FaultReason::BeyondObject => f.write_str("the object that is mapped there ends before"),
+            FaultReason::NotInserted => f.write_str("the device has put nothing there"),
+            FaultReason::NotCopyable => f.write_str("a frame outside of RAM cannot be copied"),
             FaultReason::Machine(status) => status.fmt(f),
         }
     }
@@ -88,6 +94,8 @@ impl FaultError {
             FaultReason::Rights => Signal::SegvAccErr,
             FaultReason::HugetlbEmpty
             | FaultReason::BeyondObject
+            | FaultReason::NotInserted
+            | FaultReason::NotCopyable
             | FaultReason::TooManyReferences(_)
             | FaultReason::Machine(_) => Signal::Bus,
             FaultReason::OutOfMemory => Signal::OutOfMemoryKill,

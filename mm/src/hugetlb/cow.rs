@@ -87,7 +87,7 @@ fn exchange(slot: &Slot<'_>, (source, leaf): (PageRef, Desc), copy: FolioRef) ->
     mapcount::add(mm, &run);
     let displaced = entry.break_live::<1>(|_, _| ()).flush().make(|_| new, |_, _| ());
     mapcount::remove(mm, &Run { head: source, first: source, ..run });
-    mm.gather(space.tag(), |gather| gather.hold_displaced(displaced));
+    mm.give_up(displaced);
     mm.stats.inc(Counter::CowCopy);
     // The reference is the entry's.
     copy.leave();

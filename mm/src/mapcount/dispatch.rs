@@ -104,19 +104,19 @@ impl Mapcount {
         with_scheme!(self, S => S::CONTRACT)
     }
     /// See [`MapcountScheme::add`].
-    #[inline]
+    #[inline(always)]
     pub fn add(self, run: &Run) {
-        if !run.head.is_folio() {
-            return single::add(run);
-        }
+        if run.head.is_folio() { self.add_of_folio(run) } else { single::add(run) }
+    }
+    fn add_of_folio(self, run: &Run) {
         with_scheme!(self, S => S::add(run));
     }
     /// See [`MapcountScheme::remove`].
-    #[inline]
+    #[inline(always)]
     pub fn remove(self, run: &Run) -> Remains {
-        if !run.head.is_folio() {
-            return single::remove(run);
-        }
+        if run.head.is_folio() { self.remove_of_folio(run) } else { single::remove(run) }
+    }
+    fn remove_of_folio(self, run: &Run) -> Remains {
         with_scheme!(self, S => S::remove(run))
     }
     /// See [`MapcountScheme::zap`].

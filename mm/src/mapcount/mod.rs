@@ -41,12 +41,14 @@
 //! | `single` | a single page |
 //! | one a scheme | see above |
 //! | `check` | a scheme's answers against the truth of live trees |
+//! | [`experiment`] | what each costs, and how often its answers are true |
 //! | [`lab`] | spaces and folios on which any scheme can be tried |
 #![forbid(unsafe_code)]
 
 mod answer;
 pub(crate) mod check;
 mod dispatch;
+pub mod experiment;
 pub mod lab;
 pub mod mm_owner;
 mod neighbours;
@@ -70,6 +72,7 @@ pub use dispatch::{Boundary, PINNED, add, fold, join, may_add, remove, scheme, s
 pub use owner::{OwnerId, OwnerIds};
 pub use run::Run;
 pub use scheme::MapcountScheme;
+pub(crate) use single::add_one;
 
 /// A count that would reach this is full: 2^31, where the sign bit of Linux's counters is. What adds without having seen
 /// another's addition may get beyond it by what is in flight, which is far from 2^32.

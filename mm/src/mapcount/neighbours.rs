@@ -41,13 +41,21 @@ pub(super) fn has_others(run: &Run, limits: (VirtAddr, VirtAddr)) -> bool {
     let Run { head, first: page, level, table, va, entries, .. } = *run;
     let line = Line { head, page, at: va.index(level), va, table, level };
     let end = va.add(u64::from(entries) * level.entry_bytes());
-    let both = |line: Line| line.is_mapped_in((limits.0, va)) || line.is_mapped_in((end, limits.1));
+    let both = |line: Line| line.is_mapped_around(line.window((limits.0, va)), line.window((end, limits.1)));
     // Entries on their way into another table have neighbours there too.
     let prepared = level == Level::L3 && run.top != table && head.order() <= Order::PMD;
     both(line) || prepared && both(Line { table: run.top, ..line })
 }
 
 impl Line {
+    /// Whether an entry of either range maps the folio in line, the nearest ones first, on both sides in turn: whoever
+    /// maps or unmaps a folio page by page, up or down, finds a neighbour at once.
+    fn is_mapped_around(&self, before: Range<usize>, after: Range<usize>) -> bool {
+        let below = |n: usize| n < before.len() && self.maps(before.end - 1 - n);
+        let above = |n: usize| n < after.len() && self.maps(after.start + n);
+        (0..before.len().max(after.len())).any(|n| below(n) || above(n))
+    }
+
     /// Whether an entry for an address in `limits` maps the folio in line. The entries nearest to `at` come first.
     pub(super) fn is_mapped_in(&self, limits: (VirtAddr, VirtAddr)) -> bool {
         let window = self.window(limits);

@@ -9,6 +9,13 @@ pub(super) fn add(run: &Run) {
     run.head.add_raw_mapcount(run.entries);
 }
 
+/// One entry that maps `page`, a single page, was made, or is about to be. Under T. As many entries as references are
+/// possible, so who has taken the entry's reference need not ask whether it may be added.
+#[inline]
+pub(crate) fn add_one(page: PageRef) {
+    page.add_raw_mapcount(1);
+}
+
 #[inline]
 pub(super) fn remove(run: &Run) -> Remains {
     let left = run.head.sub_raw_mapcount(run.entries) - run.entries;

@@ -53,16 +53,22 @@ impl PageRef {
     /// more already. The caller holds one. Says whether they were taken.
     #[must_use]
     pub(crate) fn try_get_many(self, n: u32) -> bool {
-        if self.refcount() >= MOST_REFERENCES {
-            return false;
+        let old = self.fetch_add_32(REFCOUNT, n);
+        debug_assert!(old != 0, "{self:?}: references taken from none");
+        if old >= MOST_REFERENCES {
+            self.fetch_sub_32(REFCOUNT, n);
         }
-        self.get_many(n);
-        true
+        old < MOST_REFERENCES
     }
     /// Takes `n` more references, which entries of a table will remember. The caller holds one already.
     pub(crate) fn get_many(self, n: u32) {
         let old = self.fetch_add_32(REFCOUNT, n);
         debug_assert!(old != 0, "{self:?}: references taken from none");
+    }
+    /// Drops `n` references of more than `n`, which entries of a table have remembered: the last one is not among them.
+    pub(crate) fn put_many(self, n: u32) {
+        let old = self.fetch_sub_32(REFCOUNT, n);
+        debug_assert!(old > n, "{self:?}: {n} references dropped of {old}, and one more was held");
     }
     /// Takes a reference if the folio has any (Linux: `folio_try_get`). The page is a head or a single page;
     /// for a pfn of which nothing is known, see [`crate::Mm::try_get_folio`].

@@ -8,6 +8,8 @@ use arch::layout::{STRUCT_PAGE_BYTES, STRUCT_PAGE_SHIFT, VMEMMAP_BASE};
 use arch::{Access, Pfn, VirtAddr, kernel_access, layout};
 
 use super::Page;
+#[cfg(not(target_os = "none"))]
+use crate::testkit::touched::{self, Write};
 
 /// The virtual address of a struct page. A `Copy` handle: it proves that the address lies in vmemmap and is
 /// a multiple of 64, not that the page is in use, nor that anybody holds a reference.
@@ -49,6 +51,8 @@ macro_rules! accessors {
         }
         #[inline(always)]
         pub(super) fn $store(self, offset: usize, value: $int, order: Ordering) {
+            #[cfg(not(target_os = "none"))]
+            touched::note(self.0, Write::Plain);
             self.$at(offset, Access::Write).store(value, order);
         }
     };
@@ -90,22 +94,32 @@ impl PageRef {
     }
 
     pub(super) fn compare_exchange_32(self, offset: usize, old: u32, new: u32) -> Result<u32, u32> {
+        #[cfg(not(target_os = "none"))]
+        touched::note(self.0, Write::Atomic);
         self.at_32(offset, Access::Write).compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed)
     }
 
     pub(super) fn fetch_add_32(self, offset: usize, n: u32) -> u32 {
+        #[cfg(not(target_os = "none"))]
+        touched::note(self.0, Write::Atomic);
         self.at_32(offset, Access::Write).fetch_add(n, Ordering::Relaxed)
     }
 
     pub(super) fn fetch_sub_32(self, offset: usize, n: u32) -> u32 {
+        #[cfg(not(target_os = "none"))]
+        touched::note(self.0, Write::Atomic);
         self.at_32(offset, Access::Write).fetch_sub(n, Ordering::AcqRel)
     }
 
     pub(super) fn fetch_or_64(self, offset: usize, bits: u64) -> u64 {
+        #[cfg(not(target_os = "none"))]
+        touched::note(self.0, Write::Atomic);
         self.at_64(offset, Access::Write).fetch_or(bits, Ordering::AcqRel)
     }
 
     pub(super) fn fetch_and_64(self, offset: usize, bits: u64) -> u64 {
+        #[cfg(not(target_os = "none"))]
+        touched::note(self.0, Write::Atomic);
         self.at_64(offset, Access::Write).fetch_and(bits, Ordering::AcqRel)
     }
 

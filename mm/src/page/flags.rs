@@ -92,6 +92,13 @@ impl PageRef {
         let kind = self.load_64(FLAGS, Ordering::Acquire) >> KIND_SHIFT & 0xff;
         PageKind::ALL.get(kind as usize).copied().unwrap_or(PageKind::Reserved)
     }
+    /// Whether the page is a single one of `kind`: of order 0 and no folio's.
+    #[must_use]
+    #[inline]
+    pub fn is_single(self, kind: PageKind) -> bool {
+        let bits = 0xff << KIND_SHIFT | 0xff << ORDER_SHIFT | Flags::HEAD.bits();
+        self.load_64(FLAGS, Ordering::Acquire) & bits == (kind as u64) << KIND_SHIFT
+    }
     /// The order of the folio or free block of which this is the first page.
     #[must_use]
     pub fn order(self) -> Order {

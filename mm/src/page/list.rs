@@ -66,7 +66,14 @@ impl PageList {
     /// Takes the page in front.
     pub fn pop(&mut self) -> Option<PageRef> {
         let page = self.first?;
-        self.remove(page);
+        // Its link back is 0 already.
+        let next = decode(page.load_32(NEXT, Ordering::Relaxed));
+        if let Some(next) = next {
+            next.store_32(PREV, 0, Ordering::Relaxed);
+        }
+        page.store_32(NEXT, 0, Ordering::Relaxed);
+        self.first = next;
+        self.len -= 1;
         Some(page)
     }
     /// Takes a page that is on this list.

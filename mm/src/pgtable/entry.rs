@@ -136,9 +136,12 @@ impl<'l> Entry<'l> {
         self.assert_run(count);
         let (mut stores, mut first, mut last) = (0, 0, 0);
         for n in 0..count {
-            let entry = self.nth(n);
-            if let Some(desc) = new(n, entry.desc()) {
-                entry.put(desc);
+            let slot = self.slot.add(8 * n as u64);
+            if let Some(desc) = new(n, Machine::read_desc(slot)) {
+                if cfg!(debug_assertions) {
+                    self.nth(n).verify(desc);
+                }
+                Machine::write_desc(slot, desc);
                 first = if stores == 0 { n } else { first };
                 (stores, last) = (stores + 1, n);
             }
@@ -228,7 +231,7 @@ impl<'l> Entry<'l> {
     }
 
     /// As [`Self::store`], for who counts the stores of a run himself.
-    fn put(&self, new: Desc) {
+    pub(super) fn put(&self, new: Desc) {
         self.verify(new);
         Machine::write_desc(self.slot, new);
     }

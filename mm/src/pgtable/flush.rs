@@ -105,6 +105,13 @@ impl<'a> Flusher<'a> {
         }
     }
 
+    /// Counts `n` stores to descriptors.
+    pub(super) fn count_stores(&self, n: u64) {
+        if n != 0 {
+            self.stats.add(Counter::PteStore, n);
+        }
+    }
+
     pub(super) fn stats(&self) -> &'a Stats {
         self.stats
     }

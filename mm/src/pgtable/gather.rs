@@ -26,7 +26,7 @@ use super::flush::{FlushRange, FlushTag, Flusher};
 use super::table::LooseTable;
 use super::unlinked::{Displaced, Old, Unmapped};
 use crate::Mm;
-use crate::page::{FolioRef, PageRef};
+use crate::page::{FolioRef, PageRef, SinglePages};
 
 /// Frames held between two flushes.
 const BATCH: usize = 120;
@@ -37,7 +37,10 @@ pub(super) type Brand<'g> = PhantomData<fn(&'g ()) -> &'g ()>;
 
 #[derive(Clone, Copy)]
 enum Held {
-    Folio(PageRef),
+    /// So many references to one folio.
+    Folio(PageRef, u32),
+    /// One reference to each of so many single pages in a row.
+    Pages(PageRef, u32),
     Table(PhysAddr),
 }
 
@@ -61,18 +64,32 @@ impl Mm {
         gather.settle();
         result
     }
+
+    /// Gives up what entries held that were broken and flushed, at once: no gather is needed for what no TLB holds.
+    pub fn give_up<const N: usize>(&self, displaced: Displaced<N>) {
+        for old in displaced.each() {
+            match old.kind() {
+                Kind::Table => self.free_table(LooseTable::from_flushed(old.output())),
+                Kind::Block | Kind::Page | Kind::Invalid => {
+                    if let Some(head) = old.folio(self) {
+                        self.put_folio(FolioRef::from_raw(head));
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl<'g> Gather<'g> {
-    /// Takes over what an entry held: the reference to a folio, or the table. It is given up after the flush.
-    /// Nothing is taken over where the entry was invalid or mapped the page of zeros.
+    /// Takes over what an entry held: the reference to a folio, or the table; or what a run of entries held that mapped
+    /// pages of one folio. It is given up after the flush. Nothing is taken over where the entry was invalid or special.
     pub fn hold(&mut self, unmapped: Unmapped<'g>) {
-        self.take(unmapped.old);
+        self.take(unmapped.old, unmapped.entries());
     }
 
     /// As [`Self::hold`], for what entries held that were broken: they are flushed already.
     pub fn hold_displaced<const N: usize>(&mut self, displaced: Displaced<N>) {
-        displaced.each().for_each(|old| self.take(old));
+        displaced.each().for_each(|old| self.take(old, 1));
     }
 
     /// Adds a range that must be flushed, of the tree for which `flusher` flushes.
@@ -84,12 +101,34 @@ impl<'g> Gather<'g> {
         });
     }
 
-    fn take(&mut self, old: Old) {
-        let item = match old.kind() {
-            Kind::Table => Some(Held::Table(old.output())),
-            Kind::Block | Kind::Page | Kind::Invalid => old.folio(self.mm).map(Held::Folio),
-        };
-        let Some(item) = item else { return };
+    fn take(&mut self, old: Old, entries: u32) {
+        match old.kind() {
+            Kind::Table => self.push(Held::Table(old.output())),
+            Kind::Block | Kind::Page | Kind::Invalid => {
+                if let Some(head) = old.folio(self.mm) {
+                    self.take_folio(head, entries);
+                }
+            }
+        }
+    }
+
+    /// References to a folio; to a single page beside those that came last, with them.
+    #[inline]
+    fn take_folio(&mut self, head: PageRef, references: u32) {
+        let last = self.len.checked_sub(1).and_then(|last| self.held[last].as_mut());
+        let single = references == 1 && !head.is_folio();
+        match last {
+            Some(Held::Folio(same, held)) if *same == head && !single => *held += references,
+            Some(Held::Pages(first, held)) if single && head == first.nth(u64::from(*held)) => *held += 1,
+            Some(Held::Pages(first, held)) if single && head.nth(1) == *first => {
+                (*first, *held) = (head, *held + 1);
+            }
+            _ if single => self.push(Held::Pages(head, 1)),
+            _ => self.push(Held::Folio(head, references)),
+        }
+    }
+
+    fn push(&mut self, item: Held) {
         if self.len == BATCH {
             self.settle();
         }
@@ -103,7 +142,13 @@ impl<'g> Gather<'g> {
         }
         for item in self.held[..self.len].iter_mut().filter_map(Option::take) {
             match item {
-                Held::Folio(head) => self.mm.put_folio(FolioRef::from_raw(head)),
+                Held::Folio(head, references) => {
+                    if references > 1 {
+                        head.put_many(references - 1);
+                    }
+                    self.mm.put_folio(FolioRef::from_raw(head));
+                }
+                Held::Pages(first, n) => self.mm.put_pages(SinglePages::from_raw(first, n.into())),
                 Held::Table(table) => self.mm.free_table(LooseTable::from_flushed(table)),
             }
         }

@@ -58,7 +58,7 @@ fn freed_stacks_are_gone() {
 #[test]
 fn stack_slots_run_out() {
     testkit::boot(|mm| {
-        let mut stacks: Vec<_> = (0..SLOTS).map(|_| mm.alloc_stack(1).unwrap()).collect();
+        let mut stacks: Vec<_> = (0..SLOTS[0]).map(|_| mm.alloc_stack(1).unwrap()).collect();
         assert!(mm.alloc_stack(1).is_err());
         let freed = stacks.swap_remove(500);
         mm.free_stack(freed, 1);

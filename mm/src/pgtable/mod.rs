@@ -35,6 +35,7 @@
 //! | [`flush`] | the only caller of TLBI |
 //! | [`gather`] | owes flushes; holds frames until they are done |
 //! | [`normal`] | which leaves have a struct page that may be touched |
+//! | [`stretch`] | entries of one table that a walk over a range comes to at once |
 //! | [`unlinked`] | what was taken out of a tree |
 //! | [`table`] | tables that no tree leads to |
 //! | [`private_tree`] | a tree that no CPU uses |
@@ -58,6 +59,7 @@ pub mod private_tree;
 mod relocate;
 pub mod root;
 pub mod stock;
+pub mod stretch;
 pub mod table;
 pub mod unlinked;
 mod verify;
@@ -72,6 +74,7 @@ pub use normal::{normal_folio, normal_page};
 pub use private_tree::PrivateTree;
 pub use root::{Missing, PtRoot};
 pub use stock::TableStock;
-pub use table::LooseTable;
+pub use stretch::Stretch;
+pub use table::{LooseEntries, LooseTable};
 pub use unlinked::{Displaced, Unmapped};
 pub use walk::{Walk, WalkStep, walk};

@@ -8,7 +8,7 @@ use super::entry::Entry;
 use super::flush::Flusher;
 use super::stock::TableStock;
 use super::table::LooseTable;
-use super::walk::{Walk, walk};
+use super::walk::{Walk, WalkStep, last, walk};
 
 /// One tree of tables. It stands inside the spinlock that protects it, so a `&mut PtRoot` is the proof that the
 /// lock is held, and an [`Entry`], which borrows it, cannot outlive the lock. As the borrow is exclusive, a tree
@@ -80,6 +80,20 @@ impl PtRoot {
             }
         }
         Err(Missing::Table(level))
+    }
+
+    /// The last step of the walk for `va`: a leaf, or the invalid descriptor where the walk ends.
+    #[must_use]
+    #[inline]
+    pub fn last(&self, va: VirtAddr) -> WalkStep {
+        last(self.root, va)
+    }
+
+    /// The entry at which the walk for `va` ends, and what stands there: one look where both are wanted.
+    #[inline]
+    pub fn last_entry<'l>(&'l mut self, flusher: Flusher<'l>, va: VirtAddr) -> (WalkStep, Entry<'l>) {
+        let last = self.last(va);
+        (last, Entry::new(last.slot, last.level, va, flusher))
     }
 
     /// As [`Self::entry`], but puts tables from `stock` where they are missing.

@@ -1,6 +1,8 @@
 //! Tables that no live tree leads to.
 #![forbid(unsafe_code)]
 
+use core::marker::PhantomData;
+
 use arch::addr::ENTRIES_PER_TABLE;
 use arch::{Desc, Machine, Order, PhysAddr, PhysMem};
 
@@ -30,9 +32,9 @@ impl LooseTable {
         }
     }
 
-    /// Writes entry `n`, 0..=511.
-    pub fn write(&mut self, n: usize, new: Desc) {
-        Machine::write_desc(self.address().add(8 * n as u64), new);
+    /// Its entries, to be written one by one.
+    pub fn entries(&mut self) -> LooseEntries<'_> {
+        LooseEntries { table: self.address(), owner: PhantomData }
     }
 
     /// The descriptor that links it. From now on the table belongs to the tree.
@@ -44,6 +46,27 @@ impl LooseTable {
     /// The table that was linked by `address`, which is flushed and can be reached by no walker any more.
     pub(super) fn from_flushed(address: PhysAddr) -> Self {
         LooseTable(FolioRef::from_raw(page_of(address.pfn())))
+    }
+}
+
+/// The entries of a table that no walker can reach.
+#[derive(Debug)]
+pub struct LooseEntries<'t> {
+    table: PhysAddr,
+    owner: PhantomData<&'t mut LooseTable>,
+}
+
+impl LooseEntries<'_> {
+    /// Where the table is.
+    #[must_use]
+    #[inline]
+    pub fn table(&self) -> PhysAddr {
+        self.table
+    }
+    /// Writes entry `n`, 0..=511.
+    #[inline]
+    pub fn write(&mut self, n: usize, new: Desc) {
+        Machine::write_desc(self.table.add(8 * n as u64), new);
     }
 }
 

@@ -37,20 +37,41 @@ impl Old {
     }
 }
 
-/// What one entry held that was cleared, while TLBs may still hold it too. Only the gather `'g`, to which the
+/// What an entry held that was cleared, or each of a run of entries that mapped consecutive frames, while TLBs may still
+/// hold it too. Only the gather `'g`, to which the
 /// flush is owed, takes it: [`super::Gather::hold`]. A table comes with everything below it.
 #[must_use = "what was unmapped must be given to the gather; otherwise its memory is lost"]
 #[derive(Debug)]
 pub struct Unmapped<'g> {
     pub(super) old: Old,
+    entries: u32,
     gather: Brand<'g>,
 }
 
 impl Unmapped<'_> {
     pub(super) fn new(desc: Desc, level: Level) -> Self {
-        Unmapped { old: Old { desc, level }, gather: PhantomData }
+        Unmapped::run(desc, level, 1)
     }
-    /// The descriptor that stood there.
+    /// What `entries` leaves held, the first of which was `desc`.
+    pub(super) fn run(desc: Desc, level: Level, entries: u32) -> Self {
+        Unmapped { old: Old { desc, level }, entries, gather: PhantomData }
+    }
+    /// How many entries.
+    #[must_use]
+    pub fn entries(&self) -> u32 {
+        self.entries
+    }
+    /// Takes what the first `n` of the run held; the rest stays. `n` is at most all of them, and then nothing is left that
+    /// anybody must hold.
+    pub fn take(&mut self, n: u32) -> Self {
+        debug_assert!(n <= self.entries, "{n} entries taken of {}", self.entries);
+        let first = self.old;
+        let rest = first.desc.raw() + u64::from(n) * first.level.entry_bytes();
+        self.old.desc = if n == self.entries { Desc::INVALID } else { Desc::from_raw(rest) };
+        self.entries -= n;
+        Unmapped::run(first.desc, first.level, n)
+    }
+    /// The descriptor that stood there, or in the first entry.
     #[must_use]
     pub fn desc(&self) -> Desc {
         self.old.desc

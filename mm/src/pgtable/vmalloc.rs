@@ -1,12 +1,12 @@
 //! Who has which addresses of the vmalloc area. Needs no memory of its own, so it can run out of addresses only.
 //!
 //! Device registers take addresses upwards and keep them. Stacks of one size class stand in a row of
-//! [`SLOTS`] slots of twice the stack's size; the upper half of each slot is never mapped, and is the guard of
+//! slots of twice the stack's size; the upper half of each slot is never mapped, and is the guard of
 //! the stack above it.
 //!
 //! ```text
-//!   | stack | guard | stack | guard | ...      each row begins at a multiple of ROW_BYTES,
-//!   ^ base          ^ base + 2 size            below which nothing is mapped
+//!   | stack | guard | stack | guard | ...      rows follow each other, so that what is below one
+//!   ^ base          ^ base + 2 size            is a guard, or not mapped at all
 //! ```
 #![forbid(unsafe_code)]
 
@@ -21,16 +21,40 @@ const DEVICE_BYTES: u64 = 1 << 39;
 /// Where stacks begin.
 pub(super) const STACK_BASE: VirtAddr = VMALLOC_BASE.add(DEVICE_BYTES);
 
-/// Stacks of each size that may exist at a time.
-pub(super) const SLOTS: usize = 1024;
-/// Sizes: 1, 2, 4, 8 and 16 pages.
+/// Stacks of 1, 2, 4, 8 and 16 pages that may exist at a time. Threads have stacks of 8 pages.
+pub(super) const SLOTS: [usize; CLASSES] = [1024, 1024, 1024, 8256, 512];
+/// Sizes.
 const CLASSES: usize = 5;
-/// Addresses of one size class: those of the largest.
-const ROW_BYTES: u64 = SLOTS as u64 * 2 * (PAGE_SIZE << (CLASSES - 1));
+/// Slots of all sizes.
+const ALL_SLOTS: usize = first_slot(CLASSES);
 /// One table of level 2 translates all rows.
-const _: () = assert!(CLASSES as u64 * ROW_BYTES <= Level::L1.entry_bytes());
+const _: () = assert!(row_offset(CLASSES) <= Level::L1.entry_bytes());
 
 const WORD_BITS: usize = u64::BITS as usize;
+
+/// Slots of the sizes below a class.
+const fn first_slot(class: usize) -> usize {
+    if class == 0 { 0 } else { first_slot(class - 1) + SLOTS[class - 1] }
+}
+
+/// Where the row of a class begins, counted from [`STACK_BASE`].
+const fn row_offset(class: usize) -> u64 {
+    if class == 0 {
+        0
+    } else {
+        row_offset(class - 1) + SLOTS[class - 1] as u64 * Class(class - 1).slot_bytes()
+    }
+}
+
+/// Every row begins at a multiple of its slots' size, and its bits at a word of the map.
+const _: () = {
+    let mut class = 0;
+    while class < CLASSES {
+        assert!(row_offset(class).is_multiple_of(Class(class).slot_bytes()));
+        assert!(SLOTS[class].is_multiple_of(WORD_BITS));
+        class += 1;
+    }
+};
 
 /// A size of stacks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,11 +68,15 @@ impl Class {
         assert!(exists, "a stack of {pages} pages: 1, 2, 4, 8 and 16 are possible");
         Class(class)
     }
-    fn slot_bytes(self) -> u64 {
+    const fn slot_bytes(self) -> u64 {
         2 * (PAGE_SIZE << self.0)
     }
     fn row(self) -> VirtAddr {
-        STACK_BASE.add(self.0 as u64 * ROW_BYTES)
+        STACK_BASE.add(row_offset(self.0))
+    }
+    /// Its words of the map.
+    fn words(self) -> core::ops::Range<usize> {
+        first_slot(self.0) / WORD_BITS..first_slot(self.0 + 1) / WORD_BITS
     }
 }
 
@@ -57,13 +85,13 @@ impl Class {
 pub(super) struct Vmalloc {
     device_next: VirtAddr,
     /// A bit for each slot in use.
-    stacks: [[u64; SLOTS / WORD_BITS]; CLASSES],
+    stacks: [u64; ALL_SLOTS / WORD_BITS],
 }
 
 impl Vmalloc {
     /// Nothing in use.
     pub(super) const fn new() -> Self {
-        Vmalloc { device_next: DEVICE_BASE, stacks: [[0; SLOTS / WORD_BITS]; CLASSES] }
+        Vmalloc { device_next: DEVICE_BASE, stacks: [0; ALL_SLOTS / WORD_BITS] }
     }
 
     /// `bytes` addresses for the registers at `pa`, with an unmapped page above; as far into a 2 MiB block as
@@ -84,7 +112,7 @@ impl Vmalloc {
 
     /// The base of an unused stack slot. `None`: all are in use.
     pub(super) fn take_stack(&mut self, class: Class) -> Option<VirtAddr> {
-        let words = &mut self.stacks[class.0];
+        let words = &mut self.stacks[class.words()];
         let (n, word) = words.iter_mut().enumerate().find(|(_, word)| **word != u64::MAX)?;
         let bit = word.trailing_ones();
         *word |= 1 << bit;
@@ -94,24 +122,29 @@ impl Vmalloc {
 
     /// Pages of all stacks in use.
     pub(super) fn stack_pages(&self) -> u64 {
-        let used = |words: &[u64]| words.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
-        self.stacks.iter().enumerate().map(|(class, words)| used(words) << class).sum()
+        let used = |class: usize| {
+            let words = &self.stacks[Class(class).words()];
+            words.iter().map(|word| u64::from(word.count_ones())).sum::<u64>() << class
+        };
+        (0..CLASSES).map(used).sum()
     }
 
     /// Whether this address, at or above [`STACK_BASE`], lies in a stack that is in use, and not in a guard.
     pub(super) fn is_stack(&self, va: VirtAddr) -> bool {
-        let class = Class((va.offset_from(STACK_BASE) / ROW_BYTES) as usize);
-        let Some(words) = self.stacks.get(class.0) else { return false };
+        let into = va.offset_from(STACK_BASE);
+        let Some(class) = (0..CLASSES).rev().find(|&class| row_offset(class) <= into).map(Class) else {
+            return false;
+        };
         let into_row = va.offset_from(class.row());
         let (slot, into_slot) = (into_row / class.slot_bytes(), into_row % class.slot_bytes());
-        let word = words[slot as usize / WORD_BITS];
+        let Some(word) = self.stacks[class.words()].get(slot as usize / WORD_BITS) else { return false };
         word >> (slot % WORD_BITS as u64) & 1 != 0 && into_slot < class.slot_bytes() / 2
     }
 
     /// The slot at `base` is unused again.
     pub(super) fn give_stack(&mut self, base: VirtAddr, class: Class) {
         let slot = (base.offset_from(class.row()) / class.slot_bytes()) as usize;
-        let word = &mut self.stacks[class.0][slot / WORD_BITS];
+        let word = &mut self.stacks[class.words()][slot / WORD_BITS];
         let bit = 1 << (slot % WORD_BITS);
         assert!(*word & bit != 0, "no stack is in use at {base}");
         *word &= !bit;

@@ -24,8 +24,21 @@ pub struct WalkStep {
 impl WalkStep {
     /// What the descriptor is.
     #[must_use]
+    #[inline]
     pub fn kind(&self) -> Kind {
         self.desc.kind(self.level)
+    }
+    /// This step, where it is a leaf.
+    #[must_use]
+    #[inline]
+    pub fn leaf(self) -> Option<WalkStep> {
+        self.desc.is_leaf(self.level).then_some(self)
+    }
+    /// How many tables are missing below, where nothing stands here: 0 in a level-3 table.
+    #[must_use]
+    #[inline]
+    pub fn missing(&self) -> usize {
+        Level::L3 as usize - self.level as usize
     }
 }
 
@@ -50,9 +63,28 @@ impl Walk {
     /// The leaf, where there is one.
     #[must_use]
     pub fn leaf(&self) -> Option<WalkStep> {
-        let last = self.last();
-        last.desc.is_leaf(last.level).then_some(last)
+        self.last().leaf()
     }
+}
+
+/// The last step alone of a walk of the tree at `root`; see [`walk`].
+#[must_use]
+#[inline]
+pub fn last(root: PhysAddr, va: VirtAddr) -> WalkStep {
+    let mut step = read(root, Level::L0, va);
+    for level in [Level::L1, Level::L2, Level::L3] {
+        if step.kind() != Kind::Table {
+            break;
+        }
+        step = read(step.desc.output(step.level), level, va);
+    }
+    step
+}
+
+#[inline]
+fn read(table: PhysAddr, level: Level, va: VirtAddr) -> WalkStep {
+    let slot = slot(table, level, va);
+    WalkStep { level, slot, desc: Machine::read_desc(slot) }
 }
 
 /// Walks the tree at `root` for `va`. Takes no lock: without the tree's lock the answer may be old, and a
@@ -60,18 +92,14 @@ impl Walk {
 /// grounds for the tables to stay.
 #[must_use]
 pub fn walk(root: PhysAddr, va: VirtAddr) -> Walk {
-    let read = |table, level| {
-        let slot = slot(table, level, va);
-        WalkStep { level, slot, desc: Machine::read_desc(slot) }
-    };
-    let mut steps = [read(root, Level::L0); 4];
+    let mut steps = [read(root, Level::L0, va); 4];
     let mut len = 1;
     for level in [Level::L1, Level::L2, Level::L3] {
         let above = steps[len - 1];
         if above.kind() != Kind::Table {
             break;
         }
-        steps[len] = read(above.desc.output(above.level), level);
+        steps[len] = read(above.desc.output(above.level), level, va);
         len += 1;
     }
     Walk { steps, len }

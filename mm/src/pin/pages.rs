@@ -8,9 +8,10 @@ use arch::addr::PAGE_SIZE;
 use arch::{Access, Pfn, VirtAddr};
 
 use crate::Mm;
+use crate::device::{DeviceMap, Entries, Sharing};
 use crate::fault::{self, FaultError, FaultInfo, FaultReason};
 use crate::kalloc::{KAlloc, KArc};
-use crate::page::FolioRef;
+use crate::page::{FolioRef, MOST_REFERENCES};
 use crate::pgtable::normal_folio;
 use crate::space::{AddressSpace, Errno, Vma, VmaKind, exclusive};
 use crate::stats::Counter;
@@ -24,7 +25,7 @@ pub enum PinError {
     Fault(FaultError),
     /// What is mapped at this address has no struct page that could be counted in.
     Special(VirtAddr),
-    /// The folio at this address has as many pins as can be counted.
+    /// The folio at this address has as many pins, or references, as can be counted.
     TooMany(VirtAddr),
     /// No memory to remember the pages.
     OutOfMemory,
@@ -157,6 +158,9 @@ impl Mm {
     fn try_pin(&self, space: &AddressSpace, va: VirtAddr, access: Access) -> Result<Tried, PinError> {
         let _mmap = space.mmap_lock.read(self.env);
         let Some(vma) = space.vma_at(va) else { return Ok(Tried::Fault) };
+        if matches!(vma.kind, VmaKind::Device(DeviceMap { entries: Entries::PfnMap, .. })) {
+            return Err(PinError::Special(va));
+        }
         let tree = space.ptl.lock();
         let Some(leaf) = tree.walk(va).leaf() else { return Ok(Tried::Fault) };
         if !fault::grants(leaf.desc.flags(leaf.level), access) {
@@ -164,13 +168,13 @@ impl Mm {
         }
         let private = is_private(&vma);
         let Some(head) = normal_folio(self, leaf.desc, leaf.level) else {
-            // In private memory: the page of zeros.
+            // In private memory: the page of zeros, or a frame of a device.
             return if private { Ok(Tried::Unshare) } else { Err(PinError::Special(va)) };
         };
         if private && !exclusive::is_exclusive(self, head) {
             return Ok(Tried::Unshare);
         }
-        if !head.add_pins(1) {
+        if head.refcount() >= MOST_REFERENCES || !head.add_pins(1) {
             return Err(PinError::TooMany(va));
         }
         self.stats.inc(Counter::FollPinAcquired);
@@ -184,5 +188,6 @@ const fn is_private(vma: &Vma) -> bool {
     match vma.kind {
         VmaKind::Anon | VmaKind::Hugetlb | VmaKind::Private(_) => true,
         VmaKind::Shared(_) => false,
+        VmaKind::Device(map) => matches!(map.sharing, Sharing::Private),
     }
 }

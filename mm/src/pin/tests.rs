@@ -26,7 +26,7 @@ fn at(page: u64) -> VirtAddr {
 }
 
 fn small() -> Builder {
-    Builder::new().config(|config| config.thp = ThpMode::Never)
+    Builder::new().ram_mib(32).config(|config| config.thp = ThpMode::Never)
 }
 
 /// Runs `f` with a space that has 4 MiB of private memory at [`BASE`]; nothing is lost.
@@ -77,7 +77,7 @@ fn filled_after(mm: &Mm, space: &KArc<AddressSpace>, dma: &Dma, page: u64, betwe
 #[test]
 fn pins_are_counted() {
     for thp in [ThpMode::Never, ThpMode::Always] {
-        let machine = Builder::new().config(|config| config.thp = thp);
+        let machine = Builder::new().ram_mib(32).config(|config| config.thp = thp);
         with_memory(&machine, |mm, space, _| {
             let pages = mm.pin_user_pages(space, at(510), 4, Access::Write).unwrap();
             let first = folio(mm, space, 510);
@@ -107,7 +107,7 @@ fn folio_frame(space: &AddressSpace, page: u64) -> Option<arch::Pfn> {
 #[test]
 fn fork() {
     for thp in [ThpMode::Never, ThpMode::Always] {
-        let machine = Builder::new().config(|config| config.thp = thp);
+        let machine = Builder::new().ram_mib(32).config(|config| config.thp = thp);
         with_memory(&machine, |mm, space, dma| {
             put(mm, space, 3, 1);
             let mut child = None;
@@ -166,7 +166,7 @@ fn the_page_of_zeros_is_replaced() {
 #[test]
 fn rights_that_come_and_go() {
     for thp in [ThpMode::Never, ThpMode::Always] {
-        let machine = Builder::new().config(|config| config.thp = thp);
+        let machine = Builder::new().ram_mib(32).config(|config| config.thp = thp);
         with_memory(&machine, |mm, space, dma| {
             for page in 0..512 {
                 put(mm, space, page, page);
@@ -212,7 +212,7 @@ fn memory_outlives_its_mapping() {
 /// Promotion in place refuses while a page of the range is pinned, and does it after.
 #[test]
 fn promotion() {
-    let machine = Builder::new().config(|config| {
+    let machine = Builder::new().ram_mib(32).config(|config| {
         config.thp = ThpMode::Reserve;
         config.promotion_threshold = PromotionThreshold::new(512).unwrap();
     });
@@ -235,7 +235,7 @@ fn promotion() {
 /// The split of a block leaves its folio, and so its pins, as they are; releasing reservations does not touch pages in use.
 #[test]
 fn splits_and_reclaim() {
-    let machine = Builder::new().config(|config| config.thp = ThpMode::Always);
+    let machine = Builder::new().ram_mib(32).config(|config| config.thp = ThpMode::Always);
     with_memory(&machine, |mm, space, dma| {
         put(mm, space, 0, 1);
         filled_after(mm, space, dma, 9, || {

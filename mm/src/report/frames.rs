@@ -103,6 +103,7 @@ impl Mm {
             PageKind::Anon => kpf::ANON | kpf::SWAPBACKED,
             PageKind::Shmem => kpf::SWAPBACKED,
             PageKind::Hugetlb => kpf::HUGE,
+            PageKind::Kernel if self.huge_zero.pfn() == Some(page.pfn()) => kpf::ZERO_PAGE | kpf::THP,
             PageKind::Reserved if self.zero_page.pfn() == page.pfn() => kpf::ZERO_PAGE | kpf::RESERVED,
             PageKind::Reserved => kpf::RESERVED,
             PageKind::Tail | PageKind::Kernel | PageKind::Vmemmap | PageKind::ThpReserved => 0,

@@ -22,6 +22,8 @@ const COLUMN: usize = 72;
 const HUGETLB_FILE: File = File { minor: 0x0e, inode: 1, name: "/anon_hugepage (deleted)" };
 /// Linux's file behind shared memory without a name.
 const OBJECT_FILE: File = File { minor: 0x01, inode: 0, name: "/dev/zero (deleted)" };
+/// The file of a device.
+const DEVICE_FILE: File = File { minor: 0x05, inode: 2, name: "/dev/quire-map" };
 
 /// The file that Linux has behind a VMA, on a device of its own.
 #[derive(Clone, Copy)]
@@ -36,6 +38,7 @@ fn file(vma: &Vma) -> Option<File> {
         VmaKind::Anon => None,
         VmaKind::Hugetlb => Some(HUGETLB_FILE),
         VmaKind::Shared(id) | VmaKind::Private(id) => Some(File { inode: id.raw(), ..OBJECT_FILE }),
+        VmaKind::Device(_) => Some(DEVICE_FILE),
     }
 }
 
@@ -63,6 +66,8 @@ pub(super) fn line(to: &mut Lines<'_>, vma: &Vma, name: Option<&str>) -> fmt::Re
         VmaKind::Anon | VmaKind::Hugetlb => (b'p', 0),
         VmaKind::Private(_) => (b'p', vma.pgoff * PAGE_SIZE),
         VmaKind::Shared(_) => (b's', vma.pgoff * PAGE_SIZE),
+        VmaKind::Device(_) if vma.kind.is_shared() => (b's', vma.pgoff * PAGE_SIZE),
+        VmaKind::Device(_) => (b'p', vma.pgoff * PAGE_SIZE),
     };
     prefix(to, (vma.start, vma.end), vma.prot, (sharing, offset), (minor, inode))?;
     if let Some(name) = name {

@@ -28,9 +28,15 @@ pub struct Sizes {
     pub anonymous: u64,
     /// Memory of shared objects.
     pub shmem: u64,
+    /// Pages of the kernel that a device has put in with a reference; Linux counts them as those of a file.
+    pub file: u64,
     /// The share of the resident memory that falls to this mapping: each page divided by the number of entries that
     /// map it, as exactly as the scheme can tell (`share`). Rounded down at the end.
     pub pss: u64,
+    /// Of [`Self::pss`], memory of shared objects.
+    pub pss_shmem: u64,
+    /// Of [`Self::pss`], memory of devices.
+    pub pss_file: u64,
     /// Of [`Self::pss`], anonymous memory.
     pub pss_anonymous: u64,
     /// Resident memory that somebody else maps too, or perhaps.
@@ -55,7 +61,7 @@ impl Sizes {
     /// Resident memory.
     #[must_use]
     pub fn rss(&self) -> u64 {
-        self.anonymous + self.shmem
+        self.anonymous + self.shmem + self.file
     }
     /// Resident memory that would be free if the process ended: the unique set size.
     #[must_use]
@@ -77,6 +83,9 @@ pub(super) struct Tally<'m> {
     pss_anonymous: u64,
     /// [`PSS_SHIFT`].
     pss_shmem: u64,
+    file: u64,
+    /// [`PSS_SHIFT`].
+    pss_file: u64,
     private: u64,
     untouched: u64,
     anonymous_blocks: u64,
@@ -106,6 +115,8 @@ impl<'m> Tally<'m> {
             shmem: 0,
             pss_anonymous: 0,
             pss_shmem: 0,
+            file: 0,
+            pss_file: 0,
             private: 0,
             untouched: 0,
             anonymous_blocks: 0,
@@ -127,12 +138,15 @@ impl<'m> Tally<'m> {
 
     /// The sums in bytes.
     pub(super) fn sizes(&self) -> Sizes {
-        let rss = self.anonymous + self.shmem;
+        let rss = self.anonymous + self.shmem + self.file;
         let bytes = |pages: u64| pages * PAGE_SIZE;
         Sizes {
             anonymous: bytes(self.anonymous),
             shmem: bytes(self.shmem),
-            pss: (self.pss_anonymous + self.pss_shmem) >> PSS_SHIFT,
+            file: bytes(self.file),
+            pss: (self.pss_anonymous + self.pss_shmem + self.pss_file) >> PSS_SHIFT,
+            pss_shmem: self.pss_shmem >> PSS_SHIFT,
+            pss_file: self.pss_file >> PSS_SHIFT,
             pss_anonymous: self.pss_anonymous >> PSS_SHIFT,
             shared: bytes(rss - self.private),
             private: bytes(self.private),
@@ -163,7 +177,7 @@ impl<'m> Tally<'m> {
         }
         let kind = head.kind();
         match kind {
-            PageKind::Anon | PageKind::Shmem => {}
+            PageKind::Anon | PageKind::Shmem | PageKind::Kernel => {}
             PageKind::Hugetlb => return self.hugetlb(head, 1),
             _ => return,
         }
@@ -183,19 +197,20 @@ impl<'m> Tally<'m> {
         }
     }
 
-    /// Adds pages of this kind, anonymous or of an object, each with this share.
+    /// Adds pages of this kind, anonymous, of an object or of the kernel, each with this share. Of the last, those are met
+    /// that a device has put in.
     fn resident(&mut self, kind: PageKind, pages: u64, share: Share) {
         let pss = pages * if share.mappings == 1 { PAGE } else { PAGE / u64::from(share.mappings) };
         if share.owner == Owner::Private {
             self.private += pages;
         }
-        if kind == PageKind::Anon {
-            self.anonymous += pages;
-            self.pss_anonymous += pss;
-        } else {
-            self.shmem += pages;
-            self.pss_shmem += pss;
-        }
+        let (sum, proportional) = match kind {
+            PageKind::Anon => (&mut self.anonymous, &mut self.pss_anonymous),
+            PageKind::Kernel => (&mut self.file, &mut self.pss_file),
+            _ => (&mut self.shmem, &mut self.pss_shmem),
+        };
+        *sum += pages;
+        *proportional += pss;
     }
 
     fn hugetlb(&mut self, head: PageRef, pages: u64) {

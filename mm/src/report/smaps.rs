@@ -154,9 +154,9 @@ fn record(bytes: u64, granule: u64, sizes: &Sizes) -> [u64; 22] {
 
 /// The numbers of [`ROLLUP`].
 fn rollup(sizes: &Sizes) -> [u64; 22] {
-    let shmem = sizes.pss - sizes.pss_anonymous;
     let mut all = [0; 22];
-    all[..6].copy_from_slice(&[sizes.rss(), sizes.pss, sizes.pss, sizes.pss_anonymous, 0, shmem]);
+    let Sizes { pss, pss_anonymous, pss_file, pss_shmem, .. } = *sizes;
+    all[..6].copy_from_slice(&[sizes.rss(), pss, pss, pss_anonymous, pss_file, pss_shmem]);
     all[6..].copy_from_slice(&common(sizes));
     all
 }

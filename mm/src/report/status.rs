@@ -123,7 +123,7 @@ impl Mm {
         to.tab_row("VmLck", 0)?;
         to.tab_row("VmRSS", sizes.rss())?;
         to.tab_row("RssAnon", sizes.anonymous)?;
-        to.tab_row("RssFile", 0)?;
+        to.tab_row("RssFile", sizes.file)?;
         to.tab_row("RssShmem", sizes.shmem)?;
         to.tab_row("VmData", sums.data)?;
         to.tab_row("VmStk", sums.stack)?;

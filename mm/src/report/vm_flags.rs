@@ -5,6 +5,7 @@
 use core::fmt;
 
 use super::lines::Lines;
+use crate::device::Entries;
 use crate::space::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 
 /// Writes the row.
@@ -14,7 +15,9 @@ use crate::space::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 pub(super) fn row(to: &mut Lines<'_>, vma: &Vma) -> fmt::Result {
     let right = |right| vma.prot.contains(right);
     let private_writable = right(Prot::WRITE) && matches!(vma.kind, VmaKind::Anon | VmaKind::Private(_));
-    let shared = matches!(vma.kind, VmaKind::Shared(_));
+    let shared = vma.kind.is_shared();
+    let device = vma.kind.device();
+    let holds = |entries| device.is_some_and(|map| map.entries == entries);
     let flags = [
         (right(Prot::READ), b"rd "),
         (right(Prot::WRITE), b"wr "),
@@ -25,10 +28,14 @@ pub(super) fn row(to: &mut Lines<'_>, vma: &Vma) -> fmt::Result {
         (true, b"me "),
         (shared, b"ms "),
         (vma.growth == Growth::Down, b"gd "),
-        (vma.kind == VmaKind::Hugetlb, b"de "),
+        (holds(Entries::PfnMap), b"pf "),
+        (holds(Entries::PfnMap), b"io "),
+        (vma.kind == VmaKind::Hugetlb || device.is_some(), b"de "),
         (private_writable && vma.commit == Commit::Account, b"ac "),
         (vma.commit == Commit::NoReserve, b"nr "),
         (vma.kind == VmaKind::Hugetlb, b"ht "),
+        (device.is_some(), b"dd "),
+        (holds(Entries::MixedMap), b"mm "),
         (vma.advice == HugeAdvice::Huge, b"hg "),
         (vma.advice == HugeAdvice::NoHuge, b"nh "),
     ];

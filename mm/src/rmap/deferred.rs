@@ -26,7 +26,6 @@ use arch::sync::SpinLock;
 use super::split::split_folio;
 use super::walk::rmap_walk;
 use crate::Mm;
-use crate::check::{Inconsistency, Report, agree, for_each_block};
 use crate::locks;
 use crate::mapcount::Remains;
 use crate::page::{Flags, FolioList, FolioRef, PageKind, PageList, PageRef};
@@ -69,6 +68,11 @@ fn take_off(folios: &mut PageList, head: PageRef) {
         folios.remove(head);
         head.clear_flags(Flags::PARTIAL);
     }
+}
+
+/// Runs `f` on the list, locked.
+pub(super) fn with_list<R>(mm: &Mm, f: impl FnOnce(&PageList) -> R) -> R {
+    f(&mm.rmap.deferred.folios.lock())
 }
 
 /// How many folios are on the list.
@@ -141,25 +145,5 @@ impl Mm {
     /// parts of folios. Returns how many pages that were (4 KiB units). The caller holds no lock of rank 30 or above.
     pub fn shrink(&self) -> u64 {
         crate::thp::reclaim::drop_reservations(self) + split_deferred(self)
-    }
-
-    /// The list against the marks of all folios.
-    pub(crate) fn check_deferred(&self, _: &mut Report) -> Result<(), Inconsistency> {
-        let folios = self.rmap.deferred.folios.lock();
-        let broken = folios.broken_link().map(|page| page.pfn());
-        agree("a link back on the list of partly mapped folios", broken, 0, broken.is_some().into())?;
-        let mut marked = 0;
-        for &bank in self.ram() {
-            for_each_block(bank, |page, kind, _| {
-                let (here, pfn) = (page.flags(), Some(page.pfn()));
-                let moving = here.contains(Flags::MOVING);
-                agree("a folio is moving though nobody moves it", pfn, 0, moving.into())?;
-                let partial = here.contains(Flags::PARTIAL);
-                marked += u64::from(partial);
-                let good = !partial || kind == PageKind::Anon && page.is_folio();
-                agree("what is mapped in part is a folio of anonymous memory", pfn, 1, good.into())
-            })?;
-        }
-        agree("folios on the list of partly mapped ones", None, marked, folios.len())
     }
 }

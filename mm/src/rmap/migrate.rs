@@ -12,6 +12,9 @@
 //! frame after it was read. And the new leaf is made only over an entry that was flushed: no TLB has two translations for
 //! one address (Arm ARM D8.16, R_WHZWS).
 //!
+//! An object has a reference to each of its pages; it goes over to the new one under the object's lock, where faults look
+//! for the page.
+//!
 //! **Others meanwhile.** munmap takes a migration entry away, mprotect changes it, fork gives the child one, mremap takes
 //! it along: step 4 finds what there is. Nobody can hold the folio from step 2 on: not by a frame number, since its
 //! count is 0, and not by an address.
@@ -19,12 +22,14 @@
 //! | refused | why |
 //! |---|---|
 //! | [`Refused::Busy`] | somebody else moves it or splits it |
-//! | [`Refused::Kind`] | neither anonymous nor of hugetlb, or the target is not alike |
+//! | [`Refused::Kind`] | neither anonymous nor of hugetlb nor of an object, or the target is not alike |
 //! | [`Refused::Reserved`] | a reservation counts on the page's place in its block |
 //! | [`Refused::Pinned`] | a device may read or write the frame |
 //! | [`Refused::Shared`] | [`MoveWhat::Exclusive`], and the scheme cannot say that one space alone maps it |
 //! | [`Refused::Referenced`] | somebody holds it, and may look at it |
 #![forbid(unsafe_code)]
+
+use core::fmt;
 
 use arch::{Machine, PhysMem};
 
@@ -64,13 +69,27 @@ pub enum Refused {
     Memory,
 }
 
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refused::Busy => "somebody else moves it or splits it",
+            Refused::Kind => "it is of a kind that cannot be moved so",
+            Refused::Reserved => "it belongs to a reservation of a huge page",
+            Refused::Pinned => "it is pinned",
+            Refused::Shared => "it may be mapped by more spaces than one",
+            Refused::Referenced => "somebody holds a reference to it",
+            Refused::Memory => "there is no memory for its tables",
+        })
+    }
+}
+
 /// The right to move or split a folio, which one has at a time. The caller holds a reference to it.
 pub(super) struct Moving(PageRef);
 
 impl Moving {
     /// Takes it, if the folio can be moved or split at all.
     pub(super) fn begin(mm: &Mm, head: PageRef) -> Result<Self, Refused> {
-        let movable = matches!(head.kind(), PageKind::Anon | PageKind::Hugetlb);
+        let movable = matches!(head.kind(), PageKind::Anon | PageKind::Hugetlb | PageKind::Shmem);
         if !movable {
             return Err(Refused::Kind);
         }
@@ -82,7 +101,7 @@ impl Moving {
         }
         // Whoever holds it now will most likely still do so when everything is unmapped.
         if let Answer::Exact(entries) = mapcount::scheme(mm).entries(head)
-            && head.refcount() > entries + 1
+            && head.refcount() > entries + 1 + u32::from(head.kind() == PageKind::Shmem)
         {
             return Err(Refused::Referenced);
         }
@@ -142,17 +161,30 @@ fn try_migrate(mm: &Mm, folio: &FolioRef, target: &FolioRef, what: MoveWhat) -> 
     let moving = Moving::begin(mm, head)?;
     let origin = Origin::of(head);
     unmap_to_move(mm, &origin);
-    if !head.freeze(1) {
+    if !take_over(mm, &origin, target.page()) {
         remap(mm, &origin, Now::Folio(head));
         moving.give_up();
         wake(mm);
         return Err(if head.maybe_pinned() { Refused::Pinned } else { Refused::Referenced });
     }
-    Machine::copy(target.pfn().phys(), head.pfn().phys(), origin.order.bytes());
-    origin.pass_on(target.page(), 0);
     remap(mm, &origin, Now::Folio(target.page()));
     moving.done();
     Ok(origin)
+}
+
+/// Steps 2 and 3, if nobody else holds the folio. Of an object's page the object's reference goes over to the target.
+fn take_over(mm: &Mm, origin: &Origin, target: PageRef) -> bool {
+    let head = origin.head;
+    if origin.kind == PageKind::Shmem {
+        let object = origin.object(mm);
+        return object.is_some_and(|(object, index)| object.exchange_page(index, head, target));
+    }
+    if !head.freeze(1) {
+        return false;
+    }
+    Machine::copy(target.pfn().phys(), head.pfn().phys(), origin.order.bytes());
+    origin.pass_on(target, 0);
+    true
 }
 
 /// The end of the old folio, which is frozen: the caller's reference is the last one.

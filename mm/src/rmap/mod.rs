@@ -8,11 +8,19 @@
 //! | [`migrate`] [`target`] | moving it to another frame |
 //! | [`split`] | making single pages of it |
 //! | [`deferred`] | folios that are mapped in part, to be split when memory is short |
+//! | `movable` | what stands in the way of a range becoming free |
+//! | [`contig`] | memory in one piece, by moving away what is in it |
+//! | [`compact`] | blocks of 2 MiB, by moving single pages up |
+//! | `check` | the room's part of [`crate::check`] |
 //! | `wait` | waiting for a frame that is moving |
 #![forbid(unsafe_code)]
 
+mod check;
+pub mod compact;
+pub mod contig;
 pub mod deferred;
 pub mod migrate;
+mod movable;
 pub mod referenced;
 mod runs;
 pub mod split;
@@ -21,6 +29,8 @@ mod unmap;
 mod wait;
 pub mod walk;
 
+pub use compact::{Compacted, compact_all, compact_zone};
+pub use contig::ContigError;
 pub use migrate::{MoveWhat, NotMoved, Refused, migrate_folio};
 pub use referenced::{Exit, Referenced, folio_referenced};
 pub use split::split_folio;
@@ -30,7 +40,9 @@ pub use wait::wait;
 use wait::wake;
 pub use walk::{Mappings, Place, count_mappings, rmap_walk};
 
+use crate::locks::SleepLock;
 use crate::turnstile::Turnstile;
+use compact::Deferral;
 use deferred::Deferred;
 
 /// State of this room.
@@ -39,13 +51,22 @@ pub struct Rmap {
     moved: Turnstile,
     /// Folios that are mapped in part.
     deferred: Deferred,
+    /// Held by whoever isolates a range.
+    isolating: SleepLock,
+    /// When to compact again.
+    compaction: Deferral,
 }
 
 impl Rmap {
     /// Nothing moves. Needs no memory.
     #[must_use]
     pub const fn new() -> Self {
-        Rmap { moved: Turnstile::new(), deferred: Deferred::new() }
+        Rmap {
+            moved: Turnstile::new(),
+            deferred: Deferred::new(),
+            isolating: SleepLock::new(),
+            compaction: Deferral::new(),
+        }
     }
 }
 

@@ -44,13 +44,13 @@ pub struct Referenced {
     pub accessed: u64,
 }
 
-/// Looks at the access flag of the entries that map an anonymous folio, and clears it (Linux: `folio_referenced`). The
-/// caller holds a reference to the folio, and no lock of rank 30 or above. A hugetlb folio is never asked, as upstream:
-/// the answer is that nothing was looked at.
+/// Looks at the access flag of the entries that map a folio of anonymous or shared memory, and clears it (Linux:
+/// `folio_referenced`). The caller holds a reference to the folio, and no lock of rank 30 or above. A hugetlb folio is
+/// never asked, as upstream: the answer is that nothing was looked at.
 pub fn folio_referenced(mm: &Mm, head: PageRef, exit: Exit) -> Referenced {
     let origin = Origin::of(head);
     let mut found = Referenced::default();
-    if origin.kind != PageKind::Anon {
+    if !matches!(origin.kind, PageKind::Anon | PageKind::Shmem) {
         return found;
     }
     let most = match exit {

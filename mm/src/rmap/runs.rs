@@ -32,7 +32,8 @@ impl<'m> Runs<'m> {
         Runs { mm, change, run: None }
     }
 
-    /// One entry more, a run of one.
+    /// One entry more, a run of one, which is about to change: when the run before it is counted, whoever looks at the table
+    /// must find that run changed and this entry not.
     pub(super) fn push(&mut self, entry: Run) {
         if let Some(run) = &mut self.run
             && continues(run, &entry)

@@ -71,11 +71,11 @@ fn unmap_place(mm: &Mm, origin: &Origin, place: &Place<'_>, tree: &mut PtRoot, l
             let Some(n) = origin.mapped_by(step) else { return };
             let Ok(entry) = tree.entry(flusher, va, step.level) else { return };
             let run = run_of(place.space, &place.vma, &entry, origin.head.nth(n));
+            runs.push(Run { head: origin.head, ..run });
             let unmapped = match leave {
                 Leave::Nothing => entry.clear(gather),
                 Leave::Migration => entry.begin_migration(gather),
             };
-            runs.push(Run { head: origin.head, ..run });
             gather.hold(unmapped);
         });
         runs.finish();
@@ -111,8 +111,8 @@ pub(super) fn remap(mm: &Mm, origin: &Origin, now: Now) {
                 Machine::sync_icache(page.pfn().phys(), step.level.entry_bytes());
             }
             let run = run_of(place.space, &place.vma, &entry, page);
-            entry.end_migration(leaf);
             runs.push(Run { head, ..run });
+            entry.end_migration(leaf);
         });
         runs.finish();
     });

@@ -12,6 +12,9 @@
 //!         VMAs of 9, locked: [0x300, 0x480)  [0x480, 0x900) moved by mremap     rank 35
 //!            tables of 9, locked: leaves and migration entries for these pages  T, rank 50
 //! ```
+//! A page of an object names the object and its index there, and its places are those that the object visits: every VMA
+//! of it, in every space ([`crate::shmem::rmap`]).
+//!
 //! **Guarantee.** Every entry that maps a part of the folio from the beginning of a walk to its end is visited once.
 //! Fork copies entries from a parent to a child, and mremap from one place of a space to another, each with the lineage
 //! held; so no entry is copied from a place that is not visited yet to one that was.
@@ -30,6 +33,7 @@ use crate::kalloc::KArc;
 use crate::page::{PageKind, PageRef};
 use crate::pgtable::visit::Leaf;
 use crate::pgtable::{PtRoot, WalkStep};
+use crate::shmem::{Object, ObjectId};
 use crate::space::{AddressSpace, Vma};
 
 /// What a folio says of itself, as long as it is known whose it is: kept while its struct pages change.
@@ -68,6 +72,11 @@ impl Origin {
         self.page_at(step.migration()?.output.pfn())
     }
 
+    /// The object whose page it is, and the index there. `None`: it is private, or the object is gone.
+    pub(super) fn object(&self, mm: &Mm) -> Option<(KArc<Object>, u64)> {
+        Some((mm.objects.find(ObjectId::of_mapping(self.mapping)?)?, self.index))
+    }
+
     /// Asks `f` of each place where the folio may be mapped, until it breaks. The lineage and the place's VMAs are held
     /// meanwhile; `f` may take T.
     pub(super) fn visit<B>(
@@ -75,6 +84,12 @@ impl Origin {
         mm: &Mm,
         mut f: impl FnMut(&Place<'_>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
+        if let Some(id) = ObjectId::of_mapping(self.mapping) {
+            let Some(object) = mm.objects.find(id) else { return ControlFlow::Continue(()) };
+            return object.visit_mappers(self.index..self.index + 1, |space, vma, va| {
+                f(&Place { space, vma: *vma, part: va..va.add(PAGE_SIZE) })
+            });
+        }
         let Some(lineage) = mm.lineages.find(self.mapping) else { return ControlFlow::Continue(()) };
         let pages = self.index..self.index.saturating_add(self.order.pages());
         lineage.hold().visit(|space| {

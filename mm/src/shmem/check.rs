@@ -41,8 +41,11 @@ impl Mm {
     }
 
     fn check_attached(&self, space: &AddressSpace) -> Result<(), Inconsistency> {
-        let mut verdict = Ok(());
-        let mut attached = 0;
+        let mut dead = 0;
+        space.for_each_vma(|vma| {
+            dead += u64::from(vma.kind.object().is_some_and(|id| self.objects.find(id).is_none()));
+        });
+        agree("VMAs of objects that are gone", None, 0, dead)?;
         self.objects.try_for_each(|object| {
             let mut pages = 0;
             space.for_each_vma(|vma| {
@@ -51,18 +54,8 @@ impl Mm {
                 }
             });
             let counted = space.objects.pages_of(object.id);
-            agree("pages of an object that a space has attached", None, pages, counted)?;
-            attached += u64::from(pages != 0);
-            let listed = object.mappers.lock().iter().filter(|other| other.id == space.id).count() as u64;
-            agree("an object lists a space that maps it", None, u64::from(pages != 0), listed)
-        })?;
-        agree("objects that a space has attached", None, attached, space.objects.len() as u64)?;
-        space.for_each_vma(|vma| {
-            let lives = vma.kind.object().is_none_or(|id| self.objects.find(id).is_some());
-            let this = agree("the object of a VMA is alive", None, 1, lives.into());
-            verdict = core::mem::replace(&mut verdict, Ok(())).and(this);
-        });
-        verdict
+            agree("pages of an object that a space has attached", None, pages, counted)
+        })
     }
 
     /// A page of kind shmem, from its struct page's side.
@@ -88,23 +81,18 @@ impl Mm {
 }
 
 impl Object {
+    /// Every page of the tree is one of an object, below its end; whose, and where in it, is looked at from the page.
     fn check_tree(&self) -> Result<(), Inconsistency> {
         let contents = self.contents.lock();
-        let mut verdict = Ok(());
-        let mut pages = 0;
+        let (mut end, mut verdict) = (0, Ok(()));
         contents.pages.for_each(|index, page| {
-            let pfn = Some(page.pfn());
-            pages += 1;
-            let this =
-                agree("the kind of a page of an object", pfn, PageKind::Shmem as u64, page.kind() as u64)
-                    .and_then(|()| agree("the object of a page", pfn, self.id.mapping(), page.mapping()))
-                    .and_then(|()| agree("the index of a page of an object", pfn, index, page.index()))
-                    .and_then(|()| {
-                        agree("a page beyond the end of its object", pfn, 0, (index >= contents.end()).into())
-                    });
-            verdict = core::mem::replace(&mut verdict, Ok(())).and(this);
+            let this = (page.kind() as u64, Some(page.pfn()));
+            let kind = agree("the kind of a page of an object", this.1, PageKind::Shmem as u64, this.0);
+            verdict = core::mem::replace(&mut verdict, Ok(())).and(kind);
+            end = end.max(index + 1);
         });
         verdict?;
-        agree("pages of an object", None, pages, contents.pages.len())
+        let beyond = end.saturating_sub(contents.end());
+        agree("pages beyond the end of their object", None, 0, beyond)
     }
 }

@@ -22,7 +22,7 @@ use crate::Mm;
 use crate::fault::{self, FaultDone, FaultInfo, FaultReason, grants};
 use crate::kalloc::KArc;
 use crate::mapcount;
-use crate::page::{FolioRef, PageKind, PageRef};
+use crate::page::{FolioRef, MOST_REFERENCES, PageKind, PageRef};
 use crate::pgtable::TableStock;
 use crate::rmap;
 use crate::space::exclusive::read_only;
@@ -32,7 +32,8 @@ use crate::stats::Counter;
 /// Resolves a fault in a VMA of an object whose rights allow the access. M is held for reading.
 ///
 /// # Errors
-/// [`FaultReason::BeyondObject`] (SIGBUS): the object has no page with this index. [`FaultReason::OutOfMemory`].
+/// [`FaultReason::BeyondObject`] (SIGBUS): the object has no page with this index. [`FaultReason::TooManyReferences`]
+/// (SIGBUS): it is mapped, or held, as often as can be counted. [`FaultReason::OutOfMemory`].
 pub fn fault(
     mm: &Mm,
     space: &KArc<AddressSpace>,
@@ -142,8 +143,11 @@ impl Site<'_> {
             let Ok(entry) = tree.entry_or_table(space.flusher(mm), va, Level::L3, &mut stock) else {
                 continue;
             };
-            page.get().leave();
-            mapcount::add(mm, &range::run_of(space, vma, &entry, page));
+            let run = range::run_of(space, vma, &entry, page);
+            if mapcount::may_add(mm, &run).is_err() || !page.try_get_many(1) {
+                return Err(FaultReason::TooManyReferences(page.pfn()));
+            }
+            mapcount::add(mm, &run);
             entry.make(self.leaf(page));
             return Ok(FaultDone::Made);
         }
@@ -167,10 +171,9 @@ impl Site<'_> {
         let Site { mm, space, vma, va, index, .. } = *self;
         let mut stock = self.stock()?;
         let source = self.source()?;
-        let copied = mm.alloc_pages(Order::PAGE, PageKind::Anon).map(|page| {
+        let copied = mm.alloc_pages(Order::PAGE, PageKind::Anon).inspect(|page| {
             Machine::copy(page.pfn().phys(), source.pfn().phys(), PAGE_SIZE);
             page.set_mapping(space.id, index);
-            page
         });
         mm.put_folio(source);
         let page = copied?;
@@ -197,9 +200,11 @@ impl Site<'_> {
         loop {
             self.provide()?;
             let contents = self.object.contents.lock();
-            if let Some(page) = contents.pages.get(self.index) {
-                return Ok(page.get());
+            let Some(page) = contents.pages.get(self.index) else { continue };
+            if page.refcount() >= MOST_REFERENCES {
+                return Err(FaultReason::TooManyReferences(page.pfn()));
             }
+            return Ok(page.get());
         }
     }
 }

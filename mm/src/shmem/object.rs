@@ -32,7 +32,7 @@ pub const MOST_BYTES: u64 = i64::MAX as u64;
 pub struct ObjectId(u64);
 
 impl ObjectId {
-    pub(super) const fn new(n: u64) -> Self {
+    pub(crate) const fn new(n: u64) -> Self {
         ObjectId(n)
     }
     /// The number.
@@ -119,6 +119,15 @@ impl Object {
     pub fn page(&self, index: u64) -> Option<PageRef> {
         self.contents.lock().pages.get(index)
     }
+    /// Forgets the size, or a space that maps it: damage, for tests of the check.
+    #[cfg(test)]
+    pub(crate) fn damage(&self, bytes: Option<u64>) {
+        match bytes {
+            Some(bytes) => self.contents.lock().bytes = bytes,
+            None => drop(self.mappers.lock().pop()),
+        }
+    }
+
     /// One more share, for somebody who knows that the object lives: he has a share, or holds a lock of one who has.
     pub(super) fn share(this: &KArc<Object>) -> ObjectUse {
         let users = this.users.fetch_add(1, Ordering::Relaxed);

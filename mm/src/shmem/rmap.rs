@@ -3,10 +3,12 @@
 
 use core::ops::{ControlFlow, Range};
 
-use arch::VirtAddr;
+use arch::addr::PAGE_SIZE;
+use arch::{Machine, PhysMem, VirtAddr};
 
 use super::object::Object;
 use crate::kalloc::KArc;
+use crate::page::PageRef;
 use crate::space::{AddressSpace, Vma};
 
 impl Object {
@@ -37,6 +39,26 @@ impl Object {
             verdict?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Puts `new` in the place of `old`, which no entry maps any more and to which the caller has a reference: copies its
+    /// bytes, its owner and its index, under O, where no fault can find it. `old` is frozen then: it is the caller's.
+    /// Whether that was done: not, where the object has another page there by now, or somebody else holds `old`.
+    pub(crate) fn exchange_page(&self, index: u64, old: PageRef, new: PageRef) -> bool {
+        /// The caller's, and the object's own.
+        const EXPECTED: u32 = 2;
+        let mut contents = self.contents.lock();
+        if contents.pages.get(index) != Some(old) || !old.freeze(EXPECTED) {
+            return false;
+        }
+        Machine::copy(new.pfn().phys(), old.pfn().phys(), PAGE_SIZE);
+        new.set_mapping(self.id.mapping(), index);
+        match contents.pages.replace(index, new.get()) {
+            // Its reference went with the freeze.
+            Ok(gone) => gone.leave(),
+            Err(new) => debug_assert!(false, "index {index} has lost its page under O: {new:?}"),
+        }
+        true
     }
 
     /// Holds I: for mremap, while it takes entries of this object from one VMA to another.

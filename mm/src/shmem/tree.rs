@@ -24,6 +24,10 @@ const PLACES: usize = 1 << BITS;
 type Child = Option<Box<Node, KAlloc>>;
 
 /// What the places of a node hold.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "of 64 nodes, one has places for nodes, and leaves half of its memory"
+)]
 enum Places {
     /// Nodes of the level below.
     Nodes([Child; PLACES]),
@@ -126,6 +130,19 @@ impl Node {
         Some(taken)
     }
 
+    fn replace(&mut self, index: u64, level: u32, page: FolioRef) -> Result<FolioRef, FolioRef> {
+        match &mut self.places {
+            Places::Nodes(nodes) => match &mut nodes[place(index, level)] {
+                Some(node) => node.replace(index, level - 1, page),
+                None => Err(page),
+            },
+            Places::Pages(pages) => match &mut pages[place(index, level)] {
+                Some(here) => Ok(core::mem::replace(here, page)),
+                None => Err(page),
+            },
+        }
+    }
+
     fn for_each(&self, base: u64, level: u32, f: &mut impl FnMut(u64, PageRef)) {
         let at = |n: usize| base + ((n as u64) << (level * BITS));
         match &self.places {
@@ -203,6 +220,17 @@ impl PageTree {
             self.levels += 1;
         }
         Ok(())
+    }
+
+    /// Puts a page in the place of the one with this index, which is returned.
+    ///
+    /// # Errors
+    /// The page itself: there is none with this index.
+    pub(super) fn replace(&mut self, index: u64, page: FolioRef) -> Result<FolioRef, FolioRef> {
+        match &mut self.root {
+            Some(root) if index < reach(self.levels) => root.replace(index, self.levels - 1, page),
+            _ => Err(page),
+        }
     }
 
     /// Takes the first page out whose index is in `[from, end)`, and says which.

@@ -2,7 +2,7 @@
 //!
 //! With `mapcount=vma-pt` a folio counts one for each VMA that maps it through a table. So when VMAs are cut or joined
 //! inside a level-3 table, folios with entries on both sides of the cut count one more, or one fewer. Any change is done
-//! in three parts, with the set and the tables locked (T after the set) so that nobody counts by a VMA that is no more:
+//! in three parts, with the set and the tables locked (G, the set, T) so that nobody counts by a VMA that is no more:
 //!
 //! ```text
 //!   as it was      [ a )[ b )    [ c )      join all, left to right: as if one VMA held [a.start, c.end)
@@ -30,10 +30,12 @@ impl AddressSpace {
         end: VirtAddr,
         change: impl FnOnce(&mut VmaSet),
     ) {
-        let mut vmas = self.vmas.lock();
         if mapcount::scheme(mm) != Mapcount::VmaPt {
-            return change(&mut vmas);
+            return change(&mut self.vmas.lock());
         }
+        // Who comes to a page from its folio holds G from the look at the VMA to the entry.
+        let _lineage = self.lineage.hold();
+        let mut vmas = self.vmas.lock();
         let first = vmas.find_below(start).map_or(start, |vma| vma.start);
         let last = vmas.find(end).map_or(end, |vma| vma.end.max(end));
         let tree = self.ptl.lock();

@@ -16,6 +16,7 @@ use arch::{Desc, Level, Order, VirtAddr};
 use super::{AddressSpace, Vma, VmaKind};
 use crate::Mm;
 use crate::check::{Inconsistency, Mapped, Report, agree};
+use crate::device::Sharing;
 use crate::page::{PageKind, PageRef, page_of};
 use crate::pgtable::normal_page;
 use crate::pgtable::visit::{Leaf, Node, visit};
@@ -29,7 +30,7 @@ impl Mm {
             self.check_lineage(space)?;
             space.check_vmas()?;
             visit(space.root(), VirtAddr::new(0), &mut |node| match node {
-                Node::Leaf(leaf) => self.check_leaf(space, leaf),
+                Node::Leaf(leaf) => self.check_leaf(space, leaf, report),
                 Node::Table(_) | Node::Migration(_) => Ok(()),
             })
         })
@@ -60,13 +61,14 @@ impl Mm {
         agree("a live space has its node in the lineage", None, 1, found.into())
     }
 
-    fn check_leaf(&self, space: &AddressSpace, leaf: Leaf) -> Result<(), Inconsistency> {
+    fn check_leaf(&self, space: &AddressSpace, leaf: Leaf, report: &mut Report) -> Result<(), Inconsistency> {
         let output = leaf.desc.output(leaf.level);
         let pfn = Some(output.pfn());
         let vma = space.vma_at(leaf.va).filter(|vma| leaf.va.add(leaf.level.entry_bytes()) <= vma.end);
         agree("a leaf lies in a VMA", pfn, 1, vma.is_some().into())?;
         let Some(vma) = vma else { return Ok(()) };
-        let zero = self.zero_page.is_at(output);
+        let huge_zero = self.huge_zero.is_at(output);
+        let zero = huge_zero || self.zero_page.is_at(output);
         // Any leaf may lack the right to write: its page may be shared, or have been. That of an object's page in a private
         // VMA never has it.
         let objects = self.pfn_valid(output.pfn())
@@ -78,16 +80,29 @@ impl Mm {
         } else {
             leaf.desc.flags(leaf.level) & PteFlags::READ_ONLY
         };
+        // What a device has put in by its number has a mark, and another memory type outside of RAM.
+        let special = vma.kind.device().is_some() && leaf.desc.is_special();
+        if special {
+            let what = PteFlags::SPECIAL | PteFlags::ATTR_INDEX | PteFlags::SHAREABILITY;
+            let rights = vma.prot.leaf_flags() | only_read;
+            let good = Desc::leaf(output, leaf.level, (rights - what) | (leaf.desc.flags(leaf.level) & what));
+            return agree("a leaf has the rights of its VMA", pfn, good.raw(), leaf.desc.raw());
+        }
         let good = Desc::leaf(output, leaf.level, vma.prot.leaf_flags() | only_read);
         // Whether it was accessed is nobody's business here.
         let found = leaf.desc.with_flags(leaf.level, leaf.desc.flags(leaf.level) | PteFlags::ACCESSED);
         agree("a leaf has the rights of its VMA", pfn, good.raw(), found.raw())?;
         if zero {
-            let page = vma.kind == VmaKind::Anon && leaf.level == Level::L3;
+            let level = if huge_zero { Level::L2 } else { Level::L3 };
+            let page = vma.kind == VmaKind::Anon && leaf.level == level;
             return agree("the page of zeros is a page of anonymous memory", pfn, 1, page.into());
         }
         agree("a leaf maps RAM", pfn, 1, self.pfn_valid(output.pfn()).into())?;
-        self.check_mapped_page(space, &vma, leaf, page_of(output.pfn()))
+        let page = page_of(output.pfn());
+        if page.kind() == PageKind::Kernel && vma.kind.device().is_some() {
+            report.device_pages.add(page.pfn());
+        }
+        self.check_mapped_page(space, &vma, leaf, page)
     }
 
     /// What a leaf maps is in use, and says that it is mapped here.
@@ -105,11 +120,18 @@ impl Mm {
             VmaKind::Anon | VmaKind::Private(_) => PageKind::Anon,
             VmaKind::Hugetlb => PageKind::Hugetlb,
             VmaKind::Shared(_) => PageKind::Shmem,
+            VmaKind::Device(map) if map.sharing == Sharing::Private && head.kind() == PageKind::Anon => {
+                PageKind::Anon
+            }
+            VmaKind::Device(_) => PageKind::Kernel,
         };
         agree("the kind of a page that a user maps", Some(page.pfn()), kind as u64, head.kind() as u64)?;
         let last = page.pfn().add(leaf.level.entry_bytes() / PAGE_SIZE);
         let inside = last <= head.pfn().add(head.order().pages());
         agree("a leaf maps one folio", pfn, 1, inside.into())?;
+        if kind == PageKind::Kernel {
+            return Ok(());
+        }
         let first = vma.index_of(leaf.va).wrapping_sub(page.pfn().offset_from(head.pfn()));
         if let (PageKind::Shmem, Some(id)) = (kind, vma.kind.object()) {
             agree("the folio's object", pfn, id.mapping(), head.mapping())?;

@@ -1,4 +1,4 @@
-//! A look at one VMA after the other, without the lock of their set.
+//! A look at a VMA, or at one after the other, without keeping the lock of their set.
 #![forbid(unsafe_code)]
 
 use core::ops::{ControlFlow, Range};
@@ -8,6 +8,21 @@ use arch::VirtAddr;
 use super::{AddressSpace, Vma};
 
 impl AddressSpace {
+    /// The VMA that holds `va`. Stays true while the caller holds M.
+    #[must_use]
+    pub fn vma_at(&self, va: VirtAddr) -> Option<Vma> {
+        self.vmas.lock().at(va)
+    }
+    /// The VMA that holds `va`, or else the first one above it. Stays true while the caller holds M.
+    #[must_use]
+    pub fn find_vma(&self, va: VirtAddr) -> Option<Vma> {
+        self.vmas.lock().find(va)
+    }
+    /// How many VMAs there are.
+    #[must_use]
+    pub fn vma_count(&self) -> usize {
+        self.vmas.lock().len()
+    }
     /// Tells `f` the part of each VMA whose pages have a linear index in `pages`, lowest address first. No lock is
     /// held while `f` runs. Without M a VMA that is changed meanwhile may be told as it was or as it is, or not.
     pub fn for_each_linear(&self, pages: Range<u64>, mut f: impl FnMut(&Vma)) {

@@ -75,6 +75,10 @@ pub enum MmapError {
     BelowMinimum(VirtAddr),
     /// Both writable and executable.
     WriteAndExecute,
+    /// A device cannot put this page of the VMA in so.
+    NotInsertable(u64),
+    /// Memory of a device is not executed.
+    DeviceExec,
     /// The mapping does not let its object be written.
     ReadOnly(Vma),
     /// No gap of this many bytes.
@@ -119,6 +123,7 @@ impl MmapError {
             | MmapError::Overlap(_)
             | MmapError::NotShared(_)
             | MmapError::HugeGrowth(_)
+            | MmapError::NotInsertable(_)
             | MmapError::InsideHugePage(_) => Errno::Inval,
             MmapError::NotOneMapping(_) | MmapError::NoPage(_) => Errno::Fault,
             MmapError::Busy => Errno::Again,
@@ -127,7 +132,7 @@ impl MmapError {
             MmapError::NoDevice => Errno::NoDev,
             MmapError::Exists(_) => Errno::Exist,
             MmapError::BelowMinimum(_) => Errno::Perm,
-            MmapError::WriteAndExecute | MmapError::ReadOnly(_) => Errno::Acces,
+            MmapError::WriteAndExecute | MmapError::ReadOnly(_) | MmapError::DeviceExec => Errno::Acces,
             MmapError::NoGap(_)
             | MmapError::Hole(_)
             | MmapError::TooManyVmas
@@ -156,6 +161,8 @@ impl fmt::Display for MmapError {
             MmapError::SharedHugetlb => write!(f, "hugetlb pages cannot be shared"),
             MmapError::Unknown(bits) => write!(f, "flags {bits:#x} are not all known"),
             MmapError::OffsetEnd(offset) => write!(f, "no object reaches so far beyond offset {offset:#x}"),
+            MmapError::NotInsertable(page) => write!(f, "the device cannot map its page {page} so"),
+            MmapError::DeviceExec => write!(f, "memory of a device is not executed"),
             MmapError::ReadOnly(vma) => write!(f, "{vma} does not let its object be written"),
             MmapError::NoDevice => write!(f, "the file cannot be mapped"),
             MmapError::Exists(vma) => write!(f, "{vma} is in the way"),

@@ -27,11 +27,11 @@ use crate::mapcount::{self, Answer, Sharing};
 use crate::page::{Flags, PageKind, PageRef};
 use crate::pgtable::normal_folio;
 
-/// Whether the folio is the caller's alone, as no page of an object ever is: who may write that, the kind of VMA says.
-/// The caller holds M and T of a space that maps it. A wrong yes is impossible; the answer is no wherever the scheme of counting cannot tell.
+/// Whether the folio is the caller's alone, as no page of an object or of a device ever is: who may write those, the kind of
+/// VMA says. The caller holds M and T of a space that maps it. A wrong yes is impossible; the answer is no wherever the scheme of counting cannot tell.
 #[must_use]
 pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
-    if head.kind() == PageKind::Shmem {
+    if !matches!(head.kind(), PageKind::Anon | PageKind::Hugetlb) {
         return false;
     }
     if head.maybe_pinned() {
@@ -49,13 +49,24 @@ pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
         && scheme.entries(head) == Answer::Exact(by_entries)
 }
 
+/// Who may do what, of a leaf's attributes.
+const RIGHTS: PteFlags = PteFlags::USER.union(PteFlags::READ_ONLY).union(PteFlags::PXN).union(PteFlags::UXN);
+
+/// `leaf` with all rights of a VMA. A special one keeps its mark and its memory type.
+#[must_use]
+pub(super) fn with_all_rights(mm: &Mm, leaf: Desc, level: Level, prot: Prot) -> Desc {
+    if !leaf.is_special() {
+        return range::leaf_for(mm, leaf.output(level), level, prot);
+    }
+    let kept = leaf.flags(level) - RIGHTS;
+    leaf.with_flags(level, kept | (prot.leaf_flags() & RIGHTS))
+}
+
 /// What may stand in place of `leaf` in a VMA with these rights: all of them, but writing where the leaf does not grant
 /// it and the page is not exclusive. As for [`is_exclusive`].
 #[must_use]
 pub(crate) fn leaf_again(mm: &Mm, leaf: Desc, level: Level, prot: Prot) -> Desc {
-    let special = leaf.flags(level) & PteFlags::SPECIAL;
-    let new = range::leaf_for(mm, leaf.output(level), level, prot);
-    let new = new.with_flags(level, new.flags(level) | special);
+    let new = with_all_rights(mm, leaf, level, prot);
     let writes = |leaf: Desc| !leaf.flags(level).contains(PteFlags::READ_ONLY);
     let may_write = || normal_folio(mm, leaf, level).is_some_and(|head| is_exclusive(mm, head));
     if !writes(new) || writes(leaf) || may_write() { new } else { read_only(new, level) }

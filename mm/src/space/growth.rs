@@ -13,7 +13,7 @@ use arch::addr::PAGE_SIZE;
 use arch::layout::USER_START;
 
 use super::vma::STACK_GUARD_GAP;
-use super::{AddressSpace, Growth, Prot, Vma, VmaSet};
+use super::{AddressSpace, Growth, Prot, Vma, VmaKind, VmaSet};
 use crate::Mm;
 
 /// Most bytes of a VMA that grows by itself (Linux: the default of RLIMIT_STACK).
@@ -49,7 +49,7 @@ impl Mm {
 
 /// Whether growing is for a VMA to do: cheap, and asked first.
 pub(crate) fn is_stack(vma: &Vma) -> bool {
-    vma.growth == Growth::Down
+    vma.growth == Growth::Down && vma.kind == VmaKind::Anon
 }
 
 fn may_grow(vmas: &VmaSet, vma: &Vma, start: VirtAddr) -> bool {

@@ -22,6 +22,7 @@ use super::munmap::page_align;
 use super::range;
 use super::{AddressSpace, Advice, Commit, Errno, HugeAdvice, MmapError, Prot, Vma, VmaKind};
 use crate::Mm;
+use crate::device::Entries;
 use crate::hugetlb;
 use crate::kalloc::KArc;
 use crate::thp::reservation;
@@ -79,10 +80,14 @@ impl Mm {
     ) -> Result<(), MmapError> {
         match advice {
             Advice::DontNeed if vma.kind == VmaKind::Hugetlb => self.discard_huge(space, vma, part),
+            Advice::DontNeed if is_pfnmap(vma) => Err(MmapError::Unadvisable(*vma)),
             Advice::DontNeed => self.discard(space, part),
-            Advice::Free if vma.kind != VmaKind::Anon => Err(MmapError::Unadvisable(*vma)),
+            Advice::Free if !matches!(vma.kind, VmaKind::Anon) => Err(MmapError::Unadvisable(*vma)),
             Advice::Free => self.discard(space, part),
             Advice::Remove => self.remove(space, vma, part),
+            Advice::HugePage | Advice::NoHugePage if vma.kind.device().is_some() => {
+                Err(MmapError::Unadvisable(*vma))
+            }
             Advice::HugePage => self.set_advice(space, part, HugeAdvice::Huge),
             Advice::NoHugePage => {
                 self.set_advice(space, part, HugeAdvice::NoHuge)?;
@@ -125,9 +130,8 @@ impl Mm {
             let pages = end.offset_from(start) / granule;
             if hugetlb::reserve(self, pages - promised).is_err() {
                 hugetlb::unreserve(self, promised);
-                space.change_vmas(self, start, end, |vmas| {
-                    vmas.change(start, end, |vma| vma.commit = Commit::NoReserve)
-                });
+                let loose = |vma: &mut Vma| vma.commit = Commit::NoReserve;
+                space.change_vmas(self, start, end, |vmas| vmas.change(start, end, loose));
             }
         }
         Ok(())
@@ -162,4 +166,9 @@ impl Mm {
         range::release_cut_reservations(self, space, start, end);
         Ok(())
     }
+}
+
+/// Whether the VMA holds what a device has put in by numbers, which would not come back.
+fn is_pfnmap(vma: &Vma) -> bool {
+    vma.kind.device().is_some_and(|map| map.entries == Entries::PfnMap)
 }

@@ -5,6 +5,7 @@
 //! | MAP_PRIVATE \| MAP_ANONYMOUS | as on Linux |
 //! | MAP_SHARED \| MAP_ANONYMOUS | an object of its own ([`crate::shmem`]) |
 //! | an object, MAP_SHARED or MAP_PRIVATE | from the offset on ([`Mm::mmap_object`]) |
+//! | a device | what its handler puts in ([`Mm::mmap_device`]); PROT_EXEC EACCES |
 //! | MAP_SHARED \| MAP_ANONYMOUS \| MAP_HUGETLB | EOPNOTSUPP: pages of the pool are private here |
 //! | MAP_FIXED, MAP_FIXED_NOREPLACE | as on Linux; below 64 KiB EPERM |
 //! | MAP_HUGETLB | 2 MiB pages; another size EINVAL |
@@ -24,6 +25,7 @@ use super::{
     AddressSpace, Commit, Growth, HugeAdvice, MapFlags, MmapError, MmapRequest, Prot, Vma, VmaKind, gap,
 };
 use crate::Mm;
+use crate::device::{DeviceMap, Entries, Inserter, Sharing};
 use crate::hugetlb;
 use crate::kalloc::KArc;
 use crate::shmem::{self, Object, ObjectId};
@@ -46,6 +48,8 @@ enum Source {
     Anonymous,
     /// This object.
     Object(ObjectId),
+    /// A device, which puts this in.
+    Device(Entries),
 }
 
 /// A request that is possible as far as can be told without looking at the address space.
@@ -73,7 +77,7 @@ impl Plan {
         check_type(flags, source)?;
         let pgoff = match source {
             Source::Anonymous => None,
-            Source::Object(_) => Some(offset_in_object(offset, bytes)?),
+            Source::Object(_) | Source::Device(_) => Some(offset_in_object(offset, bytes)?),
         };
         let commit = if flags.contains(MapFlags::NORESERVE) { Commit::NoReserve } else { Commit::Account };
         let growth = if flags.contains(MapFlags::GROWSDOWN) { Growth::Down } else { Growth::Fixed };
@@ -93,9 +97,15 @@ impl Plan {
 }
 
 fn kind(flags: MapFlags, source: Source) -> Result<VmaKind, MmapError> {
-    if let Source::Object(id) = source {
-        let private = flags.map_type() == MapFlags::PRIVATE.bits();
-        return Ok(if private { VmaKind::Private(id) } else { VmaKind::Shared(id) });
+    let private = flags.map_type() == MapFlags::PRIVATE.bits();
+    match source {
+        Source::Object(id) if private => return Ok(VmaKind::Private(id)),
+        Source::Object(id) => return Ok(VmaKind::Shared(id)),
+        Source::Device(entries) => {
+            let sharing = if private { Sharing::Private } else { Sharing::Shared };
+            return Ok(VmaKind::Device(DeviceMap { entries, sharing }));
+        }
+        Source::Anonymous => {}
     }
     if !flags.contains(MapFlags::HUGETLB | MapFlags::ANONYMOUS) {
         return Ok(VmaKind::Anon);
@@ -148,13 +158,16 @@ fn offset_in_object(offset: u64, bytes: u64) -> Result<u64, MmapError> {
 fn check_type(flags: MapFlags, source: Source) -> Result<(), MmapError> {
     let anonymous = flags.contains(MapFlags::ANONYMOUS);
     match (source, flags.map_type()) {
+        (_, 1 | 3) if flags.contains(MapFlags::GROWSDOWN) => Err(MmapError::Flags(flags.bits())),
         (Source::Anonymous, _) if !anonymous => Err(MmapError::NoDevice),
         (Source::Anonymous, 1) if flags.contains(MapFlags::HUGETLB) => Err(MmapError::SharedHugetlb),
-        (Source::Object(_), 1..=3) if flags.contains(MapFlags::HUGETLB) => {
+        (Source::Object(_) | Source::Device(_), 1..=3) if flags.contains(MapFlags::HUGETLB) => {
             Err(MmapError::Flags(flags.bits()))
         }
-        (Source::Object(_), 3) if !MapFlags::KNOWN.contains(flags) => Err(MmapError::Unknown(flags.bits())),
-        (_, 1 | 2) | (Source::Object(_), 3) => Ok(()),
+        (Source::Object(_) | Source::Device(_), 3) if !MapFlags::KNOWN.contains(flags) => {
+            Err(MmapError::Unknown(flags.bits()))
+        }
+        (_, 1 | 2) | (Source::Object(_) | Source::Device(_), 3) => Ok(()),
         _ => Err(MmapError::Flags(flags.bits())),
     }
 }
@@ -191,6 +204,34 @@ impl Mm {
         self.map_whole(space, request, &plan, Some(object))
     }
 
+    /// Maps a device: `handler` puts its memory in, all of it, and may refuse ([`crate::device::map`]). Nothing of it is
+    /// executed. May sleep.
+    ///
+    /// # Errors
+    /// [`MmapError`], also what the handler says. Nothing is mapped; but as on Linux, what MAP_FIXED was to replace is
+    /// gone if it was the handler that refused.
+    pub fn mmap_device(
+        &self,
+        space: &KArc<AddressSpace>,
+        request: &MmapRequest,
+        entries: Entries,
+        handler: impl FnOnce(&mut Inserter<'_>) -> Result<(), MmapError>,
+    ) -> Result<VirtAddr, MmapError> {
+        let plan = Plan::new(request, Source::Device(entries))?;
+        let map = plan.kind.device().ok_or(MmapError::NoDevice)?;
+        if plan.prot.contains(Prot::EXEC) {
+            return Err(MmapError::DeviceExec);
+        }
+        let _mmap = space.mmap_lock.write(self.env);
+        let vma = self.map_locked(space, &plan, None)?;
+        let filled = handler(&mut Inserter::new(self, space, &vma, map));
+        if filled.is_err() {
+            // A VMA of its own, which is not cut.
+            self.unmap_prepared(space, vma.start, vma.end);
+        }
+        filled.map(|()| vma.start)
+    }
+
     fn map_whole(
         &self,
         space: &KArc<AddressSpace>,
@@ -214,6 +255,16 @@ impl Mm {
         object: Option<&KArc<Object>>,
     ) -> Result<Vma, MmapError> {
         let _mmap = space.mmap_lock.write(self.env);
+        self.map_locked(space, plan, object)
+    }
+
+    /// M is held for writing.
+    fn map_locked(
+        &self,
+        space: &KArc<AddressSpace>,
+        plan: &Plan,
+        object: Option<&KArc<Object>>,
+    ) -> Result<Vma, MmapError> {
         let vma = plan.vma_at(find_place(space, plan)?);
         self.check_commit(&vma)?;
         self.prepare_cuts(space, vma.start, vma.end, 1)?;

@@ -33,6 +33,8 @@
 //! | `exclusive` | whether a page is one space's alone |
 //! | [`growth`] [`populate`] | a stack grows; pages are faulted in ahead |
 //! | [`range`] | walks over a range of a live tree: unmap, change rights |
+//! | `rights` | what leaves become when the rights of their VMA change |
+//! | [`usage`] | what the tables of a space map |
 //! | [`access`] | reading and writing a space that need not be active |
 //! | [`life`] | birth and teardown |
 //! | [`lineage`] | who descends from whom by fork |
@@ -64,8 +66,10 @@ pub mod range;
 pub mod registry;
 mod relocate;
 pub mod request;
+mod rights;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 pub mod vma;
 mod vma_arena;
 pub mod vma_set;
@@ -73,16 +77,16 @@ mod vma_tree;
 
 use core::sync::atomic::{AtomicBool, AtomicU64};
 
+use arch::PhysAddr;
 use arch::sync::SpinLock;
-use arch::{PhysAddr, VirtAddr};
 
 pub use asid::Asids;
 pub use error::{Errno, MmapError};
 pub use fork::ForkError;
 pub use lineage::{HeldLineage, Lineage, Lineages};
-pub use range::Usage;
 pub use registry::Spaces;
 pub use request::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest, RemapFlags};
+pub use usage::Usage;
 pub use vma::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 pub use vma_set::{MAX_VMAS, VmaSet};
 
@@ -136,20 +140,5 @@ impl AddressSpace {
     #[must_use]
     pub fn flusher<'a>(&'a self, mm: &'a Mm) -> Flusher<'a> {
         Flusher::new(self.tag(), &mm.stats)
-    }
-    /// The VMA that holds `va`. Stays true while the caller holds M.
-    #[must_use]
-    pub fn vma_at(&self, va: VirtAddr) -> Option<Vma> {
-        self.vmas.lock().at(va)
-    }
-    /// The VMA that holds `va`, or else the first one above it. Stays true while the caller holds M.
-    #[must_use]
-    pub fn find_vma(&self, va: VirtAddr) -> Option<Vma> {
-        self.vmas.lock().find(va)
-    }
-    /// How many VMAs there are.
-    #[must_use]
-    pub fn vma_count(&self) -> usize {
-        self.vmas.lock().len()
     }
 }

@@ -88,6 +88,9 @@ impl Mm {
         if vma.prot == prot {
             return Ok(());
         }
+        if vma.kind.device().is_some() && prot.contains(Prot::EXEC) {
+            return Err(MmapError::DeviceExec);
+        }
         if !vma.prot.contains(Prot::WRITE) {
             self.check_commit(&Vma { prot, ..vma.part(start, end) })?;
         }

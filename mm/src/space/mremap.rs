@@ -24,6 +24,7 @@ use super::munmap::page_align;
 use super::relocate::{self, Move};
 use super::{AddressSpace, Commit, MmapError, MremapRequest, RemapFlags, Vma, VmaKind, gap};
 use crate::Mm;
+use crate::kalloc::KArc;
 use crate::thp::reservation;
 
 /// VMAs that a move may add before it takes any away (Linux asks for as many in `mremap_to`).
@@ -135,7 +136,7 @@ impl Mm {
     /// EINVAL: `Flags`, `Unaligned`, `Length`, `OutOfRange`, `Overlap`, `NotShared`, `HugeGrowth`, `InsideHugePage`.
     /// EFAULT: `NotOneMapping`. EPERM: `BelowMinimum`. ENOMEM: `NoGap`, `TooManyVmas`, `Overcommit`, `OutOfMemory`.
     /// Nothing has changed.
-    pub fn mremap(&self, space: &AddressSpace, request: &MremapRequest) -> Result<VirtAddr, MmapError> {
+    pub fn mremap(&self, space: &KArc<AddressSpace>, request: &MremapRequest) -> Result<VirtAddr, MmapError> {
         let plan = Plan::new(request)?;
         let _mmap = space.mmap_lock.write(self.env);
         let vma = space.vma_at(plan.start).ok_or(MmapError::NotOneMapping(plan.start))?;
@@ -174,8 +175,15 @@ impl Mm {
     /// Whether `len` bytes from the plan's start are of this one mapping, and what it becomes can be (Linux:
     /// `vma_to_resize`).
     fn check_growth(&self, vma: &Vma, plan: &Plan, len: u64) -> Result<(), MmapError> {
-        if len == 0 && !vma.kind.is_shared() {
+        let device = vma.kind.device().is_some();
+        if len == 0 && (!vma.kind.is_shared() || device) {
             return Err(MmapError::NotShared(*vma));
+        }
+        if device && plan.flags.contains(RemapFlags::DONTUNMAP) {
+            return Err(MmapError::Flags(plan.flags.bits()));
+        }
+        if device && plan.new_len > len {
+            return Err(MmapError::NotOneMapping(vma.end));
         }
         if len > vma.end.offset_from(plan.start) {
             return Err(MmapError::NotOneMapping(vma.end));
@@ -192,27 +200,25 @@ impl Mm {
     }
 
     /// Whether the mapping could take the addresses behind it, and has.
-    fn grow_in_place(&self, space: &AddressSpace, vma: &Vma, plan: &Plan) -> Result<bool, MmapError> {
+    fn grow_in_place(&self, space: &KArc<AddressSpace>, vma: &Vma, plan: &Plan) -> Result<bool, MmapError> {
         let Some(end) = plan.start.checked_add(plan.new_len) else { return Ok(false) };
         if plan.start.add(plan.old_len) != vma.end || end > USER_END {
             return Ok(false);
         }
-        let mut vmas = space.vmas.lock();
-        let free = vmas.find(vma.end).is_none_or(|next| end <= next.start);
-        if free {
-            vmas.extend(vma.start, end);
+        if space.find_vma(vma.end).is_some_and(|next| next.start < end) {
+            return Ok(false);
         }
-        drop(vmas);
-        if let Some(id) = vma.kind.object().filter(|_| free) {
+        if let Some(id) = vma.kind.object() {
             space.objects.grow(id, end.offset_from(vma.end) / PAGE_SIZE);
         }
-        Ok(free)
+        space.change_vmas(self, vma.start, end, |vmas| vmas.extend(vma.start, end));
+        Ok(true)
     }
 
     /// Moves a mapping, or as much of it as is asked for. M is held for writing.
     fn move_mapping(
         &self,
-        space: &AddressSpace,
+        space: &KArc<AddressSpace>,
         vma: &Vma,
         plan: &Plan,
         place: Place,
@@ -251,11 +257,8 @@ impl Mm {
             self.unmap_prepared(space, end, rest);
         }
         relocate::clear_target(self, space, &job);
-        {
-            let mut vmas = space.vmas.lock();
-            vmas.insert(new);
-            job.new = vmas.at(to).unwrap_or(new);
-        }
+        space.change_vmas(self, to, to_end, |vmas| vmas.insert(new));
+        job.new = space.vma_at(to).unwrap_or(new);
         relocate::entries(self, space, &job, &mut stock);
         self.settle_old(space, vma, (start, end), old);
         Ok(to)
@@ -263,21 +266,19 @@ impl Mm {
 
     /// The old place, from which all pages are gone.
     fn settle_old(&self, space: &AddressSpace, vma: &Vma, (start, end): (VirtAddr, VirtAddr), old: Old) {
-        let mut vmas = space.vmas.lock();
-        match old {
-            Old::Goes => {
-                vmas.remove(start, end);
-                drop(vmas);
-                if let Some(id) = vma.kind.object() {
+        match (old, vma.kind) {
+            (Old::Goes, kind) => {
+                if let Some(id) = kind.object() {
                     self.detach_object(space, id, end.offset_from(start) / PAGE_SIZE);
                 }
+                space.change_vmas(self, start, end, |vmas| vmas.remove(start, end));
             }
             // The promises of the pool have gone with the pages.
-            Old::Stays => vmas.change(start, end, |vma| {
-                if vma.kind == VmaKind::Hugetlb {
-                    vma.commit = Commit::NoReserve;
-                }
-            }),
+            (Old::Stays, VmaKind::Hugetlb) => {
+                let loose = |vma: &mut Vma| vma.commit = Commit::NoReserve;
+                space.change_vmas(self, start, end, |vmas| vmas.change(start, end, loose));
+            }
+            (Old::Stays, _) => {}
         }
     }
 }

@@ -98,7 +98,7 @@ impl Mm {
             if vma.kind == VmaKind::Hugetlb && vma.commit == Commit::Account {
                 let piece = vma.part(start, end);
                 let pages = piece.bytes() / PageSize::Size2M.bytes();
-                promised += pages - range::count_leaves(space, piece.start, piece.end);
+                promised += pages - range::count_leaves(self, space, piece.start, piece.end);
             }
             from = vma.end;
         }

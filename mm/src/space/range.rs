@@ -1,79 +1,47 @@
 //! Walks over a range of a live tree: what a call on a range does to what is mapped there.
 //!
-//! `scan` visits every descriptor that the range has, from the lowest address up: a leaf, or the invalid
-//! one at which the walk ends. One step over an invalid level-1 descriptor passes 1 GiB, so an empty terabyte
-//! costs a thousand steps. The page-table lock is let go after each `BATCH` of steps; M keeps the caller's
-//! range as it is.
+//! `scan` visits every entry that the range has, from the lowest address up, a stretch of one table at a time: leaves,
+//! and invalid entries. One invalid level-1 entry passes 1 GiB, so an empty terabyte costs two stretches of 512. The
+//! page-table lock is let go after each stretch; M keeps the caller's range as it is.
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::layout::USER_END;
-use arch::pte::{Kind, Migration, PteFlags};
+use arch::pte::PteFlags;
 use arch::{Desc, Level, Machine, PageSize, PhysAddr, PhysMem, VirtAddr};
 
-use super::{AddressSpace, Prot, Vma, exclusive};
+use super::rights::Rights;
+use super::{AddressSpace, Prot, Vma};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef, page_of};
-use crate::pgtable::{Entry, Gather, PtRoot, Unmapped, Walk, WalkStep, normal_folio};
+use crate::pgtable::{Entry, Gather, PtRoot, Stretch, Unmapped, normal_folio, normal_page};
 use crate::rmap;
 use crate::stats::Counter;
 
-/// Descriptors looked at while the page-table lock is held once.
-const BATCH: usize = 512;
-
-/// One step of a `scan`.
-pub(super) struct Visit<'l> {
-    /// The tree, under its lock.
-    pub(super) tree: &'l mut PtRoot,
-    /// The lowest address of the range that the descriptor covers.
-    pub(super) va: VirtAddr,
-    /// One past the last address that the descriptor covers; not limited by the range.
-    pub(super) next: VirtAddr,
-    /// Every level.
-    pub(super) walk: Walk,
-}
-
-impl Visit<'_> {
-    /// The leaf, where there is one.
-    pub(super) fn leaf(&self) -> Option<WalkStep> {
-        self.walk.leaf()
-    }
-    /// The leaf, which must lie wholly in the range: blocks were split where the range cuts them.
-    fn whole_leaf(&self, end: VirtAddr) -> Option<WalkStep> {
-        let leaf = self.leaf()?;
-        self.assert_whole(end);
-        Some(leaf)
-    }
-    /// The migration entry, which must lie wholly in the range as a leaf must.
-    pub(super) fn whole_migration(&self, end: VirtAddr) -> Option<Migration> {
-        let migration = self.walk.migration()?;
-        self.assert_whole(end);
-        Some(migration)
-    }
-    fn assert_whole(&self, end: VirtAddr) {
-        let whole = self.va.is_aligned(self.walk.last().level.entry_bytes()) && self.next <= end;
-        assert!(whole, "the block at {} is cut by a range that ends at {end}", self.va);
-    }
-}
-
-/// Visits every descriptor of `[start, end)`.
-pub(super) fn scan(space: &AddressSpace, start: VirtAddr, end: VirtAddr, mut visit: impl FnMut(Visit<'_>)) {
+/// Visits every entry of `[start, end)` that is no table, by stretches of one table. The page-table lock is held for one
+/// stretch at a time.
+pub(super) fn scan(
+    mm: &Mm,
+    space: &AddressSpace,
+    start: VirtAddr,
+    end: VirtAddr,
+    mut visit: impl FnMut(&mut Stretch<'_>),
+) {
     let mut va = start;
     while va < end {
         let mut tree = space.ptl.lock();
-        for _ in 0..BATCH {
-            if va >= end {
-                break;
-            }
-            let walk = tree.walk(va);
-            let bytes = walk.last().level.entry_bytes();
-            let next = va.align_down(bytes).add(bytes);
-            visit(Visit { tree: &mut tree, va, next, walk });
-            va = next;
-        }
+        let mut stretch = tree.stretch(space.flusher(mm), va, end);
+        visit(&mut stretch);
+        va = stretch.end();
     }
+}
+
+/// No block may be cut by the range: they were split.
+fn assert_whole(stretch: &Stretch<'_>, start: VirtAddr, end: VirtAddr) {
+    let (from, to) = (stretch.start(), stretch.end());
+    assert!(stretch.is_within(start, end), "a block between {from} and {to} is cut by {start} or {end}");
 }
 
 /// Splits the blocks that an end of `[start, end)` cuts, so that each leaf is wholly in the range or out of
@@ -137,21 +105,13 @@ pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAdd
             // A table that the next VMA has a share in is looked at when that is done.
             let goes_on = next.is_some_and(|next| same_table(next.start, to));
             let last = if goes_on { USER_END } else { to };
-            scan(space, from, to, |visit| {
-                if let Some(leaf) = visit.whole_leaf(to)
-                    && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
-                {
-                    let page = page_of(leaf.desc.output(leaf.level).pfn());
-                    let run = run_of(space, &this, &entry, page);
-                    let unmapped = entry.clear(gather);
-                    release_mapping(mm, run, unmapped, gather);
-                }
-                if visit.whole_migration(to).is_some()
-                    && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, visit.walk.last().level)
-                {
-                    entry.take_migration();
-                }
-                prune(mm, space, visit, last, gather);
+            // Where the whole space goes, tables hold what later VMAs have, and nothing else.
+            let whole = start.raw() == 0 && end == USER_END;
+            let rest = whole.then(|| next.map_or(VirtAddr::new(u64::MAX), |next| next.start));
+            scan(mm, space, from, to, |stretch| {
+                assert_whole(stretch, from, to);
+                clear(mm, space, &this, stretch, gather, |_| true);
+                prune(mm, space, stretch, last, rest, gather);
             });
             vma = next;
         }
@@ -163,25 +123,66 @@ pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAdd
 /// that the space has its tables yet: whatever else happens to the VMA happens to each leaf under T.
 pub(crate) fn unmap_if(mm: &Mm, space: &AddressSpace, part: &Vma, wanted: impl Fn(PageRef) -> bool) {
     mm.gather(space.tag(), |gather| {
-        scan(space, part.start, part.end, |visit| {
-            if let Some(moving) = visit.walk.migration()
-                && wanted(page_of(moving.output.pfn()).head(mm.config.tails))
-                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, visit.walk.last().level)
-            {
-                entry.take_migration();
-                return;
-            }
-            let Some(leaf) = visit.leaf() else { return };
-            let head = normal_folio(mm, leaf.desc, leaf.level).filter(|&head| wanted(head));
-            if let Some(head) = head
-                && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
-            {
-                let run = run_of(space, part, &entry, head);
-                let unmapped = entry.clear(gather);
-                release_mapping(mm, run, unmapped, gather);
-            }
+        scan(mm, space, part.start, part.end, |stretch| {
+            let level = stretch.level();
+            clear(mm, space, part, stretch, gather, |desc| match desc.as_migration(level) {
+                Some(moving) => wanted(page_of(moving.output.pfn()).head(mm.config.tails)),
+                None => normal_folio(mm, desc, level).is_some_and(&wanted),
+            });
         });
     });
+}
+
+/// Clears the entries of a stretch, a part of `vma`, that hold something which is `wanted`.
+fn clear<'g>(
+    mm: &Mm,
+    space: &AddressSpace,
+    vma: &Vma,
+    stretch: &mut Stretch<'_>,
+    gather: &mut Gather<'g>,
+    wanted: impl FnMut(Desc) -> bool,
+) {
+    let Some(page) = stretch.descs().find_map(|desc| normal_page(desc, stretch.level())) else {
+        return stretch.clear(gather, wanted, |_, unmapped, gather| gather.hold(unmapped));
+    };
+    let mut run = run_of(space, vma, &stretch.entry(0), page);
+    let (first, bytes) = (run.va, run.level.entry_bytes());
+    let mut anon = 0;
+    stretch.clear(gather, wanted, |n, unmapped, gather| {
+        run.va = first.add(n as u64 * bytes);
+        anon += release(mm, &mut run, unmapped, gather);
+    });
+    if anon != 0 {
+        mm.stats.sub(Counter::NrAnon, anon);
+        if run.level == Level::L2 {
+            mm.stats.sub(Counter::NrAnonThp, anon / (bytes / PAGE_SIZE));
+        }
+    }
+}
+
+/// What a run of entries held goes: its counts and its references. `run` is of the entries' table and begins with the
+/// first. Returns how many anonymous pages they mapped.
+fn release<'g>(mm: &Mm, run: &mut Run, mut unmapped: Unmapped<'g>, gather: &mut Gather<'g>) -> u64 {
+    let (bytes, mut anon) = (run.level.entry_bytes(), 0);
+    while unmapped.entries() != 0 {
+        let Some(page) = normal_page(unmapped.desc(), run.level) else {
+            // Consecutive entries of the same attributes: all are special.
+            gather.hold(unmapped);
+            break;
+        };
+        let head = page.head(mm.config.tails);
+        let left = head.order().bytes() - page.pfn().offset_from(head.pfn()) * PAGE_SIZE;
+        (run.head, run.first) = (head, page);
+        run.entries = u64::from(unmapped.entries()).min(left / bytes) as u32;
+        let remains = mapcount::remove(mm, run);
+        rmap::deferred::note(mm, head, remains);
+        if head.kind() == PageKind::Anon {
+            anon += run.pages();
+        }
+        run.va = run.va.add(u64::from(run.entries) * bytes);
+        gather.hold(unmapped.take(run.entries));
+    }
+    anon
 }
 
 /// Whether the byte before `end` and the one at `start` are translated by one level-3 table.
@@ -190,31 +191,37 @@ fn same_table(start: VirtAddr, end: VirtAddr) -> bool {
     start.align_down(bytes).raw() == (end.raw() - 1) & !(bytes - 1)
 }
 
-/// What a leaf held goes: its count, its place in the counters, its reference.
-fn release_mapping<'g>(mm: &Mm, run: Run, unmapped: Unmapped<'g>, gather: &mut Gather<'g>) {
-    if let Some(head) = unmapped.folio(mm) {
-        let remains = mapcount::remove(mm, &Run { head, ..run });
-        rmap::deferred::note(mm, head, remains);
-        if head.kind() == PageKind::Anon {
-            mm.stats.sub(Counter::NrAnon, run.pages());
-            if run.level == Level::L2 {
-                mm.stats.sub(Counter::NrAnonThp, 1);
-            }
-        }
-    }
-    gather.hold(unmapped);
-}
-
 /// Where the scan leaves a table, frees it if it is empty, and then the one above.
-fn prune(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, end: VirtAddr, gather: &mut Gather<'_>) {
-    for pair in visit.walk.steps().windows(2).rev() {
+///
+/// `rest` is where the first of what is left of the space begins, if that is known: then nothing else need be looked at
+/// to know whether a table is empty (Linux: the ceiling of `free_pgtables`).
+fn prune(
+    mm: &Mm,
+    space: &AddressSpace,
+    stretch: &mut Stretch<'_>,
+    end: VirtAddr,
+    rest: Option<VirtAddr>,
+    gather: &mut Gather<'_>,
+) {
+    let (va, next, walk) = (stretch.start(), stretch.end(), *stretch.walk());
+    let all_cleared = stretch.level() == Level::L3 && stretch.len() == ENTRIES_PER_TABLE;
+    for pair in walk.steps().windows(2).rev() {
         let above = pair[0];
-        let leaves = visit.next.is_aligned(above.level.entry_bytes()) || visit.next >= end;
-        let table = above.desc.output(above.level);
-        if !leaves || !is_empty(table) {
+        let leaves = next.is_aligned(above.level.entry_bytes()) || next >= end;
+        let known = all_cleared && above.level == Level::L2;
+        if !leaves {
             return;
         }
-        if let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, above.level) {
+        let (table, bytes) = (above.desc.output(above.level), above.level.entry_bytes());
+        let empty = match rest {
+            Some(rest) => va.align_down(bytes).add(bytes) <= rest,
+            None => known || is_empty(table),
+        };
+        if !empty {
+            return;
+        }
+        debug_assert!(is_empty(table), "a table of a space that goes holds what no VMA has");
+        if let Ok(entry) = stretch.tree().entry(space.flusher(mm), va, above.level) {
             let unmapped = entry.clear(gather);
             gather.hold(unmapped);
         }
@@ -238,39 +245,20 @@ pub(super) fn protect(
     prot: Prot,
     gather: &mut Gather<'_>,
 ) {
-    scan(space, start, end, |visit| {
-        if let Some(migration) = visit.whole_migration(end) {
-            protect_migration(mm, space, visit, migration, prot);
-            return;
-        }
-        let Some(leaf) = visit.whole_leaf(end) else { return };
-        let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, prot);
-        if new != leaf.desc
-            && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, leaf.level)
-        {
-            entry.tighten(new, gather);
-        }
+    let mut rights = Rights::new(mm, prot);
+    scan(mm, space, start, end, |stretch| {
+        assert_whole(stretch, start, end);
+        let level = stretch.level();
+        rights.forget_folio();
+        stretch.tighten(gather, |_, old| rights.change(old, level));
     });
-}
-
-/// Changes the rights that an entry will have when its frame has moved; no right to write where there was none, as in
-/// [`exclusive::leaf_again`].
-fn protect_migration(mm: &Mm, space: &AddressSpace, visit: Visit<'_>, old: Migration, prot: Prot) {
-    let level = visit.walk.last().level;
-    let no_write = old.flags & PteFlags::READ_ONLY;
-    let new = old.with_flags(leaf_for(mm, old.output, level, prot).flags(level) | no_write);
-    if new != old
-        && let Ok(entry) = visit.tree.entry(space.flusher(mm), visit.va, level)
-    {
-        entry.change_migration(new);
-    }
 }
 
 /// The leaf of `level` for a frame in a VMA with these rights. The page of zeros is special and never writable. A frame
 /// that may be executed is made ready for that: some CPU's instruction cache may hold what it held before.
 pub(crate) fn leaf_for(mm: &Mm, frame: PhysAddr, level: Level, prot: Prot) -> Desc {
     let mut flags = prot.leaf_flags();
-    if mm.zero_page.is_at(frame) {
+    if mm.zero_page.is_at(frame) || mm.huge_zero.is_at(frame) {
         flags |= PteFlags::READ_ONLY | PteFlags::SPECIAL;
     }
     let leaf = Desc::leaf(frame, level, flags);
@@ -281,68 +269,17 @@ pub(crate) fn leaf_for(mm: &Mm, frame: PhysAddr, level: Level, prot: Prot) -> De
 }
 
 /// How many leaves `[start, end)` has, those that are moving among them.
-pub(super) fn count_leaves(space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
+pub(super) fn count_leaves(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
     let mut leaves = 0;
-    scan(space, start, end, |visit| {
-        leaves += u64::from(visit.leaf().is_some() || visit.walk.migration().is_some());
+    scan(mm, space, start, end, |stretch| {
+        let level = stretch.level();
+        let counts = |desc: &Desc| desc.is_leaf(level) || desc.is_migration();
+        leaves += stretch.descs().filter(counts).count() as u64;
     });
     leaves
 }
 
-/// What the tables of a space map, in pages of 4 KiB.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Usage {
-    /// Anonymous pages, in blocks or not: the resident set as Linux counts it.
-    pub anon: u64,
-    /// Of these, pages in 2 MiB blocks.
-    pub anon_huge: u64,
-    /// Pages of hugetlb folios.
-    pub hugetlb: u64,
-    /// Entries that map the page of zeros.
-    pub zero: u64,
-    /// Tables, the root too.
-    pub tables: u64,
-}
-
-impl Usage {
-    fn add_leaf(&mut self, mm: &Mm, leaf: WalkStep) {
-        let (output, pages) = (leaf.desc.output(leaf.level), leaf.level.entry_bytes() / PAGE_SIZE);
-        if mm.zero_page.is_at(output) {
-            self.zero += 1;
-        }
-        match normal_folio(mm, leaf.desc, leaf.level).map(PageRef::kind) {
-            Some(PageKind::Hugetlb) => self.hugetlb += pages,
-            Some(PageKind::Anon) if leaf.kind() == Kind::Block => {
-                self.anon += pages;
-                self.anon_huge += pages;
-            }
-            Some(PageKind::Anon) => self.anon += pages,
-            _ => {}
-        }
-    }
-}
-
-impl Mm {
-    /// What the tables of `space` map, by a scan. May sleep.
-    #[must_use]
-    pub fn usage(&self, space: &AddressSpace) -> Usage {
-        let _mmap = space.mmap_lock.read(self.env);
-        let mut usage = Usage::default();
-        scan(space, VirtAddr::new(0), USER_END, |visit| {
-            let new_tables = |step: &&WalkStep| {
-                step.level == Level::L0 && visit.va.raw() == 0
-                    || step.level != Level::L0 && visit.va.is_aligned(table_bytes(step.level))
-            };
-            usage.tables += visit.walk.steps().iter().filter(new_tables).count() as u64;
-            if let Some(leaf) = visit.leaf() {
-                usage.add_leaf(self, leaf);
-            }
-        });
-        usage
-    }
-}
-
 /// Bytes that a table of `level` covers.
-fn table_bytes(level: Level) -> u64 {
+pub(super) fn table_bytes(level: Level) -> u64 {
     level.entry_bytes() * ENTRIES_PER_TABLE as u64
 }

@@ -6,9 +6,10 @@
 //!   not congruent                page entries go; blocks were split before
 //! ```
 //! **Protocol.** All that can fail is done in [`prepare`], which changes nothing that anybody can see: blocks are split
-//! where they must be, and tables allocated. [`entries`] moves by steps, each of at most one table of the old place. A
-//! step holds the lineage, under which the reverse map looks for pages, and the old translations are flushed before it lets
-//! that go (Linux: `move_page_tables`, `move_pgt_entry`): so whoever finds a page at its new place may unmap and free it.
+//! where they must be, and tables allocated. [`entries`] moves by steps, each of a few tables of the old place. A
+//! step holds the lineage, and the mappers of an object, under which the reverse map looks for pages; the old
+//! translations are flushed before it lets them go (Linux: `move_page_tables`, `move_pgt_entry`). So whoever finds a page
+//! at its new place may unmap and free it.
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
@@ -24,6 +25,9 @@ use crate::pgtable::{Gather, PtRoot, TableStock, normal_folio};
 use crate::thp;
 
 const BLOCK: u64 = PageSize::Size2M.bytes();
+/// Tables of the old place whose entries are moved between two flushes: so many that one operation for all of the
+/// ASID is cheaper than one for each page, and so few that the locks are let go in between.
+const TABLES: usize = 8;
 
 /// A move of `bytes` bytes of one VMA. Addresses and length are multiples of 4 KiB; old and new place do not overlap.
 #[derive(Clone, Copy)]
@@ -52,6 +56,11 @@ impl Move {
     fn end(&self) -> VirtAddr {
         self.from.add(self.bytes)
     }
+    /// How many level-2 entries go as they are from `va` on, at most those of one table of either place.
+    fn slots(&self, va: VirtAddr) -> usize {
+        let left = (self.end().offset_from(va) / BLOCK) as usize;
+        left.min(ENTRIES_PER_TABLE - va.index(Level::L2).max(self.target(va).index(Level::L2)))
+    }
     /// Whether the level-2 entry for `va`, an address of the old place, goes as it is: its 2 MiB do.
     fn is_whole(&self, va: VirtAddr) -> bool {
         let start = va.align_down(BLOCK);
@@ -73,16 +82,17 @@ pub(super) fn prepare<'m>(
     let mut va = job.from;
     while va < job.end() {
         let last = space.ptl.lock().walk(va).last();
+        if last.level >= Level::L2 && job.is_whole(va) {
+            lacking.add(job.target(va), Level::L2);
+            va = va.add(job.slots(va) as u64 * BLOCK);
+            continue;
+        }
         let bytes = last.level.entry_bytes().max(BLOCK);
         let next = va.align_down(bytes).add(bytes).min(job.end());
         if last.level == Level::L3 || (last.level == Level::L2 && last.desc != Desc::INVALID) {
-            if job.is_whole(va) {
-                lacking.add(job.target(va), Level::L2);
-            } else {
-                thp::split::split_inside(mm, space, va)?;
-                lacking.add(job.target(va), Level::L3);
-                lacking.add(VirtAddr::new(job.target(next).raw() - 1), Level::L3);
-            }
+            thp::split::split_inside(mm, space, va)?;
+            lacking.add(job.target(va), Level::L3);
+            lacking.add(VirtAddr::new(job.target(next).raw() - 1), Level::L3);
         }
         va = next;
     }
@@ -130,17 +140,17 @@ pub(super) fn clear_target(mm: &Mm, space: &AddressSpace, job: &Move) {
     if !job.is_congruent() {
         return;
     }
+    let (first, end) = (job.target(job.from.align_up(BLOCK)), job.to.add(job.bytes).align_down(BLOCK));
     mm.gather(space.tag(), |gather| {
-        let mut va = job.from;
-        while va < job.end() {
-            let target = job.target(va);
+        let mut va = first;
+        while va < end {
             let mut tree = space.ptl.lock();
-            let last = tree.walk(target).last();
-            if last.level == Level::L3 && job.is_whole(va) {
-                prune(mm, space, &mut tree, target, gather);
+            let mut stretch = tree.stretch(space.flusher(mm), va, end);
+            let next = stretch.end();
+            if stretch.level() == Level::L3 {
+                prune(mm, space, stretch.tree(), va, gather);
             }
-            let bytes = last.level.entry_bytes().max(BLOCK);
-            va = va.add(target.align_down(bytes).add(bytes).offset_from(target));
+            va = next;
         }
     });
 }
@@ -151,10 +161,13 @@ pub(super) fn entries(mm: &Mm, space: &AddressSpace, job: &Move, stock: &mut Tab
     let object = job.old.kind.object().and_then(|id| space.objects.find(id));
     let mut va = job.from;
     while va < job.end() {
-        let step = Step { mm, space, job, va };
         let _still = space.lineage.hold();
         let _mappers = object.as_ref().map(|object| object.hold_mappers());
-        va = mm.gather(space.tag(), |gather| step.run(&mut space.ptl.lock(), stock, gather));
+        va = mm.gather(space.tag(), |gather| {
+            let mut tree = space.ptl.lock();
+            let step = |va: VirtAddr| (va < job.end()).then_some(Step { mm, space, job, va });
+            (0..TABLES).fold(va, |va, _| step(va).map_or(va, |step| step.run(&mut tree, stock, gather)))
+        });
     }
 }
 
@@ -206,15 +219,26 @@ impl Step<'_> {
     fn pages(&self, tree: &mut PtRoot, stock: &mut TableStock<'_>, gather: &mut Gather<'_>) -> VirtAddr {
         let Step { mm, space, job, va } = *self;
         let count = self.count(Level::L3);
-        let table = PhysAddr::new(tree.walk(va).last().slot.raw() & !(PAGE_SIZE - 1));
-        let desc = |n: usize| Machine::read_desc(table.add(8 * (va.index(Level::L3) + n) as u64));
-        let mut n = (0..count).find(|&n| desc(n) != Desc::INVALID).unwrap_or(count);
-        while n < count {
-            let folio = large_folio(mm, desc(n));
-            let same = |&m: &usize| large_folio(mm, desc(m)) == folio;
-            let end = (n + 1..count).find(|m| !same(m)).unwrap_or(count);
-            self.run_of_pages(tree, (n, end), folio, stock, gather);
-            n = end;
+        let table = self.table(tree);
+        // Entries of one large folio, or of none, go together.
+        let mut run: Option<(usize, Option<PageRef>)> = None;
+        for n in 0..count {
+            let old = self.desc(table, n);
+            if old == Desc::INVALID {
+                continue;
+            }
+            let folio = large_folio(mm, old);
+            match run {
+                Some((_, same)) if same == folio => {}
+                Some((first, before)) => {
+                    self.run_of_pages(tree, (first, n), before, stock, gather);
+                    run = Some((n, folio));
+                }
+                None => run = Some((n, folio)),
+            }
+        }
+        if let Some((first, folio)) = run {
+            self.run_of_pages(tree, (first, count), folio, stock, gather);
         }
         let next = va.add(count as u64 * PAGE_SIZE);
         if next.is_aligned(BLOCK) || next >= job.end() {
@@ -233,31 +257,50 @@ impl Step<'_> {
         stock: &mut TableStock<'_>,
         gather: &mut Gather<'_>,
     ) {
-        let va = self.va.add(first as u64 * PAGE_SIZE);
-        let count = end - first;
         let Some(head) = folio else {
-            self.relocate(tree, Level::L3, (va, count), stock, gather);
-            return;
+            let va = self.va.add(first as u64 * PAGE_SIZE);
+            return self.relocate(tree, Level::L3, (va, end - first), stock, gather);
         };
-        // Runs are of consecutive pages: one that is not goes by itself.
-        let mut at = 0;
-        while at < count {
-            let va = va.add(at as u64 * PAGE_SIZE);
-            let old = self.counted(tree, &self.job.old, va, head);
-            let pages = (1..count - at).take_while(|&n| {
-                let leaf = tree.walk(va.add(n as u64 * PAGE_SIZE)).last();
-                old.is_some_and(|run| leaf.desc.output(leaf.level) == run.first.pfn().add(n as u64).phys())
-            });
-            let entries = 1 + pages.count();
-            self.relocate(tree, Level::L3, (va, entries), stock, gather);
-            let new = self.counted(tree, &self.job.new, self.job.target(va), head);
-            if let (Some(old), Some(new)) = (old, new) {
-                let (first, entries) = (old.first, entries as u32);
-                mapcount::add(self.mm, &Run { entries, first, ..new });
-                mapcount::remove(self.mm, &Run { entries, ..old });
+        let table = self.table(tree);
+        let mut n = first;
+        while n < end {
+            let old = self.desc(table, n);
+            let goes_on = |m: &usize| self.desc(table, *m).raw() == old.raw() + (*m - n) as u64 * PAGE_SIZE;
+            let next = (n + 1..end).take_while(goes_on).last().map_or(n + 1, |last| last + 1);
+            if old != Desc::INVALID {
+                self.counted_run(tree, (n, next), head, stock, gather);
             }
-            at += entries;
+            n = next;
         }
+    }
+
+    /// Entries `n..end` from here, which map consecutive pages of `head`.
+    fn counted_run(
+        &self,
+        tree: &mut PtRoot,
+        (n, end): (usize, usize),
+        head: PageRef,
+        stock: &mut TableStock<'_>,
+        gather: &mut Gather<'_>,
+    ) {
+        let va = self.va.add(n as u64 * PAGE_SIZE);
+        let old = self.counted(tree, &self.job.old, va, head);
+        self.relocate(tree, Level::L3, (va, end - n), stock, gather);
+        let new = self.counted(tree, &self.job.new, self.job.target(va), head);
+        if let (Some(old), Some(new)) = (old, new) {
+            let (first, entries) = (old.first, (end - n) as u32);
+            mapcount::add(self.mm, &Run { entries, first, ..new });
+            mapcount::remove(self.mm, &Run { entries, ..old });
+        }
+    }
+
+    /// The level-3 table from which entries go.
+    fn table(&self, tree: &PtRoot) -> PhysAddr {
+        PhysAddr::new(tree.walk(self.va).last().slot.raw() & !(PAGE_SIZE - 1))
+    }
+    /// What stands `n` entries after the first.
+    fn desc(&self, table: PhysAddr, n: usize) -> Desc {
+        Machine::read_desc(table.add(8 * (self.va.index(Level::L3) + n) as u64))
     }
 
     /// The run of one entry that maps a page of `head` at `va` of `vma`.

@@ -8,6 +8,7 @@ use arch::pte::PteFlags;
 use arch::{Access, PageSize, VirtAddr};
 use bitflags::bitflags;
 
+use crate::device::{DeviceMap, Entries, Sharing};
 use crate::shmem::ObjectId;
 
 bitflags! {
@@ -77,6 +78,8 @@ pub enum VmaKind {
     Shared(ObjectId),
     /// Pages of an object that are only read; the first write to one puts a private copy in its place.
     Private(ObjectId),
+    /// What a device has put in.
+    Device(DeviceMap),
 }
 
 impl VmaKind {
@@ -85,26 +88,26 @@ impl VmaKind {
     pub const fn object(self) -> Option<ObjectId> {
         match self {
             VmaKind::Shared(id) | VmaKind::Private(id) => Some(id),
-            VmaKind::Anon | VmaKind::Hugetlb => None,
+            VmaKind::Anon | VmaKind::Hugetlb | VmaKind::Device(_) => None,
         }
     }
     /// Whether what is written through it is seen by others who map the same object.
     #[must_use]
     pub const fn is_shared(self) -> bool {
-        matches!(self, VmaKind::Shared(_))
+        matches!(self, VmaKind::Shared(_) | VmaKind::Device(DeviceMap { sharing: Sharing::Shared, .. }))
     }
     /// Whether two VMAs whose pages follow one another may be one.
     const fn may_merge(self) -> bool {
         match self {
             VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) => true,
-            VmaKind::Hugetlb => false,
+            VmaKind::Hugetlb | VmaKind::Device(_) => false,
         }
     }
     /// The smallest piece that can be cut off.
     #[must_use]
     pub const fn granule(self) -> PageSize {
         match self {
-            VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) => PageSize::Size4K,
+            VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) | VmaKind::Device(_) => PageSize::Size4K,
             VmaKind::Hugetlb => PageSize::Size2M,
         }
     }
@@ -229,12 +232,15 @@ impl Vma {
 
 impl fmt::Display for Vma {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}-{:x} {}p", self.start.raw(), self.end.raw(), self.prot)?;
+        let sharing = if self.kind.is_shared() { "s" } else { "p" };
+        write!(f, "{:x}-{:x} {}{sharing}", self.start.raw(), self.end.raw(), self.prot)?;
         match self.kind {
             VmaKind::Anon => f.write_str(" anon")?,
             VmaKind::Hugetlb => f.write_str(" hugetlb")?,
             VmaKind::Shared(id) => write!(f, " shared object {id}")?,
             VmaKind::Private(id) => write!(f, " private object {id}")?,
+            VmaKind::Device(DeviceMap { entries: Entries::PfnMap, .. }) => f.write_str(" pfnmap")?,
+            VmaKind::Device(DeviceMap { entries: Entries::MixedMap, .. }) => f.write_str(" mixedmap")?,
         }
         match self.advice {
             HugeAdvice::None => {}

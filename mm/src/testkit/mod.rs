@@ -22,6 +22,7 @@
 //! | [`host_env`] | the kernel above, as far as a test needs one |
 //! | [`user`] | user accesses in an address space |
 //! | [`mod@exhaust`] | fails every allocation of an operation, one after the other |
+//! | [`touched`] | struct pages that an operation writes |
 //! | [`scenario`] | concurrent workloads, each a function of its seed |
 #![forbid(unsafe_code)]
 
@@ -31,6 +32,7 @@ pub mod host_env;
 pub mod scenario;
 #[cfg(test)]
 mod tests;
+pub mod touched;
 pub mod user;
 
 pub use arch::model::Random;

@@ -1,4 +1,4 @@
-//! A huge page at the first fault: `thp=always`, MADV_HUGEPAGE with `thp=madvise`, and a threshold of 1.
+//! A huge page at the first write, and the block of zeros at the first read: `thp=always`, MADV_HUGEPAGE with `thp=madvise`, and a threshold of 1.
 #![forbid(unsafe_code)]
 
 use arch::pte::Kind;
@@ -48,6 +48,27 @@ pub fn huge_fault(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr) -> Res
     made
 }
 
+/// Maps the block of zeros at the range of `va`, read-only. The policy answered [`super::Backing::HugeZero`]. As for
+/// [`huge_fault`].
+///
+/// # Errors
+/// [`NoHugePage`].
+pub fn zero_fault(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr) -> Result<HugeFault, NoHugePage> {
+    let zeros = mm.huge_zero.get(mm).map_err(|_| NoHugePage::Memory)?;
+    let block = Key::new(space, va).range;
+    let mut stock = TableStock::new(mm, 2).map_err(|_| NoHugePage::Memory)?;
+    let mut tree = space.ptl.lock();
+    match tree.entry_or_table(space.flusher(mm), block, Level::L2, &mut stock) {
+        Ok(entry) if entry.desc().is_empty() => {
+            entry.make(range::leaf_for(mm, zeros.phys(), Level::L2, vma.prot));
+            Ok(HugeFault::Made)
+        }
+        Ok(entry) if entry.desc().kind(Level::L2) == Kind::Table => Err(NoHugePage::Table),
+        Ok(_) | Err(Missing::Leaf(..)) => Ok(HugeFault::Spurious),
+        Err(Missing::Table(_) | Missing::Stock) => Err(NoHugePage::Memory),
+    }
+}
+
 /// A folio of 2 MiB, zeroed, with one reference, whose first page has this linear index.
 fn alloc_huge(mm: &Mm, key: Key, index: u64) -> Result<FolioRef, NoHugePage> {
     let head = mm.alloc_pages(Order::PMD, PageKind::Anon).map_err(|_| NoHugePage::Memory)?;
@@ -71,15 +92,23 @@ fn make_block(
         Err(Missing::Leaf(..)) => return Ok(HugeFault::Spurious),
         Err(Missing::Table(_) | Missing::Stock) => return Err(NoHugePage::Memory),
     };
-    match entry.desc().kind(Level::L2) {
-        Kind::Invalid if entry.desc().is_empty() => {}
+    let old = entry.desc();
+    match old.kind(Level::L2) {
+        Kind::Invalid if old.is_empty() => {}
+        Kind::Block if mm.huge_zero.is_at(old.output(Level::L2)) => {}
         // A block, made meanwhile, that is moving already.
         Kind::Invalid => return Ok(HugeFault::Spurious),
         Kind::Table => return Err(NoHugePage::Table),
         Kind::Block | Kind::Page => return Ok(HugeFault::Spurious),
     }
     let run = range::run_of(space, vma, &entry, head);
-    entry.make(range::leaf_for(mm, head.pfn().phys(), Level::L2, vma.prot));
+    let new = range::leaf_for(mm, head.pfn().phys(), Level::L2, vma.prot);
+    if old.is_valid() {
+        // Nobody counts the entries that map zeros.
+        entry.break_live::<1>(|_, _| ()).flush().make(|_| new, |_, _| ()).keep();
+    } else {
+        entry.make(new);
+    }
     mapcount::add(mm, &run);
     mm.stats.add(Counter::NrAnon, Order::PMD.pages());
     mm.stats.inc(Counter::NrAnonThp);

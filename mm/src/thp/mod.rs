@@ -37,6 +37,7 @@
 //! | [`reclaim`] | release under memory pressure |
 //! | [`promoter`] | the queue of `kpromoted`, and its body |
 //! | [`promote`] | 512 page entries become one block, in place |
+//! | `strays` | pages that a write after fork has put elsewhere |
 //! | [`huge`] | a block at the first fault |
 //! | [`split`] | one block becomes 512 page entries |
 //! | [`check`] | reservations against struct pages, counters and tables |
@@ -54,9 +55,10 @@ pub mod record;
 pub mod reservation;
 pub mod settings;
 pub mod split;
+mod strays;
 pub mod table;
 
-pub use huge::{HugeFault, NoHugePage, huge_fault};
+pub use huge::{HugeFault, NoHugePage, huge_fault, zero_fault};
 pub use permission::ThpPermission;
 pub use policy::Backing;
 pub use reservation::{Populated, SpaceReservations, Take, Taken};

@@ -7,8 +7,8 @@
 //! | `madvise` | huge where MADV_HUGEPAGE was given, else small |
 //! | `reserve` | threshold 1: huge (classic huge pages); else reserve |
 //!
-//! A read is always small: it sees the page of zeros, and reserves nothing. MADV_NOHUGEPAGE is always small, and so is a process that has given
-//! up huge pages (PR_SET_THP_DISABLE).
+//! A read sees zeros, and reserves nothing: a block of them where a write would be huge, else the page of zeros.
+//! MADV_NOHUGEPAGE is always small, and so is a process that has given up huge pages (PR_SET_THP_DISABLE).
 //! The answer is a wish: where there is no block of 2 MiB, or other pages are mapped in the range, `huge` and
 //! `reserve` end as small.
 #![forbid(unsafe_code)]
@@ -56,6 +56,8 @@ pub enum Backing {
     Reserve,
     /// A block at once.
     Huge,
+    /// The block of zeros.
+    HugeZero,
 }
 
 /// Answers for an access to `va` in `vma` of `space`, with mode and threshold of this moment.
@@ -71,17 +73,21 @@ pub fn backing(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr, access: A
 pub fn decide(question: &Question) -> Backing {
     let refused = question.fits == Fits::No
         || question.permission == ThpPermission::Withheld
-        || question.access != Access::Write
         || question.advice == HugeAdvice::NoHuge;
     if refused {
         return Backing::Small;
     }
-    match (question.mode, question.advice) {
+    let write = match (question.mode, question.advice) {
         (ThpMode::Never, _) => Backing::Small,
         (ThpMode::Madvise, HugeAdvice::None | HugeAdvice::NoHuge) => Backing::Small,
         (ThpMode::Always, _) | (ThpMode::Madvise, HugeAdvice::Huge) => Backing::Huge,
         (ThpMode::Reserve, _) if question.threshold == 1 => Backing::Huge,
         (ThpMode::Reserve, _) => Backing::Reserve,
+    };
+    match (question.access, write) {
+        (Access::Write, _) => write,
+        (_, Backing::Huge) => Backing::HugeZero,
+        _ => Backing::Small,
     }
 }
 
@@ -121,12 +127,14 @@ mod tests {
         }
     }
 
-    /// Only a write to a range that fits, of a process that may have huge pages, asks for more than a small page, in every mode.
+    /// A read asks for the block of zeros where a write would ask for a huge page, and for nothing else that is huge; no
+    /// access does to a range that does not fit, nor of a process that may not have huge pages.
     #[test]
-    fn reads_and_odd_ranges_stay_small() {
+    fn reads_and_odd_ranges() {
         for &mode in ThpMode::ALL {
             for access in [Access::Read, Access::Execute] {
-                assert_eq!(decide(&Question { mode, access, ..WRITE }), Backing::Small);
+                let zeros = if mode == ThpMode::Always { Backing::HugeZero } else { Backing::Small };
+                assert_eq!(decide(&Question { mode, access, ..WRITE }), zeros);
             }
             assert_eq!(decide(&Question { mode, fits: Fits::No, ..WRITE }), Backing::Small);
             let permission = ThpPermission::Withheld;

@@ -20,6 +20,9 @@
 //! that left the table under R, or waits for R; it may allocate; but under T it finds the block and calls itself
 //! spurious.
 //!
+//! **After a fork** entries have lost the right to write, and some map strays ([`super::strays`]). While a child has a
+//! page of the block, a reference more says so. Afterwards the block gets all rights again, and strays are brought back.
+//!
 //! **References.** A page is referenced by the reservation and by its entry, or by the claim. Each count must freeze
 //! from 2 to 0, so one reference more, of a walker or of a pin, stops the promotion, and none can be taken after.
 #![forbid(unsafe_code)]
@@ -32,11 +35,13 @@ use super::ThpPermission;
 use super::popmap::{PAGES, Popmap};
 use super::record::{Key, Record};
 use super::reservation;
+use super::strays;
 use super::table::Unlinked;
 use crate::Mm;
 use crate::mapcount::{self, Run};
-use crate::page::{FolioRef, LastRef, PageKind, PageRef};
+use crate::page::{FolioList, FolioRef, LastRef, PageKind, PageRef};
 use crate::pgtable::{Displaced, Entry};
+use crate::space::exclusive::read_only;
 use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind, range};
 use crate::stats::Counter;
 use crate::steps::{Owed, Step, StepKind, announce};
@@ -54,8 +59,12 @@ pub enum PromoteError {
     NoTable,
     /// A fault has taken the page for this address and not made its entry yet; or what is mapped there is moving.
     InProgress(VirtAddr),
-    /// A page that is not the reservation's is mapped here. The reservation, which is of no more use, was released.
+    /// A page that is not the reservation's is mapped here, and is no stray. The reservation, which is of no more use, was
+    /// released.
     Foreign(VirtAddr),
+    /// The page that is mapped here is the space's copy of a page of the block that a child still has, or is in use
+    /// otherwise. It may be brought back later.
+    Shared(VirtAddr),
     /// The entry for this address has other rights than the VMA.
     Rights(VirtAddr),
     /// Somebody else holds a reference to this page.
@@ -105,7 +114,11 @@ fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> R
         claim.fill();
     }
     let block = range::leaf_for(mm, claim.record.block().pfn().phys(), Level::L2, vma.prot);
-    let table = exchange(mm, space, vma, block, claim)?;
+    let (table, mut strays) = exchange(mm, space, vma, block, claim)?;
+    mm.stats.add(Counter::ResPagesBroughtBack, strays.len());
+    while let Some(stray) = strays.pop() {
+        mm.put_folio(stray);
+    }
     mm.gather(space.tag(), |gather| gather.hold_displaced(table));
     mm.stats.inc(Counter::ResPagesCollapsed);
     mm.stats.add(Counter::ResPagesFilled, claim.pages.count());
@@ -141,10 +154,10 @@ impl Claim {
         let mut tree = space.ptl.lock();
         let entry = tree.entry(space.flusher(mm), self.key.range, Level::L2);
         let table = table_of(&entry.map_err(|_| PromoteError::NoTable)?)?;
-        self.verify(table, flags)?;
-        (0..PAGES).map(|i| self.record.page(i)).try_for_each(|page| match page.refcount() {
-            EXPECTED => Ok(()),
-            _ => Err(PromoteError::Referenced(page.pfn())),
+        let strays = self.verify(table, flags)?;
+        (0..PAGES).try_for_each(|i| match self.record.page(i) {
+            page if page.refcount() == expected(&strays, i) => Ok(()),
+            page => Err(PromoteError::Referenced(page.pfn())),
         })
     }
 
@@ -155,9 +168,12 @@ impl Claim {
         }
     }
 
-    /// Whether every entry maps its page of the block with `flags`, or nothing where the page is claimed. Under T.
-    fn verify(&self, table: PhysAddr, flags: PteFlags) -> Result<(), PromoteError> {
+    /// Whether every entry maps its page of the block with `flags`, or nothing where the page is claimed. The right to
+    /// write may be away since a fork: the references say whether the page is still shared. Under T. Returns where
+    /// strays are mapped.
+    fn verify(&self, table: PhysAddr, flags: PteFlags) -> Result<Popmap, PromoteError> {
         let start = self.record.block().pfn().phys();
+        let mut strays = Popmap::EMPTY;
         for i in 0..PAGES {
             let desc = Machine::read_desc(table.add(8 * i as u64));
             let good = Desc::leaf(start.add(i as u64 * PAGE_SIZE), Level::L3, flags);
@@ -168,27 +184,36 @@ impl Claim {
             } else {
                 desc
             };
-            if desc == good && !self.pages.contains(i) {
+            if (desc == good || desc == read_only(good, Level::L3)) && !self.pages.contains(i) {
                 continue;
             }
-            self.verify_odd(i, desc, good)?;
+            if let Some(i) = self.verify_odd(i, desc, good)? {
+                strays.insert(i);
+            }
         }
-        Ok(())
+        if strays.count() <= strays::MOST { Ok(strays) } else { Err(PromoteError::Foreign(self.key.range)) }
     }
 
-    /// Entry `i` is not that of a populated page: what is it?
-    fn verify_odd(&self, i: usize, desc: Desc, good: Desc) -> Result<(), PromoteError> {
+    /// Entry `i` is not that of a populated page: what is it? Returns where a stray is.
+    fn verify_odd(&self, i: usize, desc: Desc, good: Desc) -> Result<Option<usize>, PromoteError> {
         let (va, claimed) = (self.key.va(i), self.pages.contains(i));
         if desc.is_migration() {
             return Err(PromoteError::InProgress(va));
         }
         if !reservation::maps_a_page(desc) {
-            return if claimed { Ok(()) } else { Err(PromoteError::InProgress(va)) };
+            return if claimed { Ok(None) } else { Err(PromoteError::InProgress(va)) };
         }
         if desc.output(Level::L3) == good.output(Level::L3) && !claimed {
             return Err(PromoteError::Rights(va));
         }
-        Err(PromoteError::Foreign(va))
+        let but_for_writing = |leaf| read_only(leaf, Level::L3).flags(Level::L3);
+        if claimed || but_for_writing(desc) != but_for_writing(good) {
+            return Err(PromoteError::Foreign(va));
+        }
+        match strays::stray(desc, self.record.page(i)) {
+            Some(_) => Ok(Some(i)),
+            None => Err(PromoteError::Shared(va)),
+        }
     }
 
     /// Gives the claimed pages back: to the reservation, or, where that was released meanwhile, to the allocator.
@@ -214,8 +239,11 @@ impl Claim {
     }
 }
 
-/// References to each page: the reservation's, and the entry's or the claim's.
-const EXPECTED: u32 = 2;
+/// References to each page: the reservation's, and the entry's or the claim's; the reservation's alone where the entry
+/// maps a stray.
+fn expected(strays: &Popmap, i: usize) -> u32 {
+    if strays.contains(i) { strays::SOLE } else { 2 }
+}
 
 /// The table that a level-2 entry leads to.
 fn table_of(entry: &Entry<'_>) -> Result<PhysAddr, PromoteError> {
@@ -226,14 +254,14 @@ fn table_of(entry: &Entry<'_>) -> Result<PhysAddr, PromoteError> {
     }
 }
 
-/// The exchange, under R and T. Returns the table that is linked no more.
+/// The exchange, under R and T. Returns the table that is linked no more, and the strays that it mapped.
 fn exchange(
     mm: &Mm,
     space: &AddressSpace,
     vma: &Vma,
     block: Desc,
     claim: &Claim,
-) -> Result<Displaced<1>, PromoteError> {
+) -> Result<(Displaced<1>, FolioList), PromoteError> {
     let mut bucket = mm.thp.table.lock(claim.key);
     let here = |&record: &Record| record == claim.record;
     let record = bucket.find(claim.key).filter(here).ok_or(PromoteError::NoReservation)?;
@@ -241,21 +269,23 @@ fn exchange(
     let entry =
         tree.entry(space.flusher(mm), claim.key.range, Level::L2).map_err(|_| PromoteError::NoTable)?;
     let table = table_of(&entry)?;
-    claim.verify(table, block.flags(Level::L2))?;
-    freeze(record)?;
+    let strays = claim.verify(table, block.flags(Level::L2))?;
+    freeze(record, &strays)?;
     let run = range::run_of(space, vma, &entry, record.block());
     let head = fold(mm, bucket.unlink(record), claim.key, vma.index_of(claim.key.range), &run);
-    let table = make_block(mm, entry, block);
+    let displaced = make_block(mm, entry, block, || strays::bring_back(&strays, table, head));
     head.set_refcount(1);
+    let strays = strays::release(mm, &strays, table, (claim.key, &run));
     mm.stats.add(Counter::NrAnon, claim.pages.count());
     mm.stats.inc(Counter::NrAnonThp);
-    Ok(table)
+    Ok((displaced, strays))
 }
 
-/// Takes every reference count of the block from [`EXPECTED`] to 0, or leaves all as they are.
-fn freeze(record: Record) -> Result<(), PromoteError> {
-    let Some(stuck) = (0..PAGES).find(|&i| !record.page(i).freeze(EXPECTED)) else { return Ok(()) };
-    (0..stuck).for_each(|i| record.page(i).set_refcount(EXPECTED));
+/// Takes every reference count of the block from what is [`expected`] to 0, or leaves all as they are.
+fn freeze(record: Record, strays: &Popmap) -> Result<(), PromoteError> {
+    let freezes = |&i: &usize| record.page(i).freeze(expected(strays, i));
+    let Some(stuck) = (0..PAGES).find(|i| !freezes(i)) else { return Ok(()) };
+    (0..stuck).for_each(|i| record.page(i).set_refcount(expected(strays, i)));
     Err(PromoteError::Referenced(record.page(stuck).pfn()))
 }
 
@@ -270,8 +300,8 @@ fn fold(mm: &Mm, unlinked: Unlinked, key: Key, index: u64, run: &Run) -> PageRef
     head
 }
 
-/// Break, flush, make; each step is announced.
-fn make_block(mm: &Mm, entry: Entry<'_>, block: Desc) -> Displaced<1> {
+/// Break, flush, make, and `meanwhile` before it is made; each step is announced.
+fn make_block(mm: &Mm, entry: Entry<'_>, block: Desc, meanwhile: impl FnOnce()) -> Displaced<1> {
     let (slot, va, table) = (entry.slot(), entry.va(), entry.desc());
     let tell = |kind, owed, old, new| {
         announce(mm.env, &Step { kind, owed, level: Level::L2, va, slot, old, new });
@@ -281,6 +311,7 @@ fn make_block(mm: &Mm, entry: Entry<'_>, block: Desc) -> Displaced<1> {
     tell(StepKind::PromoteBreak, Owed::FlushThenMake, table, Desc::INVALID);
     let clean = broken.flush();
     tell(StepKind::PromoteFlush, Owed::Make, Desc::INVALID, Desc::INVALID);
+    meanwhile();
     let displaced = clean.make(|_| block, |_, _| ());
     tell(StepKind::PromoteMake, Owed::Nothing, Desc::INVALID, block);
     displaced

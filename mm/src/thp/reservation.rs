@@ -278,7 +278,7 @@ pub fn release_range(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAd
 }
 
 /// Releases the reservation for `key`, if there is one.
-pub(super) fn release_key(mm: &Mm, key: Key) {
+pub(crate) fn release_key(mm: &Mm, key: Key) {
     if let Some(unlinked) = unlink(&mut mm.thp.table.lock(key), |other| other == key) {
         release(mm, unlinked);
     }

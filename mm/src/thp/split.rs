@@ -6,6 +6,8 @@
 //! ```
 //! The folio stays whole: nothing of it is freed before all of it is unmapped.
 //!
+//! A block of zeros becomes 512 entries of the page of zeros.
+//!
 //! The entry is broken and made at every FEAT_BBM level. The window is short, and a fault in it waits for T.
 #![forbid(unsafe_code)]
 
@@ -89,6 +91,13 @@ pub fn split_block(
         return Err(NotSplit::NoBlock);
     }
     let mut table = stock.take().ok_or(NotSplit::NoTable)?;
+    if mm.huge_zero.is_at(block.output(Level::L2)) {
+        let page = Desc::leaf(mm.zero_page.pfn().phys(), Level::L3, block.flags(Level::L2));
+        table.fill(|_| page);
+        let link = table.link();
+        entry.break_live::<1>(|_, _| ()).flush().make(|_| link, |_, _| ()).keep();
+        return Ok(());
+    }
     let head = page_of(block.output(Level::L2).pfn());
     let run = range::run_of(space, vma, &entry, head);
     // The block's reference becomes one for each page entry.

@@ -16,8 +16,11 @@ pub struct Suite {
 }
 
 /// Every suite. `mmbench` asks for huge pages at the first touch and for a hugetlb pool, as Linux was set.
-pub const SUITES: [Suite; 2] =
-    [Suite { name: "mmbench", choices: "thp=always hugepages=64" }, Suite { name: "kernel", choices: "" }];
+pub const SUITES: [Suite; 3] = [
+    Suite { name: "mmbench", choices: "thp=always hugepages=64" },
+    Suite { name: "kernel", choices: "" },
+    Suite { name: "mapcount", choices: "" },
+];
 
 /// A suite, and what is chosen within it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +98,7 @@ mod tests {
     fn choices() {
         let names =
             |words| choose(words).map(|all| all.iter().map(|one| one.argument.clone()).collect::<Vec<_>>());
-        assert_eq!(names(" ").unwrap(), ["mmbench", "kernel"]);
+        assert_eq!(names(" ").unwrap(), ["mmbench", "kernel", "mapcount"]);
         assert_eq!(names("kernel mmbench:fault:cow").unwrap(), ["kernel", "mmbench:fault:cow"]);
         assert!(names("kernel nothing:x").unwrap_err().contains("`nothing`"));
         let part = &choose("mmbench:fault").unwrap()[0];

@@ -8,6 +8,7 @@
 //! | `pgtable` | the kernel's own tables: rights, guards, nothing for EL0 |
 //! | `programs` | processes: what they may do, and what kills them |
 //! | `thp` `hugetlb` `hvo` | huge pages and their struct pages |
+//! | `rmap` | frames that move |
 //! | `sched` `stop` `timer` `uaccess` | the kernel below all that |
 //! | `files` `report` | settings; what processes map |
 
@@ -22,6 +23,7 @@ mod page;
 mod pgtable;
 mod programs;
 mod report;
+mod rmap;
 mod sched;
 mod stop;
 mod thp;

@@ -3,8 +3,10 @@
 use arch::Order;
 use mm::Mm;
 use mm::buddy::MAX_ORDER;
+use mm::config::ThpMode;
+use mm::stats::Counter;
 
-use super::kit::{Blocks, expect, run};
+use super::kit::{Blocks, ThpSettings, expect, run};
 use crate::process;
 use crate::selftest::{Failure, NotPassed, Verdict, check, check_eq, selftest};
 
@@ -16,16 +18,44 @@ selftest!("programs::mprot_forbidden_accesses_are_killed", mprot_kills);
 selftest!("programs::toomuch_gets_errors", toomuch_gets_errors);
 selftest!("programs::touching_more_than_there_is_is_killed", touching_more);
 selftest!("programs::promote", promote);
+selftest!("programs::shared", shared);
+selftest!("programs::dma", dma);
 selftest!("programs::vector_registers_are_each_ones_own", vector_registers);
 selftest!("programs::hogs_are_preempted", hogs_are_preempted);
 selftest!("programs::sleepers_wake", sleepers_wake);
 selftest!("programs::no_program_no_process", no_program);
+selftest!("programs::fork", fork);
+selftest!("programs::fork_copies_on_write", fork_copies_on_write);
+selftest!("programs::fork_bombs_get_errors", fork_bombs_get_errors);
+selftest!("programs::orphans_are_adopted_and_ended", orphans);
+selftest!("programs::forks_at_once", forks_at_once);
+selftest!("programs::files_and_pipes", files_and_pipes);
+selftest!("programs::memory_goes_to_who_needs_it", memory_goes_to_who_needs_it);
 
 const SIGILL: u8 = 132;
 const SIGTRAP: u8 = 133;
 const SIGBUS: u8 = 135;
 const SIGKILL: u8 = 137;
 const SIGSEGV: u8 = 139;
+const SIGPIPE: u8 = 141;
+
+/// Memory is shared by mapping and by descriptor, and an access beyond its end is a SIGBUS; nothing is left behind.
+fn shared(mm: &'static Mm) -> Verdict {
+    expect("shared", &["shared"], 0)?;
+    expect("shared", &["shared", "beyond"], SIGBUS)?;
+    expect("shared", &["shared", "cut"], SIGBUS)?;
+    check_eq!(mm.objects.len(), 0, "objects that are left");
+    Ok(())
+}
+
+/// A device sees the memory that its process sees, across fork, mprotect and munmap; nothing stays pinned.
+fn dma(mm: &'static Mm) -> Verdict {
+    expect("dma", &["dma"], 0)?;
+    let [acquired, released] =
+        [Counter::FollPinAcquired, Counter::FollPinReleased].map(|counter| mm.stats.get(counter));
+    check_eq!(acquired, released, "pages unpinned");
+    Ok(())
+}
 
 /// A process finds arguments, auxiliary vector, break and clocks as on Linux.
 fn hello(_: &'static Mm) -> Verdict {
@@ -152,6 +182,44 @@ fn hogs_are_preempted(_: &'static Mm) -> Verdict {
 /// A process that sleeps again and again wakes each time, not too early.
 fn sleepers_wake(_: &'static Mm) -> Verdict {
     expect("tick", &["tick", "ticks=5", "ms=10"], 0)
+}
+
+/// A child has what its parent had, each keeps what it writes, and wait4 tells how a child ended.
+fn fork(_: &'static Mm) -> Verdict {
+    expect("fork", &["fork"], 0)
+}
+
+/// Pages, huge pages, data and the stack are each one's own after a fork, two generations deep.
+fn fork_copies_on_write(_: &'static Mm) -> Verdict {
+    expect("fork", &["fork", "cow"], 0)
+}
+
+/// Children until there can be no more: an error, all of them end, and their memory comes back.
+fn fork_bombs_get_errors(_: &'static Mm) -> Verdict {
+    expect("fork", &["fork", "bomb"], 0)
+}
+
+/// The first of a family adopts the children of those that end; what is left at its own end is ended.
+fn orphans(_: &'static Mm) -> Verdict {
+    expect("fork", &["fork", "chain", "length=100"], 0)?;
+    expect("fork", &["fork", "leave"], 0)
+}
+
+/// Several families at once.
+fn forks_at_once(_: &'static Mm) -> Verdict {
+    at_once("fork", [&["fork", "cow"], &["fork", "chain"], &["fork"], &["fork", "bomb", "limit=100"]])
+}
+
+/// Descriptors, files of the kernel and pipes, with Linux's results and errors.
+fn files_and_pipes(_: &'static Mm) -> Verdict {
+    expect("files", &["files"], 0)?;
+    expect("files", &["files", "pipe"], SIGPIPE)
+}
+
+/// Children that write until memory is out: the kernel kills one of them, its parent hears of it and ends the rest.
+fn memory_goes_to_who_needs_it(mm: &'static Mm) -> Verdict {
+    let _settings = ThpSettings::set(mm, ThpMode::Never, 512)?;
+    expect("thpfork", &["thpfork", "128", "256"], 0)
 }
 
 /// A program that does not exist is an error and leaves nothing behind.

@@ -5,7 +5,7 @@ use arch::pte::PteFlags;
 
 use super::*;
 use crate::page::{Flags, page_of};
-use crate::space::HugeAdvice;
+use crate::space::{HugeAdvice, MmapRequest};
 use crate::stats::Counter;
 use crate::testkit::run_as_user;
 
@@ -104,6 +104,20 @@ pub(super) const ROWS: &[Row] = &[
         let page = reservation(site);
         let block = Desc::leaf(page.pfn().phys(), Level::L2, PteFlags::USER_RW);
         site.make_user(BASE.add(2 * MIB), Level::L2, block);
+        Some(page.pfn())
+    }),
+    ("a migration entry was left behind", small, |site| {
+        let (va, page) = site.anon();
+        site.clear_user(va, Level::L3);
+        site.make_user(va, Level::L3, Desc::migration(page.pfn().phys(), Level::L3, PteFlags::USER_RW));
+        Some(page.pfn())
+    }),
+    ("the folio's object", small, |site| {
+        let shared = MmapRequest::anonymous(PAGE, RW).fixed(BASE.raw()).with(MapFlags::SHARED);
+        let shared = MmapRequest { flags: shared.flags - MapFlags::PRIVATE, ..shared };
+        let va = site.mm.mmap(&site.space, &shared).unwrap();
+        let page = site.touch(va);
+        page.set_mapping(page.mapping() + 1, page.index());
         Some(page.pfn())
     }),
     ("a live space has its node in the lineage", small, |site| {

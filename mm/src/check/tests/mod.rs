@@ -3,6 +3,8 @@
 
 mod lists;
 mod mappings;
+mod moving;
+mod objects;
 mod pools;
 mod site;
 mod tables;
@@ -37,7 +39,9 @@ fn said(machine: Builder, plant: fn(&Site<'_>) -> Option<Pfn>) -> (Option<Pfn>, 
 }
 
 fn all_rows() -> impl Iterator<Item = &'static Row> {
-    [lists::ROWS, mappings::ROWS, pools::ROWS, tables::ROWS].into_iter().flatten()
+    [lists::ROWS, mappings::ROWS, moving::ROWS, objects::ROWS, pools::ROWS, tables::ROWS]
+        .into_iter()
+        .flatten()
 }
 
 fn run(rows: &[Row]) {
@@ -59,6 +63,8 @@ fn every_sentence_has_its_row() {
         include_str!("../../hvo/check.rs"),
         include_str!("../../mapcount/check.rs"),
         include_str!("../../pgtable/check.rs"),
+        include_str!("../../rmap/check.rs"),
+        include_str!("../../shmem/check.rs"),
         include_str!("../../space/check.rs"),
         include_str!("../../thp/check.rs"),
         include_str!("../pages.rs"),

@@ -39,7 +39,7 @@ impl Scores {
         };
         self.0[question as usize][verdict as usize] += 1;
     }
-    /// Of all answers to a question, how many came out so, in hundredths of a per cent.
+    /// Of all answers to a question, how many came out so, in basis points (hundredths of a per cent).
     #[must_use]
     pub fn share(&self, question: Question, verdict: Verdict) -> u64 {
         let row = self.0[question as usize];

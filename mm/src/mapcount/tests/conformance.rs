@@ -1,20 +1,19 @@
 //! One random workload for all schemes: after each thing that is done, each answer is held against a full scan of the
 //! tables and against what the scheme claims.
 
-use super::machine;
-use arch::{Level, Order, PhysAddr, VirtAddr};
+use super::{machine, with_gigabyte};
+use arch::{Level, Order, VirtAddr};
 
-use crate::Mm;
 use crate::config::Mapcount;
 use crate::mapcount::Question;
 use crate::mapcount::lab::{Clear, Dice, Lab, LabFolio, Scores};
-use crate::page::{PageKind, PageRef, page_of};
+use crate::page::PageKind;
 use crate::testkit::Random;
 
 /// Things that are done to each scheme.
 const STEPS: u64 = 400;
 /// Things that are done to each scheme with a folio of 1 GiB, of which each may touch 262,144 struct pages.
-const GIGABYTE_STEPS: u64 = 40;
+const GIGABYTE_STEPS: u64 = 20;
 
 fn run(scheme: Mapcount, seed: u64) -> Scores {
     machine().boot(|mm, _| {
@@ -49,14 +48,6 @@ fn every_scheme_keeps_its_contract() {
     }
 }
 
-/// A machine with 1 GiB of RAM set aside, as hugetlb's would be, beside the RAM that it runs in.
-fn with_gigabyte(f: impl FnOnce(&Mm, PageRef)) {
-    const GIB: u64 = 1 << 30;
-    let machine = machine().ram_mib(1024 + 64).reserve(GIB, 2 * GIB);
-    let machine = machine.machine(|desc| desc.max_steps = 2_000_000_000);
-    machine.boot(|mm, _| f(mm, page_of(PhysAddr::new(GIB).pfn())));
-}
-
 /// What may be done to a folio of 1 GiB: entries of all three sizes, mixed, split, put together again, in several spaces.
 fn step_gigabyte(lab: &mut Lab<'_>, dice: &mut Dice, f: usize) {
     const HUGE: u64 = 2 << 20;
@@ -68,13 +59,25 @@ fn step_gigabyte(lab: &mut Lab<'_>, dice: &mut Dice, f: usize) {
     let va = start.add(part * HUGE);
     let page = dice.below(512);
     match dice.below(10) {
-        0 => drop(lab.map_block(s, start, f, 0, Level::L1).unwrap()),
-        1 | 2 => drop(lab.map_block(s, va, f, part * 512, Level::L2).unwrap()),
-        3 | 4 => drop(lab.map(s, va.add(page * 4096), f, part * 512 + page, 512 - page).unwrap()),
-        5 => drop(lab.split(s, va).unwrap()),
-        6 => drop(lab.join(s, va, if dice.one_in(2) { Level::L1 } else { Level::L2 })),
-        7 => lab.clear(s, va, va.add(1 + page * 4096 & !4095), Clear::Remove),
-        8 => drop(lab.fork(s).unwrap()),
+        0 => {
+            lab.map_block(s, start, f, 0, Level::L1).unwrap();
+        }
+        1 | 2 => {
+            lab.map_block(s, va, f, part * 512, Level::L2).unwrap();
+        }
+        3 | 4 => {
+            lab.map(s, va.add(page * 4096), f, part * 512 + page, 512 - page).unwrap();
+        }
+        5 => {
+            lab.split(s, va).unwrap();
+        }
+        6 => {
+            lab.join(s, va, if dice.one_in(2) { Level::L1 } else { Level::L2 });
+        }
+        7 => lab.clear(s, va, va.add((1 + page) * 4096), Clear::Remove),
+        8 => {
+            lab.fork(s).unwrap();
+        }
         _ => match spaces.len() {
             1 => lab.clear(s, start, lab.range().1, Clear::Remove),
             _ => lab.exit(s),

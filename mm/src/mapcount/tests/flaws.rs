@@ -28,7 +28,9 @@ fn with_lab(scheme: Mapcount, f: impl FnOnce(&mut Lab<'_>, PageRef, PageRef)) {
 }
 
 fn spaces(lab: &mut Lab<'_>, n: usize) -> Vec<usize> {
-    (1..n).for_each(|_| drop(lab.bear().unwrap()));
+    for _ in 1..n {
+        lab.bear().unwrap();
+    }
     (0..n).collect()
 }
 

@@ -42,7 +42,7 @@ fn entries_overflow_at_2_to_the_22_vmas() {
             for (vmas, each) in [(1 << 22, 512), (8192, 1 << 18)] {
                 // All but the last VMA, which has all but its last table.
                 head.set_raw_mapcount((vmas - 1) * each + each - 512);
-                assert_eq!(head.raw_mapcount() as u64 + 512, LIMIT.into());
+                assert_eq!(u64::from(head.raw_mapcount()) + 512, u64::from(LIMIT));
                 assert_eq!(scheme.may_add(&vma), Err(CountFull), "{scheme}");
                 let shorter = Run { entries: 511, ..vma };
                 assert_eq!(scheme.may_add(&shorter), Ok(()));

@@ -1,6 +1,8 @@
 //! The reverse map on the model.
 
 mod entries;
+mod exhaust;
 mod family;
 mod moves;
+mod pieces;
 mod walks;

@@ -222,3 +222,56 @@ fn partly_mapped_folios_are_split_under_pressure() {
         });
     }
 }
+
+/// Somebody gets a reference after everything is unmapped: the move is undone, and everybody sees what he saw.
+#[test]
+fn a_reference_that_comes_meanwhile() {
+    use crate::rmap::unmap::{Now, remap, unmap_to_move};
+    use crate::rmap::walk::Origin;
+    machine(ThpMode::Always).boot(|mm, _| {
+        let parent = space(mm, PAGES, MapFlags::empty());
+        fill(mm, &parent);
+        let family = [parent.clone(), mm.fork_space(&parent).unwrap()];
+        let (_, head) = page(mm, &parent, 0);
+        let mine = head.try_get().unwrap();
+        let origin = Origin::of(head);
+        unmap_to_move(mm, &origin);
+        assert_eq!((leaf(&parent, 0), head.refcount(), head.raw_mapcount()), (None, 1, 0));
+        let late = head.try_get().unwrap();
+        assert!(!head.freeze(1));
+        remap(mm, &origin, Now::Folio(head));
+        mm.put_folio(late);
+        mm.put_folio(mine);
+        assert_eq!((page(mm, &parent, 0).1, head.refcount()), (head, 2));
+        family.iter().for_each(|space| assert_filled(mm, space));
+        end(mm, &family);
+    });
+}
+
+/// A page of an object moves under all spaces that map it, shared or as the source of private copies; the object has the
+/// new one. One that is punched out meanwhile is not moved.
+#[test]
+fn a_page_of_an_object_moves() {
+    machine(ThpMode::Never).boot(|mm, _| {
+        let shared = MapFlags::from_bits_retain(1) | MapFlags::ANONYMOUS;
+        let parent = mm.new_space().unwrap();
+        let mut request = crate::space::MmapRequest::anonymous(4 * 4096, RW).fixed(BASE.raw());
+        request.flags = shared | MapFlags::FIXED;
+        mm.mmap(&parent, &request).unwrap();
+        store(mm, &parent, 2, 5);
+        let child = mm.fork_space(&parent).unwrap();
+        assert_eq!(load(mm, &child, 2), 5);
+        let (_, old) = page(mm, &parent, 2);
+        assert_eq!((old.kind(), count_mappings(mm, old).entries), (PageKind::Shmem, 2));
+        migrate(mm, old, MoveWhat::All).unwrap();
+        let (_, new) = page(mm, &child, 2);
+        assert_ne!(old, new);
+        assert_eq!((page(mm, &parent, 2).1, count_mappings(mm, new).entries), (new, 2));
+        store(mm, &child, 2, 6);
+        assert_eq!(load(mm, &parent, 2), 6);
+        let held = new.try_get().unwrap();
+        assert_eq!(migrate(mm, new, MoveWhat::All), Err(Refused::Referenced));
+        mm.put_folio(held);
+        end(mm, &[parent, child]);
+    });
+}

@@ -15,7 +15,7 @@ fn run(op: impl Fn(&Mm, &Taken) -> Result<(), MmapError>) -> u64 {
     [Failing::Once, Failing::Onwards]
         .map(|failing| {
             exhaust(
-                &Builder::new(),
+                &Builder::new().ram_mib(32),
                 failing,
                 |mm| Taken {
                     space: mm.new_space().unwrap(),
@@ -75,7 +75,7 @@ fn faults() {
 #[test]
 fn taking_pages_out() {
     let failed = exhaust(
-        &Builder::new(),
+        &Builder::new().ram_mib(32),
         Failing::Onwards,
         |mm| {
             let (space, object) = (mm.new_space().unwrap(), mm.new_object(600 * PAGE_SIZE).unwrap());

@@ -46,7 +46,7 @@ fn read(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) -> Result<u64, FaultE
 
 /// Runs `f` with `N` spaces, which end after it; nothing is lost.
 fn with_spaces<const N: usize>(f: impl FnOnce(&Mm, [&KArc<AddressSpace>; N])) {
-    Builder::new().boot(|mm, _: &HostEnv| {
+    Builder::new().ram_mib(32).boot(|mm, _: &HostEnv| {
         let before = mm.free_page_count();
         let spaces = [(); N].map(|()| mm.new_space().unwrap());
         f(mm, spaces.each_ref());

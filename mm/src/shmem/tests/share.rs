@@ -96,7 +96,7 @@ fn neighbours_merge_where_the_index_goes_on() {
 /// Rights of a shared VMA come and go by mprotect, seen through the TLB.
 #[test]
 fn rights_come_and_go() {
-    with_space(&Builder::new(), |mm, env, space| {
+    with_space(&Builder::new().ram_mib(32), |mm, env, space| {
         let va = mm.mmap(space, &request(1, MapFlags::SHARED | MapFlags::ANONYMOUS)).unwrap();
         run_as_user(mm, env, space, || {
             arch::model::user_store(va, 5).unwrap();

@@ -94,3 +94,24 @@ fn sparse_objects() {
         mm.close_object(object);
     });
 }
+
+/// A page that is mapped as often as can be counted is mapped no more: SIGBUS, and nothing wraps.
+#[test]
+fn too_many_references() {
+    use crate::page::MOST_REFERENCES;
+    with_spaces(|mm, [a]| {
+        let object = mm.new_object(PAGE_SIZE).unwrap();
+        for flags in [MapFlags::SHARED, MapFlags::PRIVATE] {
+            map(mm, a, &object, 1, 0, flags);
+            read(mm, a, at(0)).unwrap();
+            mm.madvise(a, BASE.raw(), PAGE_SIZE, Advice::DontNeed).unwrap();
+            let page = object.page(0).unwrap();
+            page.set_refcount(MOST_REFERENCES);
+            let error = write(mm, a, at(0), 1).unwrap_err();
+            assert_eq!(error.reason, FaultReason::TooManyReferences(page.pfn()));
+            assert_eq!(error.signal(), crate::fault::Signal::Bus);
+            page.set_refcount(1);
+        }
+        mm.close_object(object);
+    });
+}

@@ -51,6 +51,6 @@ fn inherited_vmas(parent: &AddressSpace) -> Result<VmaSet, ForkError> {
 fn inherited(vma: Vma) -> Vma {
     match vma.kind {
         VmaKind::Hugetlb => Vma { commit: Commit::NoReserve, ..vma },
-        VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) => vma,
+        VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) | VmaKind::Device(_) => vma,
     }
 }

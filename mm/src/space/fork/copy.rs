@@ -7,14 +7,17 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
-use arch::{Desc, Level, PageSize, PhysAddr, VirtAddr};
+use arch::{Desc, Level, PageSize, VirtAddr};
 
 use super::{ForkError, pinned};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef};
-use crate::pgtable::{Entry, Gather, LooseTable, Missing, TableStock, normal_folio, normal_page};
+use crate::pgtable::{
+    Entry, Gather, LooseEntries, LooseTable, Missing, TableStock, normal_folio, normal_page,
+};
+use crate::rmap;
 use crate::space::exclusive::read_only;
 use crate::space::{AddressSpace, Vma, VmaKind, range};
 use crate::stats::Counter;
@@ -183,11 +186,29 @@ impl Copier<'_, '_> {
     fn copy_pinned(&mut self, part: &Part<'_>) -> Result<(), ForkError> {
         let mut va = part.start;
         while va < part.end {
-            let leaf = self.parent.ptl.lock().walk(va).last();
-            let lacks = self.child.ptl.lock().walk(va).leaf().is_none();
-            if lacks && normal_page(leaf.desc, leaf.level).is_some() {
-                pinned::copy_leaf(self.mm, self.child, part.vma, (va, leaf.level, leaf.desc))?;
+            let (leaf, held) = {
+                let tree = self.parent.ptl.lock();
+                let leaf = tree.walk(va).last();
+                // What is pinned no more may move: the reference keeps it where it is.
+                let private = |head: &PageRef| head.kind() != PageKind::Shmem;
+                let head = normal_folio(self.mm, leaf.desc, leaf.level).filter(private);
+                (leaf, head.map(PageRef::get))
+            };
+            if leaf.migration().is_some() {
+                rmap::wait(self.mm, self.parent, va);
+                continue;
             }
+            let lacks = self.child.ptl.lock().walk(va).last().desc.is_empty();
+            let copied = match &held {
+                Some(_) if lacks => {
+                    pinned::copy_leaf(self.mm, self.child, part.vma, (va, leaf.level, leaf.desc))
+                }
+                _ => Ok(()),
+            };
+            if let Some(held) = held {
+                self.mm.put_folio(held);
+            }
+            copied?;
             va = va.add(leaf.level.entry_bytes());
         }
         Ok(())
@@ -195,12 +216,11 @@ impl Copier<'_, '_> {
 
     /// The parent's side: its entries lose their write permission. Pages are counted and noted in `scratch`.
     fn leave_read_only(&mut self, part: &Part<'_>, scratch: &mut LooseTable) -> Shared {
-        let top = range::leaf_table(&self.child.ptl.lock(), part.start).unwrap_or(scratch.address());
         let mut tree = self.parent.ptl.lock();
         match tree.entry(self.parent.flusher(self.mm), part.start, Level::L3) {
             Ok(first) => {
                 let count = part.end.offset_from(part.start) / PAGE_SIZE;
-                let mut sharer = Sharer::new(self.mm, self.child, part, scratch, top);
+                let mut sharer = Sharer::new(self.mm, self.child, part, scratch);
                 first.tighten_run(count as usize, self.gather, |n, desc| sharer.share(n, desc));
                 sharer.finish()
             }
@@ -277,9 +297,7 @@ struct Sharer<'s> {
     mm: &'s Mm,
     child: &'s AddressSpace,
     part: &'s Part<'s>,
-    scratch: &'s mut LooseTable,
-    /// The table of the child into which the entries will go.
-    top: PhysAddr,
+    scratch: LooseEntries<'s>,
     /// Place of the part's first entry in its table.
     first: usize,
     /// Entries that are noted and not counted yet, and the page after their folio.
@@ -292,20 +310,13 @@ struct Sharer<'s> {
 }
 
 impl<'s> Sharer<'s> {
-    fn new(
-        mm: &'s Mm,
-        child: &'s AddressSpace,
-        part: &'s Part<'s>,
-        scratch: &'s mut LooseTable,
-        top: PhysAddr,
-    ) -> Self {
+    fn new(mm: &'s Mm, child: &'s AddressSpace, part: &'s Part<'s>, scratch: &'s mut LooseTable) -> Self {
         let first = part.start.index(Level::L3);
         Sharer {
             mm,
             child,
             part,
-            scratch,
-            top,
+            scratch: scratch.entries(),
             first,
             run: None,
             any: false,
@@ -315,23 +326,44 @@ impl<'s> Sharer<'s> {
     }
 
     /// The parent's entry `n` of the part: what is to stand there instead.
+    #[inline(always)]
     fn share(&mut self, n: usize, leaf: Desc) -> Option<Desc> {
         if leaf.is_empty() || self.result.is_err() {
             return None;
         }
-        if let Some(page) = normal_page(leaf, Level::L3) {
-            if page.kind() == PageKind::Shmem || !self.count(n, page) {
-                return None;
-            }
+        if let Some(page) = normal_page(leaf, Level::L3)
+            && !(if page.is_single(PageKind::Anon) { self.count_single(page) } else { self.count(n, page) })
+        {
+            return None;
         }
-        let shared = read_only(leaf, Level::L3);
+        let shared = if self.part.vma.kind.is_shared() { leaf } else { read_only(leaf, Level::L3) };
         self.scratch.write(self.first + n, shared);
         self.any = true;
         (shared != leaf).then_some(shared)
     }
 
+    /// Counts a single page. Says whether it is shared.
+    #[inline(always)]
+    fn count_single(&mut self, page: PageRef) -> bool {
+        if page.maybe_pinned() {
+            self.result = Ok(Lacks::Pinned);
+            return false;
+        }
+        if !page.try_get_many(1) {
+            self.result = Err(ForkError::TooManyMappings(page.pfn()));
+            return false;
+        }
+        mapcount::add_one(page);
+        self.anon += 1;
+        true
+    }
+
     /// Adds the page to the run that is not counted yet, or counts that and begins another. Says whether it is shared.
+    #[inline(never)]
     fn count(&mut self, n: usize, page: PageRef) -> bool {
+        if page.kind() == PageKind::Shmem {
+            return false;
+        }
         let va = self.part.start.add(n as u64 * PAGE_SIZE);
         if let Some((run, end)) = &mut self.run {
             let next = run.first.nth(run.entries.into());
@@ -345,7 +377,7 @@ impl<'s> Sharer<'s> {
             return false;
         }
         let head = page.head(self.mm.config.tails);
-        if head.maybe_pinned() {
+        if head.maybe_pinned() && !self.part.vma.kind.is_shared() {
             self.result = Ok(Lacks::Pinned);
             return false;
         }
@@ -354,8 +386,8 @@ impl<'s> Sharer<'s> {
             first: page,
             entries: 1,
             level: Level::L3,
-            table: self.scratch.address(),
-            top: self.top,
+            table: self.scratch.table(),
+            top: self.scratch.table(),
             va,
             space: self.child.id,
             owner: self.child.owner,

@@ -16,6 +16,8 @@ use crate::pgtable::normal_folio;
 use crate::space::{AddressSpace, Errno, MapFlags, MapProt, MmapRequest};
 use crate::stats::Counter;
 use crate::testkit::{self, Builder, HostEnv, check, exhaust, run_as_user};
+use crate::thp::promote::{PromoteError, promote_range};
+use crate::thp::promoter;
 
 const BASE: u64 = 0x4000_0000;
 const PAGE: u64 = 4096;
@@ -123,6 +125,46 @@ fn reservations_stay_with_the_parent() {
         check(mm);
         put(mm, parent, 2, 62);
         assert_eq!(mm.stats.get(Counter::CowCopy), 2);
+    });
+}
+
+/// A reservation outlives a fork: while the child has pages of the block nothing is promoted and nothing given up; when
+/// it has ended, the first write asks for the promotion, which brings back what the parent has copied meanwhile.
+#[test]
+fn a_reservation_outlives_a_fork() {
+    with_parent(ThpMode::Reserve, 512, |mm, _, parent| {
+        (0..400).for_each(|n| put(mm, parent, n, n as u8));
+        let child = mm.fork_space(parent).unwrap();
+        (0..60).for_each(|n| put(mm, parent, n, 7));
+        put(mm, parent, 450, 8);
+        promoter::drain(mm);
+        check(mm);
+        assert_eq!((mm.usage(parent).anon_huge, mm.stats.get(Counter::ThpResReleased)), (0, 0));
+        assert_eq!(
+            promote_range(mm, parent, VirtAddr::new(BASE)),
+            Err(PromoteError::Shared(VirtAddr::new(BASE)))
+        );
+        assert_eq!(get(mm, &child, 59), 59);
+        mm.destroy_space(&child);
+        while promoter::backlog(mm) != 0 {
+            promoter::drain(mm);
+        }
+        let free = mm.free_page_count();
+        if mm.usage(parent).anon_huge == 0 {
+            put(mm, parent, 100, 9);
+            assert_eq!(promoter::drain(mm), 1);
+        }
+        check(mm);
+        assert_eq!((mm.usage(parent).anon_huge, mm.stats.get(Counter::ResPagesBroughtBack)), (512, 60));
+        assert!(mm.free_page_count() > free + 60, "the strays and the table are back");
+        let expected = |n: u64| match n {
+            0..60 => 7,
+            100 => 9,
+            450 => 8,
+            400.. => 0,
+            _ => n as u8,
+        };
+        (0..512).for_each(|n| assert_eq!(get(mm, parent, n), expected(n), "page {n}"));
     });
 }
 
@@ -364,6 +406,7 @@ fn each_allocation_may_fail() {
                 let parent = mm.new_space().unwrap();
                 map(mm, &parent, BASE, 1024);
                 map(mm, &parent, BASE + (1 << 31), 3);
+                get(mm, &parent, 1);
                 for n in [0, 1, 600, 1 << 19] {
                     put(mm, &parent, n, 5);
                 }

@@ -142,7 +142,7 @@ impl Member {
             assert_eq!(user_load(VirtAddr::new(at)), Ok(0), "new memory");
             assert_eq!(user_store(VirtAddr::new(at), value), Ok(()));
             assert_eq!(user_load(VirtAddr::new(at)), Ok(value));
-            assert!(value % 2 == 0 || mm.munmap(&self.space, at, PAGE).is_ok());
+            assert!(value.is_multiple_of(2) || mm.munmap(&self.space, at, PAGE).is_ok());
         }
     }
 

@@ -27,7 +27,7 @@
 //! | `person` | a vCPU that goes from home to home |
 //! | `family` | spaces that descend from each other by fork, and what must be read in each |
 //! | `stage` | the machine, the boot choices, the end of a run |
-//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `fork` `report` | the scenarios |
+//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `fork` `migration` `report` | the scenarios |
 #![forbid(unsafe_code)]
 
 mod area;
@@ -40,6 +40,7 @@ mod hugetlb;
 mod hvo;
 mod law;
 mod memory;
+mod migration;
 mod mixed;
 mod person;
 mod pressure;
@@ -77,6 +78,7 @@ pub const ALL: &[Scenario] = &[
     hugetlb::SCENARIO,
     hvo::SCENARIO,
     fork::SCENARIO,
+    migration::SCENARIO,
     report::SCENARIO,
 ];
 

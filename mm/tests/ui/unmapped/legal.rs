@@ -3,7 +3,7 @@
 use arch::model::user_store;
 use arch::{Desc, Level};
 use mm::config::ThpMode;
-use mm::mapcount;
+use mm::mapcount::{self, Run};
 use mm::space::{MapProt, MmapRequest};
 use mm::stats::Counter;
 use mm::testkit::{Builder, with_space};
@@ -18,9 +18,13 @@ fn main() {
         let free = mm.free_page_count();
         mm.gather(space.tag(), |gather| {
             let mut tree = space.ptl.lock();
-            let unmapped = tree.entry(space.flusher(mm), va, Level::L3).unwrap().clear(gather);
+            let entry = tree.entry(space.flusher(mm), va, Level::L3).unwrap();
+            let table = entry.table();
+            let unmapped = entry.clear(gather);
             if let Some(head) = unmapped.folio(mm) {
-                mapcount::remove(mm, head, 1);
+                let (level, vma, owner) = (Level::L3, (va, va.add(2 * PAGE)), space.owner);
+                let run = Run { head, first: head, entries: 1, level, table, top: table, va, space: space.id, owner, vma };
+                mapcount::remove(mm, &run);
                 mm.stats.sub(Counter::NrAnon, 1);
             }
             gather.hold(unmapped);

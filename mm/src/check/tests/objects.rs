@@ -1,0 +1,84 @@
+//! Damage to objects, their pages, and the lists of who maps them.
+
+use super::*;
+use crate::page::{FolioRef, PageKind};
+use crate::shmem::{ObjectId, ObjectUse};
+use arch::pte::PteFlags;
+
+use crate::space::{Advice, MmapRequest, VmaKind};
+use crate::stats::Counter;
+
+/// An object of four pages that the space has mapped at [`BASE`], with a page that no entry maps.
+fn object(site: &Site<'_>) -> ObjectUse {
+    let object = site.mm.new_object(4 * PAGE).unwrap();
+    let request = MmapRequest::anonymous(4 * PAGE, RW);
+    let request = MmapRequest { flags: MapFlags::SHARED, ..request }.fixed(BASE.raw());
+    site.mm.mmap_object(&site.space, &request, &object).unwrap();
+    site.mm.write_user(&site.space, BASE, &[1]).unwrap();
+    site.mm.madvise(&site.space, BASE.raw(), PAGE, Advice::DontNeed).unwrap();
+    object
+}
+
+/// A page of kind shmem with this owner, which no object has.
+fn stray(site: &Site<'_>, mapping: u64) -> FolioRef {
+    let page = site.mm.alloc_zeroed_page(PageKind::Shmem).unwrap();
+    page.set_mapping(mapping, 1);
+    page
+}
+
+pub(super) const ROWS: &[Row] = &[
+    ("the folio's object", small, |site| {
+        let other = object(site).page(0).unwrap();
+        site.mm.munmap(&site.space, BASE.raw(), 4 * PAGE).unwrap();
+        let _kept = object(site);
+        site.make_user(BASE, Level::L3, Desc::leaf(other.pfn().phys(), Level::L3, PteFlags::USER_RW));
+        Some(other.pfn())
+    }),
+    ("mappings of a page that its object has lost", small, |site| {
+        let page = stray(site, 0);
+        page.add_raw_mapcount(1);
+        Some(page.pfn())
+    }),
+    ("references to a page that its object has lost", small, |site| Some(stray(site, 0).pfn())),
+    ("the object that owns a page is alive", small, |site| {
+        Some(stray(site, ObjectId::new(99).mapping()).pfn())
+    }),
+    ("a page is its object's", small, |site| Some(stray(site, object(site).id.mapping()).pfn())),
+    ("references to a page of an object", small, |site| {
+        let page = object(site).page(0).unwrap();
+        page.get().leave();
+        Some(page.pfn())
+    }),
+    ("the kind of a page of an object", small, |site| {
+        let page = object(site).page(0).unwrap();
+        page.set_kind(PageKind::Kernel, Order::PAGE);
+        Some(page.pfn())
+    }),
+    ("pages beyond the end of their object", small, |site| {
+        object(site).damage(Some(0));
+        None
+    }),
+    ("spaces that an object lists", small, |site| {
+        object(site).damage(None);
+        None
+    }),
+    ("nr_shmem", small, |site| {
+        let _kept = object(site);
+        site.mm.stats.inc(Counter::NrShmem);
+        None
+    }),
+    ("VMAs of objects that are gone", small, |site| {
+        let _kept = object(site);
+        site.space.with_raw_vmas(|vmas| vmas[0].kind = VmaKind::Shared(ObjectId::new(99)));
+        None
+    }),
+    ("pages of an object that a space has attached", small, |site| {
+        site.space.objects.grow(object(site).id, 1);
+        None
+    }),
+];
+
+#[test]
+fn damage_to_objects_is_found() {
+    run(ROWS);
+}

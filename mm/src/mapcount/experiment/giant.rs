@@ -1,0 +1,197 @@
+//! A folio of 1 GiB that is mapped by pages, and its collapse into one block.
+//!
+//! ```text
+//!   one step     512 tables of 512 pages  --------------------------->  1 block of 1 GiB
+//!   two steps    512 tables of 512 pages  -->  512 blocks of 2 MiB -->  1 block of 1 GiB
+//! ```
+//! In the discussion of 2023 the two-step collapse of a folio with counters for each page took a second, most of it for
+//! 262,144 atomic decrements.
+#![forbid(unsafe_code)]
+
+use allocator_api2::vec::Vec;
+use arch::addr::PAGE_SIZE;
+use arch::{Desc, Level, Machine, Order, PhysMem, VirtAddr};
+
+use super::{Meter, Row};
+use crate::Mm;
+use crate::buddy::MAX_ORDER;
+use crate::config::Mapcount;
+use crate::error::OutOfMemory;
+use crate::kalloc::KAlloc;
+use crate::mapcount::Run;
+use crate::mapcount::lab::{Lab, LabFolio};
+use crate::page::{FolioRef, PageKind, PageRef};
+
+const START: VirtAddr = VirtAddr::new(1 << 30);
+const HUGE: u64 = Order::PMD.bytes();
+const TABLES: u64 = Order::PUD.bytes() / HUGE;
+
+/// The owner of 1 GiB of RAM, in one piece.
+#[must_use = "it is given back by `free`; otherwise its memory is lost"]
+pub struct Giant {
+    blocks: Vec<FolioRef, KAlloc>,
+    head: PageRef,
+}
+
+impl Giant {
+    /// Takes 1 GiB of free memory that begins at a multiple of 1 GiB: all large blocks are taken, and those that are of no
+    /// use given back.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]: there is none.
+    pub fn take(mm: &Mm) -> Result<Giant, OutOfMemory> {
+        let order = MAX_ORDER;
+        let each = order.pages();
+        let mut blocks: Vec<FolioRef, KAlloc> = Vec::new_in(KAlloc);
+        let most = usize::try_from(mm.free_page_count() / each).map_err(|_| OutOfMemory)?;
+        blocks.try_reserve_exact(most).map_err(|_| OutOfMemory)?;
+        while blocks.len() < most {
+            match mm.alloc_pages(order, PageKind::Kernel) {
+                Ok(block) => blocks.push(block),
+                Err(OutOfMemory) => break,
+            }
+        }
+        let giant = |head: PageRef, block: &FolioRef| {
+            block.pfn() >= head.pfn() && block.pfn() < head.pfn().add(Order::PUD.pages())
+        };
+        let whole = |head: &PageRef| {
+            let parts = blocks.iter().filter(|block| giant(*head, block)).count() as u64;
+            head.pfn().is_aligned(Order::PUD) && parts == Order::PUD.pages() / each
+        };
+        let head = blocks.iter().map(FolioRef::page).find(whole);
+        let mut n = 0;
+        while n < blocks.len() {
+            if head.is_some_and(|head| giant(head, &blocks[n])) {
+                n += 1;
+            } else {
+                mm.free_pages(blocks.swap_remove(n), order);
+            }
+        }
+        match head {
+            Some(head) => Ok(Giant { blocks, head }),
+            None => Err(OutOfMemory),
+        }
+    }
+
+    /// Gives the memory back. No folio is made of it any more.
+    pub fn free(self, mm: &Mm) {
+        let order = MAX_ORDER;
+        for block in self.blocks {
+            let page = block.page();
+            (0..order.pages()).map(|n| page.nth(n)).for_each(|inner| {
+                inner.clear();
+                inner.set_kind(PageKind::Free, Order::PAGE);
+            });
+            page.set_kind(PageKind::Kernel, order);
+            page.set_refcount(1);
+            mm.free_pages(block, order);
+        }
+    }
+
+    /// The first struct page.
+    #[must_use]
+    pub fn head(&self) -> PageRef {
+        self.head
+    }
+}
+
+/// Measures both ways of collapsing the folio of 1 GiB that is made of the struct pages from `head` on.
+///
+/// # Errors
+/// [`OutOfMemory`].
+pub fn giant_costs(
+    mm: &Mm,
+    scheme: Mapcount,
+    head: PageRef,
+    meter: &mut dyn Meter,
+    say: &mut dyn FnMut(&Row),
+) -> Result<(), OutOfMemory> {
+    let mut lab = Lab::new(mm, scheme, (START, START.add(Order::PUD.bytes())));
+    let folio = LabFolio::over(mm, head, Order::PUD, PageKind::Kernel)?;
+    let result =
+        lab.put_folio(folio).ok_or(OutOfMemory).and_then(|folio| run(&mut lab, folio, head, meter, say));
+    lab.end();
+    result
+}
+
+fn run(
+    lab: &mut Lab<'_>,
+    folio: usize,
+    head: PageRef,
+    meter: &mut dyn Meter,
+    say: &mut dyn FnMut(&Row),
+) -> Result<(), OutOfMemory> {
+    let scheme = lab.scheme;
+    let mut measure = |what: &'static str, operation: &mut dyn FnMut()| {
+        meter.measure(operation, &mut |part, value, unit| {
+            say(&Row { what, scheme, part, value, unit });
+        });
+    };
+    let s = lab.bear()?.ok_or(OutOfMemory)?;
+    let mut made = Ok(0);
+    measure("map_1g_pages_by_table", &mut || made = lab.map(s, START, folio, 0, Order::PUD.pages()));
+    made?;
+    measure("smaps_1g_pages_sampled", &mut || {
+        for n in 0..TABLES {
+            let page = head.nth(n * HUGE / PAGE_SIZE);
+            core::hint::black_box(scheme.page_sharing(head, page));
+        }
+    });
+    measure("migration_test_1g_pages", &mut || {
+        core::hint::black_box(scheme.sharing(head));
+    });
+
+    // What counting has to do with it, with the tables as they are.
+    let table_of = |lab: &Lab<'_>, n: u64| {
+        let va = START.add(n * HUGE);
+        lab.run_at(s, va, va.add(HUGE)).ok_or(OutOfMemory)
+    };
+    let tables = runs(lab, table_of)?;
+    let owner = tables.first().ok_or(OutOfMemory)?;
+    let space = lab.spaces[s].as_ref().ok_or(OutOfMemory)?;
+    let l1 = space.table(START, Level::L1).ok_or(OutOfMemory)?;
+    let l2 = space.table(START, Level::L2).ok_or(OutOfMemory)?;
+    let giant = Run { first: head, entries: 1, level: Level::L1, table: l1, top: l1, va: START, ..*owner };
+    let block = |n: usize| Run { entries: 1, level: Level::L2, table: l2, top: l2, ..tables[n] };
+    let blocks = Run { entries: TABLES as u32, level: Level::L2, table: l2, top: l2, ..giant };
+
+    measure("collapse_1g_in_one_step", &mut || {
+        scheme.add(&giant);
+        for table in &tables {
+            scheme.remove(table);
+        }
+    });
+    // Back to pages.
+    for table in &tables {
+        scheme.add(table);
+    }
+    scheme.remove(&giant);
+    let slot = |n: usize| l2.add(8 * n as u64);
+    measure("collapse_1g_step_1_of_2", &mut || {
+        for (n, table) in tables.iter().enumerate() {
+            scheme.join(table, &block(n));
+            let flags = Machine::read_desc(table.table).flags(Level::L3);
+            Machine::write_desc(slot(n), Desc::leaf(table.first.pfn().phys(), Level::L2, flags));
+        }
+    });
+    measure("collapse_1g_step_2_of_2", &mut || scheme.join(&blocks, &giant));
+    for (n, table) in tables.iter().enumerate() {
+        Machine::write_desc(slot(n), Desc::table(table.table));
+        scheme.add(table);
+    }
+    scheme.remove(&giant);
+    Ok(())
+}
+
+/// The run of each table.
+fn runs(
+    lab: &Lab<'_>,
+    of: impl Fn(&Lab<'_>, u64) -> Result<Run, OutOfMemory>,
+) -> Result<Vec<Run, KAlloc>, OutOfMemory> {
+    let mut runs = Vec::new_in(KAlloc);
+    runs.try_reserve_exact(TABLES as usize).map_err(|_| OutOfMemory)?;
+    for n in 0..TABLES {
+        runs.push(of(lab, n)?);
+    }
+    Ok(runs)
+}

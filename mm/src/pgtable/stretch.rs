@@ -1,0 +1,177 @@
+//! Entries of one table that a walk over a range comes to at once.
+//!
+//! ```text
+//!   level-2 table   [ block | block | . | . | table | ... ]        level-3 table  [ page | . | page | ... ]
+//!                    `---- one stretch ----'   `--> below                          `------ one ------'
+//! ```
+//! A stretch ends with its table, with the range, or before an entry that leads to a table. It is had from the locked
+//! tree and borrows it; its entries are changed through [`Entry`] or, many at once, by its own functions, which do the
+//! same with one count of stores and one range to flush.
+#![forbid(unsafe_code)]
+
+use arch::addr::ENTRIES_PER_TABLE;
+use arch::contract::Depth;
+use arch::pte::Kind;
+use arch::{Desc, Level, Machine, PhysMem, VirtAddr};
+
+use super::entry::Entry;
+use super::flush::{FlushRange, Flusher};
+use super::gather::Gather;
+use super::root::PtRoot;
+use super::unlinked::Unmapped;
+use super::walk::Walk;
+
+/// A run of leaves that were cleared, and that nobody holds yet.
+struct Pending {
+    first: usize,
+    desc: Desc,
+    entries: u32,
+}
+
+/// See the [module](self).
+pub struct Stretch<'l> {
+    tree: &'l mut PtRoot,
+    flusher: Flusher<'l>,
+    /// To the first entry.
+    walk: Walk,
+    /// The lowest address of the range that the first entry covers.
+    va: VirtAddr,
+    level: Level,
+    len: usize,
+}
+
+impl PtRoot {
+    /// The entries from the one at which the walk for `va` ends, below `end`.
+    pub fn stretch<'l>(&'l mut self, flusher: Flusher<'l>, va: VirtAddr, end: VirtAddr) -> Stretch<'l> {
+        let walk = self.walk(va);
+        let (last, level) = (walk.last(), walk.last().level);
+        let bytes = level.entry_bytes();
+        let wanted = end.offset_from(va.align_down(bytes)).div_ceil(bytes);
+        let most = wanted.min((ENTRIES_PER_TABLE - va.index(level)) as u64);
+        let is_table = |n: &u64| Machine::read_desc(last.slot.add(8 * n)).kind(level) == Kind::Table;
+        let len = if level == Level::L3 { most } else { (1..most).find(is_table).unwrap_or(most) };
+        Stretch { tree: self, flusher, walk, va, level, len: len as usize }
+    }
+}
+
+impl Stretch<'_> {
+    /// How many entries; at least 1.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+    /// Never: a stretch has an entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+    /// The level of the table.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+    /// The lowest address of the range that the first entry covers.
+    #[must_use]
+    pub fn start(&self) -> VirtAddr {
+        self.va
+    }
+    /// One past the last address that the last entry covers; it may lie beyond the range.
+    #[must_use]
+    pub fn end(&self) -> VirtAddr {
+        let bytes = self.level.entry_bytes();
+        self.va.align_down(bytes).add(self.len as u64 * bytes)
+    }
+    /// The walk to the first entry.
+    #[must_use]
+    pub fn walk(&self) -> &Walk {
+        &self.walk
+    }
+    /// What stands in entry `n`.
+    #[must_use]
+    pub fn desc(&self, n: usize) -> Desc {
+        debug_assert!(n < self.len);
+        Machine::read_desc(self.walk.last().slot.add(8 * n as u64))
+    }
+    /// What stands in all entries.
+    pub fn descs(&self) -> impl Iterator<Item = Desc> {
+        (0..self.len).map(|n| self.desc(n))
+    }
+    /// The tree.
+    pub fn tree(&mut self) -> &mut PtRoot {
+        self.tree
+    }
+    /// Entry `n`.
+    pub fn entry(&mut self, n: usize) -> Entry<'_> {
+        assert!(n < self.len, "entry {n} of a stretch of {}", self.len);
+        let va = self.va.add(n as u64 * self.level.entry_bytes());
+        Entry::new(self.walk.last().slot.add(8 * n as u64), self.level, va, self.flusher)
+    }
+
+    /// Whether no entry that holds something reaches out of `[start, end)`.
+    #[must_use]
+    pub fn is_within(&self, start: VirtAddr, end: VirtAddr) -> bool {
+        let first = self.va.align_down(self.level.entry_bytes()) >= start || self.desc(0).is_empty();
+        first && (self.end() <= end || self.desc(self.len - 1).is_empty())
+    }
+
+    /// As [`Entry::tighten_run`], of all entries.
+    pub fn tighten(&mut self, gather: &mut Gather<'_>, new: impl FnMut(usize, Desc) -> Option<Desc>) {
+        let len = self.len;
+        self.entry(0).tighten_run(len, gather, new);
+    }
+
+    /// Makes every entry invalid that holds something which is `wanted`. What leaves held goes to `each`, with the number
+    /// of the first entry: runs of leaves that map consecutive frames with the same attributes. The flush is owed to
+    /// `gather` by then. Of other entries, which are invalid already, nothing is left.
+    pub fn clear<'g>(
+        &mut self,
+        gather: &mut Gather<'g>,
+        mut wanted: impl FnMut(Desc) -> bool,
+        mut each: impl FnMut(usize, Unmapped<'g>, &mut Gather<'g>),
+    ) {
+        let (mut pending, mut stores) = (None, 0);
+        for n in 0..self.len {
+            let old = self.desc(n);
+            if old == Desc::INVALID || !wanted(old) {
+                continue;
+            }
+            if old.is_valid() && !self.goes_on(&mut pending, n, old) {
+                // Before this one is cleared: ways of counting look at what stands beside a run.
+                let full = pending.replace(Pending { first: n, desc: old, entries: 1 });
+                self.hand_on(full, gather, &mut each);
+            }
+            self.entry(n).put(Desc::INVALID);
+            stores += 1;
+        }
+        self.flusher.count_stores(stores);
+        self.hand_on(pending, gather, &mut each);
+    }
+
+    /// Whether `next`, which stood in entry `n`, is one more of the run.
+    fn goes_on(&self, pending: &mut Option<Pending>, n: usize, next: Desc) -> bool {
+        let Some(run) = pending else { return false };
+        let bytes = u64::from(run.entries) * self.level.entry_bytes();
+        let goes_on = n == run.first + run.entries as usize && next.raw() == run.desc.raw() + bytes;
+        run.entries += u32::from(goes_on);
+        goes_on
+    }
+
+    fn hand_on<'g>(
+        &self,
+        run: Option<Pending>,
+        gather: &mut Gather<'g>,
+        each: &mut impl FnMut(usize, Unmapped<'g>, &mut Gather<'g>),
+    ) {
+        if let Some(Pending { first, desc, entries }) = run {
+            self.owe(first, first + entries as usize - 1, gather);
+            each(first, Unmapped::run(desc, self.level, entries), gather);
+        }
+    }
+
+    fn owe(&self, first: usize, last: usize, gather: &mut Gather<'_>) {
+        let bytes = self.level.entry_bytes();
+        let base = self.va.align_down(bytes);
+        let (start, end) = (base.add(first as u64 * bytes), base.add((last + 1) as u64 * bytes));
+        gather.owe(self.flusher, FlushRange { start, end, level: Some(self.level), depth: Depth::LeafOnly });
+    }
+}

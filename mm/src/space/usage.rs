@@ -1,0 +1,65 @@
+//! What the tables of a space map.
+#![forbid(unsafe_code)]
+
+use arch::addr::PAGE_SIZE;
+use arch::layout::USER_END;
+use arch::{Desc, Level, VirtAddr};
+
+use super::AddressSpace;
+use super::range::{scan, table_bytes};
+use crate::Mm;
+use crate::page::{PageKind, PageRef};
+use crate::pgtable::{WalkStep, normal_folio};
+
+/// What the tables of a space map, in pages of 4 KiB.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Anonymous pages, in blocks or not: the resident set as Linux counts it.
+    pub anon: u64,
+    /// Of these, pages in 2 MiB blocks.
+    pub anon_huge: u64,
+    /// Pages of hugetlb folios.
+    pub hugetlb: u64,
+    /// Pages of zeros.
+    pub zero: u64,
+    /// Tables, the root too.
+    pub tables: u64,
+}
+
+impl Usage {
+    fn add_leaf(&mut self, mm: &Mm, leaf: Desc, level: Level) {
+        let (output, pages) = (leaf.output(level), level.entry_bytes() / PAGE_SIZE);
+        if mm.zero_page.is_at(output) || mm.huge_zero.is_at(output) {
+            self.zero += pages;
+        }
+        match normal_folio(mm, leaf, level).map(PageRef::kind) {
+            Some(PageKind::Hugetlb) => self.hugetlb += pages,
+            Some(PageKind::Anon) if level == Level::L2 => {
+                self.anon += pages;
+                self.anon_huge += pages;
+            }
+            Some(PageKind::Anon) => self.anon += pages,
+            _ => {}
+        }
+    }
+}
+
+impl Mm {
+    /// What the tables of `space` map, by a scan. May sleep.
+    #[must_use]
+    pub fn usage(&self, space: &AddressSpace) -> Usage {
+        let _mmap = space.mmap_lock.read(self.env);
+        let mut usage = Usage::default();
+        scan(self, space, VirtAddr::new(0), USER_END, |stretch| {
+            let (start, level) = (stretch.start(), stretch.level());
+            let new_tables = |step: &&WalkStep| {
+                step.level == Level::L0 && start.raw() == 0
+                    || step.level != Level::L0 && start.is_aligned(table_bytes(step.level))
+            };
+            usage.tables += stretch.walk().steps().iter().filter(new_tables).count() as u64;
+            let leaves = stretch.descs().filter(|desc| desc.is_leaf(level));
+            leaves.for_each(|leaf| usage.add_leaf(self, leaf, level));
+        });
+        usage
+    }
+}
