@@ -11,7 +11,6 @@
 //! | [`fpsimd`] `bulk` | the FP and SIMD registers of EL0; pages zeroed and copied by four of them |
 //! | [`percpu`] | the block of each CPU, kernel stacks |
 //! | `phys` `mmu` `cpu` `uaccess` `probe` | the contract |
-//! | `copy` | `memcpy` |
 //! | [`tlb`] | every TLBI instruction |
 //! | `string` | memcpy and memset |
 //! | [`gic`] [`timer`] [`psci`] [`semihost`] | devices and firmware |
@@ -22,7 +21,6 @@
 pub mod boot;
 mod bulk;
 pub mod context;
-mod copy;
 mod cpu;
 mod el2;
 pub mod fpsimd;
