@@ -11,6 +11,7 @@ use crate::kalloc::KArc;
 use crate::kalloc::inject::Failing;
 use crate::page::{MOST_PINS, PageRef};
 use crate::pgtable::normal_folio;
+use crate::rmap::{self, MoveWhat, NotMoved, Refused};
 use crate::space::{AddressSpace, Advice, Errno, MapFlags, MapProt, MmapRequest};
 use crate::stats::Counter;
 use crate::testkit::{Builder, check, exhaust};
@@ -352,4 +353,54 @@ fn out_of_memory() {
         );
         assert!(failed >= 5, "only {failed} allocations were failed");
     }
+}
+
+/// What an attempt to move the folio of a page comes to.
+fn moved(mm: &Mm, space: &AddressSpace, page: u64) -> Result<(), Refused> {
+    let head = folio(mm, space, page);
+    let target = rmap::target_for(mm, head).unwrap();
+    rmap::migrate_folio(mm, head.get(), target, MoveWhat::All).map_err(|NotMoved { why, target }| {
+        rmap::drop_target(mm, target);
+        why
+    })
+}
+
+/// Migration refuses a pinned folio, of private memory or of an object, small or huge, and moves it once it is unpinned.
+#[test]
+fn migration() {
+    for thp in [ThpMode::Never, ThpMode::Always] {
+        let machine = Builder::new().ram_mib(32).config(|config| config.thp = thp);
+        with_memory(&machine, |mm, space, dma| {
+            let shared = MmapRequest::anonymous(PAGE_SIZE, RW).fixed(at(1000).raw());
+            let flags = MapFlags::SHARED | MapFlags::ANONYMOUS | MapFlags::FIXED;
+            mm.mmap(space, &MmapRequest { flags, ..shared }).unwrap();
+            for page in [3, 1000] {
+                put(mm, space, page, 1);
+                filled_after(mm, space, dma, page, || {
+                    assert_eq!(moved(mm, space, page), Err(Refused::Pinned));
+                });
+                let before = folio_frame(space, page);
+                assert_eq!(moved(mm, space, page), Ok(()));
+                assert_ne!(folio_frame(space, page), before);
+                assert_eq!(get(mm, space, page), 0xd0d0);
+            }
+        });
+    }
+}
+
+/// A pinned folio is not split into pages; after that it is.
+#[test]
+fn folio_split() {
+    let machine = Builder::new().ram_mib(32).config(|config| config.thp = ThpMode::Always);
+    with_memory(&machine, |mm, space, dma| {
+        put(mm, space, 0, 1);
+        filled_after(mm, space, dma, 9, || {
+            let head = folio(mm, space, 9);
+            assert_eq!(rmap::split_folio(mm, head.get()), Err(Refused::Pinned));
+            assert_eq!(folio(mm, space, 9), head);
+        });
+        rmap::split_folio(mm, folio(mm, space, 9).get()).unwrap();
+        assert!(!folio(mm, space, 9).is_folio());
+        assert_eq!(get(mm, space, 9), 0xd0d0);
+    });
 }
