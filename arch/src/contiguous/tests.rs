@@ -121,10 +121,11 @@ fn output_addresses() {
     }
 }
 
-/// Each attribute, named or not, must be the same in all members.
+/// Each attribute, named or not, must be the same in all members, but for those that are each member's own.
 #[test]
 fn attributes() {
-    let same = PteFlags::VALID | PteFlags::TABLE_OR_PAGE | PteFlags::ACCESSED | PteFlags::CONTIGUOUS;
+    let own = PteFlags::VALID | PteFlags::TABLE_OR_PAGE | PteFlags::ACCESSED | PteFlags::SPECIAL;
+    let same = own | PteFlags::CONTIGUOUS;
     for level in LEVELS {
         for bit in PteFlags::all().difference(same).iter() {
             if bit == PteFlags::NT && level == Level::L3 {
