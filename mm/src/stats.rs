@@ -45,6 +45,10 @@ counters! {
     NrShmem = "nr_shmem",
     /// Pages in reservations that no entry maps (4 KiB units).
     NrThpReserved = "nr_thp_reserved",
+    /// Huge pages made by MADV_COLLAPSE.
+    ThpCollapseAlloc = "thp_collapse_alloc",
+    /// Ranges that MADV_COLLAPSE could not make one.
+    ThpCollapseFailed = "thp_collapse_alloc_failed",
     /// Huge pages made at the first fault.
     ThpFaultAlloc = "thp_fault_alloc",
     /// Counts that had been left behind in folios that were freed (`mapcount=rfc-v1`).

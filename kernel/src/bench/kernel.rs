@@ -65,8 +65,8 @@ impl Times {
     }
 
     fn print(&self, name: &str) {
-        if self.count > 0 {
-            println!("{name} {} ns", self.sum / self.count);
+        if let Some(mean) = self.sum.checked_div(self.count) {
+            println!("{name} {mean} ns");
             println!("{name}.min {} ns", self.min);
         }
     }

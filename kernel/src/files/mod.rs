@@ -7,6 +7,7 @@
 //! | file | paths |
 //! |---|---|
 //! | `content` | what a file says, read piece by piece |
+//! | `error` | why a path could not be read or written |
 //! | `open` | from a path to a file |
 //! | `process` | `/proc/<pid>/…`, `/proc/self/…` |
 //! | `thp` | `/sys/kernel/mm/transparent_hugepage/…` |
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod content;
+mod error;
 mod hugetlb;
 mod open;
 mod proc;
@@ -29,6 +31,7 @@ use mm::Mm;
 use mm::hvo::HvoError;
 
 pub use content::{Content, Position};
+pub use error::FileError;
 pub use open::{Opened, open};
 pub use process::TABLE as OF_PROCESS;
 
@@ -80,33 +83,6 @@ impl fmt::Display for Refused {
                 words.iter().try_for_each(|word| write!(f, " {word}"))
             }
             Refused::Hvo(error) => error.fmt(f),
-        }
-    }
-}
-
-/// Why a path could not be read or written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FileError {
-    /// There is no such file.
-    NotFound,
-    /// The file cannot be written.
-    ReadOnly,
-    /// The file is not text.
-    Binary,
-    /// A binary file is not read at such an offset, or not with such a length.
-    Unaligned,
-    /// The value was refused.
-    Value(Refused),
-}
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FileError::NotFound => f.write_str("No such file or directory (`ls` lists the files)"),
-            FileError::ReadOnly => f.write_str("Permission denied: the file can only be read"),
-            FileError::Binary => f.write_str("is not text: programs can read it"),
-            FileError::Unaligned => f.write_str("Invalid argument: neither offset nor length may cut a word"),
-            FileError::Value(refused) => refused.fmt(f),
         }
     }
 }

@@ -118,11 +118,14 @@ impl Site<'_> {
     fn back(&self, seen: Seen) -> Result<FaultDone, FaultReason> {
         let Site { mm, space, vma, va, access } = *self;
         match policy::backing(mm, space, vma, va, access) {
-            Backing::Huge => match thp::huge_fault(mm, space, vma, va) {
-                Ok(HugeFault::Made) => Ok(FaultDone::Made),
-                Ok(HugeFault::Spurious) => Ok(FaultDone::Spurious),
-                Err(_) => self.small(self.without_block(seen)?),
-            },
+            // Where there is a table already, no block can be.
+            Backing::Huge if !matches!(seen, Seen::Absent(0) | Seen::Zero) => {
+                match thp::huge_fault(mm, space, vma, va) {
+                    Ok(HugeFault::Made) => Ok(FaultDone::Made),
+                    Ok(HugeFault::Spurious) => Ok(FaultDone::Spurious),
+                    Err(_) => self.small(self.without_block(seen)?),
+                }
+            }
             other => self.back_by_pages(other, self.without_block(seen)?),
         }
     }

@@ -6,7 +6,7 @@ use arch::Access;
 use super::{FaultDone, FaultError, FaultInfo, FaultReason, anon, report};
 use crate::Mm;
 use crate::kalloc::KArc;
-use crate::space::{AddressSpace, Vma, VmaKind, growth};
+use crate::space::{AddressSpace, Vma, VmaKind};
 use crate::stats::Counter;
 
 impl Mm {
@@ -45,16 +45,7 @@ impl Mm {
         needs: Access,
     ) -> Result<FaultDone, FaultError> {
         self.stats.inc(Counter::PgFault);
-        let mut mmap = space.mmap_lock.read(self.env);
-        let mut vma = space.find_vma(info.va);
-        if vma.is_some_and(|vma| !vma.contains(info.va) && growth::is_stack(&vma)) {
-            drop(mmap);
-            let _ = self.grow_stack(space, info.va);
-            mmap = space.mmap_lock.read(self.env);
-            vma = space.find_vma(info.va);
-        }
-        let _mmap = mmap;
-        let vma = vma.filter(|vma| vma.contains(info.va));
+        let (_mmap, vma) = self.find_or_grow(space, info.va);
         let mut done = self.dispatch(space, info, needs, vma.as_ref());
         if done == Err(FaultReason::OutOfMemory) && self.shrink() != 0 {
             done = self.dispatch(space, info, needs, vma.as_ref());

@@ -57,6 +57,8 @@ pub enum MmapError {
     Unadvisable(Vma),
     /// madvise could not get memory to cut a VMA in two.
     Busy,
+    /// A page of the range is in use by somebody else, or moving (EAGAIN).
+    InUse,
     /// The address lies inside a huge page, which cannot be cut.
     InsideHugePage(VirtAddr),
     /// PROT_GROWSDOWN for a VMA that does not grow down.
@@ -126,7 +128,7 @@ impl MmapError {
             | MmapError::NotInsertable(_)
             | MmapError::InsideHugePage(_) => Errno::Inval,
             MmapError::NotOneMapping(_) | MmapError::NoPage(_) => Errno::Fault,
-            MmapError::Busy => Errno::Again,
+            MmapError::Busy | MmapError::InUse => Errno::Again,
             MmapError::SharedHugetlb | MmapError::Unknown(_) => Errno::OpNotSupp,
             MmapError::OffsetEnd(_) => Errno::Overflow,
             MmapError::NoDevice => Errno::NoDev,
@@ -150,6 +152,7 @@ impl fmt::Display for MmapError {
             MmapError::Length(bytes) => write!(f, "a length of {bytes:#x} bytes cannot be mapped"),
             MmapError::Offset(offset) => write!(f, "file offset {offset:#x} is not aligned"),
             MmapError::Unadvisable(vma) => write!(f, "{vma} cannot take this advice"),
+            MmapError::InUse => write!(f, "a page is in use by somebody else"),
             MmapError::Busy => write!(f, "no memory to cut a mapping in two"),
             MmapError::OutOfRange(va) => write!(f, "{va} and its length leave the user half"),
             MmapError::Flags(bits) => write!(f, "flags {bits:#x} are not possible"),

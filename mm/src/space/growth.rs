@@ -15,6 +15,7 @@ use arch::layout::USER_START;
 use super::vma::STACK_GUARD_GAP;
 use super::{AddressSpace, Growth, Prot, Vma, VmaKind, VmaSet};
 use crate::Mm;
+use crate::locks::ReadGuard;
 
 /// Most bytes of a VMA that grows by itself (Linux: the default of RLIMIT_STACK).
 pub const STACK_LIMIT: u64 = 8 << 20;
@@ -30,6 +31,23 @@ pub enum Grown {
 }
 
 impl Mm {
+    /// M for reading, and the VMA that holds `va` while it is held, after a stack has grown to it where one can. May sleep.
+    pub(crate) fn find_or_grow<'a>(
+        &'a self,
+        space: &'a AddressSpace,
+        va: VirtAddr,
+    ) -> (ReadGuard<'a>, Option<Vma>) {
+        let mut mmap = space.mmap_lock.read(self.env);
+        let mut vma = space.find_vma(va);
+        if vma.is_some_and(|vma| !vma.contains(va) && is_stack(&vma)) {
+            drop(mmap);
+            let _ = self.grow_stack(space, va);
+            mmap = space.mmap_lock.read(self.env);
+            vma = space.find_vma(va);
+        }
+        (mmap, vma.filter(|vma| vma.contains(va)))
+    }
+
     /// Lets the stack above `va`, which no VMA holds, grow down to it. Takes M for writing: the caller has let go of it,
     /// and looks again. May sleep.
     pub fn grow_stack(&self, space: &AddressSpace, va: VirtAddr) -> Grown {
@@ -48,7 +66,7 @@ impl Mm {
 }
 
 /// Whether growing is for a VMA to do: cheap, and asked first.
-pub(crate) fn is_stack(vma: &Vma) -> bool {
+fn is_stack(vma: &Vma) -> bool {
     vma.growth == Growth::Down && vma.kind == VmaKind::Anon
 }
 

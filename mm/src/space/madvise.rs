@@ -6,6 +6,7 @@
 //! | MADV_REMOVE | EINVAL | EINVAL |
 //! | MADV_FREE | as MADV_DONTNEED: what may go at any time goes at once | EINVAL |
 //! | MADV_HUGEPAGE, MADV_NOHUGEPAGE | noted in the VMA for the huge page policy | noted, means nothing |
+//! | MADV_COLLAPSE | every 2 MiB of the range becomes a huge page, by copy: [`crate::thp::collapse`] | EINVAL |
 //! | MADV_POPULATE_READ, MADV_POPULATE_WRITE | every page is faulted in | the same |
 //!
 //! Of an object MADV_DONTNEED drops entries and private copies, and the object's pages stay; MADV_REMOVE takes them out
@@ -25,6 +26,7 @@ use crate::Mm;
 use crate::device::Entries;
 use crate::hugetlb;
 use crate::kalloc::KArc;
+use crate::thp::collapse::{CollapseError, collapse};
 use crate::thp::reservation;
 
 impl Mm {
@@ -94,6 +96,11 @@ impl Mm {
                 reservation::release_range(self, space, part.0, part.1);
                 Ok(())
             }
+            Advice::Collapse => collapse(self, space, vma, part).map_err(|error| match error {
+                CollapseError::Unsuitable => MmapError::Unadvisable(*vma),
+                CollapseError::OutOfMemory => MmapError::OutOfMemory,
+                CollapseError::Busy => MmapError::InUse,
+            }),
             // They are not taken a VMA at a time.
             Advice::PopulateRead | Advice::PopulateWrite => Ok(()),
         }

@@ -134,7 +134,7 @@ pub(crate) fn unmap_if(mm: &Mm, space: &AddressSpace, part: &Vma, wanted: impl F
 }
 
 /// Clears the entries of a stretch, a part of `vma`, that hold something which is `wanted`.
-fn clear<'g>(
+pub(crate) fn clear<'g>(
     mm: &Mm,
     space: &AddressSpace,
     vma: &Vma,

@@ -194,6 +194,8 @@ pub enum Advice {
     NoHugePage,
     /// MADV_FREE: the contents may go whenever memory is short. Here they go at once.
     Free,
+    /// MADV_COLLAPSE: every range of 2 MiB becomes a huge page.
+    Collapse,
     /// MADV_POPULATE_READ: every page is there, as after a read.
     PopulateRead,
     /// MADV_POPULATE_WRITE: every page is there, as after a write.
@@ -213,6 +215,7 @@ impl Advice {
             14 => Ok(Advice::HugePage),
             15 => Ok(Advice::NoHugePage),
             22 => Ok(Advice::PopulateRead),
+            25 => Ok(Advice::Collapse),
             23 => Ok(Advice::PopulateWrite),
             _ => Err(MmapError::Advice(raw)),
         }

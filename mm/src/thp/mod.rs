@@ -39,11 +39,13 @@
 //! | [`promote`] | 512 page entries become one block, in place |
 //! | `strays` | pages that a write after fork has put elsewhere |
 //! | [`huge`] | a block at the first fault |
+//! | [`collapse`] | a range of anything becomes one huge page, by copy |
 //! | [`split`] | one block becomes 512 page entries |
 //! | [`check`] | reservations against struct pages, counters and tables |
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod collapse;
 pub mod huge;
 pub mod permission;
 pub mod policy;

@@ -5,7 +5,7 @@ use crate::space::{Advice, MmapError};
 use crate::testkit::fail_every_allocation;
 use crate::thp::reclaim;
 
-/// Reserve, promote, split and release, with every allocation failing in turn: no page is lost, and what was written is
+/// Reserve, promote, collapse, split and release, with every allocation failing in turn: no page is lost, and what was written is
 /// there or the write itself has failed.
 #[test]
 fn no_failure_loses_a_page() {
@@ -31,6 +31,7 @@ fn use_space(mm: &Mm, space: &KArc<AddressSpace>) -> Result<(), MmapError> {
             written.push(page);
         }
     }
+    let _ = mm.madvise(space, va(RANGE_PAGES).raw(), RANGE_BYTES, Advice::Collapse);
     promoter::drain(mm);
     reclaim::drop_reservations(mm);
     let mut result = mm.munmap(space, va(3).raw(), PAGE_SIZE);

@@ -1,6 +1,7 @@
 //! Reservations and promotion on the model: a user's loads and stores fault, walk tables and use TLBs as on the
 //! machine, and the model's judge looks at every descriptor store.
 
+mod collapse;
 mod exhaust;
 mod huge;
 mod promote;

@@ -1,0 +1,237 @@
+//! Collapse by copy: what a range has, whatever it is made of, becomes one huge page (MADV_COLLAPSE).
+//!
+//! ```text
+//!   L2 entry  [ table ]-> pages from anywhere, zeros, nothing      -- copy -->      [ block ] -> a new folio of 2 MiB
+//! ```
+//! **Steps.** 1. A folio is allocated, and room for what stands in the table. 2. Under T: every entry is looked at, and
+//! loses the right to write; the flush is done before T is let go. 3. Without T: the pages are copied, and zeros filled
+//! in where there is none. 4. Under T: every entry must be as it was left and every page referenced by its entries alone;
+//! then all entries and the table's own are cleared, flushed, and the block is made.
+//!
+//! **Why what is copied cannot change.** The caller holds M for writing: no fault of this space gives the right back, no
+//! fork, no pin. What other spaces map of it they map without the right to write, since it is shared with this one. A
+//! page that somebody holds a reference to, to read or write it some other way, is refused: before the copy, to spare
+//! it, and after it, to be sure. A migration that comes between has left another descriptor.
+//!
+//! **If it fails** the range is as before, but for the right to write, which the next write gets back as after a fork.
+//!
+//! | found | answer (Linux: `madvise_collapse`) |
+//! |---|---|
+//! | a block already | done |
+//! | no table, or a page that is not anonymous memory | EINVAL |
+//! | no folio, no room | ENOMEM |
+//! | a page that moves, is pinned, or is referenced by somebody else, or whose entries the scheme cannot count | EAGAIN |
+//!
+//! Pages that are shared after a fork are copied, whatever the number. Whether huge pages are on is not asked, as the
+//! user asks for this one; MADV_NOHUGEPAGE and `PR_SET_THP_DISABLE` forbid it.
+#![forbid(unsafe_code)]
+
+use allocator_api2::vec::Vec;
+use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::contract::PhysMem;
+use arch::pte::Kind;
+use arch::{Desc, Level, Machine, Order, PhysAddr, VirtAddr};
+
+use super::{ThpPermission, reservation};
+use crate::Mm;
+use crate::error::OutOfMemory;
+use crate::kalloc::KAlloc;
+use crate::mapcount::{self, Answer};
+use crate::page::{FolioRef, PageKind, PageRef};
+use crate::pgtable::{PtRoot, Stretch, normal_folio, normal_page};
+use crate::space::exclusive::read_only;
+use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind, range};
+use crate::stats::Counter;
+
+/// Why a range was not collapsed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CollapseError {
+    /// The VMA may have no huge page, or holds none of the ranges' memory yet, or memory of another kind.
+    Unsuitable,
+    /// No folio of 2 MiB, or no room on the heap.
+    OutOfMemory,
+    /// A page is in use by somebody else, or moving.
+    Busy,
+}
+
+impl From<OutOfMemory> for CollapseError {
+    fn from(_: OutOfMemory) -> Self {
+        CollapseError::OutOfMemory
+    }
+}
+
+/// Collapses every aligned range of 2 MiB that lies wholly in `[start, end)`, a part of `vma`. M is held for writing; no
+/// spinlock.
+///
+/// # Errors
+/// [`CollapseError`] of the last range that failed; the others are collapsed.
+pub fn collapse(
+    mm: &Mm,
+    space: &AddressSpace,
+    vma: &Vma,
+    (start, end): (VirtAddr, VirtAddr),
+) -> Result<(), CollapseError> {
+    let forbidden = vma.advice == HugeAdvice::NoHuge || space.thp_permission() != ThpPermission::Granted;
+    if vma.kind != VmaKind::Anon || forbidden {
+        return Err(CollapseError::Unsuitable);
+    }
+    let bytes = Order::PMD.bytes();
+    let (first, end) = (start.align_up(bytes), end.align_down(bytes));
+    let mut result = Ok(());
+    for n in 0..end.raw().saturating_sub(first.raw()) / bytes {
+        let range = Range { mm, space, vma, start: first.add(n * bytes) };
+        if let Err(error) = range.collapse() {
+            mm.stats.inc(Counter::ThpCollapseFailed);
+            result = Err(error);
+        }
+    }
+    result
+}
+
+/// One range of 2 MiB.
+struct Range<'r> {
+    mm: &'r Mm,
+    space: &'r AddressSpace,
+    vma: &'r Vma,
+    start: VirtAddr,
+}
+
+/// What stood in the entries of the table when they had lost the right to write.
+type Before = Vec<Desc, KAlloc>;
+
+impl Range<'_> {
+    fn collapse(&self) -> Result<(), CollapseError> {
+        let Range { mm, space, start, .. } = *self;
+        if self.is_block()? {
+            return Ok(());
+        }
+        let mut before = Before::new_in(KAlloc);
+        before.try_reserve_exact(ENTRIES_PER_TABLE).map_err(|_| CollapseError::OutOfMemory)?;
+        let folio = self.folio()?;
+        // Its pages are to be everybody's that maps them, and nobody's else.
+        reservation::release_range(mm, space, start, start.add(Order::PMD.bytes()));
+        let made = self.look(&mut before).and_then(|()| {
+            copy(&before, folio.page().pfn().phys());
+            self.exchange(&before, folio.page())
+        });
+        match made {
+            // The reference is the entry's.
+            Ok(()) => folio.leave(),
+            Err(_) => mm.free_pages(folio, Order::PMD),
+        }
+        made
+    }
+
+    /// Whether there is a block; else there is a table.
+    fn is_block(&self) -> Result<bool, CollapseError> {
+        let step = self.space.ptl.lock().last(self.start);
+        match step.level {
+            Level::L3 => Ok(false),
+            Level::L2 if step.kind() == Kind::Block => Ok(true),
+            _ if step.migration().is_some() => Err(CollapseError::Busy),
+            _ => Err(CollapseError::Unsuitable),
+        }
+    }
+
+    /// A folio whose contents are undefined.
+    fn folio(&self) -> Result<FolioRef, OutOfMemory> {
+        let Range { mm, space, vma, start } = *self;
+        let head = mm.alloc_pages(Order::PMD, PageKind::Anon)?;
+        head.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
+        head.set_mapping(space.id, vma.index_of(start));
+        Ok(head)
+    }
+
+    /// Runs `f` on the 512 entries of the range's table.
+    fn with_entries<R>(
+        &self,
+        tree: &mut PtRoot,
+        f: impl FnOnce(&mut Stretch<'_>) -> Result<R, CollapseError>,
+    ) -> Result<R, CollapseError> {
+        let end = self.start.add(Order::PMD.bytes());
+        let mut entries = tree.stretch(self.space.flusher(self.mm), self.start, end);
+        if entries.level() != Level::L3 || entries.len() != ENTRIES_PER_TABLE {
+            return Err(CollapseError::Busy);
+        }
+        f(&mut entries)
+    }
+
+    /// Step 2.
+    fn look(&self, before: &mut Before) -> Result<(), CollapseError> {
+        let Range { mm, space, .. } = *self;
+        let mut tree = space.ptl.lock();
+        self.with_entries(&mut tree, |entries| {
+            entries.descs().try_for_each(|desc| self.suits(desc))?;
+            mm.gather(space.tag(), |gather| {
+                entries.tighten(gather, |_, old| {
+                    let new = if old.is_valid() { read_only(old, Level::L3) } else { old };
+                    // There is room for all of them.
+                    before.push(new);
+                    (new != old).then_some(new)
+                });
+            });
+            Ok(())
+        })
+    }
+
+    /// Whether what an entry holds may be copied and given up.
+    fn suits(&self, desc: Desc) -> Result<(), CollapseError> {
+        if desc.is_migration() {
+            return Err(CollapseError::Busy);
+        }
+        match normal_folio(self.mm, desc, Level::L3) {
+            Some(head) if head.kind() != PageKind::Anon => Err(CollapseError::Unsuitable),
+            Some(head) if !self.is_only_mapped(head) => Err(CollapseError::Busy),
+            Some(_) => Ok(()),
+            None if desc.is_valid() && !self.mm.zero_page.is_at(desc.output(Level::L3)) => {
+                Err(CollapseError::Unsuitable)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether entries hold all references to the folio, and nobody has it pinned.
+    fn is_only_mapped(&self, head: PageRef) -> bool {
+        let entries = mapcount::scheme(self.mm).entries(head);
+        !head.maybe_pinned() && entries == Answer::Exact(head.refcount())
+    }
+
+    /// Step 4.
+    fn exchange(&self, before: &Before, head: PageRef) -> Result<(), CollapseError> {
+        let Range { mm, space, vma, start } = *self;
+        let mut tree = space.ptl.lock();
+        self.with_entries(&mut tree, |entries| {
+            entries.descs().zip(before).try_for_each(|(now, &then)| {
+                if now == then { self.suits(now) } else { Err(CollapseError::Busy) }
+            })?;
+            mm.gather(space.tag(), |gather| range::clear(mm, space, vma, entries, gather, |_| true));
+            Ok(())
+        })?;
+        mm.gather(space.tag(), |gather| {
+            if let Ok(entry) = tree.entry(space.flusher(mm), start, Level::L2) {
+                let table = entry.clear(gather);
+                gather.hold(table);
+            }
+        });
+        // The table was there, under T.
+        let entry = tree.entry(space.flusher(mm), start, Level::L2).map_err(|_| CollapseError::Busy)?;
+        let run = range::run_of(space, vma, &entry, head);
+        entry.make(range::leaf_for(mm, head.pfn().phys(), Level::L2, vma.prot));
+        mapcount::add(mm, &run);
+        mm.stats.add(Counter::NrAnon, Order::PMD.pages());
+        mm.stats.inc(Counter::NrAnonThp);
+        mm.stats.inc(Counter::ThpCollapseAlloc);
+        Ok(())
+    }
+}
+
+/// Step 3: fills the folio at `to`.
+fn copy(before: &Before, to: PhysAddr) {
+    for (n, &desc) in before.iter().enumerate() {
+        let page = to.add(n as u64 * PAGE_SIZE);
+        match normal_page(desc, Level::L3) {
+            Some(_) => Machine::copy(page, desc.output(Level::L3), PAGE_SIZE),
+            None => Machine::zero(page, PAGE_SIZE),
+        }
+    }
+}
