@@ -1,8 +1,10 @@
 //! memcpy and memset, which the compiler calls for moves of large values and for filling arrays.
 //!
-//! The compiler's own go by 8 bytes; moving a trap frame or an address space is common enough here for 32. Accesses are
-//! aligned: where both addresses are equally far from a multiple of 8, single bytes go up to it and after the last, else all
-//! bytes go singly. No vector register is used: they are EL0's.
+//! The compiler's own go by 8 bytes, and where the two ends of a copy are not aligned alike by single bytes, since the
+//! target forbids unaligned accesses for the sake of code that runs with the MMU off. No Rust does so here: translation is
+//! on before the first line of it, what is copied is normal memory, and SCTLR_EL1.A is clear, so unaligned loads and stores
+//! are single instructions (Arm ARM B2.8.1). Moving a trap frame or an address space is common enough for 32 bytes at a
+//! time. No vector register is used: they are EL0's.
 
 use core::arch::global_asm;
 
@@ -14,9 +16,6 @@ global_asm!(
     .global memcpy
 memcpy:
     mov     x3, x0
-    orr     x4, x0, x1
-    tst     x4, #7
-    b.ne    7f
 1:  subs    x2, x2, #32
     b.lo    2f
     ldp     x4, x5, [x1], #16
@@ -37,18 +36,6 @@ memcpy:
     subs    x2, x2, #1
     b.ne    5b
 6:  ret
-7:  eor     x4, x0, x1
-    tst     x4, #7
-    b.ne    9f
-8:  cbz     x2, 6b
-    tst     x3, #7
-    b.eq    1b
-    ldrb    w4, [x1], #1
-    strb    w4, [x3], #1
-    sub     x2, x2, #1
-    b       8b
-9:  cbnz    x2, 5b
-    ret
 
 // x0: to, w1: the byte, x2: bytes.
     .global memset

@@ -44,15 +44,9 @@ pub struct File {
     pub path: &'static str,
     /// What it says, in a few words.
     pub what: &'static str,
-    content: Content<Mm>,
-    write: Option<Write>,
-}
-
-impl File {
     /// How it is read.
-    pub const fn content(&self) -> &Content<Mm> {
-        &self.content
-    }
+    pub content: Content<Mm>,
+    write: Option<Write>,
 }
 
 /// A value was taken.

@@ -97,7 +97,7 @@ fn a_program_finds_what_it_mapped(_: &'static Mm) -> Verdict {
 /// Whole words only; none beyond the end.
 fn words_are_whole(mm: &'static Mm) -> Verdict {
     let flags = files::all().find(|file| file.path == "/proc/kpageflags");
-    let Some(Content::Bytes(read)) = flags.map(|file| file.content()) else {
+    let Some(Content::Bytes(read)) = flags.map(|file| &file.content) else {
         return Err(Failure::new(file!(), line!(), format_args!("no /proc/kpageflags")).into());
     };
     let (mut words, end) = ([0; 24], 8 * mm.end_of_ram());
