@@ -18,7 +18,7 @@ use crate::time;
 const PATIENCE_NS: u64 = 5_000_000_000;
 
 /// Free pages (4 KiB units), among them those that are free but for a cache that keeps them for good: HVO's shared
-/// pages and the tables of the vmemmap blocks that it split, and the heap's chunks. Waits until no thread of a process
+/// pages and the tables of the vmemmap blocks that it split, the block of zeros, and the heap's chunks. Waits until no thread of a process
 /// is left, the promoter sleeps with nothing to do, and the stacks of ended threads are free. After
 /// [`PATIENCE_NS`] it counts what there is.
 pub fn free_pages(mm: &Mm) -> u64 {
@@ -48,7 +48,7 @@ fn wait(mm: &Mm) {
 
 /// Pages that caches keep (4 KiB units).
 pub fn kept_pages(mm: &Mm) -> u64 {
-    mm.hvo.kept_pages(mm) + crate::heap::small_pages()
+    mm.hvo.kept_pages(mm) + mm.huge_zero.kept_pages() + crate::heap::small_pages()
 }
 
 fn is_quiet(mm: &Mm) -> bool {

@@ -295,7 +295,8 @@ fn bbm_level_3() {
 fn later_choices_are_refused_in_words() {
     for config in configs() {
         let variant = Variant { config, bbm: BbmLevel::Level0, tlbi_range: false, cpus: 1 };
-        if config.thp != ThpMode::ALL[0] {
+        // One huge page policy is enough, and a machine must boot to be told anything later.
+        if config.thp != ThpMode::ALL[0] || config.validate().is_err() {
             continue;
         }
         variant.builder().boot(|mm, _| {
