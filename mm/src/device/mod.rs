@@ -1,4 +1,4 @@
-//! Room 16: devices, in software, and what their mmap handlers may put into an address space.
+//! Room 15: devices, in software, and what their mmap handlers may put into an address space.
 //!
 //! A VMA of a device is of one of two kinds. In a PFNMAP one there are frames by their numbers only; in a MIXEDMAP one
 //! there may also be pages, which are counted. Whether a given *entry* is counted stands in the entry: a special one

@@ -1,4 +1,4 @@
-//! Room 15: pinned user pages, for whoever reads or writes the memory itself.
+//! Room 14: pinned user pages, for whoever reads or writes the memory itself.
 //!
 //! [`Mm::pin_user_pages`] faults pages in, makes them the space's own, and counts a pin for each (Linux:
 //! `pin_user_pages`, FOLL_PIN). From then on the space and the device see the same frame, whatever becomes of the

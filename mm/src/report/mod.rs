@@ -1,4 +1,4 @@
-//! Room 13: what Linux says in `/proc/<pid>/{maps,smaps,smaps_rollup,pagemap,status}`, `/proc/kpagecount` and
+//! Room 12: what Linux says in `/proc/<pid>/{maps,smaps,smaps_rollup,pagemap,status}`, `/proc/kpagecount` and
 //! `/proc/kpageflags`, in its formats.
 //!
 //! This room reads only. Text goes to a [`core::fmt::Write`], which may refuse; numbers go to a slice of words. Nothing

@@ -1,4 +1,4 @@
-//! Room 14: memory that address spaces share.
+//! Room 13: memory that address spaces share.
 //!
 //! An [`Object`] is a growing set of pages by index, which lives apart from every address space (Linux: the inode and
 //! page cache of a shmem file). MAP_SHARED | MAP_ANONYMOUS makes one that has no other name; memfd_create makes one that
