@@ -86,5 +86,5 @@ fn fork() {
 /// Frames move, folios are split and memory is compacted under loads, stores, forks and changes: nothing is lost.
 #[test]
 fn migration() {
-    explore("migration", 24);
+    explore("migration", 40);
 }

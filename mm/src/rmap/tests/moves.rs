@@ -136,6 +136,29 @@ fn refusals() {
     });
 }
 
+/// What somebody holds is neither moved nor split under any way of counting: also where that cannot say how many entries
+/// there are, so that only the frozen count shows it, when everything is unmapped.
+#[test]
+fn what_is_held_stays_under_every_scheme() {
+    for &mapcount in Mapcount::ALL {
+        let choices = with(|config| (config.thp, config.mapcount) = (ThpMode::Always, mapcount));
+        choices.boot(|mm, _| {
+            let space = space(mm, PAGES, MapFlags::empty());
+            fill(mm, &space);
+            let (_, head) = page(mm, &space, 0);
+            let held = head.try_get().unwrap();
+            assert_eq!(migrate(mm, head, MoveWhat::All), Err(Refused::Referenced), "{mapcount:?}");
+            assert_eq!((page(mm, &space, 0).1, head.refcount()), (head, 2), "{mapcount:?}");
+            // The block may have become a table by then.
+            assert_eq!(split_folio(mm, head.get()), Err(Refused::Referenced), "{mapcount:?}");
+            assert_eq!((page(mm, &space, 1).1, head.order()), (head, Order::PMD), "{mapcount:?}");
+            mm.put_folio(held);
+            assert_filled(mm, &space);
+            end(mm, &[space]);
+        });
+    }
+}
+
 /// Only what is known to be one space's is moved for that space alone. Which ways of counting know it of a folio that
 /// 512 entries of one space map.
 #[test]
