@@ -21,7 +21,7 @@
 //! | [`symbols`] | function and line for each line of a backtrace |
 //! | [`debugger`] | the same machine, halted, with gdb attached |
 //! | [`terminal`] | the same machine with a person in front of it |
-//! | [`bench`] | what things cost, held against Linux |
+//! | [`mod@bench`] | what things cost, held against Linux |
 #![forbid(unstable_features)]
 
 pub mod artefacts;

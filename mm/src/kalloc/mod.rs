@@ -14,7 +14,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`arc`] | [`KArc`]: a reference-counted box whose making can fail |
-//! | [`array`] | arrays whose length is known when they are made |
+//! | [`mod@array`] | arrays whose length is known when they are made |
 //! | [`fallible`] | [`KAlloc`]: the allocator that `mm`'s collections name |
 //! | [`heap`] | [`KernelHeap`] |
 //! | `source` | the heap's pages are [`crate::Mm`]'s, at their linear addresses |

@@ -1,8 +1,8 @@
 //! Room 14: pinned user pages, for whoever reads or writes the memory itself.
 //!
-//! [`Mm::pin_user_pages`] faults pages in, makes them the space's own, and counts a pin for each (Linux:
+//! [`crate::Mm::pin_user_pages`] faults pages in, makes them the space's own, and counts a pin for each (Linux:
 //! `pin_user_pages`, FOLL_PIN). From then on the space and the device see the same frame, whatever becomes of the
-//! mapping, until [`Mm::unpin`].
+//! mapping, until [`crate::Mm::unpin`].
 //!
 //! ```text
 //!   process      VA --> entry --.

@@ -6,7 +6,7 @@
 //! ```
 //! A change that makes more VMAs asks for room first ([`VmaSet::prepare`]); what follows cannot fail, so a
 //! caller never stops half way. One VMA is found, put in, cut or merged in a logarithmic number of steps, and so is a
-//! gap ([`super::vma_tree`]).
+//! gap (`vma_tree`).
 #![forbid(unsafe_code)]
 
 use core::ops::Range;

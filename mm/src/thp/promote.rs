@@ -20,7 +20,7 @@
 //! that left the table under R, or waits for R; it may allocate; but under T it finds the block and calls itself
 //! spurious.
 //!
-//! **After a fork** entries have lost the right to write, and some map strays ([`super::strays`]). While a child has a
+//! **After a fork** entries have lost the right to write, and some map strays (`strays`). While a child has a
 //! page of the block, a reference more says so. Afterwards the block gets all rights again, and strays are brought back.
 //!
 //! **References.** A page is referenced by the reservation and by its entry, or by the claim. Each count must freeze
