@@ -2,7 +2,7 @@
 //!
 //! | advice | anonymous | hugetlb |
 //! |---|---|---|
-//! | MADV_DONTNEED | pages and reservations go; the next access finds zeros | the same, for whole huge pages |
+//! | MADV_DONTNEED | pages and reservations go; the next access finds zeros | the same, for whole huge pages: [`super::discard_huge`] |
 //! | MADV_REMOVE | EINVAL | EINVAL |
 //! | MADV_FREE | as MADV_DONTNEED: what may go at any time goes at once | EINVAL |
 //! | MADV_HUGEPAGE, MADV_NOHUGEPAGE | noted in the VMA for the huge page policy | noted, means nothing |
@@ -21,10 +21,9 @@ use arch::{Access, VirtAddr};
 
 use super::munmap::page_align;
 use super::range;
-use super::{AddressSpace, Advice, Commit, Errno, HugeAdvice, MmapError, Prot, Vma, VmaKind};
+use super::{AddressSpace, Advice, Errno, HugeAdvice, MmapError, Prot, Vma, VmaKind};
 use crate::Mm;
 use crate::device::Entries;
-use crate::hugetlb;
 use crate::kalloc::KArc;
 use crate::thp::collapse::{CollapseError, collapse};
 use crate::thp::reservation;
@@ -110,37 +109,6 @@ impl Mm {
         range::split_edges(self, space, start, end)?;
         reservation::release_range(self, space, start, end);
         range::unmap(self, space, start, end);
-        Ok(())
-    }
-
-    /// Huge pages go that lie wholly in the part, which begins with one (Linux:
-    /// `madvise_dontneed_free_valid_vma`). They are promised to the VMA once more; where others have taken them from the
-    /// pool meanwhile, it has no promise for this part any more.
-    fn discard_huge(
-        &self,
-        space: &AddressSpace,
-        vma: &Vma,
-        (start, end): (VirtAddr, VirtAddr),
-    ) -> Result<(), MmapError> {
-        let granule = vma.kind.granule().bytes();
-        if !start.is_aligned(granule) {
-            return Err(MmapError::Unadvisable(*vma));
-        }
-        let end = end.align_down(granule);
-        if start == end {
-            return Ok(());
-        }
-        self.prepare_cuts(space, start, end, 0)?;
-        let promised = self.promised_hugetlb(space, start, end);
-        range::unmap(self, space, start, end);
-        if vma.commit == Commit::Account {
-            let pages = end.offset_from(start) / granule;
-            if hugetlb::reserve(self, pages - promised).is_err() {
-                hugetlb::unreserve(self, promised);
-                let loose = |vma: &mut Vma| vma.commit = Commit::NoReserve;
-                space.change_vmas(self, start, end, |vmas| vmas.change(start, end, loose));
-            }
-        }
         Ok(())
     }
 

@@ -28,6 +28,7 @@
 //! | [`gap`] | where a mapping goes that has no fixed address |
 //! | [`asid`] | ASIDs and their generations; switching to a space |
 //! | [`mmap`] [`munmap`] [`mremap`] [`mprotect`] [`madvise`] [`brk`] | the calls |
+//! | `discard_huge` | MADV_DONTNEED of hugetlb pages, which keep their promises |
 //! | `relocate` | what mremap does to the tables |
 //! | [`fork`] | a child that begins as a copy |
 //! | `exclusive` | whether a page is one space's alone |
@@ -48,6 +49,7 @@ pub mod asid;
 mod boundary;
 pub mod brk;
 pub mod check;
+mod discard_huge;
 mod each_vma;
 pub mod error;
 pub(crate) mod exclusive;
