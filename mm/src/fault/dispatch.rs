@@ -38,7 +38,7 @@ impl Mm {
     }
 
     /// Does what `info` asks for, in a VMA that lets `needs` be done.
-    #[inline]
+    #[inline(always)]
     fn resolve(
         &self,
         space: &KArc<AddressSpace>,
@@ -73,7 +73,7 @@ impl Mm {
             let reason = report::check_status(info).err().unwrap_or(FaultReason::NoVma);
             return Err(FaultError { reason, info: *info, vma: None });
         };
-        let done = self.dispatch(space, info, needs, &vma);
+        let done = self.dispatch_again(space, info, needs, &vma);
         self.settle(space, info, needs, &vma, done)
     }
 
@@ -88,7 +88,7 @@ impl Mm {
         mut done: Result<FaultDone, FaultReason>,
     ) -> Result<FaultDone, FaultError> {
         if done == Err(FaultReason::OutOfMemory) && self.shrink() != 0 {
-            done = self.dispatch(space, info, needs, vma);
+            done = self.dispatch_again(space, info, needs, vma);
         }
         if done == Ok(FaultDone::Spurious) {
             self.stats.inc(Counter::PgFaultSpurious);
@@ -96,6 +96,20 @@ impl Mm {
         done.map_err(|reason| FaultError { reason, info: *info, vma: Some(*vma) })
     }
 
+    /// As [`Self::dispatch`], where it is not the first try, or not the common one.
+    #[cold]
+    #[inline(never)]
+    fn dispatch_again(
+        &self,
+        space: &KArc<AddressSpace>,
+        info: &FaultInfo,
+        needs: Access,
+        vma: &Vma,
+    ) -> Result<FaultDone, FaultReason> {
+        self.dispatch(space, info, needs, vma)
+    }
+
+    #[inline(always)]
     fn dispatch(
         &self,
         space: &KArc<AddressSpace>,
