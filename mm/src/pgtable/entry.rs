@@ -111,6 +111,7 @@ impl<'l> Entry<'l> {
 
     /// Grants more: write permission, the access flag. The old translation is flushed at once, so that the
     /// access which asked for it does not fault again.
+    #[inline]
     pub fn relax(self, new: Desc) {
         self.store(new);
         self.flusher.flush(self.leaf_range());
