@@ -1,13 +1,15 @@
 //! What [`Entry`] does where the entry is one of a folded group: see [`super::fold`].
 #![forbid(unsafe_code)]
 
-use arch::Desc;
+use arch::addr::PAGE_SIZE;
 use arch::contiguous::CONT_ENTRIES;
 use arch::pte::PteFlags;
+use arch::{Desc, Level, VirtAddr};
 
 use super::entry::Entry;
 use super::fold::is_folded;
 use super::gather::Gather;
+use super::unlinked::Unmapped;
 use crate::stats::Counter;
 
 /// What may change in one member after the other while others are held, until the flush: a TLB gives what one of them
@@ -65,6 +67,73 @@ impl Entry<'_> {
         self.flusher().stats().add(Counter::PteStore, CONT_ENTRIES as u64);
         gather.owe(*self.flusher(), group.range());
         count
+    }
+
+    /// Whether it is the first of a folded group that ends at `end` or before: then [`Self::clear_group`] may follow.
+    #[must_use]
+    pub fn begins_group(&self, end: VirtAddr) -> bool {
+        self.desc().is_contiguous() && self.place() == 0 && self.group().range().end <= end
+    }
+
+    /// As [`Entry::clear`], of all 16 entries of the folded group that begins here.
+    ///
+    /// # Panics
+    /// No folded group begins here.
+    pub fn clear_group<'g>(self, gather: &mut Gather<'g>) -> Unmapped<'g> {
+        self.clear_group_to(gather, |_| Desc::INVALID)
+    }
+
+    /// As [`Entry::begin_migration`], of all 16 entries of the folded group that begins here.
+    ///
+    /// # Panics
+    /// No folded group begins here.
+    pub fn begin_group_migration<'g>(self, gather: &mut Gather<'g>) -> Unmapped<'g> {
+        let level = self.level();
+        self.clear_group_to(gather, |old| Desc::migration(old.output(level), level, old.alone().flags(level)))
+    }
+
+    fn clear_group_to<'g>(self, gather: &mut Gather<'g>, to: impl Fn(Desc) -> Desc) -> Unmapped<'g> {
+        assert!(self.begins_group(self.group().range().end), "no folded group begins at {}", self.va());
+        let group = self.group();
+        let old = group.descs();
+        old.iter().enumerate().for_each(|(n, &desc)| group.member(n).put(to(desc)));
+        self.flusher().stats().add(Counter::PteStore, CONT_ENTRIES as u64);
+        gather.owe(*self.flusher(), group.range());
+        Unmapped::run(old[0], self.level(), CONT_ENTRIES as u32)
+    }
+
+    /// As [`Entry::end_migration`], of the 16 migration entries that begin here: they become a folded group that begins
+    /// with `first`.
+    ///
+    /// # Panics
+    /// [`Self::awaits_group`] does not hold.
+    pub fn end_group_migration(self, first: Desc) {
+        let group = self.group();
+        for n in 0..CONT_ENTRIES as u64 {
+            let member = group.member(n as usize);
+            assert!(
+                member.migration().is_some(),
+                "{} at {} is no migration entry",
+                member.desc(),
+                member.va()
+            );
+            member.put(Desc::from_raw(first.in_group().raw() + n * PAGE_SIZE));
+        }
+        let stats = self.flusher().stats();
+        stats.add(Counter::PteStore, CONT_ENTRIES as u64);
+        stats.inc(Counter::ContpteFold);
+        self.flusher().publish();
+    }
+
+    /// Whether 16 migration entries of pages in a row begin here, an aligned group below `end`, of equal rights.
+    #[must_use]
+    pub fn awaits_group(&self, end: VirtAddr) -> bool {
+        let here = self.level() == Level::L3 && self.place() == 0 && self.group().range().end <= end;
+        here && {
+            let descs = self.group().descs();
+            let next = |n: usize| descs[0].raw() + n as u64 * PAGE_SIZE;
+            (0..CONT_ENTRIES).all(|n| descs[n].is_migration() && descs[n].raw() == next(n))
+        }
     }
 
     /// As [`Entry::clear_accessed`], of one of a folded group: whether any of the 16 was accessed. None is, afterwards.

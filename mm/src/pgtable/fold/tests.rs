@@ -13,7 +13,7 @@ use crate::Mm;
 use crate::config::{Contpte, ThpMode};
 use crate::kalloc::KArc;
 use crate::page::{PageRef, page_of};
-use crate::rmap::{self, Exit};
+use crate::rmap::{self, Exit, MoveWhat};
 use crate::space::{AddressSpace, Advice, MapProt, MmapRequest, MremapRequest, RemapFlags};
 use crate::testkit::{self, Builder, HostEnv, check, run_as_user, run_on_cpus};
 
@@ -327,6 +327,35 @@ fn accessed_as_one() {
             assert_eq!(asked().accessed, 15);
             assert_eq!(site.unfolded(), [1]);
             check(site.mm);
+        });
+    }
+}
+
+/// A folio moves to other frames: its groups are folded there as they were, in all spaces, and the plain ones become
+/// folded where their 16 entries have the same rights.
+#[test]
+fn moved_by_the_reverse_map() {
+    for machine in machines() {
+        with_groups(&machine, |site| {
+            let Site { mm, space, .. } = *site;
+            let child = mm.fork_space(space).unwrap();
+            for (page, prot) in [(20, MapProt::empty()), (40, MapProt::empty()), (40, RW)] {
+                mm.mprotect(space, va(page).raw(), PAGE_SIZE, prot).unwrap();
+            }
+            assert_eq!(site.unfolded(), [1, 2]);
+            user_store(va(80), 5).unwrap();
+            let (old, unfolds) = (site.head(), site.get(Counter::ContpteUnfold));
+            let target = rmap::target_for(mm, old).unwrap();
+            assert!(rmap::migrate_folio(mm, old.get(), target, MoveWhat::All).is_ok());
+            assert_ne!(site.head(), old);
+            assert_eq!(site.unfolded(), [1, 5]);
+            assert_eq!(site.folded_in(&child, va(0)).len() as u64, GROUPS - 1);
+            assert_eq!(site.get(Counter::ContpteUnfold), unfolds, "groups went as they were");
+            check(mm);
+            let other = |page| if page == 80 { 5 } else { word(page) };
+            let seen = |page| (page != 20).then(|| other(page));
+            (0..PAGES).for_each(|page| assert_eq!(user_load(va(page)).ok(), seen(page)));
+            mm.destroy_space(&child);
         });
     }
 }
