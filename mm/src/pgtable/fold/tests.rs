@@ -275,7 +275,8 @@ fn forked_in_part() {
     });
 }
 
-/// mremap of a part: what goes wholly to a place that is aligned alike stays folded; everything else is plain.
+/// mremap of a part: what goes wholly to a place that is aligned alike stays folded; everything else is plain, and stays
+/// so when the folio moves.
 #[test]
 fn moved_in_part() {
     let target = BASE + (1 << 30);
@@ -303,6 +304,10 @@ fn moved_in_part() {
                 let first = VirtAddr::new(to & !(HUGE - 1));
                 assert_eq!(site.folded_in(space, first), folded, "{part:?} to {to:#x}");
                 assert_eq!(site.unfolded(), touched_by(&part));
+                let target = rmap::target_for(mm, site.head()).unwrap();
+                assert!(rmap::migrate_folio(mm, site.head().get(), target, MoveWhat::All).is_ok());
+                assert_eq!(site.folded_in(space, first), folded, "{part:?} to {to:#x}");
+                check(mm);
             });
         }
     }
