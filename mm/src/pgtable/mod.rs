@@ -30,6 +30,8 @@
 //! | [`root`] | a locked tree, and how entries are had from it |
 //! | [`entry`] | the only writer of live entries |
 //! | `verify` | in debug builds: each store against the rule and the lock |
+//! | [`fold`] | groups of 16 page entries with the contiguous bit |
+//! | `folded` | what an entry does that is one of them |
 //! | `relocate` | entries that go to another place of their tree |
 //! | [`migration`] | migration entries: how they come, change and go |
 //! | [`flush`] | the only caller of TLBI |
@@ -49,6 +51,8 @@
 mod check;
 pub mod entry;
 pub mod flush;
+pub mod fold;
+mod folded;
 pub mod gather;
 pub mod kernel;
 #[cfg(test)]
