@@ -84,6 +84,11 @@ impl<'l> Entry<'l> {
         self.level
     }
 
+    /// Who flushes what it was.
+    pub(super) fn flusher(&self) -> Flusher<'l> {
+        self.flusher
+    }
+
     /// The table in which it stands.
     #[must_use]
     pub fn table(&self) -> PhysAddr {
@@ -122,39 +127,7 @@ impl<'l> Entry<'l> {
         gather.owe(self.flusher, self.leaf_range());
     }
 
-    /// Asks `new` of this entry and of those that follow it in the same table, `count` in all, and stores what it
-    /// answers, which grants less. The flush, one range for all, is owed to `gather`.
-    ///
-    /// # Panics
-    /// The run leaves the table.
-    pub fn tighten_run(
-        self,
-        count: usize,
-        gather: &mut Gather<'_>,
-        mut new: impl FnMut(usize, Desc) -> Option<Desc>,
-    ) {
-        self.assert_run(count);
-        let (mut stores, mut first, mut last) = (0, 0, 0);
-        for n in 0..count {
-            let slot = self.slot.add(8 * n as u64);
-            if let Some(desc) = new(n, Machine::read_desc(slot)) {
-                if cfg!(debug_assertions) {
-                    self.nth(n).verify(desc);
-                }
-                Machine::write_desc(slot, desc);
-                first = if stores == 0 { n } else { first };
-                (stores, last) = (stores + 1, n);
-            }
-        }
-        if stores == 0 {
-            return;
-        }
-        self.flusher.stats().add(Counter::PteStore, stores);
-        let range = FlushRange { end: self.nth(last).leaf_range().end, ..self.nth(first).leaf_range() };
-        gather.owe(self.flusher, range);
-    }
-
-    fn assert_run(&self, count: usize) {
+    pub(super) fn assert_run(&self, count: usize) {
         let index = self.va.index(self.level);
         assert!(count <= ENTRIES_PER_TABLE - index, "a run of {count} leaves the table");
     }
@@ -220,7 +193,7 @@ impl<'l> Entry<'l> {
         Broken { first: self, old, owed }
     }
 
-    fn nth(&self, n: usize) -> Entry<'l> {
+    pub(super) fn nth(&self, n: usize) -> Entry<'l> {
         let slot = self.slot.add(8 * n as u64);
         Entry::new(slot, self.level, self.va.add(n as u64 * self.level.entry_bytes()), self.flusher)
     }
@@ -236,14 +209,14 @@ impl<'l> Entry<'l> {
         Machine::write_desc(self.slot, new);
     }
 
-    fn verify(&self, new: Desc) {
+    pub(super) fn verify(&self, new: Desc) {
         if cfg!(debug_assertions) {
             verify::store(self, new, self.flusher.table_lock());
         }
     }
 
     /// What a TLB may hold because of this entry, if it was a leaf before and after.
-    fn leaf_range(&self) -> FlushRange {
+    pub(super) fn leaf_range(&self) -> FlushRange {
         let end = self.va.add(self.level.entry_bytes());
         FlushRange { start: self.va, end, level: Some(self.level), depth: Depth::LeafOnly }
     }

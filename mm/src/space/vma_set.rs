@@ -80,6 +80,9 @@ impl VmaSet {
     pub fn overlapping(&self, start: VirtAddr, end: VirtAddr) -> impl Iterator<Item = &Vma> {
         let mut from = start;
         core::iter::from_fn(move || {
+            if from >= end {
+                return None;
+            }
             let vma = self.tree.find(from).filter(|vma| vma.start < end)?;
             from = vma.end;
             Some(vma)
