@@ -92,6 +92,16 @@ impl Tightening<'_, '_> {
         self.table.read(n)
     }
 
+    /// The first entry at or after `n` in which something stands; the end of the range where there is none.
+    #[must_use]
+    #[inline]
+    pub fn next_used(&self, mut n: usize) -> usize {
+        while n < self.range.end && self.table.read(n) == Desc::INVALID {
+            n += 1;
+        }
+        n
+    }
+
     /// Gives entry `n` fewer rights.
     #[inline]
     pub fn tighten(&mut self, n: usize, new: Desc) {

@@ -18,6 +18,7 @@ use arch::layout::USER_END;
 use super::error::MmapError;
 use super::vma::Vma;
 use super::vma_tree::{VmaTree, Wish};
+use crate::error::OutOfMemory;
 
 /// Most VMAs of one address space (Linux: vm.max_map_count).
 pub const MAX_VMAS: usize = 65530;
@@ -112,6 +113,15 @@ impl VmaSet {
     /// The highest free address in `[low, high)` for what is wished, clear of the guard gaps of stacks.
     pub(super) fn highest_gap(&self, low: VirtAddr, high: VirtAddr, wish: Wish) -> Option<VirtAddr> {
         self.tree.highest_gap(low, high, wish)
+    }
+
+    /// The same VMAs, each changed by `change`, which leaves addresses and index as they are. Takes time for each, but no
+    /// look for its place.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(super) fn try_clone(&self, change: impl Fn(&mut Vma)) -> Result<Self, OutOfMemory> {
+        Ok(VmaSet { tree: self.tree.try_clone(change)? })
     }
 
     /// Makes room for `more` VMAs.

@@ -102,7 +102,7 @@ impl<'s> Sharer<'s> {
         let range = entries.range();
         let base = VirtAddr::new(va.raw() - range.start as u64 * PAGE_SIZE);
         let mut part = Part { entries, vma, base, mark: mark(vma) };
-        let mut n = range.start;
+        let mut n = part.entries.next_used(range.start);
         while n < range.end && self.result.is_ok() {
             let leaf = part.entries.desc(n);
             n = match normal_page(leaf, Level::L3) {
@@ -115,6 +115,7 @@ impl<'s> Sharer<'s> {
                     n + 1
                 }
             };
+            n = part.entries.next_used(n);
         }
     }
 
