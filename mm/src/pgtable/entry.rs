@@ -1,7 +1,8 @@
 //! The only writer of live entries.
 //!
 //! Each operation is one row of the rule in [`arch::bbm`], and debug builds hold each store against that rule and
-//! against the lock of its tree (`verify`).
+//! against the lock of its tree (`verify`). What changes one entry of a folded group unfolds it first, or changes all of
+//! it ([`super::fold`]).
 #![forbid(unsafe_code)]
 
 use core::marker::PhantomData;
@@ -84,9 +85,8 @@ impl<'l> Entry<'l> {
         self.level
     }
 
-    /// Who flushes what it was.
-    pub(super) fn flusher(&self) -> Flusher<'l> {
-        self.flusher
+    pub(super) fn flusher(&self) -> &Flusher<'l> {
+        &self.flusher
     }
 
     /// The table in which it stands.
@@ -106,9 +106,9 @@ impl<'l> Entry<'l> {
         self.store_from_invalid(new);
     }
 
-    /// Replaces an invalid descriptor, of which no TLB holds anything. Nothing is owed.
+    /// Replaces an invalid descriptor, of which no TLB holds anything. Nothing is owed. Its group is not folded.
     pub(super) fn store_from_invalid(self, new: Desc) {
-        self.store(new);
+        self.store(new.alone());
         if new.is_valid() {
             self.flusher.publish();
         }
@@ -117,14 +117,58 @@ impl<'l> Entry<'l> {
     /// Grants more: write permission, the access flag. The old translation is flushed at once, so that the
     /// access which asked for it does not fault again.
     pub fn relax(self, new: Desc) {
-        self.store(new);
+        if self.desc().is_contiguous() {
+            return self.relax_folded(new);
+        }
+        self.store(new.alone());
         self.flusher.flush(self.leaf_range());
     }
 
     /// Grants less. The flush is owed to `gather`.
     pub fn tighten(self, new: Desc, gather: &mut Gather<'_>) {
-        self.store(new);
+        self.unfold();
+        self.store(new.alone());
         gather.owe(self.flusher, self.leaf_range());
+    }
+
+    /// Asks `new` of this entry and of those that follow it in the same table, `count` in all, and stores what it
+    /// answers, which grants less. The flush, one range for all, is owed to `gather`.
+    ///
+    /// # Panics
+    /// The run leaves the table.
+    pub fn tighten_run(
+        self,
+        count: usize,
+        gather: &mut Gather<'_>,
+        mut new: impl FnMut(usize, Desc) -> Option<Desc>,
+    ) {
+        self.assert_run(count);
+        let (mut stores, mut first, mut last) = (0, 0, 0);
+        let mut next = 0;
+        while next < count {
+            let n = next;
+            let slot = self.slot.add(8 * n as u64);
+            let old = Machine::read_desc(slot);
+            if old.is_contiguous() {
+                next += self.nth(n).tighten_folded(count - n, gather, |m, old| new(n + m, old));
+                continue;
+            }
+            next += 1;
+            if let Some(desc) = new(n, old) {
+                if cfg!(debug_assertions) {
+                    self.nth(n).verify(desc);
+                }
+                Machine::write_desc(slot, desc);
+                first = if stores == 0 { n } else { first };
+                (stores, last) = (stores + 1, n);
+            }
+        }
+        if stores == 0 {
+            return;
+        }
+        self.flusher.stats().add(Counter::PteStore, stores);
+        let range = FlushRange { end: self.nth(last).leaf_range().end, ..self.nth(first).leaf_range() };
+        gather.owe(self.flusher, range);
     }
 
     pub(super) fn assert_run(&self, count: usize) {
@@ -133,11 +177,24 @@ impl<'l> Entry<'l> {
     }
 
     /// Clears the access flag of a leaf. Whether it was set; the flush is owed to `gather` then. By compare and swap:
-    /// where hardware manages the flag, or dirty state, it may set either between a load and a store.
+    /// where hardware manages the flag, or dirty state, it may set either between a load and a store. Of a folded group
+    /// it is the flag of all 16 entries.
     ///
     /// # Panics
     /// No leaf stands here.
     pub fn clear_accessed(self, gather: &mut Gather<'_>) -> bool {
+        if self.desc().is_contiguous() {
+            return self.clear_accessed_folded(gather);
+        }
+        let accessed = self.swap_accessed();
+        if accessed {
+            gather.owe(self.flusher, self.leaf_range());
+        }
+        accessed
+    }
+
+    /// Clears the access flag of this leaf alone. Whether it was set; the flush is owed then.
+    pub(super) fn swap_accessed(&self) -> bool {
         let mut old = self.desc();
         loop {
             assert!(old.is_leaf(self.level), "{old} at {} is no leaf", self.va);
@@ -153,7 +210,6 @@ impl<'l> Entry<'l> {
             }
         }
         self.flusher.stats().inc(Counter::PteStore);
-        gather.owe(self.flusher, self.leaf_range());
         true
     }
 
@@ -165,6 +221,7 @@ impl<'l> Entry<'l> {
     /// As [`Self::clear`], and leaves this invalid descriptor.
     pub(super) fn clear_to<'g>(self, invalid: Desc, gather: &mut Gather<'g>) -> Unmapped<'g> {
         debug_assert!(!invalid.is_valid());
+        self.unfold();
         let old = self.desc();
         self.store(invalid);
         gather.owe(self.flusher, self.range_of(old));
@@ -176,7 +233,13 @@ impl<'l> Entry<'l> {
     ///
     /// # Panics
     /// The run leaves the table.
-    pub fn break_live<const N: usize>(self, mut each: impl FnMut(&Entry<'_>, Desc)) -> Broken<'l, N> {
+    pub fn break_live<const N: usize>(self, each: impl FnMut(&Entry<'_>, Desc)) -> Broken<'l, N> {
+        (0..N).for_each(|n| self.nth(n).unfold());
+        self.break_run(each)
+    }
+
+    /// As [`Self::break_live`], of entries that are all of a group or of none.
+    pub(super) fn break_run<const N: usize>(self, mut each: impl FnMut(&Entry<'_>, Desc)) -> Broken<'l, N> {
         const { assert!(N >= 1) };
         self.assert_run(N);
         let mut range = self.range_of(self.desc());
@@ -196,6 +259,13 @@ impl<'l> Entry<'l> {
     pub(super) fn nth(&self, n: usize) -> Entry<'l> {
         let slot = self.slot.add(8 * n as u64);
         Entry::new(slot, self.level, self.va.add(n as u64 * self.level.entry_bytes()), self.flusher)
+    }
+
+    /// The one that stands `n` entries before it in the same table.
+    pub(super) fn back(&self, n: usize) -> Entry<'l> {
+        let (slot, bytes) = (self.slot.raw() - 8 * n as u64, n as u64 * self.level.entry_bytes());
+        let va = VirtAddr::new(self.va.raw() - bytes);
+        Entry::new(PhysAddr::new(slot), self.level, va, self.flusher)
     }
 
     fn store(&self, new: Desc) {

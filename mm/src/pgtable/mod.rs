@@ -31,6 +31,8 @@
 //! | [`entry`] | the only writer of live entries |
 //! | [`tighten`] | many entries of one table that lose rights at once |
 //! | `verify` | in debug builds: each store against the rule and the lock |
+//! | [`fold`] | groups of 16 page entries with the contiguous bit |
+//! | `folded` | what an entry does that is one of them |
 //! | `relocate` | entries that go to another place of their tree |
 //! | [`migration`] | migration entries: how they come, change and go |
 //! | [`flush`] | the only caller of TLBI |
@@ -50,6 +52,8 @@
 mod check;
 pub mod entry;
 pub mod flush;
+pub mod fold;
+mod folded;
 pub mod gather;
 pub mod kernel;
 #[cfg(test)]

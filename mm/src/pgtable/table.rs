@@ -49,7 +49,7 @@ impl LooseTable {
     }
 }
 
-/// The entries of a table that no walker can reach.
+/// The entries of a table that no walker can reach. Who writes one of a folded group writes all of it.
 #[derive(Debug)]
 pub struct LooseEntries<'t> {
     table: PhysAddr,

@@ -13,6 +13,7 @@
 use core::ops::Range;
 
 use arch::addr::PAGE_SIZE;
+use arch::contiguous::CONT_ENTRIES;
 use arch::pte::PteFlags;
 use arch::{Desc, DescTable, Machine, PhysMem};
 
@@ -36,7 +37,8 @@ pub struct Tightening<'t, 'l> {
 
 impl Entry<'_> {
     /// Gives `f` this entry and those that follow it in the same table, `count` in all, to be given fewer rights. The
-    /// flush, one range for all, is owed to `gather` when `f` returns.
+    /// flush, one range for all, is owed to `gather` when `f` returns. Folded groups lie wholly among them: those that
+    /// an end cuts are unfolded.
     ///
     /// # Panics
     /// The run leaves the table.
@@ -48,32 +50,14 @@ impl Entry<'_> {
     ) -> R {
         self.assert_run(count);
         let at = self.va().index(self.level());
+        for cut in [at, at + count].into_iter().filter(|n| !n.is_multiple_of(CONT_ENTRIES)) {
+            self.nth(cut.min(at + count - 1) - at).unfold();
+        }
         let table = Machine::table(self.table());
         let mut entries = Tightening { first: &self, table, range: at..at + count, changed: 0..0, stores: 0 };
         let result = f(&mut entries);
         entries.finish(gather);
         result
-    }
-
-    /// Asks `new` of this entry and of those that follow it in the same table, `count` in all, and stores what it
-    /// answers, which grants less. The flush, one range for all, is owed to `gather`.
-    ///
-    /// # Panics
-    /// The run leaves the table.
-    pub fn tighten_run(
-        self,
-        count: usize,
-        gather: &mut Gather<'_>,
-        mut new: impl FnMut(usize, Desc) -> Option<Desc>,
-    ) {
-        self.tighten_many(count, gather, |entries| {
-            let range = entries.range();
-            for n in range.clone() {
-                if let Some(desc) = new(n - range.start, entries.desc(n)) {
-                    entries.tighten(n, desc);
-                }
-            }
-        });
     }
 }
 
@@ -102,9 +86,10 @@ impl Tightening<'_, '_> {
         n
     }
 
-    /// Gives entry `n` fewer rights.
+    /// Gives entry `n` fewer rights. It is one of no folded group.
     #[inline]
     pub fn tighten(&mut self, n: usize, new: Desc) {
+        debug_assert!(!new.is_contiguous(), "{new} alone loses rights, and its group keeps them");
         self.store(n, new);
         self.note(n..n + 1);
     }
@@ -120,7 +105,8 @@ impl Tightening<'_, '_> {
     }
 
     /// As [`Self::share`], of the entries from `first` on, pages, that map consecutive frames with the same attributes
-    /// as the first; at most `most` of them, 1 or more. Returns how many.
+    /// as the first, whether they were accessed or not; at most `most` of them, 1 or more. Returns how many. A folded
+    /// group that begins there is shared as a whole, and stays one.
     #[inline]
     pub fn share_alike(
         &mut self,
@@ -129,17 +115,19 @@ impl Tightening<'_, '_> {
         fewer: PteFlags,
         copy: &mut LooseEntries<'_>,
     ) -> usize {
-        let mut old = self.desc(first);
+        let (mut next, mut n) = (self.desc(first).with_also(PteFlags::ACCESSED), first);
         let end = self.range.end.min(first.saturating_add(most));
-        let changes = old.with_also(fewer) != old;
-        let mut n = first;
-        while n < end && self.desc(n) == old {
-            let shared = old.with_also(fewer);
-            copy.write(n, shared);
-            if changes {
-                self.store(n, shared);
+        let changes = next.with_also(fewer) != next;
+        while n < end {
+            let old = self.desc(n);
+            if old.with_also(PteFlags::ACCESSED) != next {
+                break;
             }
-            old = Desc::from_raw(old.raw() + PAGE_SIZE);
+            copy.write(n, old.with_also(fewer));
+            if changes {
+                self.store(n, old.with_also(fewer));
+            }
+            next = Desc::from_raw(next.raw() + PAGE_SIZE);
             n += 1;
         }
         if changes {
@@ -171,6 +159,6 @@ impl Tightening<'_, '_> {
         self.first.flusher().stats().add(Counter::PteStore, self.stores as u64);
         let nth = |n: usize| self.first.nth(n - self.range.start).leaf_range();
         let range = FlushRange { end: nth(self.changed.end - 1).end, ..nth(self.changed.start) };
-        gather.owe(self.first.flusher(), range);
+        gather.owe(*self.first.flusher(), range);
     }
 }
