@@ -116,6 +116,7 @@ impl<'l> Entry<'l> {
 
     /// Grants more: write permission, the access flag. The old translation is flushed at once, so that the
     /// access which asked for it does not fault again.
+    #[inline]
     pub fn relax(self, new: Desc) {
         if self.desc().is_contiguous() {
             return self.relax_folded(new);

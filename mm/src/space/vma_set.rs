@@ -67,10 +67,16 @@ impl VmaSet {
     pub fn find(&self, va: VirtAddr) -> Option<Vma> {
         self.tree.find(va).copied()
     }
+    /// The VMA that holds `va`, in its place.
+    #[must_use]
+    #[inline]
+    pub fn holding(&self, va: VirtAddr) -> Option<&Vma> {
+        self.tree.find(va).filter(|vma| vma.contains(va))
+    }
     /// The VMA that holds `va`.
     #[must_use]
     pub fn at(&self, va: VirtAddr) -> Option<Vma> {
-        self.find(va).filter(|vma| vma.contains(va))
+        self.holding(va).copied()
     }
     /// The last VMA that begins below `va`.
     #[must_use]

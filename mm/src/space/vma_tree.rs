@@ -162,6 +162,7 @@ impl VmaTree {
     }
 
     /// The first VMA that ends above `va`.
+    #[inline]
     pub(super) fn find(&self, va: VirtAddr) -> Option<&Vma> {
         if let Some(id) = self.found.get() {
             let vma = &self.nodes[id].vma;
@@ -169,6 +170,11 @@ impl VmaTree {
                 return Some(vma);
             }
         }
+        self.search(va)
+    }
+
+    /// The same, from the root down.
+    fn search(&self, va: VirtAddr) -> Option<&Vma> {
         let (mut at, mut best) = (self.root, None);
         while let Some(id) = at {
             let node = &self.nodes[id];
