@@ -11,6 +11,7 @@
 mod console;
 mod crash;
 mod debug;
+mod gigabyte;
 mod leftover;
 mod selftests;
 mod tour;
@@ -79,7 +80,9 @@ fn main() -> ExitCode {
 fn run_all(arguments: &Arguments) -> Result<Conclusion, Error> {
     let harness = Arc::new(Harness::new()?);
     let mut trials = selftests::trials(&harness, arguments)?;
-    for room in [tour::trials, console::trials, crash::trials, debug::trials, leftover::trials] {
+    for room in
+        [tour::trials, console::trials, crash::trials, debug::trials, leftover::trials, gigabyte::trials]
+    {
         trials.extend(room(&harness));
     }
     Ok(libtest_mimic::run(arguments, trials))
