@@ -202,7 +202,7 @@ fn forbidden_in_part() {
     );
 }
 
-/// Rights that go and come back leave what was cut plain.
+/// Rights that go and come back leave what was cut plain, until a call covers the group.
 #[test]
 fn rights_come_back() {
     for machine in machines() {
@@ -215,9 +215,18 @@ fn rights_come_back() {
             user_store(va(20), 7).unwrap();
             assert_eq!((site.unfolded(), site.read(20)), (vec![1], Some(7)));
             protect(16..32, MapProt::READ);
-            assert_eq!((site.unfolded(), site.read(20)), (vec![1], Some(7)));
+            assert_eq!((site.unfolded(), site.read(20)), (vec![], Some(7)));
             assert!(user_store(va(31), 1).is_err());
+            // One with a hole and one with other memory in its midst stay plain.
+            site.mm.madvise(site.space, va(40).raw(), PAGE_SIZE, Advice::DontNeed).unwrap();
+            let child = site.mm.fork_space(site.space).unwrap();
+            user_store(va(56), 8).unwrap();
+            protect(32..80, MapProt::READ);
+            let folded = site.folded_in(site.space, va(0));
+            assert_eq!([2, 3, 4].map(|group| folded.contains(&group)), [false, false, true]);
+            assert_eq!((site.read(40), site.read(56)), (Some(0), Some(8)));
             check(site.mm);
+            site.mm.destroy_space(&child);
         });
     }
 }
