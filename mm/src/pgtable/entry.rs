@@ -116,6 +116,7 @@ impl<'l> Entry<'l> {
 
     /// Grants more: write permission, the access flag. The old translation is flushed at once, so that the
     /// access which asked for it does not fault again.
+    #[inline]
     pub fn relax(self, new: Desc) {
         if self.desc().is_contiguous() {
             return self.relax_folded(new);
@@ -171,7 +172,7 @@ impl<'l> Entry<'l> {
         gather.owe(self.flusher, range);
     }
 
-    fn assert_run(&self, count: usize) {
+    pub(super) fn assert_run(&self, count: usize) {
         let index = self.va.index(self.level);
         assert!(count <= ENTRIES_PER_TABLE - index, "a run of {count} leaves the table");
     }
@@ -279,14 +280,14 @@ impl<'l> Entry<'l> {
         Machine::write_desc(self.slot, new);
     }
 
-    fn verify(&self, new: Desc) {
+    pub(super) fn verify(&self, new: Desc) {
         if cfg!(debug_assertions) {
             verify::store(self, new, self.flusher.table_lock());
         }
     }
 
     /// What a TLB may hold because of this entry, if it was a leaf before and after.
-    fn leaf_range(&self) -> FlushRange {
+    pub(super) fn leaf_range(&self) -> FlushRange {
         let end = self.va.add(self.level.entry_bytes());
         FlushRange { start: self.va, end, level: Some(self.level), depth: Depth::LeafOnly }
     }

@@ -37,9 +37,9 @@
 //!
 //! **Where groups are folded**: where it is to be had for no flush and no store more, in tables that no walker can reach
 //! yet. A block that is split gets a table of 32 folded groups, and fork copies the bit into the child's new table with
-//! the entries; what is copied only in part loses it there ([`super::LooseEntries`]). A call that gives
-//! other rights to whole groups folds those that are alike again ([`Stretch::fold`]): that costs a break of 16 and a
-//! flush once, and the group stays folded. A fault never folds: the 16th page of a reservation's run would cost a
+//! the entries; a group that a VMA has only in part is unfolded first ([`super::Tightening`]). A call that gives other
+//! rights to whole groups folds those that are alike again ([`Stretch::fold`]): that costs a break of 16 and a flush
+//! once, and the group stays folded. A fault never folds: the 16th page of a reservation's run would cost a
 //! break of 16 entries and a flush, again and again on the way to the block that its promotion makes of all 512.
 //!
 //! Linux: `contpte_convert`, `contpte_try_unfold`, `contpte_ptep_get`.

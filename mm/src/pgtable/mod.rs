@@ -29,6 +29,7 @@
 //! | [`mod@walk`] | reading a tree: every level from the root to the leaf |
 //! | [`root`] | a locked tree, and how entries are had from it |
 //! | [`entry`] | the only writer of live entries |
+//! | [`tighten`] | many entries of one table that lose rights at once |
 //! | `verify` | in debug builds: each store against the rule and the lock |
 //! | [`fold`] | groups of 16 page entries with the contiguous bit |
 //! | `folded` | what an entry does that is one of them |
@@ -65,6 +66,7 @@ pub mod root;
 pub mod stock;
 pub mod stretch;
 pub mod table;
+pub mod tighten;
 pub mod unlinked;
 mod verify;
 pub mod visit;
@@ -80,5 +82,6 @@ pub use root::{Missing, PtRoot};
 pub use stock::TableStock;
 pub use stretch::Stretch;
 pub use table::{LooseEntries, LooseTable};
+pub use tighten::Tightening;
 pub use unlinked::{Displaced, Unmapped};
 pub use walk::{Walk, WalkStep, walk};

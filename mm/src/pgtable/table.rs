@@ -4,10 +4,8 @@
 use core::marker::PhantomData;
 
 use arch::addr::ENTRIES_PER_TABLE;
-use arch::contiguous::CONT_ENTRIES;
-use arch::{Desc, Machine, Order, PhysAddr, PhysMem};
+use arch::{Desc, DescTable, Machine, Order, PhysAddr, PhysMem};
 
-use super::fold;
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::page::{FolioRef, PageKind, page_of};
@@ -36,7 +34,7 @@ impl LooseTable {
 
     /// Its entries, to be written one by one.
     pub fn entries(&mut self) -> LooseEntries<'_> {
-        LooseEntries { table: self.address(), folded: 0, owner: PhantomData }
+        LooseEntries { table: self.address(), descs: Machine::table(self.address()), owner: PhantomData }
     }
 
     /// The descriptor that links it. From now on the table belongs to the tree.
@@ -51,13 +49,11 @@ impl LooseTable {
     }
 }
 
-/// The entries of a table that no walker can reach. When this is dropped, groups that were written folded, but not
-/// wholly, are plain.
+/// The entries of a table that no walker can reach. Who writes one of a folded group writes all of it.
 #[derive(Debug)]
 pub struct LooseEntries<'t> {
     table: PhysAddr,
-    /// Groups of which an entry was written with the contiguous bit: one bit for each of 32.
-    folded: u32,
+    descs: <Machine as PhysMem>::Table,
     owner: PhantomData<&'t mut LooseTable>,
 }
 
@@ -71,28 +67,9 @@ impl LooseEntries<'_> {
     /// Writes entry `n`, 0..=511.
     #[inline]
     pub fn write(&mut self, n: usize, new: Desc) {
-        self.folded |= u32::from(new.is_contiguous()) << (n / CONT_ENTRIES);
-        Machine::write_desc(self.table.add(8 * n as u64), new);
+        self.descs.write(n, new);
     }
 }
-
-impl Drop for LooseEntries<'_> {
-    fn drop(&mut self) {
-        for group in (0..u32::BITS as u64).filter(|n| self.folded & 1 << n != 0) {
-            let first = self.table.add(8 * CONT_ENTRIES as u64 * group);
-            let descs = fold::read(first);
-            if fold::is_folded(&descs) {
-                continue;
-            }
-            for (n, desc) in descs.iter().enumerate() {
-                Machine::write_desc(first.add(8 * n as u64), desc.alone());
-            }
-        }
-    }
-}
-
-/// One bit for each group of a table.
-const _: () = assert!(ENTRIES_PER_TABLE / CONT_ENTRIES == u32::BITS as usize);
 
 impl Mm {
     /// One zeroed page table.
