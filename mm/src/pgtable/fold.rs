@@ -36,7 +36,7 @@
 //! ([`crate::report`]).
 //!
 //! **Where groups are folded**: where it is to be had for no flush and no store more, in tables that no walker can reach
-//! yet. A block that is split gets a table of 32 folded groups, and fork copies the bit into the child's new table with
+//! yet. A block that is split gets a table of folded groups, but for the one that the cut is for, and fork copies the bit into the child's new table with
 //! the entries; a group that a VMA has only in part is unfolded first ([`super::Tightening`]). A call that gives other
 //! rights to whole groups folds those that are alike again ([`Stretch::fold`]): that costs a break of 16 and a flush
 //! once, and the group stays folded. A fault never folds: the 16th page of a reservation's run would cost a
