@@ -18,7 +18,7 @@ use crate::time;
 const MS: u64 = 1_000_000;
 
 /// Waits until `done`, for at most `ms` milliseconds; whether it was.
-pub(super) fn within_ms(ms: u64, done: impl Fn() -> bool) -> bool {
+pub(super) fn within_ms(ms: u64, mut done: impl FnMut() -> bool) -> bool {
     let until = time::now_ns() + ms * MS;
     while !done() {
         if time::now_ns() > until {
