@@ -22,6 +22,7 @@ selftest!("programs::shared", shared);
 selftest!("programs::dma", dma);
 selftest!("programs::devmap", devmap);
 selftest!("programs::vector_registers_are_each_ones_own", vector_registers);
+selftest!("programs::thread_pointers_are_each_ones_own", thread_pointers);
 selftest!("programs::hogs_are_preempted", hogs_are_preempted);
 selftest!("programs::sleepers_wake", sleepers_wake);
 selftest!("programs::no_program_no_process", no_program);
@@ -233,6 +234,11 @@ fn files_and_pipes(_: &'static Mm) -> Verdict {
 fn memory_goes_to_who_needs_it(mm: &'static Mm) -> Verdict {
     let _settings = ThpSettings::set(mm, ThpMode::Never, 512)?;
     expect("thpfork", &["thpfork", "128", "256"], 0)
+}
+
+/// TPIDR_EL0 is each thread's own, and a fork's child begins with its parent's.
+fn thread_pointers(_: &'static Mm) -> Verdict {
+    at_once("tls", [&["tls", "name=1"], &["tls", "name=2"], &["tls", "name=3"], &["tls", "name=4"]])
 }
 
 /// A program that does not exist is an error and leaves nothing behind.
