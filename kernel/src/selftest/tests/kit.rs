@@ -124,6 +124,16 @@ impl Blocks {
             Err(_) => false,
         }
     }
+    /// Gives the block back that was taken last, if there is one; it should be a page.
+    pub(super) fn give_back_one(&mut self) -> bool {
+        let block = self.list.pop();
+        let found = block.is_some();
+        if let Some(block) = block {
+            let order = block.order();
+            self.mm.free_pages(block, order);
+        }
+        found
+    }
     /// Holds a block that was taken elsewhere.
     pub(super) fn push(&mut self, block: FolioRef) {
         self.list.push(block);
