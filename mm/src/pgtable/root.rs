@@ -1,14 +1,13 @@
 //! A tree of tables under its lock, and how entries are had from it.
 #![forbid(unsafe_code)]
 
-use arch::pte::Kind;
 use arch::{Desc, Level, PhysAddr, VirtAddr};
 
 use super::entry::Entry;
 use super::flush::Flusher;
 use super::stock::TableStock;
 use super::table::LooseTable;
-use super::walk::{Walk, WalkStep, last, walk};
+use super::walk::{Walk, WalkStep, down_to, last, walk};
 
 /// One tree of tables. It stands inside the spinlock that protects it, so a `&mut PtRoot` is the proof that the
 /// lock is held, and an [`Entry`], which borrows it, cannot outlive the lock. As the borrow is exclusive, a tree
@@ -66,20 +65,11 @@ impl PtRoot {
         va: VirtAddr,
         level: Level,
     ) -> Result<Entry<'l>, Missing> {
-        for step in self.walk(va).steps() {
-            if step.level == level {
-                return Ok(Entry::new(step.slot, level, va, flusher));
-            }
-            match step.kind() {
-                Kind::Table => {}
-                Kind::Invalid if step.desc.is_migration() => {
-                    return Err(Missing::Leaf(step.level, step.desc));
-                }
-                Kind::Invalid => return Err(Missing::Table(step.level)),
-                Kind::Block | Kind::Page => return Err(Missing::Leaf(step.level, step.desc)),
-            }
+        let step = down_to(self.root, va, level);
+        match missing(step, level) {
+            None => Ok(Entry::new(step.slot, level, va, flusher)),
+            Some(missing) => Err(missing),
         }
-        Err(Missing::Table(level))
     }
 
     /// The last step of the walk for `va`: a leaf, or the invalid descriptor where the walk ends.
@@ -108,12 +98,26 @@ impl PtRoot {
         level: Level,
         stock: &mut TableStock,
     ) -> Result<Entry<'l>, Missing> {
-        while let Err(missing) = self.entry(flusher, va, level) {
-            let Missing::Table(at) = missing else { return Err(missing) };
-            let entry = self.entry(flusher, va, at)?;
-            let table = stock.take().ok_or(Missing::Stock)?;
-            entry.make(table.link());
+        loop {
+            let step = down_to(self.root, va, level);
+            let entry = Entry::new(step.slot, step.level, va, flusher);
+            match missing(step, level) {
+                None => return Ok(entry),
+                Some(Missing::Table(_)) => entry.make(stock.take().ok_or(Missing::Stock)?.link()),
+                Some(missing) => return Err(missing),
+            }
         }
-        self.entry(flusher, va, level)
+    }
+}
+
+/// Why a walk that came no further than `step` has no entry of `level`; `None`: it has.
+#[inline]
+fn missing(step: WalkStep, level: Level) -> Option<Missing> {
+    if step.level == level {
+        None
+    } else if step.desc.is_empty() {
+        Some(Missing::Table(step.level))
+    } else {
+        Some(Missing::Leaf(step.level, step.desc))
     }
 }

@@ -67,6 +67,20 @@ impl Walk {
     }
 }
 
+/// The step of `level` alone of a walk of the tree at `root`; or the last one, where the walk ends above. See [`walk`].
+#[must_use]
+#[inline]
+pub fn down_to(root: PhysAddr, va: VirtAddr, level: Level) -> WalkStep {
+    let mut step = read(root, Level::L0, va);
+    for next in [Level::L1, Level::L2, Level::L3] {
+        if step.level == level || step.kind() != Kind::Table {
+            break;
+        }
+        step = read(step.desc.output(step.level), next, va);
+    }
+    step
+}
+
 /// The last step alone of a walk of the tree at `root`; see [`walk`].
 #[must_use]
 #[inline]
