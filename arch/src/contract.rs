@@ -215,6 +215,16 @@ pub trait PhysMem {
     fn read_desc(at: PhysAddr) -> Desc;
     /// Stores a descriptor. Nothing is ordered behind it: see [`Mmu::dsb`].
     fn write_desc(at: PhysAddr, new: Desc);
+    /// Replaces each of the `count` descriptors from `at` on by what `new` says, told its number, until it says nothing.
+    /// Returns how many. The same as a load and a store for each, by a shorter loop.
+    #[inline(always)]
+    fn replace_descs(at: PhysAddr, count: usize, mut new: impl FnMut(usize, Desc) -> Option<Desc>) -> usize {
+        let mut replace = |n: usize| {
+            let slot = at.add(8 * n as u64);
+            new(n, Self::read_desc(slot)).map(|new| Self::write_desc(slot, new))
+        };
+        (0..count).find(|&n| replace(n).is_none()).unwrap_or(count)
+    }
     /// Replaces `old` by `new`, or returns what stood there instead.
     ///
     /// # Errors
@@ -265,6 +275,13 @@ pub trait Mmu {
     /// itself, and the access may fault as any access may. On the model the translation happens here, so
     /// the pointer must be used at once, for this one access of at most 8 bytes.
     fn kernel_access(va: VirtAddr, access: Access) -> *mut u8;
+    /// Fills `lines` lines of 64 bytes from kernel address `va` on: two words that are given, and zeros. Who reads a word
+    /// meanwhile finds it old or new.
+    ///
+    /// # Safety
+    /// 1. `va` is a multiple of 64.
+    /// 2. The lines are mapped, and made of atomic words only, as what [`Self::kernel_access`] leads to.
+    unsafe fn fill_lines(va: VirtAddr, lines: u64, words: [u64; 2]);
     /// What the hardware's own walker makes of an address (AT S1E1R and its like).
     ///
     /// # Errors

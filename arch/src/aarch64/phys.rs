@@ -69,6 +69,30 @@ impl PhysMem for Machine {
         slot(at).store(new.raw(), Ordering::Release);
     }
 
+    #[inline(always)]
+    fn replace_descs(
+        from: PhysAddr,
+        count: usize,
+        mut new: impl FnMut(usize, Desc) -> Option<Desc>,
+    ) -> usize {
+        assert!(
+            from.is_aligned(8) && from.raw() % PAGE_SIZE + 8 * count as u64 <= PAGE_SIZE,
+            "{count} from {from}"
+        );
+        // SAFETY: aligned, and in one page of RAM, which is mapped for ever (contract); page tables are accessed as atomic
+        // words only.
+        let slots = unsafe { core::slice::from_raw_parts(at::<AtomicU64>(from).cast_const(), count) };
+        for (n, slot) in slots.iter().enumerate() {
+            let old = Desc::from_raw(slot.load(Ordering::Acquire));
+            let Some(new) = new(n, old) else { return n };
+            if cfg!(debug_assertions) {
+                check_store(from.add(8 * n as u64), old, new);
+            }
+            slot.store(new.raw(), Ordering::Release);
+        }
+        count
+    }
+
     fn cas_desc(at: PhysAddr, old: Desc, new: Desc) -> Result<(), Desc> {
         if cfg!(debug_assertions) {
             check_store(at, old, new);
