@@ -226,17 +226,13 @@ impl<'l> Entry<'l> {
     }
 
     fn store(&self, new: Desc) {
-        self.put(new);
+        self.verify(new);
+        Machine::write_desc(self.slot, new);
         self.flusher.stats().inc(Counter::PteStore);
     }
 
-    /// As [`Self::store`], for who counts the stores of a run himself.
-    pub(super) fn put(&self, new: Desc) {
-        self.verify(new);
-        Machine::write_desc(self.slot, new);
-    }
-
-    fn verify(&self, new: Desc) {
+    /// Holds a store against the rule, in debug builds.
+    pub(super) fn verify(&self, new: Desc) {
         if cfg!(debug_assertions) {
             verify::store(self, new, self.flusher.table_lock());
         }

@@ -20,8 +20,8 @@ use arch::addr::PAGE_SIZE;
 use arch::{Access, VirtAddr};
 
 use super::munmap::page_align;
-use super::range;
 use super::{AddressSpace, Advice, Commit, Errno, HugeAdvice, MmapError, Prot, Vma, VmaKind};
+use super::{range, unmap};
 use crate::Mm;
 use crate::device::Entries;
 use crate::hugetlb;
@@ -109,7 +109,7 @@ impl Mm {
     fn discard(&self, space: &AddressSpace, (start, end): (VirtAddr, VirtAddr)) -> Result<(), MmapError> {
         range::split_edges(self, space, start, end)?;
         reservation::release_range(self, space, start, end);
-        range::unmap(self, space, start, end);
+        unmap::unmap(self, space, start, end);
         Ok(())
     }
 
@@ -132,7 +132,7 @@ impl Mm {
         }
         self.prepare_cuts(space, start, end, 0)?;
         let promised = self.promised_hugetlb(space, start, end);
-        range::unmap(self, space, start, end);
+        unmap::unmap(self, space, start, end);
         if vma.commit == Commit::Account {
             let pages = end.offset_from(start) / granule;
             if hugetlb::reserve(self, pages - promised).is_err() {
