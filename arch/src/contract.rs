@@ -211,20 +211,14 @@ impl fmt::Display for FaultStatus {
 /// Physical memory, reached by its linear-map address, which never changes; so nothing here can fault.
 /// Every address must lie in RAM.
 pub trait PhysMem {
+    /// A table, for who goes through many of its descriptors.
+    type Table: DescTable;
+    /// The table at `at` (4 KiB aligned).
+    fn table(at: PhysAddr) -> Self::Table;
     /// Loads the descriptor at `at` (8-byte aligned).
     fn read_desc(at: PhysAddr) -> Desc;
     /// Stores a descriptor. Nothing is ordered behind it: see [`Mmu::dsb`].
     fn write_desc(at: PhysAddr, new: Desc);
-    /// Replaces each of the `count` descriptors from `at` on by what `new` says, told its number, until it says nothing.
-    /// Returns how many. The same as a load and a store for each, by a shorter loop.
-    #[inline(always)]
-    fn replace_descs(at: PhysAddr, count: usize, mut new: impl FnMut(usize, Desc) -> Option<Desc>) -> usize {
-        let mut replace = |n: usize| {
-            let slot = at.add(8 * n as u64);
-            new(n, Self::read_desc(slot)).map(|new| Self::write_desc(slot, new))
-        };
-        (0..count).find(|&n| replace(n).is_none()).unwrap_or(count)
-    }
     /// Replaces `old` by `new`, or returns what stood there instead.
     ///
     /// # Errors
@@ -248,6 +242,15 @@ pub trait PhysMem {
     /// (IC IVAU or IC IALLUIS), DSB ISH, ISB; less where CTR_EL0.{IDC,DIC} say so (B2.4.4). Both are
     /// multiples of 64.
     fn sync_icache(at: PhysAddr, bytes: u64);
+}
+
+/// The descriptors of one table. Each access is that of [`PhysMem::read_desc`] or [`PhysMem::write_desc`]; the address is
+/// looked at once, when the table is had.
+pub trait DescTable: Copy {
+    /// Loads descriptor `n`, 0..=511.
+    fn read(self, n: usize) -> Desc;
+    /// Stores descriptor `n`, 0..=511.
+    fn write(self, n: usize, new: Desc);
 }
 
 /// Translation.

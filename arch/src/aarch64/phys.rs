@@ -4,8 +4,8 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Machine, bulk};
-use crate::addr::{PAGE_SIZE, PhysAddr};
-use crate::contract::{Dsb, Mmu, PhysMem};
+use crate::addr::{ENTRIES_PER_TABLE, PAGE_SIZE, PhysAddr};
+use crate::contract::{DescTable, Dsb, Mmu, PhysMem};
 use crate::features::BbmLevel;
 use crate::layout::{LINEAR_BYTES, linear};
 use crate::pte::{Desc, PteFlags};
@@ -55,7 +55,39 @@ fn check_store(at: PhysAddr, old: Desc, new: Desc) {
     }
 }
 
+/// The descriptors of a table, through the linear map.
+#[derive(Clone, Copy, Debug)]
+pub struct Table(&'static [AtomicU64; ENTRIES_PER_TABLE]);
+
+impl DescTable for Table {
+    #[inline(always)]
+    fn read(self, n: usize) -> Desc {
+        Desc::from_raw(self.0[n].load(Ordering::Acquire))
+    }
+
+    #[inline(always)]
+    fn write(self, n: usize, new: Desc) {
+        if cfg!(debug_assertions) {
+            let at =
+                PhysAddr::new(core::ptr::from_ref(&self.0[n]).addr() as u64 - linear(PhysAddr::new(0)).raw());
+            check_store(at, self.read(n), new);
+        }
+        self.0[n].store(new.raw(), Ordering::Release);
+    }
+}
+
 impl PhysMem for Machine {
+    type Table = Table;
+
+    #[inline(always)]
+    fn table(table: PhysAddr) -> Table {
+        assert!(table.is_aligned(PAGE_SIZE), "a table at {table}");
+        // SAFETY: `&*` asks for an aligned pointer to valid memory that nobody writes otherwise while it is used: a page
+        // of RAM in the linear map, which is mapped for ever (contract), and page tables are accessed as atomic words
+        // only.
+        Table(unsafe { &*at(table) })
+    }
+
     #[inline(always)]
     fn read_desc(at: PhysAddr) -> Desc {
         Desc::from_raw(slot(at).load(Ordering::Acquire))
@@ -67,30 +99,6 @@ impl PhysMem for Machine {
             check_store(at, Self::read_desc(at), new);
         }
         slot(at).store(new.raw(), Ordering::Release);
-    }
-
-    #[inline(always)]
-    fn replace_descs(
-        from: PhysAddr,
-        count: usize,
-        mut new: impl FnMut(usize, Desc) -> Option<Desc>,
-    ) -> usize {
-        assert!(
-            from.is_aligned(8) && from.raw() % PAGE_SIZE + 8 * count as u64 <= PAGE_SIZE,
-            "{count} from {from}"
-        );
-        // SAFETY: aligned, and in one page of RAM, which is mapped for ever (contract); page tables are accessed as atomic
-        // words only.
-        let slots = unsafe { core::slice::from_raw_parts(at::<AtomicU64>(from).cast_const(), count) };
-        for (n, slot) in slots.iter().enumerate() {
-            let old = Desc::from_raw(slot.load(Ordering::Acquire));
-            let Some(new) = new(n, old) else { return n };
-            if cfg!(debug_assertions) {
-                check_store(from.add(8 * n as u64), old, new);
-            }
-            slot.store(new.raw(), Ordering::Release);
-        }
-        count
     }
 
     fn cas_desc(at: PhysAddr, old: Desc, new: Desc) -> Result<(), Desc> {

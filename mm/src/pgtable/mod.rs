@@ -29,7 +29,10 @@
 //! | [`mod@walk`] | reading a tree: every level from the root to the leaf |
 //! | [`root`] | a locked tree, and how entries are had from it |
 //! | [`entry`] | the only writer of live entries |
+//! | [`tighten`] | many entries of one table that lose rights at once |
 //! | `verify` | in debug builds: each store against the rule and the lock |
+//! | [`fold`] | groups of 16 page entries with the contiguous bit |
+//! | `folded` | what an entry does that is one of them |
 //! | `relocate` | entries that go to another place of their tree |
 //! | [`migration`] | migration entries: how they come, change and go |
 //! | [`flush`] | the only caller of TLBI |
@@ -37,7 +40,7 @@
 //! | [`normal`] | which leaves have a struct page that may be touched |
 //! | [`stretch`] | entries of one table that a walk over a range comes to at once |
 //! | [`severed`] | a table that leaves its tree with all that it holds |
-//! | [`tighten`] | leaves that get other rights, many of them in the same way |
+//! | [`change`] | leaves that get other rights, many of them in the same way |
 //! | [`unlinked`] | what was taken out of a tree |
 //! | [`table`] | tables that no tree leads to |
 //! | [`private_tree`] | a tree that no CPU uses |
@@ -48,9 +51,12 @@
 //! | `vmalloc` | who has which addresses for devices and stacks |
 #![forbid(unsafe_code)]
 
+pub mod change;
 mod check;
 pub mod entry;
 pub mod flush;
+pub mod fold;
+mod folded;
 pub mod gather;
 pub mod kernel;
 #[cfg(test)]
@@ -81,5 +87,6 @@ pub use severed::Severed;
 pub use stock::TableStock;
 pub use stretch::Stretch;
 pub use table::{LooseEntries, LooseTable};
+pub use tighten::Tightening;
 pub use unlinked::{Displaced, Unmapped};
 pub use walk::{Walk, WalkStep, walk};

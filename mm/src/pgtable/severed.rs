@@ -10,8 +10,8 @@
 //! page looks under that lock, and must find as many entries as are counted.
 #![forbid(unsafe_code)]
 
-use arch::addr::ENTRIES_PER_TABLE;
-use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
+use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::{Desc, DescTable, Level, Machine, PhysAddr, PhysMem, VirtAddr};
 
 use super::entry::Entry;
 use super::gather::Gather;
@@ -24,6 +24,7 @@ use crate::Mm;
 pub struct Severed<'t, 'l> {
     stretch: &'t Stretch<'l>,
     table: LooseTable,
+    entries: <Machine as PhysMem>::Table,
 }
 
 impl<'l> Stretch<'l> {
@@ -43,7 +44,11 @@ impl<'l> Stretch<'l> {
         let entry = Entry::new(above.slot, Level::L2, self.start(), self.flusher());
         let table = entry.clear(gather).old.output();
         gather.settle();
-        Some(Severed { stretch: self, table: LooseTable::from_flushed(table) })
+        Some(Severed {
+            stretch: self,
+            entries: Machine::table(table),
+            table: LooseTable::from_flushed(table),
+        })
     }
 }
 
@@ -62,8 +67,8 @@ impl Severed<'_, '_> {
     /// What entry `n`, 0..=511, holds is the caller's now: its reference and its mapping, if it is a leaf.
     #[inline]
     pub fn take(&mut self, n: usize) -> Desc {
-        let old = Machine::read_desc(self.slot(n));
-        self.table.entries().write(n, Desc::INVALID);
+        let old = self.entries.read(n);
+        self.entries.write(n, Desc::INVALID);
         old
     }
 
@@ -71,20 +76,21 @@ impl Severed<'_, '_> {
     /// them: they map consecutive frames with the same attributes. `most` of them, or fewer. Returns how many.
     #[inline]
     pub fn take_run(&mut self, n: usize, before: Desc, most: usize) -> usize {
-        let (count, mut next) = (most.min(ENTRIES_PER_TABLE - n), before.raw());
-        Machine::replace_descs(self.slot(n), count, |_, old| {
-            next = next.wrapping_add(Level::L3.entry_bytes());
-            (old.raw() == next).then_some(Desc::INVALID)
-        })
+        let (table, last) = (self.entries, ENTRIES_PER_TABLE.min(n.saturating_add(most)));
+        let (mut next, mut m) = (before.raw(), n);
+        while m < last {
+            next = next.wrapping_add(PAGE_SIZE);
+            if table.read(m).raw() != next {
+                break;
+            }
+            table.write(m, Desc::INVALID);
+            m += 1;
+        }
+        m - n
     }
 
     /// Gives the table back.
     pub fn free(self, mm: &Mm) {
         mm.free_table(self.table);
-    }
-
-    #[inline]
-    fn slot(&self, n: usize) -> PhysAddr {
-        self.table.address().add(8 * n as u64)
     }
 }

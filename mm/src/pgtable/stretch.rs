@@ -9,7 +9,8 @@
 //! same with one count of stores and one range to flush.
 #![forbid(unsafe_code)]
 
-use arch::addr::ENTRIES_PER_TABLE;
+use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::contiguous::CONT_ENTRIES;
 use arch::contract::Depth;
 use arch::pte::Kind;
 use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
@@ -103,35 +104,21 @@ impl<'l> Stretch<'l> {
         debug_assert!(n < self.len);
         self.first.add(8 * n as u64)
     }
-    /// Replaces the entries from `first` on by what `new` says, told how many came before, until it says nothing; the caller
-    /// counts the stores, and owes the flush. Returns how many.
-    #[inline(always)]
-    pub(super) fn replace(&self, first: usize, mut new: impl FnMut(usize, Desc) -> Option<Desc>) -> usize {
-        if first >= self.len {
-            return 0;
-        }
-        Machine::replace_descs(self.slot(first), self.len - first, |n, old| {
-            let new = new(n, old);
-            if cfg!(debug_assertions)
-                && let Some(new) = new
-            {
-                self.nth(first + n).verify(new);
-            }
-            new
-        })
+    /// The table, and where the first entry stands in it.
+    #[inline]
+    pub(super) fn place(&self) -> (PhysAddr, usize) {
+        (PhysAddr::new(self.first.raw() & !(PAGE_SIZE - 1)), self.va.index(self.level))
     }
-    /// As [`Self::replace`], of one entry; whether it was.
+    /// Holds a store to entry `n` of the table against the rule, in debug builds.
     #[inline(always)]
-    pub(super) fn replace_one(&self, n: usize, new: impl FnOnce(Desc) -> Option<Desc>) -> bool {
-        let new = new(self.desc(n));
-        if let Some(new) = new {
-            self.put(n, new);
+    pub(super) fn verify_at(&self, n: usize, new: Desc) {
+        if cfg!(debug_assertions) {
+            self.nth(n - self.va.index(self.level)).verify(new);
         }
-        new.is_some()
     }
     /// Stores what entry `n` holds from now on; the caller counts and owes.
     #[inline]
-    fn put(&self, n: usize, new: Desc) {
+    pub(super) fn put(&self, n: usize, new: Desc) {
         if cfg!(debug_assertions) {
             self.nth(n).verify(new);
         }
@@ -161,6 +148,17 @@ impl<'l> Stretch<'l> {
         first && (self.end() <= end || self.desc(self.len - 1).is_empty())
     }
 
+    /// Unfolds the groups that an end of the stretch cuts. Those that are left lie wholly inside.
+    fn unfold_cut(&mut self) {
+        let (len, first) = (self.len, self.va.index(self.level));
+        if self.level == Level::L3 && !first.is_multiple_of(CONT_ENTRIES) {
+            self.entry(0).unfold();
+        }
+        if self.level == Level::L3 && !(first + len).is_multiple_of(CONT_ENTRIES) {
+            self.entry(len - 1).unfold();
+        }
+    }
+
     /// As [`Entry::tighten_run`], of all entries.
     pub fn tighten(&mut self, gather: &mut Gather<'_>, new: impl FnMut(usize, Desc) -> Option<Desc>) {
         let len = self.len;
@@ -169,13 +167,15 @@ impl<'l> Stretch<'l> {
 
     /// Makes every entry invalid that holds something which is `wanted`. What leaves held goes to `each`, with the number
     /// of the first entry: runs of leaves that map consecutive frames with the same attributes. The flush is owed to
-    /// `gather` by then. Of other entries, which are invalid already, nothing is left.
+    /// `gather` by then. Of other entries, which are invalid already, nothing is left. `wanted` answers the same for all
+    /// pages of one folio, so a folded group goes as a whole or stays.
     pub fn clear<'g>(
         &mut self,
         gather: &mut Gather<'g>,
         mut wanted: impl FnMut(Desc) -> bool,
         mut each: impl FnMut(usize, Unmapped<'g>, &mut Gather<'g>),
     ) {
+        self.unfold_cut();
         let (mut pending, mut stores) = (None, 0);
         for n in 0..self.len {
             let old = self.desc(n);

@@ -1,84 +1,164 @@
-//! Leaves of one table that get other rights, many of them in the same way.
+//! Many entries of one table that lose rights at once.
 //!
 //! ```text
-//!   descriptor   | attributes | address | attributes |
-//!   a pattern    |     =      |   any   |     =      |   --> the same bits change in each: one exclusive or
+//!   parent's table   [ w  w  w  r  .  w ... ]      each entry is looked at, and stored where it changes
+//!                      |  |  |  |
+//!   a copy           [ r  r  r  r           ]      LooseEntries: a table that no walker can reach
 //! ```
-//! Who changes a stretch works out what becomes of one leaf, and says which others are of its kind. Those are changed by
-//! a loop that asks nothing else.
+//! A [`Tightening`] has the entries in hand for the length of a closure ([`Entry::tighten_many`]). What is known of one
+//! entry need not be asked of the next: whoever fork copies for asks once a folio, and [`Tightening::share_alike`] does
+//! the rest of its entries. Stores are counted, and one range is owed for all that changed, when the closure returns.
 #![forbid(unsafe_code)]
 
-use arch::Desc;
+use core::ops::Range;
 
+use arch::addr::PAGE_SIZE;
+use arch::contiguous::CONT_ENTRIES;
+use arch::pte::PteFlags;
+use arch::{Desc, DescTable, Machine, PhysMem};
+
+use super::entry::Entry;
+use super::flush::FlushRange;
 use super::gather::Gather;
-use super::stretch::Stretch;
+use super::table::LooseEntries;
+use crate::stats::Counter;
 
-/// Leaves that differ in their address alone, and what changes in each.
-#[derive(Clone, Copy)]
-pub struct Pattern {
-    /// The bits of a descriptor that are an address.
-    pub address: u64,
-    /// All others.
-    pub bits: u64,
-    /// Those of them that change. Not 0.
-    pub change: u64,
+type Table = <Machine as PhysMem>::Table;
+
+/// Entries of one table of a live tree, under the tree's lock. See the [module](self).
+pub struct Tightening<'t, 'l> {
+    first: &'t Entry<'l>,
+    table: Table,
+    range: Range<usize>,
+    /// From the first entry that was stored to the last one.
+    changed: Range<usize>,
+    stores: usize,
 }
 
-impl Pattern {
-    /// Whether it is one of them.
+impl Entry<'_> {
+    /// Gives `f` this entry and those that follow it in the same table, `count` in all, to be given fewer rights. The
+    /// flush, one range for all, is owed to `gather` when `f` returns. Folded groups lie wholly among them: those that
+    /// an end cuts are unfolded.
+    ///
+    /// # Panics
+    /// The run leaves the table.
+    pub fn tighten_many<R>(
+        self,
+        count: usize,
+        gather: &mut Gather<'_>,
+        f: impl FnOnce(&mut Tightening<'_, '_>) -> R,
+    ) -> R {
+        self.assert_run(count);
+        let at = self.va().index(self.level());
+        for cut in [at, at + count].into_iter().filter(|n| !n.is_multiple_of(CONT_ENTRIES)) {
+            self.nth(cut.min(at + count - 1) - at).unfold();
+        }
+        let table = Machine::table(self.table());
+        let mut entries = Tightening { first: &self, table, range: at..at + count, changed: 0..0, stores: 0 };
+        let result = f(&mut entries);
+        entries.finish(gather);
+        result
+    }
+}
+
+impl Tightening<'_, '_> {
+    /// Their places in the table, 0..=511.
     #[must_use]
-    #[inline(always)]
-    pub fn is_of(&self, leaf: Desc) -> bool {
-        leaf.raw() & !self.address == self.bits
+    #[inline]
+    pub fn range(&self) -> Range<usize> {
+        self.range.clone()
     }
-}
 
-/// What becomes of the entries of a stretch.
-pub trait Change {
-    /// What takes the place of `old`; `None`: it stays.
-    fn one(&mut self, old: Desc) -> Option<Desc>;
-    /// Changes leaves that follow in the same way as that one, for as long as they are known to, by [`Row::while_of`].
-    /// Returns how many.
-    fn like_it(&self, row: Row<'_, '_>) -> usize;
-}
-
-/// The entries after one that was changed.
-pub struct Row<'s, 'l> {
-    stretch: &'s Stretch<'l>,
-    first: usize,
-}
-
-impl Row<'_, '_> {
-    /// Changes those that follow as the pattern says, up to one that is not of it, or of which `goes_along` does not say
-    /// that it is known to change in this way. Returns how many.
-    #[inline(always)]
-    pub fn while_of(self, pattern: Pattern, goes_along: impl Fn(Desc) -> bool) -> usize {
-        let Row { stretch, first } = self;
-        stretch.replace(first, |_, old| {
-            let like = pattern.is_of(old) && goes_along(old);
-            like.then(|| Desc::from_raw(old.raw() ^ pattern.change))
-        })
+    /// What stands in entry `n` of the table.
+    #[must_use]
+    #[inline]
+    pub fn desc(&self, n: usize) -> Desc {
+        self.table.read(n)
     }
-}
 
-impl Stretch<'_> {
-    /// Changes every entry as `change` says, to what a TLB may go on taking for what it was until the flush, one range for
-    /// all, that is owed to `gather`.
-    pub fn change(&mut self, gather: &mut Gather<'_>, change: &mut impl Change) {
-        let (mut stores, mut first, mut end, mut n) = (0, self.len(), 0, 0);
-        while n < self.len() {
-            if self.replace_one(n, |old| change.one(old)) {
-                let next = n + 1;
-                let next = next + change.like_it(Row { stretch: self, first: next });
-                (stores, first, end) = (stores + next - n, first.min(n), next);
-                n = next;
-            } else {
-                n += 1;
+    /// The first entry at or after `n` in which something stands; the end of the range where there is none.
+    #[must_use]
+    #[inline]
+    pub fn next_used(&self, mut n: usize) -> usize {
+        while n < self.range.end && self.table.read(n) == Desc::INVALID {
+            n += 1;
+        }
+        n
+    }
+
+    /// Gives entry `n` fewer rights. It is one of no folded group.
+    #[inline]
+    pub fn tighten(&mut self, n: usize, new: Desc) {
+        debug_assert!(!new.is_contiguous(), "{new} alone loses rights, and its group keeps them");
+        self.store(n, new);
+        self.note(n..n + 1);
+    }
+
+    /// Writes what entry `n` holds, `old`, to its place in `copy`, and to both without what `fewer` takes.
+    #[inline]
+    pub fn share(&mut self, n: usize, old: Desc, fewer: PteFlags, copy: &mut LooseEntries<'_>) {
+        let shared = old.with_also(fewer);
+        copy.write(n, shared);
+        if shared != old {
+            self.tighten(n, shared);
+        }
+    }
+
+    /// As [`Self::share`], of the entries from `first` on, pages, that map consecutive frames with the same attributes
+    /// as the first, whether they were accessed or not; at most `most` of them, 1 or more. Returns how many. A folded
+    /// group that begins there is shared as a whole, and stays one.
+    #[inline]
+    pub fn share_alike(
+        &mut self,
+        first: usize,
+        most: usize,
+        fewer: PteFlags,
+        copy: &mut LooseEntries<'_>,
+    ) -> usize {
+        let (mut next, mut n) = (self.desc(first).with_also(PteFlags::ACCESSED), first);
+        let end = self.range.end.min(first.saturating_add(most));
+        let changes = next.with_also(fewer) != next;
+        while n < end {
+            let old = self.desc(n);
+            if old.with_also(PteFlags::ACCESSED) != next {
+                break;
             }
+            copy.write(n, old.with_also(fewer));
+            if changes {
+                self.store(n, old.with_also(fewer));
+            }
+            next = Desc::from_raw(next.raw() + PAGE_SIZE);
+            n += 1;
         }
-        if stores != 0 {
-            self.flusher().count_stores(stores as u64);
-            self.owe(first, end - 1, gather);
+        if changes {
+            self.note(first..n);
         }
+        n - first
+    }
+
+    #[inline]
+    fn store(&self, n: usize, new: Desc) {
+        if cfg!(debug_assertions) {
+            self.first.nth(n - self.first.va().index(self.first.level())).verify(new);
+        }
+        self.table.write(n, new);
+    }
+
+    /// These, above all that were noted before, have changed.
+    #[inline]
+    fn note(&mut self, more: Range<usize>) {
+        let first = if self.stores == 0 { more.start } else { self.changed.start };
+        self.changed = first..more.end;
+        self.stores += more.len();
+    }
+
+    fn finish(self, gather: &mut Gather<'_>) {
+        if self.stores == 0 {
+            return;
+        }
+        self.first.flusher().stats().add(Counter::PteStore, self.stores as u64);
+        let nth = |n: usize| self.first.nth(n - self.range.start).leaf_range();
+        let range = FlushRange { end: nth(self.changed.end - 1).end, ..nth(self.changed.start) };
+        gather.owe(*self.first.flusher(), range);
     }
 }

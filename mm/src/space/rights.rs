@@ -14,7 +14,7 @@ use super::range::leaf_for;
 use super::{Prot, exclusive};
 use crate::Mm;
 use crate::page::{PageKind, PageRef, page_of};
-use crate::pgtable::tighten::{Change, Pattern, Row};
+use crate::pgtable::change::{Change, Pattern, Row};
 
 /// What follows from the bits of a leaf that are no address.
 #[derive(Clone, Copy)]
@@ -93,14 +93,15 @@ impl<'m> Rights<'m> {
     fn learn(&mut self, leaf: Desc) -> Known {
         let level = self.level;
         let (old, special) = (leaf.flags(level), leaf.flags(level) & PteFlags::SPECIAL);
-        let mut new = exclusive::with_all_rights(self.mm, leaf, level, self.prot).flags(level);
+        let mut new = exclusive::with_all_rights(leaf, level, self.prot).flags(level);
         let gains = old.contains(PteFlags::READ_ONLY) && !new.contains(PteFlags::READ_ONLY);
         let asks = if gains && special.is_empty() { Asks::Yes } else { Asks::No };
         if gains && !special.is_empty() {
             new |= PteFlags::READ_ONLY;
         }
         let address = Desc::from_raw(u64::MAX).output(level).raw();
-        let change = leaf.raw() ^ leaf.with_flags(level, new).raw();
+        // A folded group stays one.
+        let change = (leaf.raw() ^ leaf.with_flags(level, new).raw()) & !PteFlags::CONTIGUOUS.bits();
         let known = Known { pattern: Pattern { address, bits: leaf.raw() & !address, change }, asks };
         self.known = Some(known);
         known
@@ -148,10 +149,10 @@ impl Change for Rights<'_> {
     fn like_it(&self, row: Row<'_, '_>) -> usize {
         match self.known {
             None => 0,
-            Some(Known { pattern: Pattern { change: 0, .. }, .. }) => 0,
+            Some(Known { pattern, .. }) if !pattern.is_plain() => 0,
             Some(Known { pattern, asks: Asks::No }) => row.while_of(pattern, |_| true),
             Some(Known { pattern, .. }) if self.folio.answer == Exclusive::Yes => {
-                row.while_of(pattern, |leaf| self.folio.has(leaf.output(self.level).raw()))
+                row.while_of(pattern, |leaf| self.folio.has(leaf.raw() & pattern.address))
             }
             Some(Known { pattern, .. }) => row.while_of(pattern, |leaf| is_alone(leaf, pattern)),
         }
