@@ -12,6 +12,7 @@ mod arguments;
 mod console;
 mod crash;
 mod debug;
+mod gigabyte;
 mod leftover;
 mod selftests;
 mod tour;
@@ -80,8 +81,15 @@ fn main() -> ExitCode {
 fn run_all(arguments: &Arguments) -> Result<Conclusion, Error> {
     let harness = Arc::new(Harness::new()?);
     let mut trials = selftests::trials(&harness, arguments)?;
-    let rooms =
-        [arguments::trials, tour::trials, console::trials, crash::trials, debug::trials, leftover::trials];
+    let rooms = [
+        arguments::trials,
+        tour::trials,
+        console::trials,
+        crash::trials,
+        debug::trials,
+        leftover::trials,
+        gigabyte::trials,
+    ];
     for room in rooms {
         trials.extend(room(&harness));
     }
