@@ -59,7 +59,7 @@ impl FreeArea {
         let (mut first, mut order) = (page.pfn(), order);
         while order < MAX_ORDER {
             let buddy = page_of(Pfn::new(first.raw() ^ order.pages()));
-            if buddy.kind() != PageKind::Buddy || buddy.order() != order {
+            if !buddy.is_block(PageKind::Buddy, order) {
                 break;
             }
             self.unlink(buddy, order);
@@ -68,6 +68,16 @@ impl FreeArea {
         }
         self.link(page_of(first), order);
         0
+    }
+
+    /// As [`Self::insert`] for `n` pages side by side, the lowest of which is `first`.
+    #[inline]
+    pub(super) fn insert_row(&mut self, first: PageRef, n: u64) -> u64 {
+        if n == 1 {
+            return self.insert(first, Order::PAGE);
+        }
+        let blocks = Frames::new(first.pfn(), n).blocks(Order::PMD);
+        blocks.map(|(pfn, order)| self.insert(page_of(pfn), order)).sum()
     }
 
     /// Isolates a naturally aligned range. Returns how many pages were free there and are isolated now. `None`: another

@@ -28,6 +28,7 @@
 //! | file | what |
 //! |---|---|
 //! | `area` | free lists of all orders; merge and split |
+//! | `batch` | single pages on their way back together |
 //! | [`zone`] | a zone: admission, per-CPU lists |
 //! | [`watermark`] | how many pages are kept for whom |
 //! | `pages` | the allocator's functions of [`crate::Mm`] |
@@ -35,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 mod area;
+mod batch;
 mod check;
 mod pages;
 #[cfg(test)]
@@ -44,6 +46,7 @@ pub mod zone;
 
 use arch::Order;
 
+pub(crate) use batch::SingleBatch;
 pub use watermark::{Reserve, Watermarks};
 pub use zone::Zone;
 

@@ -126,10 +126,23 @@ impl Zone {
         if n < DIRECT {
             return (0..n).for_each(|k| self.free(first.nth(k), Order::PAGE));
         }
-        let mut area = self.area.lock();
-        let blocks = Frames::new(first.pfn(), n).blocks(Order::PMD);
-        let isolated: u64 = blocks.map(|(pfn, order)| area.insert(page_of(pfn), order)).sum();
+        let isolated = self.area.lock().insert_row(first, n);
         self.free.fetch_add(n - isolated, Ordering::Relaxed);
+    }
+
+    /// As [`Self::free`] for single pages in any order. Many go back at once, those that lie side by side as blocks, and not
+    /// through this CPU's list.
+    pub(super) fn free_many(&self, pages: &[PageRef]) {
+        if (pages.len() as u64) < DIRECT {
+            return pages.iter().for_each(|&page| self.free(page, Order::PAGE));
+        }
+        let mut area = self.area.lock();
+        let (mut rest, mut isolated) = (pages, 0);
+        while let Some(row) = Row::first_of(rest) {
+            isolated += area.insert_row(row.first, row.pages as u64);
+            rest = &rest[row.pages..];
+        }
+        self.free.fetch_add(pages.len() as u64 - isolated, Ordering::Relaxed);
     }
 
     fn is_isolated(&self, page: PageRef) -> bool {
@@ -292,6 +305,28 @@ impl Zone {
         for list in &self.cpus {
             f(Listed::Cached(&list.lock()));
         }
+    }
+}
+
+/// Pages side by side, as they come one after the other, upwards or downwards.
+struct Row {
+    /// The lowest.
+    first: PageRef,
+    /// How many.
+    pages: usize,
+}
+
+impl Row {
+    /// The longest row that `pages` begins with; `None`: there is no page.
+    #[inline]
+    fn first_of(pages: &[PageRef]) -> Option<Row> {
+        let (&one, rest) = pages.split_first()?;
+        let up = rest.iter().zip(1..).take_while(|&(&next, n)| next == one.nth(n)).count();
+        if up != 0 {
+            return Some(Row { first: one, pages: 1 + up });
+        }
+        let down = rest.iter().zip(1..).take_while(|&(&next, n)| next.nth(n) == one).count();
+        Some(Row { first: pages[down], pages: 1 + down })
     }
 }
 

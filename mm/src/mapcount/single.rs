@@ -24,6 +24,12 @@ pub(crate) fn add_first(page: PageRef) {
     page.set_raw_mapcount(1);
 }
 
+/// One entry that maps `page`, a single page, was cleared. Under T.
+#[inline]
+pub(crate) fn remove_one(page: PageRef) {
+    page.sub_raw_mapcount(1);
+}
+
 #[inline]
 pub(super) fn remove(run: &Run) -> Remains {
     let left = run.head.sub_raw_mapcount(run.entries) - run.entries;

@@ -283,6 +283,7 @@ impl<'l> Entry<'l> {
         Machine::write_desc(self.slot, new);
     }
 
+    /// Holds a store against the rule, in debug builds.
     pub(super) fn verify(&self, new: Desc) {
         if cfg!(debug_assertions) {
             verify::store(self, new, self.flusher.table_lock());

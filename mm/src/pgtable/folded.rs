@@ -13,7 +13,7 @@ use crate::stats::Counter;
 
 /// What may change in one member after the other while others are held, until the flush: a TLB gives what one of them
 /// says (R_NGLXZ). Linux does it for write permission too: `contpte_wrprotect_ptes`.
-const STEP_BY_STEP: u64 = PteFlags::READ_ONLY.bits() | PteFlags::ACCESSED.bits();
+pub(super) const STEP_BY_STEP: u64 = PteFlags::READ_ONLY.bits() | PteFlags::ACCESSED.bits();
 
 impl Entry<'_> {
     /// As [`Entry::relax`], of one of a folded group. An access flag is set in all 16, so that the next page of the group

@@ -92,7 +92,7 @@ pub(super) const ROWS: &[Row] = &[
     ("a tail leads to its head", small, |site| {
         let head = site.block(3, PageKind::Kernel);
         head.prep_compound(PageKind::Kernel, Order::new(3), site.mm.config.tails);
-        head.nth(5).make_tail(!0x3f | 1);
+        head.nth(5).make_tails(1, !0x3f | 1);
         Some(head.nth(5).pfn())
     }),
     ("a free block above the largest order", small, |site| {
