@@ -66,12 +66,13 @@ fn may_be(page: PageRef) -> bool {
 /// Who may do what, of a leaf's attributes.
 const RIGHTS: PteFlags = PteFlags::USER.union(PteFlags::READ_ONLY).union(PteFlags::PXN).union(PteFlags::UXN);
 
-/// `leaf` with all rights of a VMA. A special one keeps its mark and its memory type.
+/// `leaf` with all rights of a VMA. A special one keeps its mark and its memory type, and one of a folded group stays one.
 #[must_use]
 #[inline(always)]
 pub(crate) fn with_all_rights(leaf: Desc, level: Level, prot: Prot) -> Desc {
     if !leaf.is_special() {
-        return range::ready(leaf.with_flags(level, prot.leaf_flags()), level);
+        let group = leaf.flags(level) & PteFlags::CONTIGUOUS;
+        return range::ready(leaf.with_flags(level, prot.leaf_flags() | group), level);
     }
     let kept = leaf.flags(level) - RIGHTS;
     leaf.with_flags(level, kept | (prot.leaf_flags() & RIGHTS))
