@@ -1,6 +1,8 @@
-//! mmap, munmap, mremap, mprotect, madvise, brk, memfd_create, ftruncate: registers to requests, and errors to numbers.
+//! mmap, munmap, mremap, mprotect, madvise, mincore, brk, memfd_create, ftruncate: registers to requests, and errors to numbers.
 #![forbid(unsafe_code)]
 
+use arch::VirtAddr;
+use arch::addr::PAGE_SIZE;
 use mm::kalloc::KArc;
 use mm::space::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest};
 
@@ -91,6 +93,27 @@ pub(super) fn mprotect(process: &Process, addr: u64, len: u64, prot: u64) -> Ans
 /// `madvise(addr, length, advice)`.
 pub(super) fn madvise(process: &Process, addr: u64, len: u64, advice: u64) -> Answer {
     the_mm().madvise(process.space(), addr, len, Advice::from_raw(advice as i32)?)?;
+    Ok(0)
+}
+
+/// Pages of which `mincore` tells at a time.
+const MINCORE_PAGES: u64 = 512;
+
+/// `mincore(addr, length, vector)`: a byte for each page. What lies before a hole is written before the call fails.
+pub(super) fn mincore(process: &Process, addr: u64, len: u64, vector: u64) -> Answer {
+    if !addr.is_multiple_of(PAGE_SIZE) {
+        return Err(Errno::INVAL);
+    }
+    user::in_user_half(addr, len).map_err(|_| Errno::NOMEM)?;
+    let pages = len.div_ceil(PAGE_SIZE);
+    user::in_user_half(vector, pages)?;
+    let (mut bytes, mut done) = ([0; MINCORE_PAGES as usize], 0);
+    while done < pages {
+        let part = &mut bytes[..(pages - done).min(MINCORE_PAGES) as usize];
+        let told = the_mm().mincore(process.space(), VirtAddr::new(addr + done * PAGE_SIZE), part)?;
+        user::write(vector + done, &part[..told])?;
+        done += told as u64;
+    }
     Ok(0)
 }
 

@@ -75,6 +75,14 @@ pub struct FlushRange {
     pub depth: Depth,
 }
 
+impl FlushRange {
+    /// Whether it is what one entry of this level translates.
+    #[inline]
+    fn is_one(&self, level: Level) -> bool {
+        self.end.offset_from(self.start) == level.entry_bytes()
+    }
+}
+
 /// Flushes on behalf of one tree.
 #[derive(Clone, Copy, Debug)]
 pub struct Flusher<'a> {
@@ -117,9 +125,15 @@ impl<'a> Flusher<'a> {
     }
 
     /// Removes the translations of a range from every TLB, and waits until no CPU uses them.
+    #[inline]
     pub fn flush(&self, range: FlushRange) {
         Machine::dsb(Dsb::IshSt);
-        self.invalidate(range);
+        match (self.tag, range.level) {
+            (FlushTag::User(cell), Some(level)) if range.is_one(level) => {
+                self.invalidate_one(range.start, Tag::Asid(cell.asid()), range.depth, level);
+            }
+            _ => self.invalidate(range),
+        }
         Machine::dsb(Dsb::Ish);
         self.stats.inc(Counter::DsbIsh);
         self.synchronise_context();
@@ -137,6 +151,13 @@ impl<'a> Flusher<'a> {
         if matches!(self.tag, FlushTag::Kernel) {
             Machine::isb();
         }
+    }
+
+    /// What one entry of a user's tree gave.
+    #[inline]
+    fn invalidate_one(&self, va: VirtAddr, tag: Tag, depth: Depth, level: Level) {
+        Machine::tlbi(Tlbi::Va { va, tag, depth, level: Some(level) }, FlushScope::Broadcast);
+        self.stats.inc(Counter::TlbiVa);
     }
 
     fn invalidate(&self, range: FlushRange) {

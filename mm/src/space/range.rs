@@ -254,13 +254,29 @@ pub(super) fn protect(
     });
 }
 
-/// The leaf of `level` for a frame in a VMA with these rights. The page of zeros is special and never writable. A frame
-/// that may be executed is made ready for that: some CPU's instruction cache may hold what it held before.
+/// The leaf of `level` for a frame in a VMA with these rights. The page of zeros is special and never writable.
+#[inline]
 pub(crate) fn leaf_for(mm: &Mm, frame: PhysAddr, level: Level, prot: Prot) -> Desc {
-    let mut flags = prot.leaf_flags();
-    if mm.zero_page.is_at(frame) || mm.huge_zero.is_at(frame) {
-        flags |= PteFlags::READ_ONLY | PteFlags::SPECIAL;
+    let zeros = match level {
+        Level::L3 => mm.zero_page.is_at(frame),
+        _ => mm.huge_zero.is_at(frame),
+    };
+    if zeros {
+        leaf(frame, level, prot.leaf_flags() | PteFlags::READ_ONLY | PteFlags::SPECIAL)
+    } else {
+        leaf_of_page(frame, level, prot)
     }
+}
+
+/// As [`leaf_for`], for a frame that is none of the pages of zeros.
+#[inline]
+pub(crate) fn leaf_of_page(frame: PhysAddr, level: Level, prot: Prot) -> Desc {
+    leaf(frame, level, prot.leaf_flags())
+}
+
+/// A frame that may be executed is made ready for that: some CPU's instruction cache may hold what it held before.
+#[inline]
+fn leaf(frame: PhysAddr, level: Level, flags: PteFlags) -> Desc {
     let leaf = Desc::leaf(frame, level, flags);
     if leaf.user_exec() {
         Machine::sync_icache(frame, level.entry_bytes());

@@ -6,16 +6,20 @@
 //! ```
 //! The folio stays whole: nothing of it is freed before all of it is unmapped.
 //!
+//! The entries are folded by 16 ([`crate::pgtable::fold`]), for nothing: nobody can reach the table yet.
+//!
 //! A block of zeros becomes 512 entries of the page of zeros.
 //!
 //! The entry is broken and made at every FEAT_BBM level. The window is short, and a fault in it waits for T.
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
-use arch::pte::{Kind, Migration};
+use arch::contiguous::CONT_ENTRIES;
+use arch::pte::{Kind, Migration, PteFlags};
 use arch::{Desc, Level, PageSize, Pfn, VirtAddr};
 
 use crate::Mm;
+use crate::config::Contpte;
 use crate::error::OutOfMemory;
 use crate::mapcount;
 use crate::page::page_of;
@@ -106,7 +110,7 @@ pub fn split_block(
         mm.free_table(table);
         return Err(NotSplit::TooManyReferences(head.pfn()));
     }
-    fill_table(&mut table, block);
+    fill_table(mm, &mut table, block);
     mapcount::split(mm, &run, table.address());
     let link = table.link();
     entry.break_live::<1>(|_, _| ()).flush().make(|_| link, |_, _| ()).keep();
@@ -123,8 +127,12 @@ fn split_migration(entry: Entry<'_>, block: Migration, stock: &mut TableStock<'_
     Ok(())
 }
 
-/// Page entries for all of a block.
-fn fill_table(table: &mut LooseTable, block: Desc) {
-    let (start, flags) = (block.output(Level::L2), block.flags(Level::L2));
+/// Page entries for all of a block: folded groups, as a block is aligned and one folio.
+fn fill_table(mm: &Mm, table: &mut LooseTable, block: Desc) {
+    let (start, mut flags) = (block.output(Level::L2), block.flags(Level::L2));
+    if mm.config.contpte == Contpte::On {
+        flags |= PteFlags::CONTIGUOUS;
+        mm.stats.add(Counter::ContpteFold, (ENTRIES_PER_TABLE / CONT_ENTRIES) as u64);
+    }
     table.fill(|n| Desc::leaf(start.add(n as u64 * PAGE_SIZE), Level::L3, flags));
 }

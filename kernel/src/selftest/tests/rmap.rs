@@ -40,8 +40,7 @@ fn move_everything(mm: &'static Mm) {
 }
 
 fn move_one(mm: &Mm, folio: mm::page::FolioRef) {
-    let movable = matches!(folio.kind(), PageKind::Anon | PageKind::Shmem | PageKind::Hugetlb);
-    let Some(target) = movable.then(|| rmap::target_for(mm, folio.page()).ok()).flatten() else {
+    let Ok(target) = rmap::target_for(mm, folio.page()) else {
         mm.put_folio(folio);
         return;
     };
