@@ -66,7 +66,7 @@ fn system_call(process: &KArc<Process>, frame: &mut TrapFrame) {
 }
 
 /// An access that the tables do not allow, or not yet.
-#[inline]
+#[inline(always)]
 fn user_abort(process: &KArc<Process>, frame: &TrapFrame, abort: &Abort) {
     // Walk A.1: the hardware says which address, which access, and why it failed.
     match fault_info(frame, abort, Privilege::User) {
@@ -101,7 +101,7 @@ pub fn copy_fault(frame: &TrapFrame, abort: &Abort) -> Resolution {
 }
 
 /// The abort as memory management wants it; `None` where it is not about a translation.
-#[inline]
+#[inline(always)]
 fn fault_info(frame: &TrapFrame, abort: &Abort, privilege: Privilege) -> Option<FaultInfo> {
     let about_translation = !matches!(abort.status, FaultStatus::Other(_) | FaultStatus::TlbConflict);
     (about_translation && abort.far == Far::Valid).then(|| FaultInfo {
@@ -113,7 +113,7 @@ fn fault_info(frame: &TrapFrame, abort: &Abort, privilege: Privilege) -> Option<
 }
 
 /// A fault on a user address: of the program, or of the kernel's copy routines.
-#[inline]
+#[inline(always)]
 fn user_fault(process: &KArc<Process>, frame: &TrapFrame, info: &FaultInfo) -> Resolved {
     match the_mm().handle_mm_fault(process.space(), info) {
         Ok(_) => Resolved::Yes,

@@ -74,7 +74,7 @@ fn see_leaf(mm: &Mm, leaf: WalkStep, access: Access) -> Seen {
 ///
 /// What needs no memory is done at the first look: the page of zeros where a table is, and a page that is written again.
 // Walk A.3: what is there now, and how it is to be backed.
-#[inline]
+#[inline(always)]
 pub(super) fn fault(
     mm: &Mm,
     space: &KArc<AddressSpace>,

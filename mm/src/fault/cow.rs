@@ -21,7 +21,7 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
-use arch::{Desc, Level, Machine, Order, Pfn, PhysMem};
+use arch::{Access, Desc, Level, Machine, Order, Pfn, PhysMem};
 
 use super::anon::{Seen, Site, see};
 use super::{FaultDone, FaultReason, grants};
@@ -30,7 +30,7 @@ use crate::mapcount;
 use crate::page::{Flags, FolioRef, MOST_REFERENCES, PageKind, PageRef};
 use crate::pgtable::{Entry, TableStock, WalkStep, normal_folio, normal_page};
 use crate::rmap;
-use crate::space::{exclusive, range};
+use crate::space::{Prot, exclusive, range};
 use crate::stats::Counter;
 use crate::thp::promoter;
 use crate::thp::split::{self, NotSplit};
@@ -101,9 +101,20 @@ pub(super) fn follow(site: &Site<'_>, verdict: Verdict) -> Result<FaultDone, Fau
     }
 }
 
-/// Gives the leaf, at which the walk `step` ended, the rights that it may have, if those are enough.
-#[inline]
+/// Gives the leaf, at which the walk ended, the rights that it may have, if those are enough.
+#[inline(always)]
 pub(super) fn judge(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdict {
+    let writes = site.access == Access::Write && site.vma.prot.contains(Prot::WRITE);
+    if writes && normal_page(leaf.desc, leaf.level).is_some_and(exclusive::is_sole) {
+        entry.relax(exclusive::with_all_rights(leaf.desc, leaf.level, site.vma.prot));
+        return Verdict::Done(FaultDone::Made);
+    }
+    judge_shared(site, leaf, entry)
+}
+
+/// The same, where others may have references.
+#[inline(never)]
+fn judge_shared(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdict {
     let Site { mm, vma, access, .. } = *site;
     let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, vma.prot);
     if grants(new.flags(leaf.level), access) {

@@ -14,7 +14,7 @@
 use core::ops::Range;
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
-use arch::contiguous::group_bytes;
+use arch::contiguous::{CONT_ENTRIES, group_bytes};
 use arch::contract::Depth;
 use arch::pte::Kind;
 use arch::{Desc, Level, Machine, PhysMem, VirtAddr};
@@ -50,14 +50,18 @@ impl PtRoot {
         assert!(count <= room, "{count} entries from {from} to {to} leave a table");
         let bytes = level.entry_bytes();
         let (mut moved, mut depth) = (0, Depth::LeafOnly);
-        let groups = whole_groups(from, to, count);
+        if level == Level::L3 {
+            let whole = whole_groups(from, to, count);
+            let next = from.index(Level::L3).next_multiple_of(CONT_ENTRIES) - from.index(Level::L3);
+            // One entry of each group says of all whether they are folded.
+            let firsts = core::iter::once(0).chain((next..count).step_by(CONT_ENTRIES)).map(|n| n as u64);
+            for n in firsts.filter(|n| !whole.contains(n)) {
+                Entry::new(source.add(8 * n), level, from.add(n * bytes), flusher).unfold();
+            }
+        }
         for n in 0..count as u64 {
             let (source, target) = (source.add(8 * n), target.add(8 * n));
-            let mut desc = Machine::read_desc(source);
-            if desc.is_contiguous() && !groups.contains(&n) {
-                Entry::new(source, level, from.add(n * bytes), flusher).unfold();
-                desc = Machine::read_desc(source);
-            }
+            let desc = Machine::read_desc(source);
             if desc == Desc::INVALID {
                 continue;
             }

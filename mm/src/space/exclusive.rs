@@ -50,10 +50,10 @@ pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
 }
 
 /// Whether the page that a leaf of the caller's space maps is an anonymous one, or a hugetlb one, and that leaf's reference
-/// the only one: then it is exclusive. A tail, which has no references, is not looked through.
+/// the only one: then it is exclusive, and no reservation's. A tail, which has no references, is not looked through.
 #[must_use]
-#[inline]
-fn is_sole(page: PageRef) -> bool {
+#[inline(always)]
+pub(crate) fn is_sole(page: PageRef) -> bool {
     page.refcount() == 1 && (page.is_kind(PageKind::Anon) || page.is_kind(PageKind::Hugetlb))
 }
 
@@ -62,10 +62,10 @@ const RIGHTS: PteFlags = PteFlags::USER.union(PteFlags::READ_ONLY).union(PteFlag
 
 /// `leaf` with all rights of a VMA. A special one keeps its mark and its memory type.
 #[must_use]
-#[inline]
-pub(super) fn with_all_rights(leaf: Desc, level: Level, prot: Prot) -> Desc {
+#[inline(always)]
+pub(crate) fn with_all_rights(leaf: Desc, level: Level, prot: Prot) -> Desc {
     if !leaf.is_special() {
-        return range::leaf_of_page(leaf.output(level), level, prot);
+        return range::ready(leaf.with_flags(level, prot.leaf_flags()), level);
     }
     let kept = leaf.flags(level) - RIGHTS;
     leaf.with_flags(level, kept | (prot.leaf_flags() & RIGHTS))

@@ -251,6 +251,7 @@ pub(super) fn protect(
         let level = stretch.level();
         rights.forget_folio();
         stretch.tighten(gather, |_, old| rights.change(old, level));
+        stretch.fold(mm);
     });
 }
 
@@ -261,25 +262,16 @@ pub(crate) fn leaf_for(mm: &Mm, frame: PhysAddr, level: Level, prot: Prot) -> De
         Level::L3 => mm.zero_page.is_at(frame),
         _ => mm.huge_zero.is_at(frame),
     };
-    if zeros {
-        leaf(frame, level, prot.leaf_flags() | PteFlags::READ_ONLY | PteFlags::SPECIAL)
-    } else {
-        leaf_of_page(frame, level, prot)
-    }
+    let special = if zeros { PteFlags::READ_ONLY | PteFlags::SPECIAL } else { PteFlags::empty() };
+    ready(Desc::leaf(frame, level, prot.leaf_flags() | special), level)
 }
 
-/// As [`leaf_for`], for a frame that is none of the pages of zeros.
+/// The leaf. A frame that may be executed is made ready for that: some CPU's instruction cache may hold what it held
+/// before.
 #[inline]
-pub(crate) fn leaf_of_page(frame: PhysAddr, level: Level, prot: Prot) -> Desc {
-    leaf(frame, level, prot.leaf_flags())
-}
-
-/// A frame that may be executed is made ready for that: some CPU's instruction cache may hold what it held before.
-#[inline]
-fn leaf(frame: PhysAddr, level: Level, flags: PteFlags) -> Desc {
-    let leaf = Desc::leaf(frame, level, flags);
+pub(super) fn ready(leaf: Desc, level: Level) -> Desc {
     if leaf.user_exec() {
-        Machine::sync_icache(frame, level.entry_bytes());
+        Machine::sync_icache(leaf.output(level), level.entry_bytes());
     }
     leaf
 }

@@ -71,7 +71,7 @@ impl VmaSet {
     #[must_use]
     #[inline]
     pub fn holding(&self, va: VirtAddr) -> Option<&Vma> {
-        self.tree.find(va).filter(|vma| vma.contains(va))
+        self.tree.found(va).or_else(|| self.tree.find(va).filter(|vma| vma.contains(va)))
     }
     /// The VMA that holds `va`.
     #[must_use]

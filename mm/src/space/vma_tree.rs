@@ -161,16 +161,16 @@ impl VmaTree {
         self.nodes.reserve(more)
     }
 
-    /// The first VMA that ends above `va`.
+    /// What was found last, where it holds `va`.
     #[inline]
+    pub(super) fn found(&self, va: VirtAddr) -> Option<&Vma> {
+        let vma = &self.nodes[self.found.get()?].vma;
+        vma.contains(va).then_some(vma)
+    }
+
+    /// The first VMA that ends above `va`.
     pub(super) fn find(&self, va: VirtAddr) -> Option<&Vma> {
-        if let Some(id) = self.found.get() {
-            let vma = &self.nodes[id].vma;
-            if vma.contains(va) {
-                return Some(vma);
-            }
-        }
-        self.search(va)
+        self.found(va).or_else(|| self.search(va))
     }
 
     /// The same, from the root down.
