@@ -46,7 +46,7 @@ impl FreeArea {
     /// Frames that are about to be inserted for the first time: of which pageblocks they are only a part is unmovable.
     pub(super) fn begin(&mut self, frames: Frames) {
         let ends = [frames.start, Pfn::new(frames.end.raw() - 1)];
-        for at in ends.into_iter().filter(|_| frames.len() != 0) {
+        for at in ends.into_iter().filter(|_| !frames.is_empty()) {
             let all = Frames::new(at.align_down(PAGEBLOCK), PAGEBLOCK.pages());
             if frames.meet(all) != all {
                 self.pageblocks.set(at, MigrateType::Unmovable);
