@@ -2,6 +2,7 @@
 
 mod exhaust;
 mod private;
+mod races;
 mod share;
 mod size;
 

@@ -9,7 +9,7 @@
 use arch::addr::PAGE_SIZE;
 use arch::{Desc, Level, PageSize, VirtAddr};
 
-use super::{ForkError, pinned};
+use super::{ForkError, object, pinned};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount::{self, Run};
@@ -73,9 +73,13 @@ struct Copier<'c, 'g> {
 
 impl Copier<'_, '_> {
     fn copy_vma(&mut self, vma: &Vma) -> Result<(), ForkError> {
-        if matches!(vma.kind, VmaKind::Shared(_)) {
+        match vma.kind {
             // The child's faults find the pages in the object.
-            return Ok(());
+            VmaKind::Shared(_) => return Ok(()),
+            VmaKind::Private(_) => {
+                return object::copy_private(self.mm, (self.parent, self.child), vma, self.gather);
+            }
+            VmaKind::Anon | VmaKind::Hugetlb | VmaKind::Device(_) => {}
         }
         let mut va = vma.start;
         while va < vma.end {
@@ -151,7 +155,7 @@ impl Copier<'_, '_> {
         let mut lacks = Lacks::Nothing;
         let mut va = part.start;
         while va < part.end {
-            match self.leave_page_read_only(va) {
+            match self.leave_page_read_only(part.vma, va) {
                 Err(lacking) => lacks = lacking,
                 Ok(None) => {}
                 Ok(Some(leaf)) => {
@@ -167,7 +171,7 @@ impl Copier<'_, '_> {
     }
 
     /// The parent's side of one page: what stands there now, where something does that is shared.
-    fn leave_page_read_only(&mut self, va: VirtAddr) -> Result<Option<Desc>, Lacks> {
+    fn leave_page_read_only(&mut self, vma: &Vma, va: VirtAddr) -> Result<Option<Desc>, Lacks> {
         let mut tree = self.parent.ptl.lock();
         let entry = tree.entry(self.parent.flusher(self.mm), va, Level::L3);
         let Some(entry) = entry.ok().filter(|entry| !entry.desc().is_empty()) else { return Ok(None) };
@@ -175,7 +179,7 @@ impl Copier<'_, '_> {
         if is_pinned(self.mm, leaf, Level::L3) {
             return Err(Lacks::Pinned);
         }
-        let shared = read_only(leaf, Level::L3);
+        let shared = if vma.kind.is_shared() { leaf } else { read_only(leaf, Level::L3) };
         if shared != leaf {
             entry.tighten(shared, self.gather);
         }
@@ -190,8 +194,7 @@ impl Copier<'_, '_> {
                 let tree = self.parent.ptl.lock();
                 let leaf = tree.walk(va).last();
                 // What is pinned no more may move: the reference keeps it where it is.
-                let private = |head: &PageRef| head.kind() != PageKind::Shmem;
-                let head = normal_folio(self.mm, leaf.desc, leaf.level).filter(private);
+                let head = normal_folio(self.mm, leaf.desc, leaf.level).filter(is_private);
                 (leaf, head.map(PageRef::get))
             };
             if leaf.migration().is_some() {
@@ -242,7 +245,16 @@ impl Copier<'_, '_> {
 }
 
 /// The child's side of one entry: its reference, its mapping, the entry.
-fn give(mm: &Mm, child: &AddressSpace, vma: &Vma, entry: Entry<'_>, shared: Desc) -> Result<(), ForkError> {
+///
+/// # Errors
+/// [`ForkError::TooManyMappings`].
+pub(super) fn give(
+    mm: &Mm,
+    child: &AddressSpace,
+    vma: &Vma,
+    entry: Entry<'_>,
+    shared: Desc,
+) -> Result<(), ForkError> {
     let Some(page) = normal_page(shared, entry.level()) else {
         entry.make(shared);
         return Ok(());
@@ -279,7 +291,12 @@ enum Lacks {
 /// Whether the leaf maps memory that must not be shared. Under T of the parent: what is not pinned now is not pinned as
 /// exclusive once it is shared.
 fn is_pinned(mm: &Mm, leaf: Desc, level: Level) -> bool {
-    normal_folio(mm, leaf, level).is_some_and(PageRef::maybe_pinned)
+    normal_folio(mm, leaf, level).is_some_and(|head| is_private(&head) && head.maybe_pinned())
+}
+
+/// Whether the folio is a space's own. A device's page is shared by all that map it, pinned or not.
+fn is_private(head: &PageRef) -> bool {
+    matches!(head.kind(), PageKind::Anon | PageKind::Hugetlb)
 }
 
 /// A reference and a mapping for each entry of the run, which is about to be made.
@@ -361,9 +378,6 @@ impl<'s> Sharer<'s> {
     /// Adds the page to the run that is not counted yet, or counts that and begins another. Says whether it is shared.
     #[inline(never)]
     fn count(&mut self, n: usize, page: PageRef) -> bool {
-        if page.kind() == PageKind::Shmem {
-            return false;
-        }
         let va = self.part.start.add(n as u64 * PAGE_SIZE);
         if let Some((run, end)) = &mut self.run {
             let next = run.first.nth(run.entries.into());
@@ -377,7 +391,7 @@ impl<'s> Sharer<'s> {
             return false;
         }
         let head = page.head(self.mm.config.tails);
-        if head.maybe_pinned() && !self.part.vma.kind.is_shared() {
+        if is_private(&head) && head.maybe_pinned() {
             self.result = Ok(Lacks::Pinned);
             return false;
         }

@@ -23,6 +23,7 @@
 //! |---|---|
 //! | `call` | the call, and what the child has besides its tables |
 //! | `copy` | the tables |
+//! | `object` | private copies of objects' pages |
 //! | `pinned` | pages that cannot be shared |
 //! | `error` | why it failed |
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@
 mod call;
 mod copy;
 mod error;
+mod object;
 mod pinned;
 #[cfg(test)]
 mod tests;
