@@ -172,3 +172,41 @@ fn fork_and_migration() {
         });
     }
 }
+
+/// While a private mapping is written to for the first time, the object is truncated: no copy stays beyond its end.
+#[test]
+fn a_private_write_and_truncation() {
+    explore("a private write and truncation", 1, |mm, free| {
+        let case = Case::new(mm, Neighbour::None);
+        let jobs: Vec<Job<'_>> = vec![
+            Box::new(|| drop(write(mm, &case.space, at(2), 9))),
+            Box::new(|| mm.truncate_object(&case.object, 0).unwrap()),
+        ];
+        run_on_cpus(jobs);
+        assert_eq!(mm.stats.get(Counter::NrAnon), 0, "a copy beyond the end");
+        assert!(is_beyond(read(mm, &case.space, at(2))));
+        case.end(None, free);
+    });
+}
+
+/// The same, where the object grows again and another writes to the new page: the copy is not one of the old page.
+#[test]
+fn a_private_write_and_a_new_page() {
+    explore("a private write and a new page", 1, |mm, free| {
+        let case = Case::new(mm, Neighbour::None);
+        let other = mm.new_space().unwrap();
+        map(mm, &other, &case.object, PAGES, 0, MapFlags::SHARED);
+        write(mm, &other, at(1), 1).unwrap();
+        let jobs: Vec<Job<'_>> = vec![
+            Box::new(|| drop(write(mm, &case.space, at(2).add(8), 9))),
+            Box::new(|| {
+                mm.truncate_object(&case.object, 0).unwrap();
+                mm.truncate_object(&case.object, PAGES * PAGE_SIZE).unwrap();
+            }),
+        ];
+        run_on_cpus(jobs);
+        assert_eq!(read(mm, &case.space, at(2)), Ok(0), "a copy of what was truncated");
+        mm.destroy_space(&other);
+        case.end(None, free);
+    });
+}
