@@ -5,6 +5,7 @@ mod contract;
 mod experiment;
 mod flaws;
 mod overflow;
+mod races;
 
 use arch::PhysAddr;
 
