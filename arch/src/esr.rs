@@ -87,6 +87,13 @@ pub enum Stage {
     Stage2OfWalk,
 }
 
+/// EC of an SVC from AArch64.
+pub const EC_SVC: u64 = 0x15;
+/// EC of an instruction abort of EL0.
+pub const EC_USER_INSTRUCTION_ABORT: u64 = 0x20;
+/// EC of a data abort of EL0.
+pub const EC_USER_DATA_ABORT: u64 = 0x24;
+
 /// The class and syndrome in a value of ESR_EL1.
 #[must_use]
 #[inline]
@@ -104,9 +111,9 @@ pub const fn decode(esr: u64) -> Class {
         0x19 => Class::SveTrap,
         0x1c => Class::PointerAuth,
         0x1d => Class::SmeTrap,
-        0x20 | 0x21 => Class::InstructionAbort(abort(esr, Access::Execute)),
+        0x20 | 0x21 => Class::InstructionAbort(instruction_abort(esr)),
         0x22 => Class::PcAlignment,
-        0x24 | 0x25 => Class::DataAbort(abort(esr, data_access(esr))),
+        0x24 | 0x25 => Class::DataAbort(data_abort(esr)),
         0x26 => Class::SpAlignment,
         0x2c => Class::FpException,
         0x2f => Class::SError,
@@ -116,12 +123,22 @@ pub const fn decode(esr: u64) -> Class {
     }
 }
 
-/// WnR, except for cache maintenance (CM).
-const fn data_access(esr: u64) -> Access {
+/// The syndrome of a data abort in a value of ESR_EL1: WnR says what the access was, except for cache maintenance (CM).
+#[must_use]
+#[inline]
+pub const fn data_abort(esr: u64) -> Abort {
     let (write, maintenance) = (esr >> 6 & 1 == 1, esr >> 8 & 1 == 1);
-    if write && !maintenance { Access::Write } else { Access::Read }
+    abort(esr, if write && !maintenance { Access::Write } else { Access::Read })
 }
 
+/// The syndrome of an instruction abort in a value of ESR_EL1.
+#[must_use]
+#[inline]
+pub const fn instruction_abort(esr: u64) -> Abort {
+    abort(esr, Access::Execute)
+}
+
+#[inline]
 const fn abort(esr: u64, access: Access) -> Abort {
     Abort {
         access,
@@ -141,13 +158,13 @@ pub const fn fault_status(code: u8) -> FaultStatus {
         2 => Level::L2,
         _ => Level::L3,
     };
-    match code {
-        0x00..=0x03 => FaultStatus::AddressSize(level),
-        0x04..=0x07 => FaultStatus::Translation(level),
-        0x08..=0x0b => FaultStatus::AccessFlag(level),
-        0x0c..=0x0f => FaultStatus::Permission(level),
-        0x30 => FaultStatus::TlbConflict,
-        other => FaultStatus::Other(other),
+    match code >> 2 {
+        0 => FaultStatus::AddressSize(level),
+        1 => FaultStatus::Translation(level),
+        2 => FaultStatus::AccessFlag(level),
+        3 => FaultStatus::Permission(level),
+        _ if code == 0x30 => FaultStatus::TlbConflict,
+        _ => FaultStatus::Other(code),
     }
 }
 

@@ -168,7 +168,11 @@ impl Desc {
     #[must_use]
     #[inline]
     pub const fn is_leaf(self, level: Level) -> bool {
-        matches!(self.kind(level), Kind::Block | Kind::Page)
+        match level {
+            Level::L0 => false,
+            Level::L1 | Level::L2 => self.0 & 0b11 == 0b01,
+            Level::L3 => self.0 & 0b11 == 0b11,
+        }
     }
     /// The output address of a leaf of `level`, or the address of the next table.
     #[must_use]
@@ -193,7 +197,19 @@ impl Desc {
     #[must_use]
     #[inline]
     pub const fn with_flags(self, level: Level, flags: PteFlags) -> Self {
-        Self::leaf(self.output(level), level, flags)
+        debug_assert!(self.is_leaf(level));
+        // Between nT and the output address of a block there are zeros.
+        let kept = match level {
+            Level::L3 => ADDRESS | 0b11,
+            _ => ADDRESS & !PteFlags::NT.bits() | 0b11,
+        };
+        Desc(self.0 & kept | (flags.bits() & !0b11))
+    }
+    /// The same leaf with these attribute bits set too: with [`PteFlags::READ_ONLY`], without the right to write.
+    #[must_use]
+    #[inline]
+    pub const fn with_also(self, flags: PteFlags) -> Self {
+        Desc(self.0 | flags.bits())
     }
     /// Whether a store through this leaf succeeds, now or once hardware has set it dirty (AP\[2\] clear,
     /// or DBM set where hardware manages dirty state).
@@ -321,6 +337,18 @@ mod tests {
         let desc = Desc::leaf(PA, Level::L3, PteFlags::KERNEL_RO | PteFlags::DBM);
         assert!(desc.grants_write(HwDirty::Enabled));
         assert!(!desc.grants_write(HwDirty::Disabled));
+    }
+
+    /// A bit that is added changes nothing else.
+    #[test]
+    fn with_also_adds_bits() {
+        for level in [Level::L1, Level::L2, Level::L3] {
+            let rw = Desc::leaf(PhysAddr::new(0x4000_0000), level, PteFlags::USER_RW);
+            let ro = Desc::leaf(PhysAddr::new(0x4000_0000), level, PteFlags::USER_RO);
+            assert_eq!(rw.with_also(PteFlags::READ_ONLY), ro);
+            assert_eq!(ro.with_also(PteFlags::READ_ONLY), ro);
+            assert_eq!(rw.with_also(PteFlags::empty()), rw);
+        }
     }
 
     /// Attribute bits outside the address survive a change of rights.

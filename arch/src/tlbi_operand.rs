@@ -20,6 +20,7 @@ pub const MAX_OPS_BY_ADDRESS: u64 = 512;
 /// TG of a range operand: 4K granule.
 const TG_4K: u64 = 0b01 << 46;
 
+#[inline]
 const fn asid_field(tag: Tag) -> u64 {
     match tag {
         Tag::Asid(asid) => by_asid(asid),
@@ -29,6 +30,7 @@ const fn asid_field(tag: Tag) -> u64 {
 
 /// The operand of TLBI ASIDE1.
 #[must_use]
+#[inline]
 pub const fn by_asid(asid: Asid) -> u64 {
     (asid.raw() as u64) << 48
 }
@@ -36,6 +38,7 @@ pub const fn by_asid(asid: Asid) -> u64 {
 /// The operand of a TLBI by address. TTL is 0b01LL for the 4K granule at level LL, and 0 for no hint;
 /// level 0 has no leaves, hence no hint.
 #[must_use]
+#[inline]
 pub const fn by_address(va: VirtAddr, tag: Tag, hint: Option<Level>) -> u64 {
     let ttl = match hint {
         None | Some(Level::L0) => 0,

@@ -82,7 +82,7 @@ enum Steps {
 /// The instructions that do `op` on a machine with `features`, in order.
 #[must_use]
 pub fn plan(op: Tlbi, features: &Features) -> Plan {
-    let what = |tag, depth, level: Option<Level>| What { tag, depth, hint: level.filter(|_| features.ttl) };
+    let what = |tag, depth, level| What::new(tag, depth, level, features);
     match op {
         Tlbi::Va { va, tag, depth, level } => {
             let what = what(tag, depth, level);
@@ -100,6 +100,13 @@ pub fn plan(op: Tlbi, features: &Features) -> Plan {
         Tlbi::Asid(asid) => whole(Tag::Asid(asid)),
         Tlbi::All => whole(Tag::AllAsids),
     }
+}
+
+/// The one instruction that [`Tlbi::Va`] takes.
+#[must_use]
+#[inline(always)]
+pub fn one(va: VirtAddr, tag: Tag, depth: Depth, level: Option<Level>, features: &Features) -> Insn {
+    What::new(tag, depth, level, features).by_address(va)
 }
 
 /// One instruction for each leaf that the range touches, or one for everything where those are too many.
@@ -125,6 +132,12 @@ fn whole(tag: Tag) -> Plan {
 }
 
 impl What {
+    #[inline(always)]
+    fn new(tag: Tag, depth: Depth, level: Option<Level>, features: &Features) -> Self {
+        What { tag, depth, hint: level.filter(|_| features.ttl) }
+    }
+
+    #[inline(always)]
     fn by_address(self, va: VirtAddr) -> Insn {
         let name = match (self.tag, self.depth) {
             (Tag::Asid(_), Depth::AllLevels) => Name::Vae1,

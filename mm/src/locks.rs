@@ -90,11 +90,15 @@ pub const HEAP: Rank = Rank(95);
 /// preferred: as with any lock whose readers come from page faults, a stream of readers can delay one.
 #[derive(Debug)]
 pub struct SleepLock {
-    /// 0: free; [`WRITER`]: written; otherwise the number of readers.
+    /// Who holds it: nobody (0), that many readers, or a [`WRITER`]; and [`WAITED`].
     state: AtomicUsize,
 }
 
-const WRITER: usize = usize::MAX;
+/// Somebody may sleep until the lock is free. Who lets go of it takes the mark away and wakes all; so where nobody
+/// waits, letting go is one atomic operation.
+const WAITED: usize = 1 << (usize::BITS - 1);
+/// It is held for writing.
+const WRITER: usize = WAITED - 1;
 
 impl SleepLock {
     /// A free lock.
@@ -104,33 +108,60 @@ impl SleepLock {
     }
 
     /// Takes the lock for reading; sleeps while it is written.
+    #[inline]
     pub fn read<'a>(&'a self, env: &'a dyn KernelEnv) -> ReadGuard<'a> {
         self.acquire(env, Self::try_read);
         ReadGuard { lock: self, env }
     }
 
     /// Takes the lock for writing; sleeps while anybody holds it.
+    #[inline]
     pub fn write<'a>(&'a self, env: &'a dyn KernelEnv) -> WriteGuard<'a> {
         self.acquire(env, Self::try_write);
         WriteGuard { lock: self, env }
     }
 
-    fn acquire(&self, env: &dyn KernelEnv, attempt: fn(&Self) -> bool) {
+    #[inline]
+    fn acquire(&self, env: &dyn KernelEnv, attempt: impl Fn(&Self) -> bool) {
         arch::sync::assert_may_sleep("a sleeping lock");
-        let seen = || self.state.load(Ordering::Relaxed);
-        while !attempt(self) {
-            let busy = seen();
-            env.park(self.key(), &|| busy != 0 && seen() == busy);
+        if !attempt(self) {
+            self.wait(env, &attempt);
         }
     }
 
+    /// Sleeps until the attempt succeeds. A change of the state that `park` does not see has come with a wake-up, or will.
+    #[cold]
+    fn wait(&self, env: &dyn KernelEnv, attempt: &dyn Fn(&Self) -> bool) {
+        while !attempt(self) {
+            let busy = self.state.fetch_or(WAITED, Ordering::Relaxed) | WAITED;
+            env.park(self.key(), &|| busy != WAITED && self.state.load(Ordering::Relaxed) == busy);
+        }
+    }
+
+    #[inline]
     fn try_read(&self) -> bool {
-        let enter = |n: usize| (n < WRITER - 1).then(|| n + 1);
+        let enter = |state: usize| (state & !WAITED < WRITER - 1).then(|| state + 1);
         self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_ok()
     }
 
+    #[inline]
     fn try_write(&self) -> bool {
-        self.state.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        let enter = |state: usize| (state & !WAITED == 0).then_some(state | WRITER);
+        self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_ok()
+    }
+
+    /// One reader, or the writer, lets go: `held` is what it had of the state.
+    #[inline]
+    fn let_go(&self, env: &dyn KernelEnv, held: usize) {
+        if self.state.fetch_sub(held, Ordering::Release) & WAITED != 0 {
+            self.wake(env);
+        }
+    }
+
+    #[cold]
+    fn wake(&self, env: &dyn KernelEnv) {
+        self.state.fetch_and(!WAITED, Ordering::Relaxed);
+        env.unpark_all(self.key());
     }
 
     fn key(&self) -> usize {
@@ -157,15 +188,15 @@ pub struct WriteGuard<'a> {
 }
 
 impl Drop for ReadGuard<'_> {
+    #[inline]
     fn drop(&mut self) {
-        self.lock.state.fetch_sub(1, Ordering::Release);
-        self.env.unpark_all(self.lock.key());
+        self.lock.let_go(self.env, 1);
     }
 }
 
 impl Drop for WriteGuard<'_> {
+    #[inline]
     fn drop(&mut self) {
-        self.lock.state.store(0, Ordering::Release);
-        self.env.unpark_all(self.lock.key());
+        self.lock.let_go(self.env, WRITER);
     }
 }

@@ -16,9 +16,18 @@ use crate::{esr, ttbr};
 /// What the first CPU offers. A CPU that offers less is not started, so this is what all offer.
 static FEATURES: Once<Features> = Once::new();
 
+impl Machine {
+    /// As [`Mmu::features`], in its place.
+    #[inline(always)]
+    pub(super) fn the_features() -> &'static Features {
+        FEATURES.call_once(probe::probe)
+    }
+}
+
 impl Mmu for Machine {
+    #[inline(always)]
     fn features() -> Features {
-        *FEATURES.call_once(probe::probe)
+        *Self::the_features()
     }
 
     /// TCR_EL1.HD is never set.
@@ -63,10 +72,12 @@ impl Mmu for Machine {
         Self::isb();
     }
 
+    #[inline(always)]
     fn tlbi(op: Tlbi, scope: FlushScope) {
         tlb::issue(op, scope);
     }
 
+    #[inline(always)]
     fn dsb(barrier: Dsb) {
         // SAFETY: barriers; memory is clobbered, so the compiler moves no access across.
         unsafe {

@@ -13,8 +13,8 @@
 use core::arch::asm;
 
 use super::Machine;
-use crate::contract::{FlushScope, Mmu, Tlbi};
-use crate::tlbi_plan::{Insn, Name, plan};
+use crate::contract::{FlushScope, Tlbi};
+use crate::tlbi_plan::{self, Insn, Name};
 
 /// `TLBI VMALLE1` with the barriers that make it complete on this CPU, as text for the assembly that turns
 /// translation on and that replaces TTBR1.
@@ -51,20 +51,35 @@ macro_rules! scoped {
 }
 
 /// Issues a TLBI. Not complete before the barrier that the table above names.
+#[inline(always)]
 pub(super) fn issue(op: Tlbi, scope: FlushScope) {
-    for Insn { name, operand } in plan(op, &Machine::features()) {
-        match name {
-            Name::Vae1 => scoped!(scope, "vae1", operand),
-            Name::Vale1 => scoped!(scope, "vale1", operand),
-            Name::Vaae1 => scoped!(scope, "vaae1", operand),
-            Name::Vaale1 => scoped!(scope, "vaale1", operand),
-            Name::Rvae1 => scoped!(scope, "rvae1", operand),
-            Name::Rvale1 => scoped!(scope, "rvale1", operand),
-            Name::Rvaae1 => scoped!(scope, "rvaae1", operand),
-            Name::Rvaale1 => scoped!(scope, "rvaale1", operand),
-            Name::Aside1 => scoped!(scope, "aside1", operand),
-            Name::Vmalle1 => all(scope),
+    match op {
+        Tlbi::Va { va, tag, depth, level } => {
+            instruction(tlbi_plan::one(va, tag, depth, level, Machine::the_features()), scope);
         }
+        _ => issue_all(op, scope),
+    }
+}
+
+fn issue_all(op: Tlbi, scope: FlushScope) {
+    for insn in tlbi_plan::plan(op, Machine::the_features()) {
+        instruction(insn, scope);
+    }
+}
+
+#[inline(always)]
+fn instruction(Insn { name, operand }: Insn, scope: FlushScope) {
+    match name {
+        Name::Vae1 => scoped!(scope, "vae1", operand),
+        Name::Vale1 => scoped!(scope, "vale1", operand),
+        Name::Vaae1 => scoped!(scope, "vaae1", operand),
+        Name::Vaale1 => scoped!(scope, "vaale1", operand),
+        Name::Rvae1 => scoped!(scope, "rvae1", operand),
+        Name::Rvale1 => scoped!(scope, "rvale1", operand),
+        Name::Rvaae1 => scoped!(scope, "rvaae1", operand),
+        Name::Rvaale1 => scoped!(scope, "rvaale1", operand),
+        Name::Aside1 => scoped!(scope, "aside1", operand),
+        Name::Vmalle1 => all(scope),
     }
 }
 

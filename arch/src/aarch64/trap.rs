@@ -61,14 +61,13 @@ fn handlers() -> &'static Handlers {
 pub enum UserExit {
     /// It made a system call.
     Svc,
+    /// An instruction or data abort.
+    Abort(Abort),
     /// Another synchronous exception.
     Exception(Class),
     /// An interrupt is to be handled.
     Interrupt,
 }
-
-/// EC of an SVC from AArch64.
-const EC_SVC: u64 = 0x15;
 
 /// Runs EL0 as `frame` says until its next exception, and says which; the frame holds the registers then. Interrupts are
 /// masked when this returns, whatever they were before.
@@ -79,8 +78,12 @@ const EC_SVC: u64 = 0x15;
 pub fn run_user(frame: &mut TrapFrame) -> UserExit {
     assert!(frame.from_user(), "entering EL0 with a frame of EL1");
     match vectors::run_user(frame) {
-        Vector::USER_SYNC if frame.esr >> 26 == EC_SVC => UserExit::Svc,
-        Vector::USER_SYNC => UserExit::Exception(esr::decode(frame.esr)),
+        Vector::USER_SYNC => match frame.esr >> 26 {
+            esr::EC_SVC => UserExit::Svc,
+            esr::EC_USER_DATA_ABORT => UserExit::Abort(esr::data_abort(frame.esr)),
+            esr::EC_USER_INSTRUCTION_ABORT => UserExit::Abort(esr::instruction_abort(frame.esr)),
+            _ => UserExit::Exception(esr::decode(frame.esr)),
+        },
         Vector::USER_IRQ => UserExit::Interrupt,
         vector => unexpected(frame, vector),
     }

@@ -13,7 +13,7 @@ use arch::aarch64::vectors::TrapFrame;
 use arch::contract::{FaultStatus, Privilege};
 use arch::esr::{Abort, Class, Far};
 use arch::{Machine, VirtAddr};
-use mm::fault::{self, FaultInfo};
+use mm::fault::{self, FaultError, FaultInfo};
 use mm::kalloc::{KAlloc, KArc};
 
 use super::oom::{self, Relief};
@@ -44,6 +44,10 @@ pub fn run_user(process: KArc<Process>, first: Box<TrapFrame, KAlloc>) {
                 irq::handle();
                 Machine::unmask_irqs();
             }
+            UserExit::Abort(abort) => {
+                Machine::unmask_irqs();
+                user_abort(&process, &frame, &abort);
+            }
             UserExit::Exception(class) => {
                 Machine::unmask_irqs();
                 exception(&process, &frame, &class);
@@ -61,6 +65,17 @@ fn system_call(process: &KArc<Process>, frame: &mut TrapFrame) {
     frame.x[0] = result.cast_unsigned();
 }
 
+/// An access that the tables do not allow, or not yet.
+#[inline(always)]
+fn user_abort(process: &KArc<Process>, frame: &TrapFrame, abort: &Abort) {
+    // Walk A.1: the hardware says which address, which access, and why it failed.
+    match fault_info(frame, abort, Privilege::User) {
+        // A fault that is not resolved has ended the process.
+        Some(info) => drop(user_fault(process, frame, &info)),
+        None => kill(process, Signal::Bus, frame, abort),
+    }
+}
+
 /// Any other synchronous exception of EL0. One that cannot be made good ends the process.
 fn exception(process: &KArc<Process>, frame: &TrapFrame, class: &Class) {
     match class {
@@ -69,14 +84,7 @@ fn exception(process: &KArc<Process>, frame: &TrapFrame, class: &Class) {
                 kill(process, Signal::Kill, frame, &error);
             }
         }
-        Class::InstructionAbort(abort) | Class::DataAbort(abort) => {
-            // Walk A.1: the hardware says which address, which access, and why it failed.
-            match fault_info(frame, abort, Privilege::User) {
-                // A fault that is not resolved has ended the process.
-                Some(info) => drop(user_fault(process, frame, &info)),
-                None => kill(process, Signal::Bus, frame, class),
-            }
-        }
+        Class::InstructionAbort(abort) | Class::DataAbort(abort) => user_abort(process, frame, abort),
         Class::PcAlignment | Class::SpAlignment => kill(process, Signal::Bus, frame, class),
         Class::Brk(_) | Class::Debug => kill(process, Signal::Trap, frame, class),
         _ => kill(process, Signal::Ill, frame, class),
@@ -93,6 +101,7 @@ pub fn copy_fault(frame: &TrapFrame, abort: &Abort) -> Resolution {
 }
 
 /// The abort as memory management wants it; `None` where it is not about a translation.
+#[inline(always)]
 fn fault_info(frame: &TrapFrame, abort: &Abort, privilege: Privilege) -> Option<FaultInfo> {
     let about_translation = !matches!(abort.status, FaultStatus::Other(_) | FaultStatus::TlbConflict);
     (about_translation && abort.far == Far::Valid).then(|| FaultInfo {
@@ -103,27 +112,39 @@ fn fault_info(frame: &TrapFrame, abort: &Abort, privilege: Privilege) -> Option<
     })
 }
 
-/// A fault on a user address: of the program, or of the kernel's copy routines. A program whose own fault cannot be
-/// resolved is killed; memory that is out kills somebody in either case.
+/// A fault on a user address: of the program, or of the kernel's copy routines.
+#[inline(always)]
 fn user_fault(process: &KArc<Process>, frame: &TrapFrame, info: &FaultInfo) -> Resolved {
-    loop {
-        let error = match the_mm().handle_mm_fault(process.space(), info) {
-            Ok(_) => return Resolved::Yes,
-            Err(error) => error,
-        };
-        let signal = match error.signal() {
-            fault::Signal::SegvMapErr | fault::Signal::SegvAccErr => Signal::Segv,
-            fault::Signal::Bus => Signal::Bus,
-            fault::Signal::OutOfMemoryKill => match oom::relieve(process) {
-                Relief::TryAgain => continue,
-                Relief::GiveUp => Signal::Kill,
-            },
-        };
-        if info.privilege == Privilege::User {
-            kill(process, signal, frame, &error);
-        }
-        return Resolved::No;
+    match the_mm().handle_mm_fault(process.space(), info) {
+        Ok(_) => Resolved::Yes,
+        Err(error) => unresolved(process, frame, info, error),
     }
+}
+
+/// A program whose own fault cannot be resolved is killed; memory that is out kills somebody in either case, and then the
+/// fault is tried again.
+#[cold]
+fn unresolved(
+    process: &KArc<Process>,
+    frame: &TrapFrame,
+    info: &FaultInfo,
+    mut error: FaultError,
+) -> Resolved {
+    let signal = loop {
+        match error.signal() {
+            fault::Signal::SegvMapErr | fault::Signal::SegvAccErr => break Signal::Segv,
+            fault::Signal::Bus => break Signal::Bus,
+            fault::Signal::OutOfMemoryKill if oom::relieve(process) == Relief::GiveUp => break Signal::Kill,
+            fault::Signal::OutOfMemoryKill => match the_mm().handle_mm_fault(process.space(), info) {
+                Ok(_) => return Resolved::Yes,
+                Err(again) => error = again,
+            },
+        }
+    };
+    if info.privilege == Privilege::User {
+        kill(process, signal, frame, &error);
+    }
+    Resolved::No
 }
 
 /// Ends the process, and says why where nobody has before.

@@ -103,15 +103,31 @@ impl Mm {
     ///
     /// # Panics
     /// The page is free already, reserved, a tail, or inside a block: the caller has lost count.
+    #[inline]
     pub fn put_folio(&self, folio: FolioRef) {
+        self.put_with_others(folio, 0);
+    }
+
+    /// As [`Self::put_folio`], and one reference more, which an entry has remembered that is gone and flushed.
+    #[inline]
+    pub(crate) fn put_folio_twice(&self, folio: FolioRef) {
+        self.put_with_others(folio, 1);
+    }
+
+    #[inline]
+    fn put_with_others(&self, folio: FolioRef, others: u32) {
         let page = folio.page();
         // Of a reserved page a walker may hold a reference beside that of boot, which is never dropped.
-        if page.kind() != PageKind::Reserved {
+        if !page.is_kind(PageKind::Reserved) {
             check_given_out(page);
         }
-        if folio.put() == LastRef::No {
-            return;
+        if folio.put_with(others) == LastRef::Yes {
+            self.put_last(page);
         }
+    }
+
+    /// The last reference is gone.
+    fn put_last(&self, page: PageRef) {
         match page.kind() {
             PageKind::Hugetlb => crate::hugetlb::free_folio(self, FolioRef::from_raw(page)),
             PageKind::Reserved => check_given_out(page),

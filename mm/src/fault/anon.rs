@@ -14,14 +14,15 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
-use arch::{Access, Level, VirtAddr};
+use arch::{Access, Desc, Level, Pfn, VirtAddr};
 
-use super::{FaultDone, FaultInfo, FaultReason, cow, grants};
+use super::cow::{self, Verdict};
+use super::{FaultDone, FaultInfo, FaultReason, grants};
 use crate::Mm;
 use crate::kalloc::KArc;
 use crate::mapcount;
 use crate::page::{PageKind, PageRef, page_of};
-use crate::pgtable::{TableStock, WalkStep, normal_page};
+use crate::pgtable::{TableStock, WalkStep};
 use crate::rmap;
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
@@ -47,23 +48,33 @@ pub(super) enum Seen {
 /// What the last step of a walk says.
 #[inline]
 pub(super) fn see(mm: &Mm, last: WalkStep, access: Access) -> Seen {
-    if last.migration().is_some() {
-        return Seen::Moving;
-    }
-    let Some(leaf) = last.leaf() else { return Seen::Absent(last.missing()) };
-    if grants(leaf.desc.flags(leaf.level), access) {
-        Seen::Good
-    } else if access == Access::Write && mm.zero_page.is_at(leaf.desc.output(leaf.level)) {
-        Seen::Zero
-    } else if access == Access::Write && mm.huge_zero.is_at(leaf.desc.output(leaf.level)) {
-        Seen::ZeroBlock
+    if let Some(leaf) = last.leaf() {
+        see_leaf(mm, leaf, access)
+    } else if last.desc.is_migration() {
+        Seen::Moving
     } else {
-        Seen::TooFew
+        Seen::Absent(last.missing())
+    }
+}
+
+#[inline]
+fn see_leaf(mm: &Mm, leaf: WalkStep, access: Access) -> Seen {
+    if grants(leaf.desc.flags(leaf.level), access) {
+        return Seen::Good;
+    }
+    let zeros = access == Access::Write && leaf.desc.is_special();
+    match leaf.level {
+        Level::L3 if zeros && mm.zero_page.is_at(leaf.desc.output(Level::L3)) => Seen::Zero,
+        Level::L2 if zeros && mm.huge_zero.is_at(leaf.desc.output(Level::L2)) => Seen::ZeroBlock,
+        _ => Seen::TooFew,
     }
 }
 
 /// Resolves a fault in an anonymous VMA whose rights allow the access. M is held for reading.
+///
+/// What needs no memory is done at the first look: the page of zeros where a table is, and a page that is written again.
 // Walk A.3: what is there now, and how it is to be backed.
+#[inline(always)]
 pub(super) fn fault(
     mm: &Mm,
     space: &KArc<AddressSpace>,
@@ -71,16 +82,25 @@ pub(super) fn fault(
     info: &FaultInfo,
 ) -> Result<FaultDone, FaultReason> {
     let site = Site { mm, space, vma, va: info.va.align_down(PAGE_SIZE), access: info.access };
-    let seen = site.see();
-    match (seen, info.access) {
+    let mut tree = space.ptl.lock();
+    let (step, entry) = tree.last_entry(space.flusher(mm), site.va);
+    match (see(mm, step, site.access), site.access) {
         (Seen::Good, _) => Ok(FaultDone::Spurious),
-        (Seen::Moving, _) => {
-            rmap::wait(mm, space, site.va);
-            Ok(FaultDone::Spurious)
+        (Seen::TooFew, _) => match cow::judge(&site, step, entry) {
+            Verdict::Done(done) => Ok(done),
+            verdict => {
+                drop(tree);
+                cow::follow(&site, verdict)
+            }
+        },
+        (Seen::Absent(0), Access::Read | Access::Execute) => {
+            entry.make(site.leaf(mm.zero_page.pfn()));
+            Ok(FaultDone::Made)
         }
-        (Seen::TooFew, _) => cow::fault(&site),
-        (Seen::Absent(_), Access::Read | Access::Execute) => site.zeros(seen),
-        (Seen::Absent(_), Access::Write) | (Seen::Zero | Seen::ZeroBlock, _) => site.back(seen),
+        (seen, _) => {
+            drop(tree);
+            site.provide(seen)
+        }
     }
 }
 
@@ -96,22 +116,37 @@ pub(super) struct Site<'f> {
 }
 
 impl Site<'_> {
-    fn see(&self) -> Seen {
-        see(self.mm, self.space.ptl.lock().last(self.va), self.access)
+    /// What is seen needs memory, or patience.
+    fn provide(&self, seen: Seen) -> Result<FaultDone, FaultReason> {
+        match (seen, self.access) {
+            (Seen::Absent(_), Access::Write) | (Seen::Zero | Seen::ZeroBlock, _) => self.back(seen),
+            (Seen::Absent(_), _) => self.zeros(),
+            (Seen::Good | Seen::TooFew, _) => Ok(FaultDone::Spurious),
+            (Seen::Moving, _) => {
+                rmap::wait(self.mm, self.space, self.va);
+                Ok(FaultDone::Spurious)
+            }
+        }
     }
 
-    /// The first read: a block of zeros, or the page of zeros.
-    fn zeros(&self, seen: Seen) -> Result<FaultDone, FaultReason> {
+    /// The entry for a frame of 4 KiB.
+    #[inline]
+    fn leaf(&self, frame: Pfn) -> Desc {
+        range::leaf_for(self.mm, frame.phys(), Level::L3, self.vma.prot)
+    }
+
+    /// The first read where there is no table: a block of zeros, or the page of zeros.
+    #[cold]
+    fn zeros(&self) -> Result<FaultDone, FaultReason> {
         let Site { mm, space, vma, va, access } = *self;
-        // Where there is a table already, no block can be.
-        if seen != Seen::Absent(0) && policy::backing(mm, space, vma, va, access) == Backing::HugeZero {
+        if policy::backing(mm, space, vma, va, access) == Backing::HugeZero {
             match thp::zero_fault(mm, space, vma, va) {
                 Ok(HugeFault::Made) => return Ok(FaultDone::Made),
                 Ok(HugeFault::Spurious) => return Ok(FaultDone::Spurious),
                 Err(_) => {}
             }
         }
-        self.map(seen, page_of(mm.zero_page.pfn()))
+        self.map(page_of(mm.zero_page.pfn()))
     }
 
     /// The first write: a page of the space's own.
@@ -123,39 +158,32 @@ impl Site<'_> {
                 match thp::huge_fault(mm, space, vma, va) {
                     Ok(HugeFault::Made) => Ok(FaultDone::Made),
                     Ok(HugeFault::Spurious) => Ok(FaultDone::Spurious),
-                    Err(_) => self.small(self.without_block(seen)?),
+                    Err(_) => self.back_by_pages(Backing::Small, seen),
                 }
             }
-            other => self.back_by_pages(other, self.without_block(seen)?),
+            other => self.back_by_pages(other, seen),
         }
-    }
-
-    /// Makes a table of a block of zeros; what is seen then.
-    fn without_block(&self, seen: Seen) -> Result<Seen, FaultReason> {
-        if seen != Seen::ZeroBlock {
-            return Ok(seen);
-        }
-        cow::split_block(self)?;
-        Ok(Seen::Zero)
     }
 
     fn back_by_pages(&self, backing: Backing, seen: Seen) -> Result<FaultDone, FaultReason> {
-        let Site { mm, space, va, .. } = *self;
+        if seen == Seen::ZeroBlock {
+            cow::split_block(self)?;
+        }
         match backing {
-            Backing::Small | Backing::Huge | Backing::HugeZero => self.small(seen),
-            Backing::Reserve => match reservation::take(mm, space, va) {
-                Take::Page(taken) => self.reserved(seen, taken),
+            Backing::Small | Backing::Huge | Backing::HugeZero => self.small(),
+            Backing::Reserve => match reservation::take(self.mm, self.space, self.va) {
+                Take::Page(taken) => self.reserved(taken),
                 Take::Raced => Ok(FaultDone::Spurious),
-                Take::Small => self.small(seen),
+                Take::Small => self.small(),
             },
         }
     }
 
     /// A single page.
-    fn small(&self, seen: Seen) -> Result<FaultDone, FaultReason> {
+    fn small(&self) -> Result<FaultDone, FaultReason> {
         let page = self.mm.alloc_zeroed_page(PageKind::Anon)?;
         page.set_mapping(self.space.id, self.vma.index_of(self.va));
-        let done = self.map(seen, page.page());
+        let done = self.map(page.page());
         match done {
             // The reference is the entry's.
             Ok(FaultDone::Made) => page.leave(),
@@ -165,9 +193,9 @@ impl Site<'_> {
     }
 
     /// A page of the range's reservation.
-    fn reserved(&self, seen: Seen, taken: reservation::Taken) -> Result<FaultDone, FaultReason> {
+    fn reserved(&self, taken: reservation::Taken) -> Result<FaultDone, FaultReason> {
         taken.page.set_mapping(self.space.id, self.vma.index_of(self.va));
-        let done = self.map(seen, taken.page.page());
+        let done = self.map(taken.page.page());
         if done != Ok(FaultDone::Made) {
             reservation::untake(self.mm, self.space, taken, self.va);
         } else {
@@ -176,46 +204,51 @@ impl Site<'_> {
         done
     }
 
-    /// Makes the entry for `page`, unless another thread has made one that is as good. The entry has the caller's
-    /// reference where the answer is [`FaultDone::Made`]. `seen` is what was there when the page was prepared: the tables
-    /// that were missing then are allocated at once, and looked for again only if more are missing now.
-    fn map(&self, seen: Seen, page: PageRef) -> Result<FaultDone, FaultReason> {
-        let Site { mm, space, vma, va, access } = *self;
-        let new = range::leaf_for(mm, page.pfn().phys(), Level::L3, vma.prot);
-        let mut seen = seen;
+    /// Makes the entry for `page`, a single page that nobody maps yet or the page of zeros, unless another thread has made
+    /// one that is as good. The entry has the caller's reference where the answer is [`FaultDone::Made`].
+    #[inline]
+    fn map(&self, page: PageRef) -> Result<FaultDone, FaultReason> {
         loop {
-            let mut stock = match seen {
-                Seen::Absent(missing) if missing > 0 => Some(TableStock::new(mm, missing)?),
-                _ => None,
-            };
-            let mut tree = space.ptl.lock();
-            let flusher = space.flusher(mm);
-            let (step, last) = tree.last_entry(flusher, va);
-            seen = see(mm, step, access);
-            let entry = match (seen, &mut stock) {
-                (Seen::Good | Seen::TooFew | Seen::Moving | Seen::ZeroBlock, _) => {
-                    return Ok(FaultDone::Spurious);
-                }
-                (Seen::Zero | Seen::Absent(0), _) if last.level() == Level::L3 => last,
-                (Seen::Absent(_), Some(stock)) => match tree.entry_or_table(flusher, va, Level::L3, stock) {
-                    Ok(entry) => entry,
-                    Err(_) => continue,
-                },
-                // Tables that were there when the stock was made may have left since: once more.
-                _ => continue,
-            };
-            let run = range::run_of(space, vma, &entry, page);
-            // Walk A.6: the entry, and its mapping in the page's count.
-            match seen {
-                // Nobody counts the entries that map the page of zeros.
-                Seen::Zero => entry.break_live::<1>(|_, _| ()).flush().make(|_| new, |_, _| ()).keep(),
-                _ => entry.make(new),
+            match self.try_map(page) {
+                Ok(done) => return Ok(done),
+                Err(Missing(tables)) => self.link_tables(tables)?,
             }
-            if normal_page(new, Level::L3).is_some() {
-                mapcount::add(mm, &run);
-                mm.stats.inc(Counter::NrAnon);
-            }
-            return Ok(FaultDone::Made);
         }
     }
+
+    #[inline]
+    fn try_map(&self, page: PageRef) -> Result<FaultDone, Missing> {
+        let Site { mm, space, va, access, .. } = *self;
+        let new = self.leaf(page.pfn());
+        let mut tree = space.ptl.lock();
+        let (step, entry) = tree.last_entry(space.flusher(mm), va);
+        // Walk A.6: the entry, and its mapping in the page's count.
+        match see(mm, step, access) {
+            Seen::Absent(0) => entry.make(new),
+            Seen::Absent(tables) => return Err(Missing(tables)),
+            // Nobody counts the entries that map the page of zeros.
+            Seen::Zero => entry.break_live::<1>(|_, _| ()).flush().make(|_| new, |_, _| ()).keep(),
+            Seen::Good | Seen::TooFew | Seen::Moving | Seen::ZeroBlock => return Ok(FaultDone::Spurious),
+        }
+        if !new.is_special() {
+            mapcount::add_first(page);
+            mm.stats.inc(Counter::NrAnon);
+        }
+        Ok(FaultDone::Made)
+    }
+
+    /// Sees to it that a table of pages is there, unless another thread makes a block meanwhile. The tables are empty, so
+    /// they may leave again.
+    #[cold]
+    fn link_tables(&self, missing: usize) -> Result<(), FaultReason> {
+        let Site { mm, space, va, .. } = *self;
+        let mut stock = TableStock::new(mm, missing)?;
+        let mut tree = space.ptl.lock();
+        // Where it stops half-way, the next look says what there is.
+        let _seen = tree.entry_or_table(space.flusher(mm), va, Level::L3, &mut stock).is_ok();
+        Ok(())
+    }
 }
+
+/// So many tables are missing.
+struct Missing(usize);

@@ -21,22 +21,22 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
-use arch::{Desc, Level, Machine, Order, Pfn, PhysMem};
+use arch::{Access, Desc, Level, Machine, Order, Pfn, PhysMem};
 
 use super::anon::{Seen, Site, see};
 use super::{FaultDone, FaultReason, grants};
 use crate::Mm;
 use crate::mapcount;
 use crate::page::{Flags, FolioRef, MOST_REFERENCES, PageKind, PageRef};
-use crate::pgtable::{TableStock, normal_folio, normal_page};
+use crate::pgtable::{Entry, TableStock, WalkStep, normal_folio, normal_page};
 use crate::rmap;
-use crate::space::{exclusive, range};
+use crate::space::{Prot, exclusive, range};
 use crate::stats::Counter;
 use crate::thp::promoter;
 use crate::thp::split::{self, NotSplit};
 
 /// What there is to do about a leaf that grants too little.
-enum Verdict {
+pub(super) enum Verdict {
     /// Nothing more.
     Done(FaultDone),
     /// A page of a reservation may be written again, since no child has it any more: so may be the others.
@@ -50,7 +50,7 @@ enum Verdict {
 }
 
 /// A shared page, and the entry that maps it.
-struct Source {
+pub(super) struct Source {
     /// Keeps the page, and keeps it from being written. `None`: a frame that a device has put in by its number, which is
     /// the device's to keep.
     folio: Option<FolioRef>,
@@ -63,32 +63,59 @@ impl Source {
             mm.put_folio(folio);
         }
     }
-}
-
-/// Resolves a fault on a leaf that grants less than the access needs. M is held for reading.
-pub(super) fn fault(site: &Site<'_>) -> Result<FaultDone, FaultReason> {
-    loop {
-        match judge(site) {
-            Verdict::Done(done) => return Ok(done),
-            Verdict::Whole => {
-                promoter::submit(site.mm, site.space, site.va);
-                return Ok(FaultDone::Made);
-            }
-            Verdict::Split => split_block(site)?,
-            Verdict::Copy(source) => return copy(site, source),
-            Verdict::Full(pfn) => return Err(FaultReason::TooManyReferences(pfn)),
+    /// The same, and the reference of the entry, which is gone and flushed.
+    fn put_both(self, mm: &Mm) {
+        if let Some(folio) = self.folio {
+            mm.put_folio_twice(folio);
         }
     }
 }
 
-/// Gives the leaf the rights that it may have, if those are enough.
-fn judge(site: &Site<'_>) -> Verdict {
-    let Site { mm, space, vma, va, access } = *site;
+/// Resolves a fault on a leaf that grants less than the access needs. M is held for reading.
+pub(super) fn fault(site: &Site<'_>) -> Result<FaultDone, FaultReason> {
+    let Site { mm, space, va, access, .. } = *site;
     let mut tree = space.ptl.lock();
     let (step, entry) = tree.last_entry(space.flusher(mm), va);
-    let (Seen::TooFew, Some(leaf)) = (see(mm, step, access), step.leaf()) else {
-        return Verdict::Done(FaultDone::Spurious);
+    let verdict = match see(mm, step, access) {
+        Seen::TooFew => judge(site, step, entry),
+        _ => Verdict::Done(FaultDone::Spurious),
     };
+    drop(tree);
+    follow(site, verdict)
+}
+
+/// Does what is left to do without the page-table lock.
+pub(super) fn follow(site: &Site<'_>, verdict: Verdict) -> Result<FaultDone, FaultReason> {
+    match verdict {
+        Verdict::Copy(source) => copy(site, source),
+        Verdict::Done(done) => Ok(done),
+        Verdict::Whole => {
+            promoter::submit(site.mm, site.space, site.va);
+            Ok(FaultDone::Made)
+        }
+        Verdict::Split => {
+            split_block(site)?;
+            fault(site)
+        }
+        Verdict::Full(pfn) => Err(FaultReason::TooManyReferences(pfn)),
+    }
+}
+
+/// Gives the leaf, at which the walk ended, the rights that it may have, if those are enough.
+#[inline(always)]
+pub(super) fn judge(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdict {
+    let writes = site.access == Access::Write && site.vma.prot.contains(Prot::WRITE);
+    if writes && normal_page(leaf.desc, leaf.level).is_some_and(exclusive::is_sole) {
+        entry.relax(exclusive::with_all_rights(leaf.desc, leaf.level, site.vma.prot));
+        return Verdict::Done(FaultDone::Made);
+    }
+    judge_shared(site, leaf, entry)
+}
+
+/// The same, where others may have references.
+#[inline(never)]
+fn judge_shared(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdict {
+    let Site { mm, vma, access, .. } = *site;
     let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, vma.prot);
     if grants(new.flags(leaf.level), access) {
         entry.relax(new);
@@ -129,35 +156,39 @@ fn copy(site: &Site<'_>, source: Source) -> Result<FaultDone, FaultReason> {
     };
     Machine::copy(page.pfn().phys(), source.leaf.output(Level::L3), PAGE_SIZE);
     page.set_mapping(space.id, vma.index_of(va));
-    let done = exchange(site, &source, &page);
+    let done = exchange(site, &source, page.page());
     match done {
-        // The reference is the entry's.
-        FaultDone::Made => page.leave(),
-        FaultDone::Spurious => mm.put_folio(page),
+        FaultDone::Made => {
+            // The reference is the entry's, and the one that the entry had goes.
+            page.leave();
+            source.put_both(mm);
+        }
+        FaultDone::Spurious => {
+            mm.put_folio(page);
+            source.put(mm);
+        }
     }
-    source.put(mm);
     Ok(done)
 }
 
 /// The entry for the copy, unless another thread has changed it meanwhile.
-fn exchange(site: &Site<'_>, source: &Source, page: &FolioRef) -> FaultDone {
+fn exchange(site: &Site<'_>, source: &Source, page: PageRef) -> FaultDone {
     let Site { mm, space, vma, va, .. } = *site;
     let new = range::leaf_for(mm, page.pfn().phys(), Level::L3, vma.prot);
     let mut tree = space.ptl.lock();
-    let entry = match tree.entry(space.flusher(mm), va, Level::L3) {
-        Ok(entry) if entry.desc() == source.leaf => entry,
-        _ => return FaultDone::Spurious,
-    };
-    let run = range::run_of(space, vma, &entry, page.page());
-    let displaced = entry.break_live::<1>(|_, _| ()).flush().make(|_| new, |_, _| ());
-    mapcount::add(mm, &run);
+    let (step, entry) = tree.last_entry(space.flusher(mm), va);
+    if step.level != Level::L3 || step.desc != source.leaf {
+        return FaultDone::Spurious;
+    }
+    let run = range::run_of(space, vma, &entry, page);
+    entry.break_live::<1>(|_, _| ()).flush().make(|_| new, |_, _| ()).keep();
+    mapcount::add_first(page);
     if let (Some(folio), Some(first)) = (&source.folio, normal_page(source.leaf, Level::L3)) {
         let old = mapcount::Run { head: folio.page(), first, ..run };
         let remains = mapcount::remove(mm, &old);
         rmap::deferred::note(mm, old.head, remains);
     }
-    mm.give_up(displaced);
-    if source.folio.as_ref().map(|folio| folio.kind()) != Some(PageKind::Anon) {
+    if source.folio.as_ref().is_none_or(|folio| !folio.is_kind(PageKind::Anon)) {
         mm.stats.inc(Counter::NrAnon);
     }
     mm.stats.inc(Counter::CowCopy);

@@ -38,6 +38,7 @@ impl Mm {
     }
 
     /// Does what `info` asks for, in a VMA that lets `needs` be done.
+    #[inline(always)]
     fn resolve(
         &self,
         space: &KArc<AddressSpace>,
@@ -45,26 +46,78 @@ impl Mm {
         needs: Access,
     ) -> Result<FaultDone, FaultError> {
         self.stats.inc(Counter::PgFault);
+        let mmap = space.mmap_lock.read(self.env);
+        let vmas = space.vmas();
+        let Some(&vma) = vmas.holding(info.va) else {
+            drop(vmas);
+            drop(mmap);
+            return self.resolve_outside(space, info, needs);
+        };
+        drop(vmas);
+        match self.dispatch(space, info, needs, &vma) {
+            Ok(FaultDone::Made) => Ok(FaultDone::Made),
+            other => self.settle(space, info, needs, &vma, other),
+        }
+    }
+
+    /// What no VMA holds, a stack may that grows.
+    #[cold]
+    fn resolve_outside(
+        &self,
+        space: &KArc<AddressSpace>,
+        info: &FaultInfo,
+        needs: Access,
+    ) -> Result<FaultDone, FaultError> {
         let (_mmap, vma) = self.find_or_grow(space, info.va);
-        let mut done = self.dispatch(space, info, needs, vma.as_ref());
+        let Some(vma) = vma else {
+            let reason = report::check_status(info).err().unwrap_or(FaultReason::NoVma);
+            return Err(FaultError { reason, info: *info, vma: None });
+        };
+        let done = self.dispatch_again(space, info, needs, &vma);
+        self.settle(space, info, needs, &vma, done)
+    }
+
+    /// What the handler made of the fault, after one more try where memory was out and some could be had back.
+    #[cold]
+    fn settle(
+        &self,
+        space: &KArc<AddressSpace>,
+        info: &FaultInfo,
+        needs: Access,
+        vma: &Vma,
+        mut done: Result<FaultDone, FaultReason>,
+    ) -> Result<FaultDone, FaultError> {
         if done == Err(FaultReason::OutOfMemory) && self.shrink() != 0 {
-            done = self.dispatch(space, info, needs, vma.as_ref());
+            done = self.dispatch_again(space, info, needs, vma);
         }
         if done == Ok(FaultDone::Spurious) {
             self.stats.inc(Counter::PgFaultSpurious);
         }
-        done.map_err(|reason| FaultError { reason, info: *info, vma })
+        done.map_err(|reason| FaultError { reason, info: *info, vma: Some(*vma) })
     }
 
+    /// As [`Self::dispatch`], where it is not the first try, or not the common one.
+    #[cold]
+    #[inline(never)]
+    fn dispatch_again(
+        &self,
+        space: &KArc<AddressSpace>,
+        info: &FaultInfo,
+        needs: Access,
+        vma: &Vma,
+    ) -> Result<FaultDone, FaultReason> {
+        self.dispatch(space, info, needs, vma)
+    }
+
+    #[inline(always)]
     fn dispatch(
         &self,
         space: &KArc<AddressSpace>,
         info: &FaultInfo,
         needs: Access,
-        vma: Option<&Vma>,
+        vma: &Vma,
     ) -> Result<FaultDone, FaultReason> {
         report::check_status(info)?;
-        let vma = vma.ok_or(FaultReason::NoVma)?;
         if !vma.prot.allows(needs) {
             return Err(FaultReason::Rights);
         }

@@ -72,7 +72,7 @@ pub use dispatch::{Boundary, PINNED, add, fold, join, may_add, remove, scheme, s
 pub use owner::{OwnerId, OwnerIds};
 pub use run::Run;
 pub use scheme::MapcountScheme;
-pub(crate) use single::add_one;
+pub(crate) use single::{add_first, add_one};
 
 /// A count that would reach this is full: 2^31, where the sign bit of Linux's counters is. What adds without having seen
 /// another's addition may get beyond it by what is in flight, which is far from 2^32.

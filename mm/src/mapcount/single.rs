@@ -16,6 +16,14 @@ pub(crate) fn add_one(page: PageRef) {
     page.add_raw_mapcount(1);
 }
 
+/// The first entry that maps `page` was made, or is about to be: a single page that no other entry can be made for
+/// meanwhile, since nobody else knows it yet. Under T. No atomic operation is needed.
+#[inline]
+pub(crate) fn add_first(page: PageRef) {
+    debug_assert!(!page.is_folio() && page.raw_mapcount() == 0, "{page:?} is mapped already");
+    page.set_raw_mapcount(1);
+}
+
 #[inline]
 pub(super) fn remove(run: &Run) -> Remains {
     let left = run.head.sub_raw_mapcount(run.entries) - run.entries;

@@ -121,10 +121,16 @@ impl PageRef {
 impl FolioRef {
     /// Drops the reference, and says whether it was the last. [`crate::Mm::put_folio`] is for everybody who does
     /// not know that it is not.
+    #[inline]
     pub(crate) fn put(self) -> LastRef {
+        self.put_with(0)
+    }
+    /// The same, and `others` more references at once, which entries of a table have remembered.
+    #[inline]
+    pub(crate) fn put_with(self, others: u32) -> LastRef {
         let page = self.into_raw();
-        let old = page.fetch_sub_32(REFCOUNT, 1);
-        debug_assert!(old != 0, "{page:?}: a reference dropped from none");
-        if old == 1 { LastRef::Yes } else { LastRef::No }
+        let old = page.fetch_sub_32(REFCOUNT, 1 + others);
+        debug_assert!(old > others, "{page:?}: 1 + {others} references dropped of {old}");
+        if old == 1 + others { LastRef::Yes } else { LastRef::No }
     }
 }

@@ -92,6 +92,12 @@ impl PageRef {
         let kind = self.load_64(FLAGS, Ordering::Acquire) >> KIND_SHIFT & 0xff;
         PageKind::ALL.get(kind as usize).copied().unwrap_or(PageKind::Reserved)
     }
+    /// Whether the page is used for this.
+    #[must_use]
+    #[inline]
+    pub fn is_kind(self, kind: PageKind) -> bool {
+        self.load_64(FLAGS, Ordering::Acquire) >> KIND_SHIFT & 0xff == kind as u64
+    }
     /// Whether the page is a single one of `kind`: of order 0 and no folio's.
     #[must_use]
     #[inline]

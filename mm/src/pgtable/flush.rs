@@ -30,11 +30,13 @@ impl AsidCell {
     }
     /// The ASID that was given last; [`Asid::NONE`] before the first.
     #[must_use]
+    #[inline]
     pub fn asid(&self) -> Asid {
         Asid::new(self.raw() as u16)
     }
     /// Generation (upper 48 bits) and ASID (lower 16).
     #[must_use]
+    #[inline]
     pub fn raw(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
@@ -73,6 +75,14 @@ pub struct FlushRange {
     pub level: Option<Level>,
     /// Whether tables left or arrived too.
     pub depth: Depth,
+}
+
+impl FlushRange {
+    /// Whether it is what one entry of the level translates.
+    #[inline(always)]
+    fn is_one(&self) -> bool {
+        self.level.is_some_and(|level| self.end.offset_from(self.start) == level.entry_bytes())
+    }
 }
 
 /// Flushes on behalf of one tree.
@@ -117,6 +127,7 @@ impl<'a> Flusher<'a> {
     }
 
     /// Removes the translations of a range from every TLB, and waits until no CPU uses them.
+    #[inline(always)]
     pub fn flush(&self, range: FlushRange) {
         Machine::dsb(Dsb::IshSt);
         self.invalidate(range);
@@ -139,7 +150,20 @@ impl<'a> Flusher<'a> {
         }
     }
 
+    #[inline(always)]
     fn invalidate(&self, range: FlushRange) {
+        let FlushRange { start, end: _, level, depth } = range;
+        match self.tag {
+            FlushTag::User(cell) if range.is_one() => {
+                let tag = Tag::Asid(cell.asid());
+                Machine::tlbi(Tlbi::Va { va: start, tag, depth, level }, FlushScope::Broadcast);
+                self.stats.inc(Counter::TlbiVa);
+            }
+            _ => self.invalidate_many(range),
+        }
+    }
+
+    fn invalidate_many(&self, range: FlushRange) {
         let FlushRange { start, end, level, depth } = range;
         let tag = self.tag.tag();
         let pages = end.offset_from(start).div_ceil(PAGE_SIZE);

@@ -8,7 +8,7 @@ use super::entry::Entry;
 use super::flush::Flusher;
 use super::stock::TableStock;
 use super::table::LooseTable;
-use super::walk::{Walk, WalkStep, last, walk};
+use super::walk::{Walk, WalkStep, last, read, slot, walk};
 
 /// One tree of tables. It stands inside the spinlock that protects it, so a `&mut PtRoot` is the proof that the
 /// lock is held, and an [`Entry`], which borrows it, cannot outlive the lock. As the borrow is exclusive, a tree
@@ -66,20 +66,30 @@ impl PtRoot {
         va: VirtAddr,
         level: Level,
     ) -> Result<Entry<'l>, Missing> {
-        for step in self.walk(va).steps() {
-            if step.level == level {
-                return Ok(Entry::new(step.slot, level, va, flusher));
-            }
-            match step.kind() {
-                Kind::Table => {}
-                Kind::Invalid if step.desc.is_migration() => {
-                    return Err(Missing::Leaf(step.level, step.desc));
-                }
-                Kind::Invalid => return Err(Missing::Table(step.level)),
-                Kind::Block | Kind::Page => return Err(Missing::Leaf(step.level, step.desc)),
-            }
+        self.descend(flusher, va, level, |above| Err(Missing::Table(above.level())))
+    }
+
+    /// Walks down to the entry of `level` for `va`. Where a table is missing, `missing` is given the entry that would lead
+    /// to it, and says where it is now.
+    #[inline(always)]
+    fn descend<'l>(
+        &'l mut self,
+        flusher: Flusher<'l>,
+        va: VirtAddr,
+        level: Level,
+        mut missing: impl FnMut(Entry<'_>) -> Result<PhysAddr, Missing>,
+    ) -> Result<Entry<'l>, Missing> {
+        let mut table = self.root;
+        for above in [Level::L0, Level::L1, Level::L2].into_iter().take_while(|above| *above < level) {
+            let step = read(table, above, va);
+            table = match step.kind() {
+                Kind::Table => step.desc.output(above),
+                Kind::Invalid if step.desc.is_migration() => return Err(Missing::Leaf(above, step.desc)),
+                Kind::Invalid => missing(Entry::new(step.slot, above, va, flusher))?,
+                Kind::Block | Kind::Page => return Err(Missing::Leaf(above, step.desc)),
+            };
         }
-        Err(Missing::Table(level))
+        Ok(Entry::new(slot(table, level, va), level, va, flusher))
     }
 
     /// The last step of the walk for `va`: a leaf, or the invalid descriptor where the walk ends.
@@ -108,12 +118,11 @@ impl PtRoot {
         level: Level,
         stock: &mut TableStock,
     ) -> Result<Entry<'l>, Missing> {
-        while let Err(missing) = self.entry(flusher, va, level) {
-            let Missing::Table(at) = missing else { return Err(missing) };
-            let entry = self.entry(flusher, va, at)?;
+        self.descend(flusher, va, level, |above| {
             let table = stock.take().ok_or(Missing::Stock)?;
-            entry.make(table.link());
-        }
-        self.entry(flusher, va, level)
+            let address = table.address();
+            above.make(table.link());
+            Ok(address)
+        })
     }
 }

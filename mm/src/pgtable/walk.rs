@@ -6,6 +6,7 @@ use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
 
 /// Where the descriptor of `level` for `va` stands in the table at `table`.
 #[must_use]
+#[inline]
 pub fn slot(table: PhysAddr, level: Level, va: VirtAddr) -> PhysAddr {
     table.add(8 * va.index(level) as u64)
 }
@@ -81,8 +82,9 @@ pub fn last(root: PhysAddr, va: VirtAddr) -> WalkStep {
     step
 }
 
+/// The descriptor of `level` for `va` in the table at `table`.
 #[inline]
-fn read(table: PhysAddr, level: Level, va: VirtAddr) -> WalkStep {
+pub(super) fn read(table: PhysAddr, level: Level, va: VirtAddr) -> WalkStep {
     let slot = slot(table, level, va);
     WalkStep { level, slot, desc: Machine::read_desc(slot) }
 }

@@ -4,10 +4,16 @@
 use core::ops::{ControlFlow, Range};
 
 use arch::VirtAddr;
+use arch::sync::SpinGuard;
 
-use super::{AddressSpace, Vma};
+use super::{AddressSpace, Vma, VmaSet};
 
 impl AddressSpace {
+    /// The set, locked: for a look. Who changes it is a call of this room, under M.
+    #[inline]
+    pub(crate) fn vmas(&self) -> SpinGuard<'_, VmaSet> {
+        self.vmas.lock()
+    }
     /// The VMA that holds `va`. Stays true while the caller holds M.
     #[must_use]
     pub fn vma_at(&self, va: VirtAddr) -> Option<Vma> {

@@ -25,7 +25,7 @@ use super::{Prot, range};
 use crate::Mm;
 use crate::mapcount::{self, Answer, Sharing};
 use crate::page::{Flags, PageKind, PageRef};
-use crate::pgtable::normal_folio;
+use crate::pgtable::normal_page;
 
 /// Whether the folio is the caller's alone, as no page of an object or of a device ever is: who may write those, the kind of
 /// VMA says. The caller holds M and T of a space that maps it. A wrong yes is impossible; the answer is no wherever the scheme of counting cannot tell.
@@ -49,14 +49,23 @@ pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
         && scheme.entries(head) == Answer::Exact(by_entries)
 }
 
+/// Whether the page that a leaf of the caller's space maps is an anonymous one, or a hugetlb one, and that leaf's reference
+/// the only one: then it is exclusive, and no reservation's. A tail, which has no references, is not looked through.
+#[must_use]
+#[inline(always)]
+pub(crate) fn is_sole(page: PageRef) -> bool {
+    page.refcount() == 1 && (page.is_kind(PageKind::Anon) || page.is_kind(PageKind::Hugetlb))
+}
+
 /// Who may do what, of a leaf's attributes.
 const RIGHTS: PteFlags = PteFlags::USER.union(PteFlags::READ_ONLY).union(PteFlags::PXN).union(PteFlags::UXN);
 
 /// `leaf` with all rights of a VMA. A special one keeps its mark and its memory type.
 #[must_use]
-pub(super) fn with_all_rights(mm: &Mm, leaf: Desc, level: Level, prot: Prot) -> Desc {
+#[inline(always)]
+pub(crate) fn with_all_rights(leaf: Desc, level: Level, prot: Prot) -> Desc {
     if !leaf.is_special() {
-        return range::leaf_for(mm, leaf.output(level), level, prot);
+        return range::ready(leaf.with_flags(level, prot.leaf_flags()), level);
     }
     let kept = leaf.flags(level) - RIGHTS;
     leaf.with_flags(level, kept | (prot.leaf_flags() & RIGHTS))
@@ -65,11 +74,18 @@ pub(super) fn with_all_rights(mm: &Mm, leaf: Desc, level: Level, prot: Prot) -> 
 /// What may stand in place of `leaf` in a VMA with these rights: all of them, but writing where the leaf does not grant
 /// it and the page is not exclusive. As for [`is_exclusive`].
 #[must_use]
+#[inline]
 pub(crate) fn leaf_again(mm: &Mm, leaf: Desc, level: Level, prot: Prot) -> Desc {
-    let new = with_all_rights(mm, leaf, level, prot);
+    let new = with_all_rights(leaf, level, prot);
     let writes = |leaf: Desc| !leaf.flags(level).contains(PteFlags::READ_ONLY);
-    let may_write = || normal_folio(mm, leaf, level).is_some_and(|head| is_exclusive(mm, head));
-    if !writes(new) || writes(leaf) || may_write() { new } else { read_only(new, level) }
+    if !writes(new) || writes(leaf) || may_write(mm, leaf, level) { new } else { read_only(new, level) }
+}
+
+/// Whether the page of a leaf is the space's alone.
+#[inline]
+fn may_write(mm: &Mm, leaf: Desc, level: Level) -> bool {
+    let alone = |page: PageRef| is_sole(page) || is_exclusive(mm, page.head(mm.config.tails));
+    normal_page(leaf, level).is_some_and(alone)
 }
 
 /// The same leaf, or migration entry, without the right to write.

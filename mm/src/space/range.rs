@@ -251,19 +251,27 @@ pub(super) fn protect(
         let level = stretch.level();
         rights.forget_folio();
         stretch.tighten(gather, |_, old| rights.change(old, level));
+        stretch.fold(mm);
     });
 }
 
-/// The leaf of `level` for a frame in a VMA with these rights. The page of zeros is special and never writable. A frame
-/// that may be executed is made ready for that: some CPU's instruction cache may hold what it held before.
+/// The leaf of `level` for a frame in a VMA with these rights. The page of zeros is special and never writable.
+#[inline]
 pub(crate) fn leaf_for(mm: &Mm, frame: PhysAddr, level: Level, prot: Prot) -> Desc {
-    let mut flags = prot.leaf_flags();
-    if mm.zero_page.is_at(frame) || mm.huge_zero.is_at(frame) {
-        flags |= PteFlags::READ_ONLY | PteFlags::SPECIAL;
-    }
-    let leaf = Desc::leaf(frame, level, flags);
+    let zeros = match level {
+        Level::L3 => mm.zero_page.is_at(frame),
+        _ => mm.huge_zero.is_at(frame),
+    };
+    let special = if zeros { PteFlags::READ_ONLY | PteFlags::SPECIAL } else { PteFlags::empty() };
+    ready(Desc::leaf(frame, level, prot.leaf_flags() | special), level)
+}
+
+/// The leaf. A frame that may be executed is made ready for that: some CPU's instruction cache may hold what it held
+/// before.
+#[inline]
+pub(super) fn ready(leaf: Desc, level: Level) -> Desc {
     if leaf.user_exec() {
-        Machine::sync_icache(frame, level.entry_bytes());
+        Machine::sync_icache(leaf.output(level), level.entry_bytes());
     }
     leaf
 }

@@ -87,7 +87,7 @@ impl<'m> Rights<'m> {
     /// Works out what follows from this leaf.
     fn learn(&mut self, leaf: Desc, level: Level) -> (u64, Asks) {
         let (old, special) = (leaf.flags(level), leaf.flags(level) & PteFlags::SPECIAL);
-        let mut new = exclusive::with_all_rights(self.mm, leaf, level, self.prot).flags(level);
+        let mut new = exclusive::with_all_rights(leaf, level, self.prot).flags(level);
         let gains = old.contains(PteFlags::READ_ONLY) && !new.contains(PteFlags::READ_ONLY);
         let asks = if gains && special.is_empty() { Asks::Yes } else { Asks::No };
         if gains && !special.is_empty() {

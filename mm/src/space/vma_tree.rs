@@ -145,6 +145,14 @@ impl VmaTree {
     pub(super) fn moved(&self) -> usize {
         self.moved
     }
+    /// The same tree of the same VMAs, each changed by `change`, which leaves its addresses and its index as they are.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(super) fn try_clone(&self, change: impl Fn(&mut Vma)) -> Result<Self, OutOfMemory> {
+        let nodes = self.nodes.try_clone(|node| change(&mut node.vma))?;
+        Ok(VmaTree { nodes, found: self.found.clone(), ..*self })
+    }
     /// Makes room for `more` VMAs.
     ///
     /// # Errors
@@ -153,14 +161,20 @@ impl VmaTree {
         self.nodes.reserve(more)
     }
 
+    /// What was found last, where it holds `va`.
+    #[inline]
+    pub(super) fn found(&self, va: VirtAddr) -> Option<&Vma> {
+        let vma = &self.nodes[self.found.get()?].vma;
+        vma.contains(va).then_some(vma)
+    }
+
     /// The first VMA that ends above `va`.
     pub(super) fn find(&self, va: VirtAddr) -> Option<&Vma> {
-        if let Some(id) = self.found.get() {
-            let vma = &self.nodes[id].vma;
-            if vma.contains(va) {
-                return Some(vma);
-            }
-        }
+        self.found(va).or_else(|| self.search(va))
+    }
+
+    /// The same, from the root down.
+    fn search(&self, va: VirtAddr) -> Option<&Vma> {
         let (mut at, mut best) = (self.root, None);
         while let Some(id) = at {
             let node = &self.nodes[id];

@@ -22,8 +22,13 @@
 //! | file | what |
 //! |---|---|
 //! | `call` | the call, and what the child has besides its tables |
+<<<<<<< HEAD
 //! | `copy` | the tables |
 //! | `object` | private copies of objects' pages |
+=======
+//! | `copy` | the tables, a step at a time |
+//! | `share` | what the child gets of the parent's entries |
+>>>>>>> lead
 //! | `pinned` | pages that cannot be shared |
 //! | `error` | why it failed |
 #![forbid(unsafe_code)]
@@ -33,6 +38,7 @@ mod copy;
 mod error;
 mod object;
 mod pinned;
+mod share;
 #[cfg(test)]
 mod tests;
 
