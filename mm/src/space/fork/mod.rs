@@ -22,13 +22,9 @@
 //! | file | what |
 //! |---|---|
 //! | `call` | the call, and what the child has besides its tables |
-<<<<<<< HEAD
-//! | `copy` | the tables |
-//! | `object` | private copies of objects' pages |
-=======
 //! | `copy` | the tables, a step at a time |
 //! | `share` | what the child gets of the parent's entries |
->>>>>>> lead
+//! | `object` | private copies of objects' pages |
 //! | `pinned` | pages that cannot be shared |
 //! | `error` | why it failed |
 #![forbid(unsafe_code)]

@@ -15,7 +15,7 @@
 use arch::addr::PAGE_SIZE;
 use arch::{Desc, Level, PageSize, VirtAddr};
 
-use super::copy::give;
+use super::share::give;
 use super::{ForkError, pinned};
 use crate::Mm;
 use crate::error::OutOfMemory;
