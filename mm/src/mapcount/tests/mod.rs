@@ -6,6 +6,7 @@ mod experiment;
 mod flaws;
 mod lockless;
 mod overflow;
+mod races;
 
 use crate::Mm;
 use crate::config::HvoStrategy;

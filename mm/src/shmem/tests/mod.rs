@@ -3,6 +3,7 @@
 mod bytes;
 mod exhaust;
 mod private;
+mod races;
 mod share;
 mod size;
 
