@@ -146,11 +146,11 @@ impl Zone {
         self.free.fetch_add(n - isolated, Ordering::Relaxed);
     }
 
-    /// As [`Self::free`] for single pages in any order. Many go back at once, those that lie side by side as blocks, and not
+    /// As [`Self::free`] for movable single pages in any order. Many go back at once, those that lie side by side as blocks, and not
     /// through this CPU's list.
     pub(super) fn free_many(&self, pages: &[PageRef]) {
         if (pages.len() as u64) < DIRECT {
-            return pages.iter().for_each(|&page| self.free(page, Order::PAGE));
+            return pages.iter().for_each(|&page| self.free(page, Order::PAGE, MigrateType::Movable));
         }
         let mut area = self.area.lock();
         let (mut rest, mut isolated) = (pages, 0);
