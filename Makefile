@@ -61,6 +61,7 @@ run: need-host+machine+c+qemu kernel programs runner
 	target/debug/quire-run $(KERNEL)
 
 bench: need-host+machine+c+qemu kernel programs runner
+	$(HOST) cargo build -q -p tests --bin counts </dev/null
 	target/debug/quire-bench $(KERNEL)
 
 debug: need-host+machine+c+qemu+gdb kernel programs runner

@@ -38,6 +38,30 @@ pub const fn group_bytes(level: Level) -> u64 {
     CONT_ENTRIES as u64 * level.entry_bytes()
 }
 
+impl Desc {
+    /// Whether this is a leaf, at whatever level, that has the contiguous bit. A table has none.
+    #[must_use]
+    #[inline]
+    pub const fn is_contiguous(self) -> bool {
+        self.raw() & CONTIGUOUS_LEAF == CONTIGUOUS_LEAF
+    }
+    /// The same leaf as one of a contiguous group.
+    #[must_use]
+    #[inline]
+    pub const fn in_group(self) -> Self {
+        Desc::from_raw(self.raw() | PteFlags::CONTIGUOUS.bits())
+    }
+    /// The same leaf by itself: without the contiguous bit.
+    #[must_use]
+    #[inline]
+    pub const fn alone(self) -> Self {
+        Desc::from_raw(self.raw() & !PteFlags::CONTIGUOUS.bits())
+    }
+}
+
+/// What a valid leaf with the contiguous bit has.
+const CONTIGUOUS_LEAF: u64 = PteFlags::CONTIGUOUS.bits() | PteFlags::VALID.bits();
+
 /// How a member differs from what the group promises.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Misfit {

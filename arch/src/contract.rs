@@ -211,6 +211,10 @@ impl fmt::Display for FaultStatus {
 /// Physical memory, reached by its linear-map address, which never changes; so nothing here can fault.
 /// Every address must lie in RAM.
 pub trait PhysMem {
+    /// A table, for who goes through many of its descriptors.
+    type Table: DescTable;
+    /// The table at `at` (4 KiB aligned).
+    fn table(at: PhysAddr) -> Self::Table;
     /// Loads the descriptor at `at` (8-byte aligned).
     fn read_desc(at: PhysAddr) -> Desc;
     /// Stores a descriptor. Nothing is ordered behind it: see [`Mmu::dsb`].
@@ -238,6 +242,15 @@ pub trait PhysMem {
     /// (IC IVAU or IC IALLUIS), DSB ISH, ISB; less where CTR_EL0.{IDC,DIC} say so (B2.4.4). Both are
     /// multiples of 64.
     fn sync_icache(at: PhysAddr, bytes: u64);
+}
+
+/// The descriptors of one table. Each access is that of [`PhysMem::read_desc`] or [`PhysMem::write_desc`]; the address is
+/// looked at once, when the table is had.
+pub trait DescTable: Copy {
+    /// Loads descriptor `n`, 0..=511.
+    fn read(self, n: usize) -> Desc;
+    /// Stores descriptor `n`, 0..=511.
+    fn write(self, n: usize, new: Desc);
 }
 
 /// Translation.

@@ -49,7 +49,7 @@ pub mod model;
 pub use model::Machine;
 
 pub use addr::{Asid, Level, Order, PageSize, Pfn, PhysAddr, VirtAddr};
-pub use contract::{Access, Cpu, CpuId, Dsb, FlushScope, Mmu, PhysMem, Tlbi, UserFault, UserMem};
+pub use contract::{Access, Cpu, CpuId, DescTable, Dsb, FlushScope, Mmu, PhysMem, Tlbi, UserFault, UserMem};
 pub use features::Features;
 pub use pte::Desc;
 

@@ -205,6 +205,12 @@ impl Desc {
         };
         Desc(self.0 & kept | (flags.bits() & !0b11))
     }
+    /// The same leaf with these attribute bits set too: with [`PteFlags::READ_ONLY`], without the right to write.
+    #[must_use]
+    #[inline]
+    pub const fn with_also(self, flags: PteFlags) -> Self {
+        Desc(self.0 | flags.bits())
+    }
     /// Whether a store through this leaf succeeds, now or once hardware has set it dirty (AP\[2\] clear,
     /// or DBM set where hardware manages dirty state).
     #[must_use]
@@ -331,6 +337,18 @@ mod tests {
         let desc = Desc::leaf(PA, Level::L3, PteFlags::KERNEL_RO | PteFlags::DBM);
         assert!(desc.grants_write(HwDirty::Enabled));
         assert!(!desc.grants_write(HwDirty::Disabled));
+    }
+
+    /// A bit that is added changes nothing else.
+    #[test]
+    fn with_also_adds_bits() {
+        for level in [Level::L1, Level::L2, Level::L3] {
+            let rw = Desc::leaf(PhysAddr::new(0x4000_0000), level, PteFlags::USER_RW);
+            let ro = Desc::leaf(PhysAddr::new(0x4000_0000), level, PteFlags::USER_RO);
+            assert_eq!(rw.with_also(PteFlags::READ_ONLY), ro);
+            assert_eq!(ro.with_also(PteFlags::READ_ONLY), ro);
+            assert_eq!(rw.with_also(PteFlags::empty()), rw);
+        }
     }
 
     /// Attribute bits outside the address survive a change of rights.

@@ -18,6 +18,7 @@ use mm::boot::{BootMem, ImageSection, PhysRange};
 use mm::config::{MmConfig, Parsed};
 use spin::Once;
 
+use crate::descriptors::mappable;
 use crate::dt::{self, Platform};
 use crate::env::ENV;
 use crate::{cpu, heap, initrd, irq, log, power, println, sched, trap, uart};
@@ -60,7 +61,10 @@ extern "Rust" fn kernel_main(device_tree: PhysAddr) -> ! {
     // One copy of `Mm` on the stack, not two, which would be too many.
     let mm = match MM.try_call_once(|| boot_mm(platform, config)) {
         Ok(mm) => mm,
-        Err(error) => panic!("memory management cannot boot: {error}"),
+        Err(error) => {
+            println!("error: memory management cannot boot: {error}");
+            power::off(power::REFUSED)
+        }
     };
     if heap::use_pages_of(mm).is_err() {
         panic!("no memory for the kernel heap");
@@ -95,7 +99,7 @@ fn refuse(error: &dt::DtError) -> ! {
 /// The boot choices of memory management; a value that is not permitted is reported and not taken.
 fn config(arguments: &str) -> MmConfig {
     let mut config = MmConfig::default();
-    for (key, value) in arguments.split_whitespace().filter_map(|word| word.split_once('=')) {
+    for (key, value) in arguments.split_whitespace().map(|word| word.split_once('=').unwrap_or((word, ""))) {
         match config.parse(key, value) {
             Ok(Parsed::Taken | Parsed::NotOurs) => {}
             Err(error) => println!("error: {error}; it stays as it is"),
@@ -135,6 +139,7 @@ fn use_devices(mm: &Mm, platform: &Platform) -> Result<(), DeviceError> {
             .unwrap_or_else(|error| panic!("the device at {range} cannot be mapped: {error}"))
     };
     uart::use_registers(map(platform.uart));
+    mappable::set_registers(platform.uart.start.pfn());
     let redistributors = platform.redistributors;
     let (distributor, base) = (map(platform.distributor), map(redistributors));
     let bytes = redistributors.end.offset_from(redistributors.start);

@@ -112,22 +112,30 @@ fn fill_pool(mm: &Mm) {
 }
 
 /// The task that the boot arguments ask for; the last one counts, and `tour=` only where there is no other. Says which
-/// words nobody knows.
+/// words nobody knows, and which are left out.
 fn task() -> Task {
     let (mut task, mut otherwise) = (None, Task::Tour);
     for word in boot::arguments().split_whitespace() {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
-        match (key, value) {
-            ("selftest", "list") => task = Some(Task::ListSelfTests),
-            ("selftest", filter) => task = Some(Task::SelfTest(filter)),
-            ("bench", suite) => task = Some(Task::Bench(suite)),
-            ("tour", "off") => otherwise = Task::Console,
-            ("tour", "" | "on") => otherwise = Task::Tour,
-            ("crash", "panic" | "stack" | "null" | "bbm" | "unlocked") => task = Some(Task::Crash(value)),
-            ("tour", _) => println!("error: {word}: must be one of on off"),
-            ("crash", _) => println!("error: {word}: must be one of panic stack null bbm unlocked"),
-            _ if is_of_mm(key, value) => {}
-            _ => println!("warning: the boot argument `{word}` is not known"),
+        let asked = match (key, value) {
+            ("selftest", "list") => Task::ListSelfTests,
+            ("selftest", filter) => Task::SelfTest(filter),
+            ("bench", suite) => Task::Bench(suite),
+            ("crash", "panic" | "stack" | "null" | "bbm" | "unlocked") => Task::Crash(value),
+            _ => {
+                match (key, value) {
+                    ("tour", "off") => otherwise = Task::Console,
+                    ("tour", "" | "on") => otherwise = Task::Tour,
+                    ("tour", _) => println!("error: {word}: must be one of on off"),
+                    ("crash", _) => println!("error: {word}: must be one of panic stack null bbm unlocked"),
+                    _ if is_of_mm(key, value) => {}
+                    _ => println!("warning: the boot argument `{word}` is not known"),
+                }
+                continue;
+            }
+        };
+        if task.replace(asked).is_some() {
+            println!("warning: one task at a time: what stands before `{word}` is left out");
         }
     }
     task.unwrap_or(otherwise)

@@ -9,6 +9,7 @@
 //! | `hvo=` | `off` `stop-machine` | `stop-machine` |
 //! | `thp=` | `never` `always` `madvise` `reserve` | `reserve` |
 //! | `promotion_threshold=` | 1..=512 | 256 |
+//! | `contpte=` | `off` `on` | `on` |
 //! | `hugepages=` | number of 2 MiB pages in the hugetlb pool at boot | 8 |
 #![forbid(unsafe_code)]
 
@@ -115,6 +116,16 @@ choice! {
     }
 }
 
+choice! {
+    /// Whether 16 page entries that map 64 KiB of one folio may carry the contiguous bit ([`crate::pgtable::fold`]).
+    Contpte, "contpte" {
+        /// Never.
+        Off = "off",
+        /// Where it is to be had for little.
+        On = "on",
+    }
+}
+
 /// How many pages of a reservation must be populated before its range is promoted: 1..=512. 1 makes the
 /// huge page at the first fault.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -153,6 +164,8 @@ pub struct MmConfig {
     pub thp: ThpMode,
     /// The promotion threshold at boot; the console may change it.
     pub promotion_threshold: PromotionThreshold,
+    /// Whether groups of page entries are folded.
+    pub contpte: Contpte,
     /// 2 MiB pages in the hugetlb pool at boot.
     pub hugepages: u64,
 }
@@ -169,6 +182,7 @@ impl Default for MmConfig {
             hvo: HvoStrategy::StopMachine,
             thp: ThpMode::Reserve,
             promotion_threshold: PromotionThreshold(256),
+            contpte: Contpte::On,
             hugepages: 8,
         }
     }
@@ -246,6 +260,7 @@ impl MmConfig {
             VmemmapMap::KEY => take!(vmemmap, VmemmapMap),
             HvoStrategy::KEY => take!(hvo, HvoStrategy),
             ThpMode::KEY => take!(thp, ThpMode),
+            Contpte::KEY => take!(contpte, Contpte),
             "promotion_threshold" => {
                 let pages = number("promotion_threshold", value, PromotionThreshold::RANGE)?;
                 self.promotion_threshold = PromotionThreshold(pages as u16);
@@ -273,13 +288,14 @@ impl fmt::Display for MmConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "mapcount={} tails={} vmemmap={} hvo={} thp={} promotion_threshold={} hugepages={}",
+            "mapcount={} tails={} vmemmap={} hvo={} thp={} promotion_threshold={} contpte={} hugepages={}",
             self.mapcount,
             self.tails,
             self.vmemmap,
             self.hvo,
             self.thp,
             self.promotion_threshold.pages(),
+            self.contpte,
             self.hugepages
         )
     }

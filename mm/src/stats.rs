@@ -89,6 +89,10 @@ counters! {
     ThpDeferredSplitPage = "thp_deferred_split_page",
     /// 2 MiB block mappings split into pages.
     ThpSplitPmd = "thp_split_pmd",
+    /// Groups of 16 page entries that got the contiguous bit; those of a table that is new are counted too.
+    ContpteFold = "contpte_fold",
+    /// Groups that lost it before a part of them changed.
+    ContpteUnfold = "contpte_unfold",
     /// hugetlb folios whose vmemmap is optimised at present.
     NrHvoOptimized = "nr_hvo_optimized",
     /// hugetlb folios optimised so far.

@@ -20,7 +20,9 @@ use arch::features::BbmLevel;
 use arch::model::{user_load, user_store};
 use arch::{Level, VirtAddr};
 use mm::Mm;
-use mm::config::{HvoStrategy, Mapcount, MmConfig, PromotionThreshold, TailEncoding, ThpMode, VmemmapMap};
+use mm::config::{
+    Contpte, HvoStrategy, Mapcount, MmConfig, PromotionThreshold, TailEncoding, ThpMode, VmemmapMap,
+};
 use mm::hvo::Switch;
 use mm::kalloc::KArc;
 use mm::page::PageKind;
@@ -76,7 +78,7 @@ fn configs() -> Vec<MmConfig> {
 }
 
 /// Every combination on machines of this FEAT_BBM level: on each machine with the default way of counting, on one or
-/// the other of them with each other way.
+/// the other of them with each other way. Every other machine folds no groups.
 fn variants(bbm: BbmLevel) -> impl Iterator<Item = Variant> {
     let machines = [(false, 1), (false, 2), (true, 1), (true, 2)];
     configs().into_iter().enumerate().flat_map(move |(n, config)| {
@@ -84,6 +86,7 @@ fn variants(bbm: BbmLevel) -> impl Iterator<Item = Variant> {
         let here = move |m: &usize| all || *m == n % machines.len();
         (0..machines.len()).filter(here).map(move |m| {
             let (tlbi_range, cpus) = machines[m];
+            let config = MmConfig { contpte: Contpte::ALL[(n + m) % Contpte::ALL.len()], ..config };
             Variant { config, bbm, tlbi_range, cpus }
         })
     })
@@ -315,6 +318,7 @@ fn later_choices_are_refused_in_words() {
         (VmemmapMap::KEY, VmemmapMap::WORDS),
         (HvoStrategy::KEY, HvoStrategy::WORDS),
         (ThpMode::KEY, ThpMode::WORDS),
+        (Contpte::KEY, Contpte::WORDS),
     ] {
         let error = config.parse(key, "none-of-them").unwrap_err().to_string();
         assert_eq!(error, format!("{key}=none-of-them: must be one of {}", words.join(" ")));

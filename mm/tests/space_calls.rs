@@ -118,7 +118,7 @@ fn other_errors() {
             let error = mm.madvise(space, addr, len, Advice::DontNeed).map_err(|e| e.errno());
             assert_eq!(error, Err(errno), "madvise {addr:#x} {len:#x}");
         }
-        assert_eq!(Advice::from_raw(3).map_err(|e| e.errno()), Err(Errno::Inval));
+        assert_eq!(Advice::from_raw(7).map_err(|e| e.errno()), Err(Errno::Inval));
         assert_eq!(vmas(space), ["0..4 rw-", "5..6 rw-"]);
         assert_eq!(mm.mprotect(space, BASE, 0, R), Ok(()));
         assert_eq!(mm.munmap(space, BASE + 8 * PAGE, PAGE), Ok(()));

@@ -88,3 +88,9 @@ fn fork() {
 fn migration() {
     explore("migration", 40);
 }
+
+/// Groups unfold, change and move under loads, stores and forks: nothing is lost, and what was taken away is gone for all.
+#[test]
+fn folding() {
+    explore("folding", 40);
+}

@@ -1,16 +1,18 @@
 //! The kernel in QEMU, as trials of `cargo test`.
 //!
 //! Each in-kernel self-test is one trial on each machine of the matrix, named like
-//! `cortex-a72/smp2/el1/pmd/mask::hvo::restore_roundtrip`; beside them stand trials that boot a machine of their
+//! `cortex-a72/smp2/el1/pmd/mask/mm-owner::hvo::restore_roundtrip`; beside them stand trials that boot a machine of their
 //! own: the tour, what is typed on the console, crashes, gdb, and the runner itself. A filter boots only the
 //! machines that it leaves: `cargo test -p tests --test machine -- smp1/el1/pmd/mask::hvo`.
 //!
 //! The matrix runs the `checked` kernel (debug assertions), the others the `release` kernel, as `make run` does.
 #![forbid(unsafe_code, unstable_features)]
 
+mod arguments;
 mod console;
 mod crash;
 mod debug;
+mod gigabyte;
 mod leftover;
 mod selftests;
 mod tour;
@@ -79,7 +81,16 @@ fn main() -> ExitCode {
 fn run_all(arguments: &Arguments) -> Result<Conclusion, Error> {
     let harness = Arc::new(Harness::new()?);
     let mut trials = selftests::trials(&harness, arguments)?;
-    for room in [tour::trials, console::trials, crash::trials, debug::trials, leftover::trials] {
+    let rooms = [
+        arguments::trials,
+        tour::trials,
+        console::trials,
+        crash::trials,
+        debug::trials,
+        leftover::trials,
+        gigabyte::trials,
+    ];
+    for room in rooms {
         trials.extend(room(&harness));
     }
     Ok(libtest_mimic::run(arguments, trials))

@@ -151,7 +151,11 @@ static void advices(void)
     CHECK_EQ(sys_madvise(region, PAGE, 1234), -EINVAL, "madvise 1234");
     CHECK_EQ(sys_madvise(region, PAGE, -1), -EINVAL, "madvise -1");
     CHECK_EQ(sys_madvise(region, 0, 1234), -EINVAL, "madvise 1234 of 0 bytes");
-    for (int advice = MADV_DONTNEED; advice <= MADV_NOHUGEPAGE; advice += advice == MADV_DONTNEED ? 10 : 1) {
+    static const int ADVICES[] = {MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED, MADV_HUGEPAGE,
+                                  MADV_NOHUGEPAGE, MADV_COLD, MADV_PAGEOUT};
+    for (size_t i = 0; i < sizeof ADVICES / sizeof *ADVICES; i++) {
+        int advice = ADVICES[i];
+        CHECK_EQ(sys_madvise(region, PAGE, advice), 0, "madvise of a page");
         CHECK_EQ(sys_madvise(region + 1, PAGE, advice), -EINVAL, "madvise unaligned");
         CHECK_EQ(sys_madvise(region, -1ul, advice), -EINVAL, "madvise of 2^64 - 1 bytes");
         CHECK_EQ(sys_madvise(region, -PAGE, advice), -EINVAL, "madvise of a wrapping range");
@@ -160,6 +164,38 @@ static void advices(void)
         CHECK_EQ(sys_madvise(region, 4 * PAGE, advice), -ENOMEM, "madvise over a hole");
         CHECK_EQ(sys_madvise(KERNEL, PAGE, advice), -ENOMEM, "madvise of a kernel address");
     }
+    sys_madvise(region, PAGE, MADV_NORMAL);
+}
+
+static long mincore(word va, word bytes, const void *vector)
+{
+    return syscall(SYS_mincore, va, bytes, (word)vector);
+}
+
+static void residence(void)
+{
+    unsigned char vector[8] = {9, 9, 9, 9, 9, 9, 9, 9};
+    word pages = must_map(6 * PAGE);
+    sys_madvise(pages, 6 * PAGE, MADV_NOHUGEPAGE);
+    store(pages + PAGE, 1), load(pages + 3 * PAGE);
+    CHECK_EQ(mincore(pages, 5 * PAGE + 1, vector), 0, "mincore");
+    for (word n = 0; n < 8; n++)
+        CHECK_EQ(vector[n] & 1, n > 5 || n == 1 || n == 3, "what mincore says");
+    CHECK_EQ(sys_munmap(pages + 2 * PAGE, PAGE), 0, "munmap");
+    CHECK_EQ(mincore(pages, 6 * PAGE, vector), -ENOMEM, "mincore over a hole");
+    CHECK_EQ(vector[0] | vector[1] << 1, 2, "what mincore says of what lies before a hole");
+    CHECK_EQ(mincore(pages, 0, vector), 0, "mincore of nothing");
+    CHECK_EQ(mincore(pages, 0, 0), 0, "mincore of nothing to nowhere");
+    CHECK_EQ(mincore(pages + 1, PAGE, vector), -EINVAL, "mincore unaligned");
+    CHECK_EQ(mincore(pages, -1ul, vector), -ENOMEM, "mincore of 2^64 - 1 bytes");
+    CHECK_EQ(mincore(pages, -PAGE, vector), -ENOMEM, "mincore of a wrapping range");
+    CHECK_EQ(mincore(KERNEL, PAGE, vector), -ENOMEM, "mincore of a kernel address");
+    CHECK_EQ(mincore(USER_END, PAGE, vector), -ENOMEM, "mincore of the end of the user half");
+    CHECK_EQ(mincore(USER_END - PAGE, 2 * PAGE, vector), -ENOMEM, "mincore over the end of the user half");
+    CHECK_EQ(mincore(pages, PAGE, 0), -EFAULT, "mincore to nowhere");
+    CHECK_EQ(mincore(pages, PAGE, (const void *)KERNEL), -EFAULT, "mincore to the kernel");
+    CHECK_EQ(mincore(KERNEL, PAGE, 0), -ENOMEM, "the range of mincore comes before the vector");
+    sys_munmap(pages, 6 * PAGE);
 }
 
 /* Where qemu-user differs from Linux. */
@@ -173,6 +209,7 @@ static void answers_of_linux(void)
     CHECK_EQ(map_at(region, PAGE, MAP_FIXED_NOREPLACE), -EEXIST, "mmap MAP_FIXED_NOREPLACE where something is");
     CHECK_EQ(sys_mprotect(region, 0, RW), 0, "mprotect of 0 bytes");
     advices();
+    residence();
 }
 
 static void breaks(void)

@@ -22,12 +22,13 @@ typedef uint64_t word;
 
 enum { SYS_write = 64, SYS_exit = 93, SYS_exit_group = 94, SYS_nanosleep = 101, SYS_clock_gettime = 113,
        SYS_sched_yield = 124, SYS_getpid = 172, SYS_gettid = 178, SYS_brk = 214, SYS_munmap = 215,
-       SYS_mmap = 222, SYS_mprotect = 226, SYS_madvise = 233 };
+       SYS_mmap = 222, SYS_mprotect = 226, SYS_mincore = 232, SYS_madvise = 233 };
 enum { EPERM = 1, EBADF = 9, ENOMEM = 12, EFAULT = 14, EEXIST = 17, EINVAL = 22, ENOSYS = 38 };
 enum { PROT_NONE = 0, PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4, RW = PROT_READ | PROT_WRITE };
 enum { MAP_PRIVATE = 0x02, MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_HUGETLB = 0x40000,
        MAP_FIXED_NOREPLACE = 0x100000, MAP_HUGE_SHIFT = 26, ANON = MAP_PRIVATE | MAP_ANONYMOUS };
-enum { MADV_DONTNEED = 4, MADV_HUGEPAGE = 14, MADV_NOHUGEPAGE = 15 };
+enum { MADV_NORMAL = 0, MADV_RANDOM = 1, MADV_SEQUENTIAL = 2, MADV_WILLNEED = 3, MADV_DONTNEED = 4,
+       MADV_HUGEPAGE = 14, MADV_NOHUGEPAGE = 15, MADV_COLD = 20, MADV_PAGEOUT = 21 };
 enum { CLOCK_REALTIME = 0, CLOCK_MONOTONIC = 1 };
 enum { AT_NULL = 0, AT_PAGESZ = 6 };
 

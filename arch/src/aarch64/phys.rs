@@ -4,8 +4,8 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Machine, bulk};
-use crate::addr::{PAGE_SIZE, PhysAddr};
-use crate::contract::{Dsb, Mmu, PhysMem};
+use crate::addr::{ENTRIES_PER_TABLE, PAGE_SIZE, PhysAddr};
+use crate::contract::{DescTable, Dsb, Mmu, PhysMem};
 use crate::features::BbmLevel;
 use crate::layout::{LINEAR_BYTES, linear};
 use crate::pte::{Desc, PteFlags};
@@ -62,7 +62,39 @@ fn check_store(at: PhysAddr, old: Desc, new: Desc) {
     }
 }
 
+/// The descriptors of a table, through the linear map.
+#[derive(Clone, Copy, Debug)]
+pub struct Table(&'static [AtomicU64; ENTRIES_PER_TABLE]);
+
+impl DescTable for Table {
+    #[inline(always)]
+    fn read(self, n: usize) -> Desc {
+        Desc::from_raw(self.0[n].load(Ordering::Acquire))
+    }
+
+    #[inline(always)]
+    fn write(self, n: usize, new: Desc) {
+        if cfg!(debug_assertions) {
+            let at =
+                PhysAddr::new(core::ptr::from_ref(&self.0[n]).addr() as u64 - linear(PhysAddr::new(0)).raw());
+            check_store(at, self.read(n), new);
+        }
+        self.0[n].store(new.raw(), Ordering::Release);
+    }
+}
+
 impl PhysMem for Machine {
+    type Table = Table;
+
+    #[inline(always)]
+    fn table(table: PhysAddr) -> Table {
+        assert!(table.is_aligned(PAGE_SIZE), "a table at {table}");
+        // SAFETY: `&*` asks for an aligned pointer to valid memory that nobody writes otherwise while it is used: a page
+        // of RAM in the linear map, which is mapped for ever (contract), and page tables are accessed as atomic words
+        // only.
+        Table(unsafe { &*at(table) })
+    }
+
     #[inline(always)]
     fn read_desc(at: PhysAddr) -> Desc {
         Desc::from_raw(slot(at).load(Ordering::Acquire))

@@ -7,11 +7,42 @@ use super::judge::{self, How, Stored};
 use super::reuse;
 use super::step::{Step, before};
 use super::walker::speculate;
-use crate::addr::PhysAddr;
-use crate::contract::PhysMem;
+use crate::addr::{ENTRIES_PER_TABLE, PAGE_SIZE, PhysAddr};
+use crate::contract::{DescTable, PhysMem};
 use crate::pte::Desc;
 
+/// The descriptors of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Table(PhysAddr);
+
+impl Table {
+    fn slot(self, n: usize) -> PhysAddr {
+        assert!(n < ENTRIES_PER_TABLE, "model: descriptor {n} of a table");
+        self.0.add(8 * n as u64)
+    }
+}
+
+impl DescTable for Table {
+    #[track_caller]
+    fn read(self, n: usize) -> Desc {
+        Machine::read_desc(self.slot(n))
+    }
+
+    #[track_caller]
+    fn write(self, n: usize, new: Desc) {
+        Machine::write_desc(self.slot(n), new);
+    }
+}
+
 impl PhysMem for Machine {
+    type Table = Table;
+
+    #[track_caller]
+    fn table(at: PhysAddr) -> Table {
+        assert!(at.is_aligned(PAGE_SIZE), "model: a table at {at}");
+        Table(at)
+    }
+
     #[track_caller]
     fn read_desc(at: PhysAddr) -> Desc {
         current(|state, cpu| {

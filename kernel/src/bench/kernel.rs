@@ -3,6 +3,7 @@
 use arch::addr::PAGE_SIZE;
 use arch::{Order, VirtAddr};
 use mm::Mm;
+use mm::config::ThpMode;
 use mm::page::{PageKind, PageRef};
 use mm::space::{Advice, MapProt, MmapRequest};
 use mm::{hvo, stats::Counter};
@@ -11,6 +12,8 @@ use super::End;
 use crate::{println, process, time};
 
 const ROUNDS: usize = 15;
+/// Where a block is mapped that is cut.
+const BLOCK: u64 = 0x4000_0000;
 
 /// Prints every row.
 pub(super) fn run(mm: &'static Mm, _: &[&str]) -> End {
@@ -27,6 +30,7 @@ pub(super) fn run(mm: &'static Mm, _: &[&str]) -> End {
     measure("stop_machine", || mm.env.stop_machine(&mut || ()));
     measure_hvo(mm);
     measure_fork(mm);
+    measure_groups(mm);
     measure_program(mm, "run_hello", &["hello"]);
     // 512 writes to a reservation, one promotion.
     measure_program(mm, "run_walka", &["walka"]);
@@ -113,6 +117,51 @@ fn measure_fork(mm: &'static Mm) {
     end.print("fork_end_4k");
     copy.print("cow_copy_4k");
     reuse.print("cow_reuse_4k");
+}
+
+/// What mprotect of 64 KiB and of its first page costs: where the 16 entries are one contiguous group, and where they are
+/// not. Each row beside its time has its stores to descriptors and its TLBI operations.
+fn measure_groups(mm: &'static Mm) {
+    const GROUP: u64 = 16 * PAGE_SIZE;
+    let rw = MapProt::READ | MapProt::WRITE;
+    let mode = mm.thp.mode();
+    mm.thp.set_mode(ThpMode::Always);
+    let rows = [
+        ("mprotect_64k_folded", false, GROUP),
+        ("mprotect_64k_plain", true, GROUP),
+        ("mprotect_4k_folded", false, PAGE_SIZE),
+        ("mprotect_4k_plain", true, PAGE_SIZE),
+    ];
+    for (name, plain, bytes) in rows {
+        let (mut times, mut counts) = (Times::default(), [0; 2]);
+        let Ok(space) = mm.new_space() else { break };
+        let request = MmapRequest::anonymous(2 << 20, rw).fixed(BLOCK);
+        let ready = mm.mmap(&space, &request).is_ok()
+            && mm.write_user(&space, VirtAddr::new(BLOCK), &[1]).is_ok()
+            && mm.mprotect(&space, BLOCK + GROUP * 31, PAGE_SIZE, MapProt::READ).is_ok();
+        for group in (0..30).filter(|_| ready) {
+            let at = BLOCK + group * GROUP;
+            // A part that changes leaves the group plain.
+            let cut = |prot| mm.mprotect(&space, at + PAGE_SIZE, PAGE_SIZE, prot).is_ok();
+            if plain && !(cut(MapProt::READ) && cut(rw)) {
+                break;
+            }
+            let count = || [Counter::PteStore, Counter::TlbiVa].map(|counter| mm.stats.get(counter));
+            let (before, began) = (count(), time::now_ns());
+            let changed = mm.mprotect(&space, at, bytes, MapProt::READ).is_ok();
+            times.add(time::now_ns() - began);
+            let after = count();
+            counts = [after[0] - before[0], after[1] - before[1]];
+            if !changed {
+                break;
+            }
+        }
+        mm.destroy_space(&space);
+        times.print(name);
+        println!("{name}.stores {} count", counts[0]);
+        println!("{name}.tlbi {} count", counts[1]);
+    }
+    mm.thp.set_mode(mode);
 }
 
 /// A folio as it lies in the pool, optimised and restored.

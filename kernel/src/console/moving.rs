@@ -4,11 +4,11 @@
 use core::convert::Infallible;
 use core::ops::ControlFlow;
 
-use arch::{Level, Order};
+use arch::{Level, Order, Pfn};
 use mm::Mm;
 use mm::mapcount;
 use mm::page::{FolioRef, PageKind};
-use mm::rmap::{self, Exit, MoveWhat, NotMoved};
+use mm::rmap::{self, Exit, MoveWhat, NotMoved, Refused};
 use mm::stats::Counter;
 
 use super::commands::{Complaint, none};
@@ -67,19 +67,26 @@ pub(super) fn migrate(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     };
     let folio = folio(mm, word)?;
     let (from, pages) = (folio.pfn(), folio.order().pages());
-    let Ok(target) = rmap::target_for(mm, folio.page()) else {
-        mm.put_folio(folio);
-        return Err(Complaint::new("there is no memory for it to move to"));
+    let target = match rmap::target_for(mm, folio.page()) {
+        Ok(target) => target,
+        Err(why) => {
+            mm.put_folio(folio);
+            return Err(stays(from, why));
+        }
     };
     let to = target.pfn();
     match rmap::migrate_folio(mm, folio, target, what) {
         Ok(()) => println!("    {pages} pages moved from {:#x} to {:#x}", from.raw(), to.raw()),
         Err(NotMoved { why, target }) => {
             rmap::drop_target(mm, target);
-            return Err(Complaint::new(format_args!("frame {from} stays: {why}")));
+            return Err(stays(from, why));
         }
     }
     Ok(())
+}
+
+fn stays(from: Pfn, why: Refused) -> Complaint {
+    Complaint::new(format_args!("frame {from} stays: {why}"))
 }
 
 /// `split <pfn>`

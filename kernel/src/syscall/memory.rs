@@ -1,6 +1,8 @@
-//! mmap, munmap, mremap, mprotect, madvise, brk, memfd_create, ftruncate: registers to requests, and errors to numbers.
+//! mmap, munmap, mremap, mprotect, madvise, mincore, brk, memfd_create, ftruncate: registers to requests, and errors to numbers.
 #![forbid(unsafe_code)]
 
+use arch::VirtAddr;
+use arch::addr::PAGE_SIZE;
 use mm::kalloc::KArc;
 use mm::space::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest};
 
@@ -24,6 +26,7 @@ pub(super) fn mmap(process: &Process, args: [u64; 6]) -> Answer {
     }
     let mapped = match &*file {
         OpenFile::Memory(memory) => the_mm().mmap_object(process.space(), &request, memory.object()),
+        OpenFile::Mappable(device) => device.map(process, &request),
         // As a request for no file at all: ENODEV, unless it is wrong otherwise.
         _ => the_mm().mmap(process.space(), &request),
     };
@@ -33,25 +36,25 @@ pub(super) fn mmap(process: &Process, args: [u64; 6]) -> Answer {
 const MFD_CLOEXEC: u64 = 1;
 const MFD_ALLOW_SEALING: u64 = 2;
 /// Bytes of a name, without the final zero (Linux: `MFD_NAME_MAX_LEN`).
-const MFD_NAME_MAX: u64 = 249;
+const MFD_NAME_MAX: usize = 249;
 
-/// `memfd_create(name, flags)`: a descriptor of empty memory. The name means nothing, but must be one. There is no exec
+/// `memfd_create(name, flags)`: a descriptor of empty memory, the name of which maps shows. There is no exec
 /// and no fcntl, so MFD_CLOEXEC and MFD_ALLOW_SEALING change nothing; other flags are EINVAL.
 pub(super) fn memfd_create(process: &Process, name: u64, flags: u64) -> Answer {
     if u64::from(flags as u32) & !(MFD_CLOEXEC | MFD_ALLOW_SEALING) != 0 {
         return Err(Errno::INVAL);
     }
-    let mut byte = [1];
-    for n in 0..=MFD_NAME_MAX {
-        user::read(name.checked_add(n).ok_or(Errno::FAULT)?, &mut byte)?;
-        if byte == [0] {
+    let mut bytes = [0; MFD_NAME_MAX + 1];
+    let mut length = None;
+    for (n, byte) in bytes.iter_mut().enumerate() {
+        user::read(name.checked_add(n as u64).ok_or(Errno::FAULT)?, core::slice::from_mut(byte))?;
+        if *byte == 0 {
+            length = Some(n);
             break;
         }
     }
-    if byte != [0] {
-        return Err(Errno::INVAL);
-    }
-    let memory = MemoryFile::new().map_err(|_| Errno::NOMEM)?;
+    let name = &bytes[..length.ok_or(Errno::INVAL)?];
+    let memory = MemoryFile::new(name).map_err(|_| Errno::NOMEM)?;
     let file = KArc::try_new(OpenFile::Memory(memory)).map_err(|_| Errno::NOMEM)?;
     process.descriptors.add(file)
 }
@@ -91,6 +94,27 @@ pub(super) fn mprotect(process: &Process, addr: u64, len: u64, prot: u64) -> Ans
 /// `madvise(addr, length, advice)`.
 pub(super) fn madvise(process: &Process, addr: u64, len: u64, advice: u64) -> Answer {
     the_mm().madvise(process.space(), addr, len, Advice::from_raw(advice as i32)?)?;
+    Ok(0)
+}
+
+/// Pages of which `mincore` tells at a time.
+const MINCORE_PAGES: u64 = 512;
+
+/// `mincore(addr, length, vector)`: a byte for each page. What lies before a hole is written before the call fails.
+pub(super) fn mincore(process: &Process, addr: u64, len: u64, vector: u64) -> Answer {
+    if !addr.is_multiple_of(PAGE_SIZE) {
+        return Err(Errno::INVAL);
+    }
+    user::in_user_half(addr, len).map_err(|_| Errno::NOMEM)?;
+    let pages = len.div_ceil(PAGE_SIZE);
+    user::in_user_half(vector, pages)?;
+    let (mut bytes, mut done) = ([0; MINCORE_PAGES as usize], 0);
+    while done < pages {
+        let part = &mut bytes[..(pages - done).min(MINCORE_PAGES) as usize];
+        let told = the_mm().mincore(process.space(), VirtAddr::new(addr + done * PAGE_SIZE), part)?;
+        user::write(vector + done, &part[..told])?;
+        done += told as u64;
+    }
     Ok(0)
 }
 

@@ -12,7 +12,7 @@
 //! | 124 | sched_yield | here |
 //! | 167, 172, 173, 178 | prctl, getpid, getppid, gettid | `task` |
 //! | 46, 279 | ftruncate, memfd_create | `memory` |
-//! | 214, 215, 216, 222, 226, 233 | brk, munmap, mremap, mmap, mprotect, madvise | `memory` |
+//! | 214, 215, 216, 222, 226, 232, 233 | brk, munmap, mremap, mmap, mprotect, mincore, madvise | `memory` |
 //! | 220, 260 | clone, wait4 | `task` |
 #![forbid(unsafe_code)]
 
@@ -74,6 +74,7 @@ fn perform_other(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
         220 => task::clone(process, frame),
         222 => memory::mmap(process, [a, b, c, d, e, f]),
         226 => memory::mprotect(process, a, b, c),
+        232 => memory::mincore(process, a, b, c),
         233 => memory::madvise(process, a, b, c),
         279 => memory::memfd_create(process, a, b),
         260 => task::wait4(process, a, b, c, d),

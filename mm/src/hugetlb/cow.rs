@@ -43,7 +43,11 @@ pub(super) fn fault(slot: &Slot<'_>) -> Result<FaultDone, FaultReason> {
     };
     let Some(copy) = mm.hugetlb.take(Claim::Unreserved) else {
         mm.put_folio(source);
-        return Err(FaultReason::HugetlbEmpty);
+        // Those who shared it may have gone since, as the pool's last folio went to somebody else.
+        return judge(slot).map_err(|(source, _)| {
+            mm.put_folio(source);
+            FaultReason::HugetlbEmpty
+        });
     };
     Machine::copy(copy.pfn().phys(), source.pfn().phys(), SIZE_2M.bytes());
     let done = exchange(slot, (source.page(), leaf), copy);

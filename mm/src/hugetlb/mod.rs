@@ -14,8 +14,8 @@
 //!   shrinking leaves promised folios alone, and a fault without a promise gets only what is not promised.
 //! * Promises are never lost: every 2 MiB slot of a VMA that was promised its pages is either mapped, or
 //!   holds one promise. So what munmap and exit must give back ([`unreserve`]) is exactly the number of slots
-//!   that no entry maps, and no record of it is needed. (It is why MADV_DONTNEED is refused for these VMAs,
-//!   as Linux did before 5.18: it would leave slots without either.)
+//!   that no entry maps, and no record of it is needed. A folio that leaves its slot while the VMA stays
+//!   (MADV_DONTNEED) enters the pool in one step with the slot's promise ([`take_back`]).
 //! * A folio in the pool has the count 0, so a walker of physical memory cannot take a reference to it, and
 //!   HVO may replace its struct pages.
 //!
@@ -46,5 +46,6 @@ pub mod resize;
 pub(crate) use cow::copy_for_fork;
 pub use error::HugetlbError;
 pub use fault::fault;
+pub(crate) use pool::take_back;
 pub use pool::{Claim, Counts, Hugetlb, free_folio, reserve, take_spare, unreserve};
 pub use resize::Resized;

@@ -1,8 +1,8 @@
 //! The pool: free folios, promises, and their numbers.
 #![forbid(unsafe_code)]
 
-use arch::VirtAddr;
 use arch::sync::{SpinGuard, SpinLock};
+use arch::{Cpu, Machine, VirtAddr};
 
 use super::HugetlbError;
 use super::hstate::SIZE_2M;
@@ -125,7 +125,7 @@ impl Hugetlb {
         Some(folio)
     }
 
-    /// Gives back a folio that was taken and not used, and the promise with it.
+    /// Gives back a folio that nobody uses, count 0, and the promise with it by which it was taken.
     pub(super) fn untake(&self, folio: FolioRef, claim: Claim) {
         let mut pool = self.lock();
         pool.free.push(folio);
@@ -177,8 +177,24 @@ pub fn unreserve(mm: &Mm, pages: u64) {
 /// Puts a hugetlb folio, whose last reference was dropped, back into the pool. Takes lock H only: it may be
 /// called under a page-table lock.
 pub fn free_folio(mm: &Mm, head: FolioRef) {
+    retire(mm, &head);
+    mm.hugetlb.untake(head, Claim::Unreserved);
+}
+
+/// Puts a hugetlb folio back into the pool that no entry maps any more, and promises it to the slot that it has left: in
+/// one step, so that nobody can have it in between. The reference is the last one, but for those that walkers of physical
+/// memory hold for a moment without sleeping; they are waited for. No spinlock is held.
+pub(crate) fn take_back(mm: &Mm, head: FolioRef) {
+    while !head.freeze(1) {
+        Machine::relax();
+    }
+    retire(mm, &head);
+    mm.hugetlb.untake(head, Claim::Reserved);
+}
+
+/// A folio without references is nobody's.
+fn retire(mm: &Mm, head: &FolioRef) {
     mapcount::free(mm, head.page());
     debug_assert!(head.refcount() == 0 && head.raw_mapcount() == 0, "{head:?}: freed in use");
     head.set_mapping(0, 0);
-    mm.hugetlb.lock().free.push(head);
 }

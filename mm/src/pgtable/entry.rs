@@ -1,7 +1,8 @@
 //! The only writer of live entries.
 //!
 //! Each operation is one row of the rule in [`arch::bbm`], and debug builds hold each store against that rule and
-//! against the lock of its tree (`verify`).
+//! against the lock of its tree (`verify`). What changes one entry of a folded group unfolds it first, or changes all of
+//! it ([`super::fold`]).
 #![forbid(unsafe_code)]
 
 use core::marker::PhantomData;
@@ -85,6 +86,10 @@ impl<'l> Entry<'l> {
         self.level
     }
 
+    pub(super) fn flusher(&self) -> &Flusher<'l> {
+        &self.flusher
+    }
+
     /// The table in which it stands.
     #[must_use]
     pub fn table(&self) -> PhysAddr {
@@ -103,9 +108,9 @@ impl<'l> Entry<'l> {
         self.store_from_invalid(new);
     }
 
-    /// Replaces an invalid descriptor, of which no TLB holds anything. Nothing is owed.
+    /// Replaces an invalid descriptor, of which no TLB holds anything. Nothing is owed. Its group is not folded.
     pub(super) fn store_from_invalid(self, new: Desc) {
-        self.store(new);
+        self.store(new.alone());
         if new.is_valid() {
             self.flusher.publish();
         }
@@ -115,13 +120,17 @@ impl<'l> Entry<'l> {
     /// access which asked for it does not fault again.
     #[inline(always)]
     pub fn relax(self, new: Desc) {
-        self.store(new);
+        if self.desc().is_contiguous() {
+            return self.relax_folded(new);
+        }
+        self.store(new.alone());
         self.flusher.flush(self.leaf_range());
     }
 
     /// Grants less. The flush is owed to `gather`.
     pub fn tighten(self, new: Desc, gather: &mut Gather<'_>) {
-        self.store(new);
+        self.unfold();
+        self.store(new.alone());
         gather.owe(self.flusher, self.leaf_range());
     }
 
@@ -138,9 +147,17 @@ impl<'l> Entry<'l> {
     ) {
         self.assert_run(count);
         let (mut stores, mut first, mut last) = (0, 0, 0);
-        for n in 0..count {
+        let mut next = 0;
+        while next < count {
+            let n = next;
             let slot = self.slot.add(8 * n as u64);
-            if let Some(desc) = new(n, Machine::read_desc(slot)) {
+            let old = Machine::read_desc(slot);
+            if old.is_contiguous() {
+                next += self.nth(n).tighten_folded(count - n, gather, |m, old| new(n + m, old));
+                continue;
+            }
+            next += 1;
+            if let Some(desc) = new(n, old) {
                 if cfg!(debug_assertions) {
                     self.nth(n).verify(desc);
                 }
@@ -157,17 +174,30 @@ impl<'l> Entry<'l> {
         gather.owe(self.flusher, range);
     }
 
-    fn assert_run(&self, count: usize) {
+    pub(super) fn assert_run(&self, count: usize) {
         let index = self.va.index(self.level);
         assert!(count <= ENTRIES_PER_TABLE - index, "a run of {count} leaves the table");
     }
 
     /// Clears the access flag of a leaf. Whether it was set; the flush is owed to `gather` then. By compare and swap:
-    /// where hardware manages the flag, or dirty state, it may set either between a load and a store.
+    /// where hardware manages the flag, or dirty state, it may set either between a load and a store. Of a folded group
+    /// it is the flag of all 16 entries.
     ///
     /// # Panics
     /// No leaf stands here.
     pub fn clear_accessed(self, gather: &mut Gather<'_>) -> bool {
+        if self.desc().is_contiguous() {
+            return self.clear_accessed_folded(gather);
+        }
+        let accessed = self.swap_accessed();
+        if accessed {
+            gather.owe(self.flusher, self.leaf_range());
+        }
+        accessed
+    }
+
+    /// Clears the access flag of this leaf alone. Whether it was set; the flush is owed then.
+    pub(super) fn swap_accessed(&self) -> bool {
         let mut old = self.desc();
         loop {
             assert!(old.is_leaf(self.level), "{old} at {} is no leaf", self.va);
@@ -183,7 +213,6 @@ impl<'l> Entry<'l> {
             }
         }
         self.flusher.stats().inc(Counter::PteStore);
-        gather.owe(self.flusher, self.leaf_range());
         true
     }
 
@@ -195,6 +224,7 @@ impl<'l> Entry<'l> {
     /// As [`Self::clear`], and leaves this invalid descriptor.
     pub(super) fn clear_to<'g>(self, invalid: Desc, gather: &mut Gather<'g>) -> Unmapped<'g> {
         debug_assert!(!invalid.is_valid());
+        self.unfold();
         let old = self.desc();
         self.store(invalid);
         gather.owe(self.flusher, self.range_of(old));
@@ -206,7 +236,13 @@ impl<'l> Entry<'l> {
     ///
     /// # Panics
     /// The run leaves the table.
-    pub fn break_live<const N: usize>(self, mut each: impl FnMut(&Entry<'_>, Desc)) -> Broken<'l, N> {
+    pub fn break_live<const N: usize>(self, each: impl FnMut(&Entry<'_>, Desc)) -> Broken<'l, N> {
+        (0..N).for_each(|n| self.nth(n).unfold());
+        self.break_run(each)
+    }
+
+    /// As [`Self::break_live`], of entries that are all of a group or of none.
+    pub(super) fn break_run<const N: usize>(self, mut each: impl FnMut(&Entry<'_>, Desc)) -> Broken<'l, N> {
         const { assert!(N >= 1) };
         self.assert_run(N);
         let mut range = self.range_of(self.desc());
@@ -223,9 +259,16 @@ impl<'l> Entry<'l> {
         Broken { first: self, old, owed }
     }
 
-    fn nth(&self, n: usize) -> Entry<'l> {
+    pub(super) fn nth(&self, n: usize) -> Entry<'l> {
         let slot = self.slot.add(8 * n as u64);
         Entry::new(slot, self.level, self.va.add(n as u64 * self.level.entry_bytes()), self.flusher)
+    }
+
+    /// The one that stands `n` entries before it in the same table.
+    pub(super) fn back(&self, n: usize) -> Entry<'l> {
+        let (slot, bytes) = (self.slot.raw() - 8 * n as u64, n as u64 * self.level.entry_bytes());
+        let va = VirtAddr::new(self.va.raw() - bytes);
+        Entry::new(PhysAddr::new(slot), self.level, va, self.flusher)
     }
 
     #[inline(always)]
@@ -241,14 +284,14 @@ impl<'l> Entry<'l> {
         Machine::write_desc(self.slot, new);
     }
 
-    fn verify(&self, new: Desc) {
+    pub(super) fn verify(&self, new: Desc) {
         if cfg!(debug_assertions) {
             verify::store(self, new, self.flusher.table_lock());
         }
     }
 
     /// What a TLB may hold because of this entry, if it was a leaf before and after.
-    fn leaf_range(&self) -> FlushRange {
+    pub(super) fn leaf_range(&self) -> FlushRange {
         let end = self.va.add(self.level.entry_bytes());
         FlushRange { start: self.va, end, level: Some(self.level), depth: Depth::LeafOnly }
     }

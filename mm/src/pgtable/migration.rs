@@ -57,6 +57,7 @@ impl Entry<'_> {
     /// # Panics
     /// No leaf stands here.
     pub fn begin_migration<'g>(self, gather: &mut Gather<'g>) -> Unmapped<'g> {
+        self.unfold();
         let (old, level) = (self.desc(), self.level());
         assert!(old.is_leaf(level), "{old} at {} is no leaf that could move", self.va());
         self.clear_to(Desc::migration(old.output(level), level, old.flags(level)), gather)

@@ -29,7 +29,10 @@
 //! | [`mod@walk`] | reading a tree: every level from the root to the leaf |
 //! | [`root`] | a locked tree, and how entries are had from it |
 //! | [`entry`] | the only writer of live entries |
+//! | [`tighten`] | many entries of one table that lose rights at once |
 //! | `verify` | in debug builds: each store against the rule and the lock |
+//! | [`fold`] | groups of 16 page entries with the contiguous bit |
+//! | `folded` | what an entry does that is one of them |
 //! | `relocate` | entries that go to another place of their tree |
 //! | [`migration`] | migration entries: how they come, change and go |
 //! | [`flush`] | the only caller of TLBI |
@@ -49,6 +52,8 @@
 mod check;
 pub mod entry;
 pub mod flush;
+pub mod fold;
+mod folded;
 pub mod gather;
 pub mod kernel;
 #[cfg(test)]
@@ -61,6 +66,7 @@ pub mod root;
 pub mod stock;
 pub mod stretch;
 pub mod table;
+pub mod tighten;
 pub mod unlinked;
 mod verify;
 pub mod visit;
@@ -76,5 +82,6 @@ pub use root::{Missing, PtRoot};
 pub use stock::TableStock;
 pub use stretch::Stretch;
 pub use table::{LooseEntries, LooseTable};
+pub use tighten::Tightening;
 pub use unlinked::{Displaced, Unmapped};
 pub use walk::{Walk, WalkStep, walk};

@@ -6,11 +6,15 @@
 //!   table B   [ . . . . . ]  ------------->   [ . a b c . ]   to the same frames, with the same rights
 //! ```
 //! A leaf keeps the frame, the reference and the rights that it has; a descriptor of a table takes all that is below
-//! with it, and a migration entry what it remembers. An entry is never in anybody's hand meanwhile: it is taken out and
+//! with it, and a migration entry what it remembers. A folded group stays one where all of it goes to a place that is
+//! aligned alike; otherwise it is unfolded first. An entry is never in anybody's hand meanwhile: it is taken out and
 //! put in by one step under the tree's lock, so none can be lost, freed early, or put into another tree.
 #![forbid(unsafe_code)]
 
-use arch::addr::ENTRIES_PER_TABLE;
+use core::ops::Range;
+
+use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::contiguous::{CONT_ENTRIES, group_bytes};
 use arch::contract::Depth;
 use arch::pte::Kind;
 use arch::{Desc, Level, Machine, PhysMem, VirtAddr};
@@ -46,6 +50,15 @@ impl PtRoot {
         assert!(count <= room, "{count} entries from {from} to {to} leave a table");
         let bytes = level.entry_bytes();
         let (mut moved, mut depth) = (0, Depth::LeafOnly);
+        if level == Level::L3 {
+            let whole = whole_groups(from, to, count);
+            let next = from.index(Level::L3).next_multiple_of(CONT_ENTRIES) - from.index(Level::L3);
+            // One entry of each group says of all whether they are folded.
+            let firsts = core::iter::once(0).chain((next..count).step_by(CONT_ENTRIES)).map(|n| n as u64);
+            for n in firsts.filter(|n| !whole.contains(n)) {
+                Entry::new(source.add(8 * n), level, from.add(n * bytes), flusher).unfold();
+            }
+        }
         for n in 0..count as u64 {
             let (source, target) = (source.add(8 * n), target.add(8 * n));
             let desc = Machine::read_desc(source);
@@ -75,4 +88,15 @@ impl PtRoot {
         }
         Ok(moved)
     }
+}
+
+/// Which of `count` page entries from `from` on are of groups that go wholly, to a place that is aligned as they are.
+fn whole_groups(from: VirtAddr, to: VirtAddr, count: usize) -> Range<u64> {
+    let bytes = group_bytes(Level::L3);
+    if from.raw() % bytes != to.raw() % bytes {
+        return 0..0;
+    }
+    let (first, end) = (from.align_down(PAGE_SIZE), from.add(count as u64 * PAGE_SIZE));
+    let page = |va: VirtAddr| va.raw().saturating_sub(first.raw()) / PAGE_SIZE;
+    page(first.align_up(bytes))..page(end.align_down(bytes))
 }

@@ -1,13 +1,14 @@
 //! A tree of tables under its lock, and how entries are had from it.
 #![forbid(unsafe_code)]
 
+use arch::pte::Kind;
 use arch::{Desc, Level, PhysAddr, VirtAddr};
 
 use super::entry::Entry;
 use super::flush::Flusher;
 use super::stock::TableStock;
 use super::table::LooseTable;
-use super::walk::{Walk, WalkStep, down_to, last, walk};
+use super::walk::{Walk, WalkStep, last, read, slot, walk};
 
 /// One tree of tables. It stands inside the spinlock that protects it, so a `&mut PtRoot` is the proof that the
 /// lock is held, and an [`Entry`], which borrows it, cannot outlive the lock. As the borrow is exclusive, a tree
@@ -65,11 +66,30 @@ impl PtRoot {
         va: VirtAddr,
         level: Level,
     ) -> Result<Entry<'l>, Missing> {
-        let step = down_to(self.root, va, level);
-        match missing(step, level) {
-            None => Ok(Entry::new(step.slot, level, va, flusher)),
-            Some(missing) => Err(missing),
+        self.descend(flusher, va, level, |above| Err(Missing::Table(above.level())))
+    }
+
+    /// Walks down to the entry of `level` for `va`. Where a table is missing, `missing` is given the entry that would lead
+    /// to it, and says where it is now.
+    #[inline(always)]
+    fn descend<'l>(
+        &'l mut self,
+        flusher: Flusher<'l>,
+        va: VirtAddr,
+        level: Level,
+        mut missing: impl FnMut(Entry<'_>) -> Result<PhysAddr, Missing>,
+    ) -> Result<Entry<'l>, Missing> {
+        let mut table = self.root;
+        for above in [Level::L0, Level::L1, Level::L2].into_iter().take_while(|above| *above < level) {
+            let step = read(table, above, va);
+            table = match step.kind() {
+                Kind::Table => step.desc.output(above),
+                Kind::Invalid if step.desc.is_migration() => return Err(Missing::Leaf(above, step.desc)),
+                Kind::Invalid => missing(Entry::new(step.slot, above, va, flusher))?,
+                Kind::Block | Kind::Page => return Err(Missing::Leaf(above, step.desc)),
+            };
         }
+        Ok(Entry::new(slot(table, level, va), level, va, flusher))
     }
 
     /// The last step of the walk for `va`: a leaf, or the invalid descriptor where the walk ends.
@@ -98,26 +118,11 @@ impl PtRoot {
         level: Level,
         stock: &mut TableStock,
     ) -> Result<Entry<'l>, Missing> {
-        loop {
-            let step = down_to(self.root, va, level);
-            let entry = Entry::new(step.slot, step.level, va, flusher);
-            match missing(step, level) {
-                None => return Ok(entry),
-                Some(Missing::Table(_)) => entry.make(stock.take().ok_or(Missing::Stock)?.link()),
-                Some(missing) => return Err(missing),
-            }
-        }
-    }
-}
-
-/// Why a walk that came no further than `step` has no entry of `level`; `None`: it has.
-#[inline]
-fn missing(step: WalkStep, level: Level) -> Option<Missing> {
-    if step.level == level {
-        None
-    } else if step.desc.is_empty() {
-        Some(Missing::Table(step.level))
-    } else {
-        Some(Missing::Leaf(step.level, step.desc))
+        self.descend(flusher, va, level, |above| {
+            let table = stock.take().ok_or(Missing::Stock)?;
+            let address = table.address();
+            above.make(table.link());
+            Ok(address)
+        })
     }
 }

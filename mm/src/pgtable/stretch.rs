@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::ENTRIES_PER_TABLE;
+use arch::contiguous::CONT_ENTRIES;
 use arch::contract::Depth;
 use arch::pte::Kind;
 use arch::{Desc, Level, Machine, PhysMem, VirtAddr};
@@ -114,6 +115,17 @@ impl Stretch<'_> {
         first && (self.end() <= end || self.desc(self.len - 1).is_empty())
     }
 
+    /// Unfolds the groups that an end of the stretch cuts. Those that are left lie wholly inside.
+    fn unfold_cut(&mut self) {
+        let (len, first) = (self.len, self.va.index(self.level));
+        if self.level == Level::L3 && !first.is_multiple_of(CONT_ENTRIES) {
+            self.entry(0).unfold();
+        }
+        if self.level == Level::L3 && !(first + len).is_multiple_of(CONT_ENTRIES) {
+            self.entry(len - 1).unfold();
+        }
+    }
+
     /// As [`Entry::tighten_run`], of all entries.
     pub fn tighten(&mut self, gather: &mut Gather<'_>, new: impl FnMut(usize, Desc) -> Option<Desc>) {
         let len = self.len;
@@ -122,13 +134,15 @@ impl Stretch<'_> {
 
     /// Makes every entry invalid that holds something which is `wanted`. What leaves held goes to `each`, with the number
     /// of the first entry: runs of leaves that map consecutive frames with the same attributes. The flush is owed to
-    /// `gather` by then. Of other entries, which are invalid already, nothing is left.
+    /// `gather` by then. Of other entries, which are invalid already, nothing is left. `wanted` answers the same for all
+    /// pages of one folio, so a folded group goes as a whole or stays.
     pub fn clear<'g>(
         &mut self,
         gather: &mut Gather<'g>,
         mut wanted: impl FnMut(Desc) -> bool,
         mut each: impl FnMut(usize, Unmapped<'g>, &mut Gather<'g>),
     ) {
+        self.unfold_cut();
         let (mut pending, mut stores) = (None, 0);
         for n in 0..self.len {
             let old = self.desc(n);

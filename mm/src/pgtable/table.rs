@@ -4,7 +4,7 @@
 use core::marker::PhantomData;
 
 use arch::addr::ENTRIES_PER_TABLE;
-use arch::{Desc, Machine, Order, PhysAddr, PhysMem};
+use arch::{Desc, DescTable, Machine, Order, PhysAddr, PhysMem};
 
 use crate::Mm;
 use crate::error::OutOfMemory;
@@ -34,7 +34,7 @@ impl LooseTable {
 
     /// Its entries, to be written one by one.
     pub fn entries(&mut self) -> LooseEntries<'_> {
-        LooseEntries { table: self.address(), owner: PhantomData }
+        LooseEntries { table: self.address(), descs: Machine::table(self.address()), owner: PhantomData }
     }
 
     /// The descriptor that links it. From now on the table belongs to the tree.
@@ -49,10 +49,11 @@ impl LooseTable {
     }
 }
 
-/// The entries of a table that no walker can reach.
+/// The entries of a table that no walker can reach. Who writes one of a folded group writes all of it.
 #[derive(Debug)]
 pub struct LooseEntries<'t> {
     table: PhysAddr,
+    descs: <Machine as PhysMem>::Table,
     owner: PhantomData<&'t mut LooseTable>,
 }
 
@@ -66,7 +67,7 @@ impl LooseEntries<'_> {
     /// Writes entry `n`, 0..=511.
     #[inline]
     pub fn write(&mut self, n: usize, new: Desc) {
-        Machine::write_desc(self.table.add(8 * n as u64), new);
+        self.descs.write(n, new);
     }
 }
 

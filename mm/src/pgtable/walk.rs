@@ -6,6 +6,7 @@ use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
 
 /// Where the descriptor of `level` for `va` stands in the table at `table`.
 #[must_use]
+#[inline]
 pub fn slot(table: PhysAddr, level: Level, va: VirtAddr) -> PhysAddr {
     table.add(8 * va.index(level) as u64)
 }
@@ -67,20 +68,6 @@ impl Walk {
     }
 }
 
-/// The step of `level` alone of a walk of the tree at `root`; or the last one, where the walk ends above. See [`walk`].
-#[must_use]
-#[inline]
-pub fn down_to(root: PhysAddr, va: VirtAddr, level: Level) -> WalkStep {
-    let mut step = read(root, Level::L0, va);
-    for next in [Level::L1, Level::L2, Level::L3] {
-        if step.level == level || step.kind() != Kind::Table {
-            break;
-        }
-        step = read(step.desc.output(step.level), next, va);
-    }
-    step
-}
-
 /// The last step alone of a walk of the tree at `root`; see [`walk`].
 #[must_use]
 #[inline]
@@ -95,8 +82,9 @@ pub fn last(root: PhysAddr, va: VirtAddr) -> WalkStep {
     step
 }
 
+/// The descriptor of `level` for `va` in the table at `table`.
 #[inline]
-fn read(table: PhysAddr, level: Level, va: VirtAddr) -> WalkStep {
+pub(super) fn read(table: PhysAddr, level: Level, va: VirtAddr) -> WalkStep {
     let slot = slot(table, level, va);
     WalkStep { level, slot, desc: Machine::read_desc(slot) }
 }

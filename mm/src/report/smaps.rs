@@ -41,7 +41,7 @@ impl Mm {
         let (sizes, name) = (tally.sizes(), maps::name(space, &vma, stack));
         drop(mmap);
         let mut to = Lines::new(out);
-        maps::line(&mut to, &vma, name)?;
+        maps::line(&mut to, &vma, name.as_ref())?;
         to.finish()?;
         let granule = vma.kind.granule().bytes();
         RECORD.write(record(vma.bytes(), granule, &sizes), out)?;

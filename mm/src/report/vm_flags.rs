@@ -6,7 +6,7 @@ use core::fmt;
 
 use super::lines::Lines;
 use crate::device::Entries;
-use crate::space::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
+use crate::space::{AccessPattern, Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 
 /// Writes the row.
 ///
@@ -30,6 +30,8 @@ pub(super) fn row(to: &mut Lines<'_>, vma: &Vma) -> fmt::Result {
         (vma.growth == Growth::Down, b"gd "),
         (holds(Entries::PfnMap), b"pf "),
         (holds(Entries::PfnMap), b"io "),
+        (vma.pattern == AccessPattern::Sequential, b"sr "),
+        (vma.pattern == AccessPattern::Random, b"rr "),
         (vma.kind == VmaKind::Hugetlb || device.is_some(), b"de "),
         (private_writable && vma.commit == Commit::Account, b"ac "),
         (vma.commit == Commit::NoReserve, b"nr "),

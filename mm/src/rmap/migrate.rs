@@ -33,6 +33,7 @@ use core::fmt;
 
 use arch::{Machine, PhysMem};
 
+use super::target::is_movable;
 use super::unmap::{Now, remap, unmap_to_move};
 use super::wake;
 use super::walk::Origin;
@@ -65,7 +66,7 @@ pub enum Refused {
     Shared,
     /// Somebody holds a reference beside the entries that map it.
     Referenced,
-    /// There is no memory for the tables.
+    /// There is no memory for its tables, or for where it is to go.
     Memory,
 }
 
@@ -78,7 +79,7 @@ impl fmt::Display for Refused {
             Refused::Pinned => "it is pinned",
             Refused::Shared => "it may be mapped by more spaces than one",
             Refused::Referenced => "somebody holds a reference to it",
-            Refused::Memory => "there is no memory for its tables",
+            Refused::Memory => "there is no memory for it",
         })
     }
 }
@@ -89,8 +90,7 @@ pub(super) struct Moving(PageRef);
 impl Moving {
     /// Takes it, if the folio can be moved or split at all.
     pub(super) fn begin(mm: &Mm, head: PageRef) -> Result<Self, Refused> {
-        let movable = matches!(head.kind(), PageKind::Anon | PageKind::Hugetlb | PageKind::Shmem);
-        if !movable {
+        if !is_movable(head.kind()) {
             return Err(Refused::Kind);
         }
         if head.flags().contains(Flags::RESERVED) {

@@ -40,7 +40,8 @@ pub enum Exit {
 pub struct Referenced {
     /// Entries that were looked at.
     pub looked_at: u64,
-    /// Those of them through which somebody has accessed the folio since the flag was last cleared.
+    /// Those of them through which somebody has accessed the folio since the flag was last cleared; the 16 of a folded
+    /// group, which have one flag, count as one ([`crate::pgtable::fold`]).
     pub accessed: u64,
 }
 

@@ -32,13 +32,13 @@ impl<'m> Runs<'m> {
         Runs { mm, change, run: None }
     }
 
-    /// One entry more, a run of one, which is about to change: when the run before it is counted, whoever looks at the table
+    /// One entry more, a run of one or of a folded group, which is about to change: when the run before it is counted, whoever looks at the table
     /// must find that run changed and this entry not.
     pub(super) fn push(&mut self, entry: Run) {
         if let Some(run) = &mut self.run
             && continues(run, &entry)
         {
-            run.entries += 1;
+            run.entries += entry.entries;
             return;
         }
         self.count();

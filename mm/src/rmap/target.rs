@@ -3,8 +3,8 @@
 
 use arch::Order;
 
+use super::Refused;
 use crate::Mm;
-use crate::error::OutOfMemory;
 use crate::hugetlb;
 use crate::page::{FolioRef, PageKind, PageRef};
 
@@ -12,13 +12,22 @@ use crate::page::{FolioRef, PageKind, PageRef};
 /// has one that it has promised to nobody. Given back by [`drop_target`] where nothing was moved there.
 ///
 /// # Errors
-/// [`OutOfMemory`].
-pub fn target_for(mm: &Mm, like: PageRef) -> Result<FolioRef, OutOfMemory> {
+/// [`Refused::Kind`]: nothing of this kind can be moved. [`Refused::Memory`].
+pub fn target_for(mm: &Mm, like: PageRef) -> Result<FolioRef, Refused> {
     let (kind, order) = (like.kind(), like.order());
-    if kind == PageKind::Hugetlb {
-        return hugetlb::take_spare(mm, |_| true).ok_or(OutOfMemory);
+    if !is_movable(kind) {
+        return Err(Refused::Kind);
     }
-    Ok(as_folio(mm, mm.alloc_pages(order, kind)?, order))
+    if kind == PageKind::Hugetlb {
+        return hugetlb::take_spare(mm, |_| true).ok_or(Refused::Memory);
+    }
+    let block = mm.alloc_pages(order, kind).map_err(|_| Refused::Memory)?;
+    Ok(as_folio(mm, block, order))
+}
+
+/// Whether a folio of this kind can be moved at all: the entries that map it can be found.
+pub(super) fn is_movable(kind: PageKind) -> bool {
+    matches!(kind, PageKind::Anon | PageKind::Hugetlb | PageKind::Shmem)
 }
 
 /// Makes a block that was just given out a folio of its kind, if it is more than a page.

@@ -4,12 +4,15 @@
 //!   leaf -> migration entry     under T: store, count, flush, drop the entry's reference
 //!   migration entry -> leaf     under T: store, take a reference, count
 //! ```
+//! A folded group goes as one, and 16 migration entries that can be one become one ([`crate::pgtable::fold`]).
+//!
 //! Between the two nobody can reach the folio by an address: its mappings are 0, and its references are those of the
 //! caller and of whoever holds it without mapping it.
 #![forbid(unsafe_code)]
 
 use core::ops::ControlFlow;
 
+use arch::contiguous::CONT_ENTRIES;
 use arch::{Level, Machine, PhysMem};
 
 use super::runs::{Change, Runs};
@@ -17,6 +20,7 @@ use super::walk::{Origin, Place};
 use crate::Mm;
 use crate::mapcount::Run;
 use crate::page::PageRef;
+use crate::pgtable::fold::may_begin_group;
 use crate::pgtable::{PtRoot, TableStock};
 use crate::space::range::run_of;
 use crate::thp::split::split_block;
@@ -71,10 +75,14 @@ fn unmap_place(mm: &Mm, origin: &Origin, place: &Place<'_>, tree: &mut PtRoot, l
             let Some(n) = origin.mapped_by(step) else { return };
             let Ok(entry) = tree.entry(flusher, va, step.level) else { return };
             let run = run_of(place.space, &place.vma, &entry, origin.head.nth(n));
-            runs.push(Run { head: origin.head, ..run });
-            let unmapped = match leave {
-                Leave::Nothing => entry.clear(gather),
-                Leave::Migration => entry.begin_migration(gather),
+            let group = entry.begins_group(place.part.end);
+            let entries = if group { CONT_ENTRIES as u32 } else { 1 };
+            runs.push(Run { head: origin.head, entries, ..run });
+            let unmapped = match (leave, group) {
+                (Leave::Nothing, false) => entry.clear(gather),
+                (Leave::Nothing, true) => entry.clear_group(gather),
+                (Leave::Migration, false) => entry.begin_migration(gather),
+                (Leave::Migration, true) => entry.begin_group_migration(gather),
             };
             gather.hold(unmapped);
         });
@@ -107,12 +115,18 @@ pub(super) fn remap(mm: &Mm, origin: &Origin, now: Now) {
             };
             debug_assert!(head == page || head.order().bytes() >= step.level.entry_bytes());
             let leaf = moved.at(page.pfn().phys()).leaf(step.level);
+            let group = may_begin_group(mm, head, leaf) && entry.awaits_group(place.part.end);
+            let entries = if group { CONT_ENTRIES as u32 } else { 1 };
             if leaf.user_exec() {
-                Machine::sync_icache(page.pfn().phys(), step.level.entry_bytes());
+                let bytes = u64::from(entries) * step.level.entry_bytes();
+                Machine::sync_icache(page.pfn().phys(), bytes);
             }
             let run = run_of(place.space, &place.vma, &entry, page);
-            runs.push(Run { head, ..run });
-            entry.end_migration(leaf);
+            runs.push(Run { head, entries, ..run });
+            match group {
+                true => entry.end_group_migration(leaf),
+                false => entry.end_migration(leaf),
+            }
         });
         runs.finish();
     });

@@ -7,7 +7,7 @@ use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
 use arch::layout::USER_END;
 
-use super::{AddressSpace, Commit, Growth, HugeAdvice, MmapError, Prot, Vma, VmaKind, gap};
+use super::{AccessPattern, AddressSpace, Commit, Growth, HugeAdvice, MmapError, Prot, Vma, VmaKind, gap};
 use crate::Mm;
 
 impl Mm {
@@ -51,6 +51,7 @@ impl Mm {
             prot: Prot::READ | Prot::WRITE,
             kind: VmaKind::Anon,
             advice: HugeAdvice::None,
+            pattern: AccessPattern::Normal,
             commit: Commit::Account,
             growth: Growth::Fixed,
             pgoff: start.raw() / PAGE_SIZE,

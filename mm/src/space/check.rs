@@ -9,6 +9,7 @@
 use core::ops::ControlFlow;
 
 use arch::addr::PAGE_SIZE;
+use arch::contiguous::group_bytes;
 use arch::layout::{USER_END, USER_START};
 use arch::pte::PteFlags;
 use arch::{Desc, Level, Order, VirtAddr};
@@ -16,10 +17,12 @@ use arch::{Desc, Level, Order, VirtAddr};
 use super::{AddressSpace, Vma, VmaKind};
 use crate::Mm;
 use crate::check::{Inconsistency, Mapped, Report, agree};
+use crate::config::Contpte;
 use crate::device::Sharing;
 use crate::page::{PageKind, PageRef, page_of};
-use crate::pgtable::normal_page;
+use crate::pgtable::fold::{group_at, is_folded};
 use crate::pgtable::visit::{Leaf, Node, visit};
+use crate::pgtable::{normal_folio, normal_page};
 
 impl Mm {
     /// The VMAs and leaves of every live address space.
@@ -89,8 +92,10 @@ impl Mm {
             return agree("a leaf has the rights of its VMA", pfn, good.raw(), leaf.desc.raw());
         }
         let good = Desc::leaf(output, leaf.level, vma.prot.leaf_flags() | only_read);
+        self.check_fold(leaf)?;
         // Whether it was accessed is nobody's business here.
-        let found = leaf.desc.with_flags(leaf.level, leaf.desc.flags(leaf.level) | PteFlags::ACCESSED);
+        let found = leaf.desc.alone();
+        let found = found.with_flags(leaf.level, found.flags(leaf.level) | PteFlags::ACCESSED);
         agree("a leaf has the rights of its VMA", pfn, good.raw(), found.raw())?;
         if zero {
             let level = if huge_zero { Level::L2 } else { Level::L3 };
@@ -103,6 +108,21 @@ impl Mm {
             report.device_pages.add(page.pfn());
         }
         self.check_mapped_page(space, &vma, leaf, page)
+    }
+
+    /// All of a group is folded, or nothing of it.
+    fn check_fold(&self, leaf: Leaf) -> Result<(), Inconsistency> {
+        if !leaf.desc.is_contiguous() {
+            return Ok(());
+        }
+        let pfn = Some(leaf.desc.output(leaf.level).pfn());
+        let wanted = leaf.level == Level::L3 && self.config.contpte == Contpte::On;
+        agree("only pages are folded, and by choice", pfn, 1, wanted.into())?;
+        let folded = is_folded(&group_at(leaf.slot));
+        agree("a group is folded as a whole", pfn, 1, folded.into())?;
+        let head = normal_folio(self, leaf.desc, leaf.level);
+        let one = head.is_some_and(|head| head.order().bytes() >= group_bytes(Level::L3));
+        agree("a folded group maps a folio of 64 KiB or more", pfn, 1, one.into())
     }
 
     /// What a leaf maps is in use, and says that it is mapped here.

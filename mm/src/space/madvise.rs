@@ -2,7 +2,10 @@
 //!
 //! | advice | anonymous | hugetlb |
 //! |---|---|---|
-//! | MADV_DONTNEED | pages and reservations go; the next access finds zeros | the same, for whole huge pages |
+//! | MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL | noted in the VMA, and shown in smaps | the same |
+//! | MADV_WILLNEED | nothing: no page is anywhere but in memory | the same |
+//! | MADV_COLD, MADV_PAGEOUT | nothing, as on Linux without swap: pages are not ordered by age | EINVAL |
+//! | MADV_DONTNEED | pages and reservations go; the next access finds zeros | the same, for whole huge pages: [`super::discard_huge`] |
 //! | MADV_REMOVE | EINVAL | EINVAL |
 //! | MADV_FREE | as MADV_DONTNEED: what may go at any time goes at once | EINVAL |
 //! | MADV_HUGEPAGE, MADV_NOHUGEPAGE | noted in the VMA for the huge page policy | noted, means nothing |
@@ -11,6 +14,9 @@
 //!
 //! Of an object MADV_DONTNEED drops entries and private copies, and the object's pages stay; MADV_REMOVE takes them out
 //! of the object, through a shared mapping that is writable (else EACCES).
+//!
+//! MADV_COLD, MADV_PAGEOUT and MADV_DONTNEED of a PFNMAP device are EINVAL. All other numbers are EINVAL, whatever the range
+//! (Linux: `madvise_behavior_valid`).
 //!
 //! Parts of the range that are not mapped are passed over, and the call then fails with ENOMEM, as on Linux; populating
 //! stops at the first page that cannot be had.
@@ -21,10 +27,9 @@ use arch::{Access, VirtAddr};
 
 use super::munmap::page_align;
 use super::range;
-use super::{AddressSpace, Advice, Commit, Errno, HugeAdvice, MmapError, Prot, Vma, VmaKind};
+use super::{AccessPattern, AddressSpace, Advice, Errno, HugeAdvice, MmapError, Prot, Vma, VmaKind};
 use crate::Mm;
 use crate::device::Entries;
-use crate::hugetlb;
 use crate::kalloc::KArc;
 use crate::thp::collapse::{CollapseError, collapse};
 use crate::thp::reservation;
@@ -81,6 +86,14 @@ impl Mm {
         advice: Advice,
     ) -> Result<(), MmapError> {
         match advice {
+            Advice::Normal => self.note(space, part, |vma| vma.pattern = AccessPattern::Normal),
+            Advice::Random => self.note(space, part, |vma| vma.pattern = AccessPattern::Random),
+            Advice::Sequential => self.note(space, part, |vma| vma.pattern = AccessPattern::Sequential),
+            Advice::WillNeed => Ok(()),
+            Advice::Cold | Advice::PageOut if vma.kind == VmaKind::Hugetlb || is_pfnmap(vma) => {
+                Err(MmapError::Unadvisable(*vma))
+            }
+            Advice::Cold | Advice::PageOut => Ok(()),
             Advice::DontNeed if vma.kind == VmaKind::Hugetlb => self.discard_huge(space, vma, part),
             Advice::DontNeed if is_pfnmap(vma) => Err(MmapError::Unadvisable(*vma)),
             Advice::DontNeed => self.discard(space, part),
@@ -90,9 +103,9 @@ impl Mm {
             Advice::HugePage | Advice::NoHugePage if vma.kind.device().is_some() => {
                 Err(MmapError::Unadvisable(*vma))
             }
-            Advice::HugePage => self.set_advice(space, part, HugeAdvice::Huge),
+            Advice::HugePage => self.note(space, part, |vma| vma.advice = HugeAdvice::Huge),
             Advice::NoHugePage => {
-                self.set_advice(space, part, HugeAdvice::NoHuge)?;
+                self.note(space, part, |vma| vma.advice = HugeAdvice::NoHuge)?;
                 reservation::release_range(self, space, part.0, part.1);
                 Ok(())
             }
@@ -113,37 +126,6 @@ impl Mm {
         Ok(())
     }
 
-    /// Huge pages go that lie wholly in the part, which begins with one (Linux:
-    /// `madvise_dontneed_free_valid_vma`). They are promised to the VMA once more; where others have taken them from the
-    /// pool meanwhile, it has no promise for this part any more.
-    fn discard_huge(
-        &self,
-        space: &AddressSpace,
-        vma: &Vma,
-        (start, end): (VirtAddr, VirtAddr),
-    ) -> Result<(), MmapError> {
-        let granule = vma.kind.granule().bytes();
-        if !start.is_aligned(granule) {
-            return Err(MmapError::Unadvisable(*vma));
-        }
-        let end = end.align_down(granule);
-        if start == end {
-            return Ok(());
-        }
-        self.prepare_cuts(space, start, end, 0)?;
-        let promised = self.promised_hugetlb(space, start, end);
-        range::unmap(self, space, start, end);
-        if vma.commit == Commit::Account {
-            let pages = end.offset_from(start) / granule;
-            if hugetlb::reserve(self, pages - promised).is_err() {
-                hugetlb::unreserve(self, promised);
-                let loose = |vma: &mut Vma| vma.commit = Commit::NoReserve;
-                space.change_vmas(self, start, end, |vmas| vmas.change(start, end, loose));
-            }
-        }
-        Ok(())
-    }
-
     /// Takes the pages of the part out of their object. Everybody who maps it finds zeros there.
     fn remove(
         &self,
@@ -161,21 +143,30 @@ impl Mm {
         Ok(())
     }
 
-    fn set_advice(
+    /// Notes advice in the VMAs of the part, which are cut where it ends inside of one, unless they have it already.
+    fn note(
         &self,
         space: &AddressSpace,
         (start, end): (VirtAddr, VirtAddr),
-        advice: HugeAdvice,
+        change: impl Fn(&mut Vma),
     ) -> Result<(), MmapError> {
+        let changes = |vma: Vma| {
+            let mut changed = vma;
+            change(&mut changed);
+            changed != vma
+        };
+        if !space.find_vma(start).is_some_and(changes) {
+            return Ok(());
+        }
         let room = self.prepare_cuts(space, start, end, 0);
         room.map_err(|error| if error.errno() == Errno::NoMem { MmapError::Busy } else { error })?;
-        space.change_vmas(self, start, end, |vmas| vmas.change(start, end, |vma| vma.advice = advice));
+        space.change_vmas(self, start, end, |vmas| vmas.change(start, end, change));
         range::release_cut_reservations(self, space, start, end);
         Ok(())
     }
 }
 
 /// Whether the VMA holds what a device has put in by numbers, which would not come back.
-fn is_pfnmap(vma: &Vma) -> bool {
+pub(super) fn is_pfnmap(vma: &Vma) -> bool {
     vma.kind.device().is_some_and(|map| map.entries == Entries::PfnMap)
 }

@@ -22,7 +22,8 @@ use arch::{Access, PageSize, VirtAddr};
 
 use super::munmap::page_align;
 use super::{
-    AddressSpace, Commit, Growth, HugeAdvice, MapFlags, MmapError, MmapRequest, Prot, Vma, VmaKind, gap,
+    AccessPattern, AddressSpace, Commit, Growth, HugeAdvice, MapFlags, MmapError, MmapRequest, Prot, Vma,
+    VmaKind, gap,
 };
 use crate::Mm;
 use crate::device::{DeviceMap, Entries, Inserter, Sharing};
@@ -92,7 +93,8 @@ impl Plan {
     fn vma_at(&self, start: VirtAddr) -> Vma {
         let Plan { bytes, prot, kind, commit, growth, .. } = *self;
         let (end, pgoff) = (start.add(bytes), self.pgoff.unwrap_or(start.raw() / PAGE_SIZE));
-        Vma { start, end, prot, kind, advice: HugeAdvice::None, commit, growth, pgoff }
+        let (advice, pattern) = (HugeAdvice::None, AccessPattern::Normal);
+        Vma { start, end, prot, kind, advice, pattern, commit, growth, pgoff }
     }
 }
 

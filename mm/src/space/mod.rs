@@ -27,7 +27,8 @@
 //! | [`request`] | the numbers of the Linux interface as types |
 //! | [`gap`] | where a mapping goes that has no fixed address |
 //! | [`asid`] | ASIDs and their generations; switching to a space |
-//! | [`mmap`] [`munmap`] [`mremap`] [`mprotect`] [`madvise`] [`brk`] | the calls |
+//! | [`mmap`] [`munmap`] [`mremap`] [`mprotect`] [`madvise`] [`mincore`] [`brk`] | the calls |
+//! | `discard_huge` | MADV_DONTNEED of hugetlb pages, which keep their promises |
 //! | `relocate` | what mremap does to the tables |
 //! | [`fork`] | a child that begins as a copy |
 //! | `exclusive` | whether a page is one space's alone |
@@ -48,6 +49,7 @@ pub mod asid;
 mod boundary;
 pub mod brk;
 pub mod check;
+mod discard_huge;
 mod each_vma;
 pub mod error;
 pub(crate) mod exclusive;
@@ -57,6 +59,7 @@ pub mod growth;
 pub mod life;
 pub mod lineage;
 pub mod madvise;
+pub mod mincore;
 pub mod mmap;
 pub mod mprotect;
 pub mod mremap;
@@ -87,7 +90,7 @@ pub use lineage::{HeldLineage, Lineage, Lineages};
 pub use registry::Spaces;
 pub use request::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest, RemapFlags};
 pub use usage::Usage;
-pub use vma::{Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
+pub use vma::{AccessPattern, Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
 pub use vma_set::{MAX_VMAS, VmaSet};
 
 use crate::Mm;

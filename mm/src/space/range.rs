@@ -251,6 +251,7 @@ pub(super) fn protect(
         let level = stretch.level();
         rights.forget_folio();
         stretch.tighten(gather, |_, old| rights.change(old, level));
+        stretch.fold(mm);
     });
 }
 

@@ -184,6 +184,18 @@ impl MremapRequest {
 /// The `advice` argument of madvise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Advice {
+    /// MADV_NORMAL: no order of use is known.
+    Normal,
+    /// MADV_RANDOM: neighbours of a page that is used are not used soon.
+    Random,
+    /// MADV_SEQUENTIAL: they are.
+    Sequential,
+    /// MADV_WILLNEED: the pages are used soon.
+    WillNeed,
+    /// MADV_COLD: they are not.
+    Cold,
+    /// MADV_PAGEOUT: nor for a long time.
+    PageOut,
     /// MADV_DONTNEED: the contents may go; the next access finds zeros.
     DontNeed,
     /// MADV_REMOVE: the pages go from the object that is mapped.
@@ -209,11 +221,17 @@ impl Advice {
     /// [`MmapError::Advice`]: any other number.
     pub const fn from_raw(raw: i32) -> Result<Self, MmapError> {
         match raw {
+            0 => Ok(Advice::Normal),
+            1 => Ok(Advice::Random),
+            2 => Ok(Advice::Sequential),
+            3 => Ok(Advice::WillNeed),
             4 => Ok(Advice::DontNeed),
             8 => Ok(Advice::Free),
             9 => Ok(Advice::Remove),
             14 => Ok(Advice::HugePage),
             15 => Ok(Advice::NoHugePage),
+            20 => Ok(Advice::Cold),
+            21 => Ok(Advice::PageOut),
             22 => Ok(Advice::PopulateRead),
             25 => Ok(Advice::Collapse),
             23 => Ok(Advice::PopulateWrite),

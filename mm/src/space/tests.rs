@@ -6,7 +6,7 @@ use arch::layout::{USER_END, USER_START};
 
 use super::gap::{self, MMAP_BASE};
 use super::vma::STACK_GUARD_GAP;
-use super::{Commit, Growth, HugeAdvice, MAX_VMAS, MmapError, Prot, Vma, VmaKind, VmaSet};
+use super::{AccessPattern, Commit, Growth, HugeAdvice, MAX_VMAS, MmapError, Prot, Vma, VmaKind, VmaSet};
 use crate::testkit::{self, Builder, Random, fail_every_allocation};
 
 const BLOCK: u64 = 2 << 20;
@@ -82,6 +82,7 @@ fn vma(start: u64, pages: u64, random: &mut Random) -> Vma {
         prot,
         kind: VmaKind::Anon,
         advice: HugeAdvice::None,
+        pattern: AccessPattern::Normal,
         commit: Commit::Account,
         growth,
         pgoff: start / PAGE_SIZE + moved,

@@ -124,6 +124,18 @@ pub enum HugeAdvice {
     NoHuge,
 }
 
+/// In which order the user says that he will use the pages (madvise). Nothing is read ahead here, so it is only noted and
+/// shown, as on Linux for memory without a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessPattern {
+    /// MADV_NORMAL: he says nothing.
+    Normal,
+    /// MADV_RANDOM.
+    Random,
+    /// MADV_SEQUENTIAL.
+    Sequential,
+}
+
 /// Whether memory that is more than there is may be promised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Commit {
@@ -163,6 +175,8 @@ pub struct Vma {
     pub kind: VmaKind,
     /// MADV_HUGEPAGE, MADV_NOHUGEPAGE or neither.
     pub advice: HugeAdvice,
+    /// MADV_RANDOM, MADV_SEQUENTIAL or neither.
+    pub pattern: AccessPattern,
     /// Whether its memory is accounted.
     pub commit: Commit,
     /// Whether it is a stack.

@@ -50,14 +50,29 @@ impl Arena {
         Arena { chunks: Vec::new_in(KAlloc), used: 0, free: None, spare: 0 }
     }
 
+    /// The same nodes at the same places, each changed by `change`.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(super) fn try_clone(&self, change: impl Fn(&mut Node)) -> Result<Self, OutOfMemory> {
+        let mut chunks = Vec::new_in(KAlloc);
+        chunks.try_reserve_exact(self.chunks.len()).map_err(|_| OutOfMemory)?;
+        for chunk in &self.chunks {
+            let mut copy = new_chunk()?;
+            copy.extend_from_slice(chunk);
+            copy.iter_mut().for_each(&change);
+            chunks.push(copy);
+        }
+        Ok(Arena { chunks, ..*self })
+    }
+
     /// Makes room for `more` nodes.
     ///
     /// # Errors
     /// [`OutOfMemory`]; what room was made stays.
     pub(super) fn reserve(&mut self, more: usize) -> Result<(), OutOfMemory> {
         while self.spare + self.chunks.len() * CHUNK - self.used < more {
-            let mut chunk = Vec::new_in(KAlloc);
-            chunk.try_reserve_exact(CHUNK).map_err(|_| OutOfMemory)?;
+            let chunk = new_chunk()?;
             self.chunks.try_reserve(1).map_err(|_| OutOfMemory)?;
             self.chunks.push(chunk);
         }
@@ -103,6 +118,13 @@ impl Arena {
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Id, &mut Node)> {
         self.chunks.iter_mut().flatten().enumerate().map(|(place, node)| (Id::at(place), node))
     }
+}
+
+/// Room for [`CHUNK`] nodes.
+fn new_chunk() -> Result<Vec<Node, KAlloc>, OutOfMemory> {
+    let mut chunk = Vec::new_in(KAlloc);
+    chunk.try_reserve_exact(CHUNK).map_err(|_| OutOfMemory)?;
+    Ok(chunk)
 }
 
 impl Index<Id> for Arena {

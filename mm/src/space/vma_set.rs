@@ -18,6 +18,7 @@ use arch::layout::USER_END;
 use super::error::MmapError;
 use super::vma::Vma;
 use super::vma_tree::{VmaTree, Wish};
+use crate::error::OutOfMemory;
 
 /// Most VMAs of one address space (Linux: vm.max_map_count).
 pub const MAX_VMAS: usize = 65530;
@@ -86,6 +87,9 @@ impl VmaSet {
     pub fn overlapping(&self, start: VirtAddr, end: VirtAddr) -> impl Iterator<Item = &Vma> {
         let mut from = start;
         core::iter::from_fn(move || {
+            if from >= end {
+                return None;
+            }
             let vma = self.tree.find(from).filter(|vma| vma.start < end)?;
             from = vma.end;
             Some(vma)
@@ -115,6 +119,15 @@ impl VmaSet {
     /// The highest free address in `[low, high)` for what is wished, clear of the guard gaps of stacks.
     pub(super) fn highest_gap(&self, low: VirtAddr, high: VirtAddr, wish: Wish) -> Option<VirtAddr> {
         self.tree.highest_gap(low, high, wish)
+    }
+
+    /// The same VMAs, each changed by `change`, which leaves addresses and index as they are. Takes time for each, but no
+    /// look for its place.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(super) fn try_clone(&self, change: impl Fn(&mut Vma)) -> Result<Self, OutOfMemory> {
+        Ok(VmaSet { tree: self.tree.try_clone(change)? })
     }
 
     /// Makes room for `more` VMAs.

@@ -145,6 +145,14 @@ impl VmaTree {
     pub(super) fn moved(&self) -> usize {
         self.moved
     }
+    /// The same tree of the same VMAs, each changed by `change`, which leaves its addresses and its index as they are.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(super) fn try_clone(&self, change: impl Fn(&mut Vma)) -> Result<Self, OutOfMemory> {
+        let nodes = self.nodes.try_clone(|node| change(&mut node.vma))?;
+        Ok(VmaTree { nodes, found: self.found.clone(), ..*self })
+    }
     /// Makes room for `more` VMAs.
     ///
     /// # Errors

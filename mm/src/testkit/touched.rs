@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 
 use arch::VirtAddr;
 
+use crate::mapcount::experiment::Meter;
+
 /// What an operation did to struct pages.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Touched {
@@ -15,6 +17,18 @@ pub struct Touched {
     pub atomics: u64,
     /// Struct pages that were written, by their address.
     pub lines: BTreeSet<u64>,
+}
+
+/// A meter that counts atomic operations and struct pages written.
+#[derive(Clone, Copy, Debug)]
+pub struct Touches;
+
+impl Meter for Touches {
+    fn measure(&mut self, operation: &mut dyn FnMut(), say: &mut dyn FnMut(&'static str, u64, &'static str)) {
+        let ((), touched) = watch(operation);
+        say("atomics", touched.atomics, "operations");
+        say("lines", touched.lines.len() as u64, "struct_pages");
+    }
 }
 
 /// How a struct page was written.

@@ -6,16 +6,20 @@
 //! ```
 //! The folio stays whole: nothing of it is freed before all of it is unmapped.
 //!
+//! The entries are folded by 16 ([`crate::pgtable::fold`]), for nothing: nobody can reach the table yet.
+//!
 //! A block of zeros becomes 512 entries of the page of zeros.
 //!
 //! The entry is broken and made at every FEAT_BBM level. The window is short, and a fault in it waits for T.
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::contiguous::{CONT_ENTRIES, group_of};
 use arch::pte::{Kind, Migration};
 use arch::{Desc, Level, PageSize, Pfn, VirtAddr};
 
 use crate::Mm;
+use crate::config::Contpte;
 use crate::error::OutOfMemory;
 use crate::mapcount;
 use crate::page::page_of;
@@ -106,7 +110,7 @@ pub fn split_block(
         mm.free_table(table);
         return Err(NotSplit::TooManyReferences(head.pfn()));
     }
-    fill_table(&mut table, block);
+    fill_table(mm, &mut table, block, va);
     mapcount::split(mm, &run, table.address());
     let link = table.link();
     entry.break_live::<1>(|_, _| ()).flush().make(|_| link, |_, _| ()).keep();
@@ -123,8 +127,15 @@ fn split_migration(entry: Entry<'_>, block: Migration, stock: &mut TableStock<'_
     Ok(())
 }
 
-/// Page entries for all of a block.
-fn fill_table(table: &mut LooseTable, block: Desc) {
+/// Page entries for all of a block: folded groups, as a block is aligned and one folio, but for that of `va`, of which a
+/// part is about to change.
+fn fill_table(mm: &Mm, table: &mut LooseTable, block: Desc, va: VirtAddr) {
     let (start, flags) = (block.output(Level::L2), block.flags(Level::L2));
-    table.fill(|n| Desc::leaf(start.add(n as u64 * PAGE_SIZE), Level::L3, flags));
+    let leaf = |n: usize| Desc::leaf(start.add(n as u64 * PAGE_SIZE), Level::L3, flags);
+    if mm.config.contpte == Contpte::Off {
+        return table.fill(leaf);
+    }
+    let plain = group_of(va.index(Level::L3));
+    table.fill(|n| if plain.contains(&n) { leaf(n) } else { leaf(n).in_group() });
+    mm.stats.add(Counter::ContpteFold, (ENTRIES_PER_TABLE / CONT_ENTRIES - 1) as u64);
 }

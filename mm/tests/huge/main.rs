@@ -4,5 +4,6 @@ mod caught;
 mod common;
 mod fault;
 mod pool;
+mod promise;
 mod remap;
 mod walkers;

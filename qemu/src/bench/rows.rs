@@ -53,6 +53,17 @@ pub struct Output {
     pub end: End,
 }
 
+impl Output {
+    /// Adds what another program printed of the same suite. It came to its end if both did.
+    pub fn append(&mut self, more: Output) {
+        more.rows.into_iter().for_each(|row| take(self, row));
+        self.remarks.extend(more.remarks);
+        if more.end == End::Broken {
+            self.end = End::Broken;
+        }
+    }
+}
+
 /// Reads what the suite `suite` printed into `log`.
 #[must_use]
 pub fn read(log: &str, suite: &str) -> Output {
@@ -116,6 +127,18 @@ mod tests {
 
     fn row(name: &str, unit: &str, value: i64, mean: Option<i64>) -> Row {
         Row { name: name.to_owned(), unit: unit.to_owned(), value, mean }
+    }
+
+    /// Rows of two programs are one output; that is whole if both are.
+    #[test]
+    fn a_suite_of_two_programs() {
+        let of = |rows: &str, end| read(&format!("bench: begin x\n{rows}bench: {end} x\n"), "x");
+        let mut output = of("a 1 ns\n", "end");
+        output.append(of("a.lines 2 lines\na 3 ns\n", "end"));
+        assert_eq!(output.rows, [row("a", "ns", 1, None), row("a.lines", "lines", 2, None)]);
+        assert_eq!((output.remarks.len(), output.end), (1, End::Complete));
+        output.append(of("b 1 ns\n", "broken"));
+        assert_eq!((output.rows.len(), output.end), (3, End::Broken));
     }
 
     /// A series is one row with the cheapest operation as its figure, an error is a row, other lines are remarks.

@@ -6,6 +6,7 @@
 //! | `conformance` | the machine keeps the contract that `mm` is written against |
 //! | `page` `buddy` `kalloc` | struct pages, the allocator, the heap |
 //! | `pgtable` | the kernel's own tables: rights, guards, nothing for EL0 |
+//! | `contpte` | groups of page entries with the contiguous bit |
 //! | `programs` | processes: what they may do, and what kills them |
 //! | `thp` `hugetlb` `hvo` | huge pages and their struct pages |
 //! | `rmap` | frames that move |
@@ -14,6 +15,7 @@
 
 mod buddy;
 mod conformance;
+mod contpte;
 mod files;
 mod hugetlb;
 mod hvo;

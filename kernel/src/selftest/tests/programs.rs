@@ -20,6 +20,7 @@ selftest!("programs::touching_more_than_there_is_is_killed", touching_more);
 selftest!("programs::promote", promote);
 selftest!("programs::shared", shared);
 selftest!("programs::dma", dma);
+selftest!("programs::devmap", devmap);
 selftest!("programs::vector_registers_are_each_ones_own", vector_registers);
 selftest!("programs::hogs_are_preempted", hogs_are_preempted);
 selftest!("programs::sleepers_wake", sleepers_wake);
@@ -51,6 +52,18 @@ fn shared(mm: &'static Mm) -> Verdict {
 /// A device sees the memory that its process sees, across fork, mprotect and munmap; nothing stays pinned.
 fn dma(mm: &'static Mm) -> Verdict {
     expect("dma", &["dma"], 0)?;
+    let [acquired, released] =
+        [Counter::FollPinAcquired, Counter::FollPinReleased].map(|counter| mm.stats.get(counter));
+    check_eq!(acquired, released, "pages unpinned");
+    Ok(())
+}
+
+/// A device maps entries of every kind; what the table says of reads, writes, fork, pins and smaps is so, and what cannot be
+/// had is a SIGBUS. Nothing stays pinned.
+fn devmap(mm: &'static Mm) -> Verdict {
+    expect("devmap", &["devmap"], 0)?;
+    expect("devmap", &["devmap", "private"], SIGBUS)?;
+    expect("devmap", &["devmap", "dropped"], SIGBUS)?;
     let [acquired, released] =
         [Counter::FollPinAcquired, Counter::FollPinReleased].map(|counter| mm.stats.get(counter));
     check_eq!(acquired, released, "pages unpinned");

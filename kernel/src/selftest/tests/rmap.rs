@@ -6,10 +6,11 @@ use arch::addr::PAGE_SIZE;
 use arch::{Cpu, Machine, Order, PhysMem, VirtAddr};
 use mm::Mm;
 use mm::config::ThpMode;
+use mm::device::Entries;
 use mm::kalloc::KArc;
 use mm::page::PageKind;
 use mm::rmap::{self, MoveWhat, NotMoved};
-use mm::space::{AddressSpace, Advice, MapProt, MmapRequest};
+use mm::space::{AddressSpace, Advice, MapFlags, MapProt, MmapRequest};
 use mm::stats::Counter;
 
 use super::kit::{ThpSettings, Threads, expect};
@@ -18,6 +19,7 @@ use crate::selftest::{Failure, NotPassed, Verdict, check, check_eq, require, sel
 
 selftest!("rmap::programs_run_while_their_frames_move", frames_move);
 selftest!("rmap::memory_in_one_piece", one_piece);
+selftest!("rmap::a_gigabyte_in_one_piece_is_mapped", gigabyte);
 selftest!("rmap::compaction_keeps_contents", compaction);
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -38,8 +40,7 @@ fn move_everything(mm: &'static Mm) {
 }
 
 fn move_one(mm: &Mm, folio: mm::page::FolioRef) {
-    let movable = matches!(folio.kind(), PageKind::Anon | PageKind::Shmem | PageKind::Hugetlb);
-    let Some(target) = movable.then(|| rmap::target_for(mm, folio.page()).ok()).flatten() else {
+    let Ok(target) = rmap::target_for(mm, folio.page()) else {
         mm.put_folio(folio);
         return;
     };
@@ -80,6 +81,42 @@ fn one_piece(mm: &'static Mm) -> Verdict {
         return Ok(());
     }
     Err(Failure::new(file!(), line!(), format_args!("not even 4 MiB can be had in one piece")).into())
+}
+
+/// 1 GiB of real memory in one piece: a program's space maps all of it, a device's frames, by one entry a page; what is
+/// stored through each table arrives at its place.
+fn gigabyte(mm: &'static Mm) -> Verdict {
+    let order = Order::PUD;
+    require!(mm.free_page_count() > order.pages() + order.pages() / 2, "1.5 GiB of free memory");
+    let failed = |words: &dyn core::fmt::Debug| -> NotPassed {
+        Failure::new(file!(), line!(), format_args!("{words:?}")).into()
+    };
+    let free = mm.free_page_count();
+    let block = mm.alloc_contig(order, PageKind::Kernel).map_err(|why| failed(&why))?;
+    check_eq!(block.order(), order, "order");
+    let first = block.pfn();
+    let verdict = mm.new_space().map_err(|error| failed(&error)).and_then(|space| {
+        let request = MmapRequest::anonymous(order.bytes(), MapProt::READ | MapProt::WRITE);
+        let request = MmapRequest { flags: MapFlags::SHARED, ..request };
+        let mapped = mm.mmap_device(&space, &request, Entries::PfnMap, |insert| {
+            (0..insert.pages()).try_for_each(|n| insert.frame(n, first.add(n)))
+        });
+        let verdict = mapped.map_err(|error| failed(&error)).and_then(|base| {
+            for at in (0..order.bytes()).step_by(Order::PMD.bytes() as usize).map(|at| at + 8 * PAGE_SIZE) {
+                mm.write_user(&space, base.add(at), &at.to_le_bytes()).map_err(|error| failed(&error))?;
+                let mut word = [0; 8];
+                Machine::read_bytes(first.phys().add(at), &mut word);
+                check_eq!(u64::from_le_bytes(word), at, "a word");
+            }
+            Ok(())
+        });
+        mm.destroy_space(&space);
+        verdict
+    });
+    mm.free_pages(block, order);
+    let missing = free.saturating_sub(mm.free_page_count());
+    check!(missing < 512, "{missing} pages are missing afterwards");
+    verdict
 }
 
 const BASE: VirtAddr = VirtAddr::new(0x4000_0000);

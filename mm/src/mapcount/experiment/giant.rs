@@ -12,9 +12,9 @@ use allocator_api2::vec::Vec;
 use arch::addr::PAGE_SIZE;
 use arch::{Desc, Level, Machine, Order, PhysMem, VirtAddr};
 
+use super::overflow::fits;
 use super::{Meter, Row};
 use crate::Mm;
-use crate::buddy::MAX_ORDER;
 use crate::config::Mapcount;
 use crate::error::OutOfMemory;
 use crate::kalloc::KAlloc;
@@ -26,96 +26,38 @@ const START: VirtAddr = VirtAddr::new(1 << 30);
 const HUGE: u64 = Order::PMD.bytes();
 const TABLES: u64 = Order::PUD.bytes() / HUGE;
 
-/// The owner of 1 GiB of RAM, in one piece.
-#[must_use = "it is given back by `free`; otherwise its memory is lost"]
-pub struct Giant {
-    blocks: Vec<FolioRef, KAlloc>,
-    head: PageRef,
-}
+/// Mappings of 1 GiB by pages at which leaf entries overflow: 2^13, with 2^18 entries each.
+const OVERFLOW: u64 = 1 << 13;
 
-impl Giant {
-    /// Takes 1 GiB of free memory that begins at a multiple of 1 GiB: all large blocks are taken, and those that are of no
-    /// use given back.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`]: there is none.
-    pub fn take(mm: &Mm) -> Result<Giant, OutOfMemory> {
-        let order = MAX_ORDER;
-        let each = order.pages();
-        let mut blocks: Vec<FolioRef, KAlloc> = Vec::new_in(KAlloc);
-        let most = usize::try_from(mm.free_page_count() / each).map_err(|_| OutOfMemory)?;
-        blocks.try_reserve_exact(most).map_err(|_| OutOfMemory)?;
-        while blocks.len() < most {
-            match mm.alloc_pages(order, PageKind::Kernel) {
-                Ok(block) => blocks.push(block),
-                Err(OutOfMemory) => break,
-            }
-        }
-        let giant = |head: PageRef, block: &FolioRef| {
-            block.pfn() >= head.pfn() && block.pfn() < head.pfn().add(Order::PUD.pages())
-        };
-        let whole = |head: &PageRef| {
-            let parts = blocks.iter().filter(|block| giant(*head, block)).count() as u64;
-            head.pfn().is_aligned(Order::PUD) && parts == Order::PUD.pages() / each
-        };
-        let head = blocks.iter().map(FolioRef::page).find(whole);
-        let mut n = 0;
-        while n < blocks.len() {
-            if head.is_some_and(|head| giant(head, &blocks[n])) {
-                n += 1;
-            } else {
-                mm.free_pages(blocks.swap_remove(n), order);
-            }
-        }
-        match head {
-            Some(head) => Ok(Giant { blocks, head }),
-            None => Err(OutOfMemory),
-        }
-    }
-
-    /// Gives the memory back. No folio is made of it any more.
-    pub fn free(self, mm: &Mm) {
-        let order = MAX_ORDER;
-        for block in self.blocks {
-            let page = block.page();
-            (0..order.pages()).map(|n| page.nth(n)).for_each(|inner| {
-                inner.clear();
-                inner.set_kind(PageKind::Free, Order::PAGE);
-            });
-            page.set_kind(PageKind::Kernel, order);
-            page.set_refcount(1);
-            mm.free_pages(block, order);
-        }
-    }
-
-    /// The first struct page.
-    #[must_use]
-    pub fn head(&self) -> PageRef {
-        self.head
-    }
-}
-
-/// Measures both ways of collapsing the folio of 1 GiB that is made of the struct pages from `head` on.
+/// Measures both ways of collapsing the folio of 1 GiB that is made of `block`, which the caller gives up: that much real
+/// memory in one piece, as `Mm::alloc_contig` gives it. Closes with how many mappings by pages fit.
 ///
 /// # Errors
 /// [`OutOfMemory`].
 pub fn giant_costs(
     mm: &Mm,
     scheme: Mapcount,
-    head: PageRef,
+    block: FolioRef,
     meter: &mut dyn Meter,
     say: &mut dyn FnMut(&Row),
 ) -> Result<(), OutOfMemory> {
+    let head = block.page();
+    let folio = LabFolio::of(mm, block, PageKind::Kernel)?;
     let mut lab = Lab::new(mm, scheme, (START, START.add(Order::PUD.bytes())));
-    let folio = LabFolio::over(mm, head, Order::PUD, PageKind::Kernel)?;
-    let result =
-        lab.put_folio(folio).ok_or(OutOfMemory).and_then(|folio| run(&mut lab, folio, head, meter, say));
+    let result = lab.put_folio(folio).ok_or(OutOfMemory).and_then(|folio| {
+        let s = lab.bear()?.ok_or(OutOfMemory)?;
+        run(&mut lab, s, folio, head, meter, say)?;
+        let value = fits(&mut lab, START, folio, OVERFLOW)?;
+        say(&Row { what: "fits_of_8192_mappings_of_1g_by_pages", scheme, part: "", value, unit: "mappings" });
+        Ok(())
+    });
     lab.end();
     result
 }
 
 fn run(
     lab: &mut Lab<'_>,
+    s: usize,
     folio: usize,
     head: PageRef,
     meter: &mut dyn Meter,
@@ -127,7 +69,6 @@ fn run(
             say(&Row { what, scheme, part, value, unit });
         });
     };
-    let s = lab.bear()?.ok_or(OutOfMemory)?;
     let mut made = Ok(0);
     measure("map_1g_pages_by_table", &mut || made = lab.map(s, START, folio, 0, Order::PUD.pages()));
     made?;

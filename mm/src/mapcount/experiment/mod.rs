@@ -7,13 +7,15 @@
 //! | rows | what |
 //! |---|---|
 //! | [`costs`] | map, unmap, fork, copy-on-write, split, collapse of 2 MiB; the questions of smaps and of migration |
-//! | [`giant_costs`] | collapse of 1 GiB that is mapped by pages: in one step, and by way of 2 MiB |
+//! | [`giant_costs`] | collapse of 1 GiB that is mapped by pages: in one step, and by way of 2 MiB; how many such mappings fit |
+//! | [`overflow`] | how many mappings fit before a count would overflow, of as many as make leaf entries overflow |
 //! | [`answers`] | of thousands of random states: how many answers are exact, over, under, in basis points |
 #![forbid(unsafe_code)]
 
 mod answers;
 mod costs;
 mod giant;
+mod overflow;
 
 use core::fmt;
 
@@ -22,7 +24,8 @@ use crate::config::Mapcount;
 
 pub use answers::answers;
 pub use costs::costs;
-pub use giant::{Giant, giant_costs};
+pub use giant::giant_costs;
+pub use overflow::overflow;
 
 /// One figure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -15,7 +15,7 @@ use crate::page::{FolioRef, PageKind, PageRef};
 pub struct LabFolio {
     /// Its head.
     pub head: PageRef,
-    owned: Option<FolioRef>,
+    owned: FolioRef,
     /// What a scan has found.
     pub truth: Truth,
     /// Which spaces were given each page, for what may be done next: a bit for each.
@@ -69,21 +69,25 @@ impl LabFolio {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn alloc(mm: &Mm, order: Order, kind: PageKind) -> Result<Self, OutOfMemory> {
-        let (truth, placed) = (Truth::new(order.pages())?, zeros(order.pages())?);
-        let owned = mm.alloc_pages(order, kind)?;
-        let head = owned.page();
-        make(head, order, kind, mm.config.tails);
-        Ok(LabFolio { head, owned: Some(owned), truth, placed })
+        Self::of(mm, mm.alloc_pages(order, kind)?, kind)
     }
 
-    /// A folio of struct pages that the caller has put aside, with the memory that they describe or without.
+    /// A folio, or single page, that is made of a block.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
-    pub fn over(mm: &Mm, head: PageRef, order: Order, kind: PageKind) -> Result<Self, OutOfMemory> {
-        let (truth, placed) = (Truth::new(order.pages())?, zeros(order.pages())?);
-        make(head, order, kind, mm.config.tails);
-        Ok(LabFolio { head, owned: None, truth, placed })
+    /// [`OutOfMemory`]; the block is given back.
+    pub fn of(mm: &Mm, block: FolioRef, kind: PageKind) -> Result<Self, OutOfMemory> {
+        let (head, order) = (block.page(), block.order());
+        match Truth::new(order.pages()).and_then(|truth| Ok((truth, zeros(order.pages())?))) {
+            Ok((truth, placed)) => {
+                make(head, order, kind, mm.config.tails);
+                Ok(LabFolio { head, owned: block, truth, placed })
+            }
+            Err(OutOfMemory) => {
+                mm.free_pages(block, order);
+                Err(OutOfMemory)
+            }
+        }
     }
 
     /// Pages of the folio.
@@ -111,17 +115,7 @@ impl LabFolio {
 
     /// Gives its memory back. Nothing maps it.
     pub fn free(self, mm: &Mm) {
-        match self.owned {
-            Some(owned) => mm.put_folio(owned),
-            None => {
-                let order = self.head.order();
-                (0..order.pages()).map(|n| self.head.nth(n)).for_each(|page| {
-                    page.clear();
-                    page.set_kind(PageKind::Reserved, Order::PAGE);
-                    page.set_refcount(1);
-                });
-            }
-        }
+        mm.put_folio(self.owned);
     }
 }
 

@@ -86,15 +86,16 @@ fn step_gigabyte(lab: &mut Lab<'_>, dice: &mut Dice, f: usize) {
     (0..3).for_each(|n| lab.prune(s, start.add(n * HUGE)));
 }
 
-/// A folio of 1 GiB, of an object: its struct pages and entries of all sizes, not its memory.
+/// A folio of 1 GiB, of an object, mapped by entries of all sizes.
 #[test]
 fn a_gigabyte_keeps_the_contracts() {
     const GIB: u64 = 1 << 30;
     let seed = Random::for_test("a_gigabyte_keeps_the_contracts", 1).below(1 << 40);
-    with_gigabyte(|mm, head| {
+    with_gigabyte(|mm| {
         for &scheme in Mapcount::ALL {
             let mut lab = Lab::new(mm, scheme, (VirtAddr::new(GIB), VirtAddr::new(2 * GIB)));
-            let folio = LabFolio::over(mm, head, Order::PUD, PageKind::Kernel).unwrap();
+            let block = mm.alloc_contig(Order::PUD, PageKind::Kernel).unwrap();
+            let folio = LabFolio::of(mm, block, PageKind::Kernel).unwrap();
             let f = lab.put_folio(folio).unwrap();
             lab.bear().unwrap();
             let (mut dice, mut scores) = (Dice::new(seed), Scores::default());

@@ -6,11 +6,8 @@ mod experiment;
 mod flaws;
 mod overflow;
 
-use arch::PhysAddr;
-
 use crate::Mm;
 use crate::config::HvoStrategy;
-use crate::page::{PageRef, page_of};
 use crate::testkit::Builder;
 
 /// A small machine. Tails must be writable for thp-like; the schemes are tried on folios of the test's own.
@@ -21,10 +18,8 @@ fn machine() -> Builder {
     })
 }
 
-/// A machine with 1 GiB of RAM set aside, as hugetlb's would be, beside the RAM that it runs in.
-fn with_gigabyte(f: impl FnOnce(&Mm, PageRef)) {
-    const GIB: u64 = 1 << 30;
-    let machine = machine().ram_mib(1024 + 64).reserve(GIB, 2 * GIB);
-    let machine = machine.machine(|desc| desc.max_steps = 2_000_000_000);
-    machine.boot(|mm, _| f(mm, page_of(PhysAddr::new(GIB).pfn())));
+/// A machine that has 1 GiB in one piece.
+fn with_gigabyte(f: impl FnOnce(&Mm)) {
+    let machine = machine().ram_mib(2048 + 64).machine(|desc| desc.max_steps = 2_000_000_000);
+    machine.boot(|mm, _| f(mm));
 }

@@ -54,7 +54,7 @@ fn partial(mm: &Mm) -> Family {
 
 fn migrate(mm: &Mm, family: &Family) -> Result<(), Refused> {
     let (_, head) = page(mm, &family[0], 0);
-    let target = target_for(mm, head).map_err(|_| Refused::Memory)?;
+    let target = target_for(mm, head)?;
     let folio = head.try_get().unwrap();
     migrate_folio(mm, folio, target, MoveWhat::All).map_err(|NotMoved { why, target }| {
         drop_target(mm, target);

@@ -121,6 +121,7 @@ fn refusals() {
         mm.put_folio(target);
         let kernel = mm.alloc_pages(Order::PAGE, PageKind::Kernel).unwrap();
         assert_eq!(split_folio(mm, kernel.page().try_get().unwrap()), Err(Refused::Kind));
+        assert_eq!(target_for(mm, kernel.page()).err(), Some(Refused::Kind));
         mm.put_folio(kernel);
         assert_eq!(leaf(&space, 0).unwrap().0, Level::L2);
         assert_filled(mm, &space);

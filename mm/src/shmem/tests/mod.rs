@@ -1,5 +1,6 @@
 //! Objects on the model: loads and stores of several spaces fault, walk tables and use TLBs as on the machine.
 
+mod bytes;
 mod exhaust;
 mod private;
 mod share;

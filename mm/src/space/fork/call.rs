@@ -18,7 +18,7 @@ impl Mm {
     /// [`ForkError`]; there is no child.
     pub fn fork_space(&self, parent: &AddressSpace) -> Result<KArc<AddressSpace>, ForkError> {
         let _mmap = parent.mmap_lock.write(self.env);
-        let vmas = inherited_vmas(parent)?;
+        let vmas = parent.vmas.lock().try_clone(inherit)?;
         let id = self.asids.next_space_id();
         let lineage = self.lineages.child(&parent.lineage, id)?;
         let child = self.bear(lineage, Birth { id, vmas: VmaSet::new(), brk: parent.brk() })?;
@@ -38,19 +38,9 @@ impl Mm {
     }
 }
 
-/// The child's VMAs. M of the parent is held.
-fn inherited_vmas(parent: &AddressSpace) -> Result<VmaSet, ForkError> {
-    let vmas = parent.vmas.lock();
-    let mut copy = VmaSet::new();
-    copy.prepare(vmas.len())?;
-    vmas.iter().for_each(|vma| copy.insert(inherited(*vma)));
-    Ok(copy)
-}
-
 /// What the child has of a VMA: all, but what the hugetlb pool has promised.
-fn inherited(vma: Vma) -> Vma {
-    match vma.kind {
-        VmaKind::Hugetlb => Vma { commit: Commit::NoReserve, ..vma },
-        VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) | VmaKind::Device(_) => vma,
+fn inherit(vma: &mut Vma) {
+    if vma.kind == VmaKind::Hugetlb {
+        vma.commit = Commit::NoReserve;
     }
 }

@@ -22,7 +22,8 @@
 //! | file | what |
 //! |---|---|
 //! | `call` | the call, and what the child has besides its tables |
-//! | `copy` | the tables |
+//! | `copy` | the tables, a step at a time |
+//! | `share` | what the child gets of the parent's entries |
 //! | `pinned` | pages that cannot be shared |
 //! | `error` | why it failed |
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@ mod call;
 mod copy;
 mod error;
 mod pinned;
+mod share;
 #[cfg(test)]
 mod tests;
 

@@ -13,7 +13,7 @@ use crate::kalloc::KArc;
 use crate::kalloc::inject::Failing;
 use crate::page::{MOST_REFERENCES, PageRef};
 use crate::pgtable::normal_folio;
-use crate::space::{AddressSpace, Errno, MapFlags, MapProt, MmapRequest};
+use crate::space::{AddressSpace, Errno, MapFlags, MapProt, MmapRequest, MremapRequest, RemapFlags};
 use crate::stats::Counter;
 use crate::testkit::{self, Builder, HostEnv, check, exhaust, run_as_user};
 use crate::thp::promote::{PromoteError, promote_range};
@@ -474,6 +474,57 @@ fn every_way_of_counting() {
             (0..1024).filter(|n| !(8..16).contains(n)).for_each(|n| assert_eq!(get(mm, parent, n), n as u8));
         });
     }
+}
+
+/// A row of blocks, with holes, that is longer than one step: the child has them all, and of none the parent may go on to
+/// write to what the child sees.
+#[test]
+fn a_long_row_of_blocks() {
+    const BLOCKS: u64 = 45;
+    let machine = Builder::new().ram_mib(192).config(|config| config.thp = ThpMode::Always);
+    let filled = |n: &u64| !n.is_multiple_of(7);
+    testkit::with_space(&machine, |mm, env, parent| {
+        map(mm, parent, BASE, 512 * BLOCKS);
+        (0..BLOCKS).filter(filled).for_each(|n| put(mm, parent, 512 * n, n as u8));
+        let child = mm.fork_space(parent).unwrap();
+        check(mm);
+        let blocks = (0..BLOCKS).filter(filled).count() as u64;
+        assert_eq!(mm.usage(&child).anon_huge, 512 * blocks);
+        run_as_user(mm, env, parent, || {
+            let page = |n: u64| VirtAddr::new(BASE + 512 * n * PAGE);
+            (0..BLOCKS).filter(filled).for_each(|n| user_store(page(n), 99).unwrap());
+        });
+        (0..BLOCKS).for_each(|n| {
+            assert_eq!(get(mm, &child, 512 * n), if filled(&n) { n as u8 } else { 0 });
+        });
+        mm.destroy_space(&child);
+    });
+}
+
+/// Entries in a row map a folio to its end and the next folio from its beginning, frame after frame: each folio has its own
+/// counts.
+#[test]
+fn a_run_ends_with_its_folio() {
+    const TO: u64 = BASE + (64 << 20) + 16 * PAGE;
+    with_parent(ThpMode::Always, 1024, |mm, _, parent| {
+        put(mm, parent, 0, 1);
+        put(mm, parent, 512, 2);
+        let mut folios = [0, 512].map(|page| (folio_at(mm, parent, page), page));
+        folios.sort();
+        assert_eq!(folios[0].0.nth(512), folios[1].0, "neighbours");
+        for (place, (_, page)) in folios.into_iter().enumerate() {
+            let flags = RemapFlags::MAYMOVE | RemapFlags::FIXED;
+            let (addr, new_addr) = (BASE + page * PAGE, TO + place as u64 * 512 * PAGE);
+            let request = MremapRequest { addr, old_len: 512 * PAGE, new_len: 512 * PAGE, flags, new_addr };
+            mm.mremap(parent, &request).unwrap();
+        }
+        let child = mm.fork_space(parent).unwrap();
+        check(mm);
+        assert_eq!(folios.map(|(head, _)| head.refcount()), [1024; 2]);
+        mm.destroy_space(&child);
+        check(mm);
+        assert_eq!(folios.map(|(head, _)| head.refcount()), [512; 2]);
+    });
 }
 
 /// A chain as deep as a stack is not: its spaces end from either end.

@@ -120,7 +120,7 @@ fn any_part(random: &mut Random) -> (Range<usize>, Change) {
 }
 
 /// A child comes, writes a page, and ends.
-fn fork(mm: &Mm, inside: &Inside<'_>, random: &mut Random) {
+pub(super) fn fork(mm: &Mm, inside: &Inside<'_>, random: &mut Random) {
     let Ok(child) = mm.fork_space(&inside.space()) else { return };
     let va = arch::VirtAddr::new(BASE).add(used_page(random) as u64 * PAGE_SIZE);
     // The page may not be mapped at this moment.
@@ -152,7 +152,7 @@ fn disturb(mm: &Mm, inside: &Inside<'_>, random: &mut Random) {
 }
 
 /// Moves whatever folio the frame belongs to.
-fn move_folio(mm: &Mm, pfn: Pfn, random: &mut Random) {
+pub(super) fn move_folio(mm: &Mm, pfn: Pfn, random: &mut Random) {
     let Some(folio) = mm.try_get_folio(pfn) else { return };
     let target = if folio.kind() == PageKind::Anon { rmap::target_for(mm, folio.page()).ok() } else { None };
     let Some(target) = target else {

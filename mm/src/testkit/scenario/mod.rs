@@ -27,13 +27,14 @@
 //! | `person` | a vCPU that goes from home to home |
 //! | `family` | spaces that descend from each other by fork, and what must be read in each |
 //! | `stage` | the machine, the boot choices, the end of a run |
-//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `fork` `migration` `report` | the scenarios |
+//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `fork` `migration` `folding` `report` | the scenarios |
 #![forbid(unsafe_code)]
 
 mod area;
 mod asid;
 mod exit;
 mod family;
+mod folding;
 mod fork;
 mod home;
 mod hugetlb;
@@ -79,6 +80,7 @@ pub const ALL: &[Scenario] = &[
     hvo::SCENARIO,
     fork::SCENARIO,
     migration::SCENARIO,
+    folding::SCENARIO,
     report::SCENARIO,
 ];
 

@@ -1,0 +1,216 @@
+//! Folded groups: 16 page entries that carry the contiguous bit, so that one TLB entry may serve 64 KiB.
+//!
+//! ```text
+//!    level-3 table   | 0 .. 15 | 16 .. 31 | 32 .. 47 | ...        a group: 16 aligned entries
+//!
+//!    folded          [ C base | C base+4K | ... | C base+60K ]    base a multiple of 64 KiB, one folio, equal rights
+//!        |
+//!        | unfold:   clear 16 -> flush 64 KiB -> make 16 without the bit
+//!        v
+//!    plain           [ base | base+4K | ... | base+60K ]          now any of them may change by itself
+//! ```
+//! **What holds.** In a live user tree either all 16 entries of a group are leaves that have the bit, map consecutive
+//! pages of one folio from an address that is a multiple of 64 KiB, and have the same rights; or none has the bit
+//! ([`crate::Mm::check_all`] looks). The access flag is each entry's own, and means the group: hardware may set it in
+//! any one, so who asks for it asks all 16, and who clears it clears all 16. Other levels are never folded, nor is the
+//! kernel's tree. `contpte=off` folds nothing.
+//!
+//! **Whoever changes a part unfolds first.** All stores to live entries go through [`Entry`], [`Stretch`] and
+//! `PtRoot::relocate`, and these do it by themselves, so nobody above has to know of groups:
+//!
+//! | change | of a part of a group | of all 16 |
+//! |---|---|---|
+//! | clear, migration entry, move to another place | unfolds | clears or moves 16 entries; a move keeps the bit where the new place is aligned alike |
+//! | write permission alone | unfolds | stores 16 entries, which keep the bit; the flush is owed |
+//! | other rights | unfolds | broken and made as a whole, which keeps the bit |
+//! | break of one entry (copy-on-write) | unfolds | |
+//! | access flag set or cleared | all 16 at once | all 16 at once |
+//!
+//! **Unfolding is break-before-make** (Arm ARM D8.16, R_WHZWS, third bullet), with one flush of the whole group: a TLB
+//! may have made its one entry from any member. Level 1 and 2 of FEAT_BBM allow to change the bit in place, but an access
+//! may then take a TLB conflict abort (R_FCPSG); at level 3 it cannot, and the 16 are stored in place and flushed. The
+//! access flags are OR-ed into each entry. Dirty state is nobody's here: no entry has DBM.
+//!
+//! **Meanwhile** T is held. A user's access to the group faults; its handler waits for T, finds a good entry and calls
+//! the fault spurious. Readers without a lock are not told of the 16 pages for as long as they are broken
+//! ([`crate::report`]).
+//!
+//! **Where groups are folded**: where it is to be had for no flush and no store more, in tables that no walker can reach
+//! yet. A block that is split gets a table of folded groups, but for the one that the cut is for, and fork copies the bit into the child's new table with
+//! the entries; a group that a VMA has only in part is unfolded first ([`super::Tightening`]). A call that gives other
+//! rights to whole groups folds those that are alike again ([`Stretch::fold`]): that costs a break of 16 and a flush
+//! once, and the group stays folded. A fault never folds: the 16th page of a reservation's run would cost a
+//! break of 16 entries and a flush, again and again on the way to the block that its promotion makes of all 512.
+//!
+//! Linux: `contpte_convert`, `contpte_try_unfold`, `contpte_ptep_get`.
+//!
+//! [`Stretch`]: super::Stretch
+//! [`Stretch::fold`]: super::Stretch::fold
+#![forbid(unsafe_code)]
+
+use arch::contiguous::{CONT_ENTRIES, check_group, group_bytes, group_of};
+use arch::contract::Depth;
+use arch::features::BbmLevel;
+use arch::pte::PteFlags;
+use arch::{Desc, Level, Machine, Mmu, PhysAddr, PhysMem};
+
+use super::entry::Entry;
+use super::flush::FlushRange;
+use super::normal::normal_folio;
+use super::stretch::Stretch;
+use crate::Mm;
+use crate::config::Contpte;
+use crate::page::PageRef;
+use crate::stats::Counter;
+
+/// What stands in a group.
+pub(crate) type Descs = [Desc; CONT_ENTRIES];
+
+/// What the 16 entries hold that begin at `slot`.
+#[must_use]
+pub(super) fn read(slot: PhysAddr) -> Descs {
+    core::array::from_fn(|n| Machine::read_desc(slot.add(8 * n as u64)))
+}
+
+/// What the group holds that the entry at `slot` is one of.
+#[must_use]
+pub(crate) fn group_at(slot: PhysAddr) -> Descs {
+    read(slot.align_down(8 * CONT_ENTRIES as u64))
+}
+
+/// Whether these are the entries of a group that is folded as it must be. Of which folio the pages are is not asked.
+#[must_use]
+pub fn is_folded(descs: &[Desc; CONT_ENTRIES]) -> bool {
+    descs.iter().all(|desc| desc.is_contiguous()) && check_group(descs, Level::L3).is_ok()
+}
+
+/// Whether `leaf`, a page entry for a page of the folio `head`, may be the first of a folded group. That the 15 after it go
+/// on as they must is asked elsewhere.
+#[must_use]
+pub(crate) fn may_begin_group(mm: &Mm, head: PageRef, leaf: Desc) -> bool {
+    let bytes = group_bytes(Level::L3);
+    mm.config.contpte == Contpte::On
+        && head.order().bytes() >= bytes
+        && leaf.output(Level::L3).is_aligned(bytes)
+}
+
+/// The access flag, if any of the group has it.
+fn accessed(descs: &Descs) -> u64 {
+    descs.iter().fold(0, |bits, desc| bits | desc.raw()) & PteFlags::ACCESSED.bits()
+}
+
+impl<'l> Entry<'l> {
+    /// Makes the entry, and the 15 others of its group, plain ones, if the group is folded.
+    #[inline]
+    pub(super) fn unfold(&self) {
+        if self.desc().is_contiguous() {
+            self.group().unfold();
+        }
+    }
+
+    /// The group of a level-3 entry.
+    pub(super) fn group(&self) -> Group<'l> {
+        debug_assert!(self.level() == Level::L3, "only page entries are folded");
+        Group { first: self.back(self.place()) }
+    }
+
+    /// Which one of its group it is, 0..16.
+    pub(super) fn place(&self) -> usize {
+        let index = self.va().index(self.level());
+        index - group_of(index).start
+    }
+}
+
+impl Stretch<'_> {
+    /// Folds each group that lies wholly in the stretch, is plain, and could be folded: by break-before-make.
+    pub fn fold(&mut self, mm: &Mm) {
+        if self.level() != Level::L3 || mm.config.contpte == Contpte::Off {
+            return;
+        }
+        let first = self.start().index(Level::L3);
+        let mut n = first.next_multiple_of(CONT_ENTRIES) - first;
+        while n + CONT_ENTRIES <= self.len() {
+            let leaf = self.desc(n);
+            // Of single pages nothing is asked but their first entry.
+            if leaf.is_valid() && !leaf.is_contiguous() && may_begin(mm, leaf) {
+                self.entry(n).group().fold();
+            }
+            n += CONT_ENTRIES;
+        }
+    }
+}
+
+/// As [`may_begin_group`], of a leaf of which the folio is not known.
+fn may_begin(mm: &Mm, leaf: Desc) -> bool {
+    leaf.output(Level::L3).is_aligned(group_bytes(Level::L3))
+        && normal_folio(mm, leaf, Level::L3).is_some_and(|head| may_begin_group(mm, head, leaf))
+}
+
+/// The 16 entries of a group.
+pub(super) struct Group<'l> {
+    first: Entry<'l>,
+}
+
+impl<'l> Group<'l> {
+    /// What stands there.
+    pub(super) fn descs(&self) -> Descs {
+        read(self.first.slot())
+    }
+    /// Member `n`, 0..16.
+    pub(super) fn member(&self, n: usize) -> Entry<'l> {
+        self.first.nth(n)
+    }
+    /// What a TLB may hold of it.
+    pub(super) fn range(&self) -> FlushRange {
+        let start = self.first.va();
+        let end = start.add(group_bytes(Level::L3));
+        FlushRange { start, end, level: Some(Level::L3), depth: Depth::LeafOnly }
+    }
+
+    fn unfold(self) {
+        let (old, stats) = (self.descs(), self.first.flusher().stats());
+        let young = accessed(&old);
+        let new = old.map(|desc| Desc::from_raw(desc.alone().raw() | young));
+        // FEAT_BBM relaxes a change of the bit and of nothing else (R_PVTFW).
+        let alone = new.iter().zip(&old).all(|(new, old)| *new == old.alone());
+        if Machine::features().bbm == BbmLevel::Level3 && alone {
+            new.iter().enumerate().for_each(|(n, &desc)| self.member(n).put(desc));
+            stats.add(Counter::PteStore, CONT_ENTRIES as u64);
+            self.first.flusher().flush(self.range());
+        } else {
+            self.replace(&new);
+        }
+        stats.inc(Counter::ContpteUnfold);
+    }
+
+    fn fold(self) {
+        let old = self.descs();
+        let young = accessed(&old);
+        let new = old.map(|desc| Desc::from_raw(desc.in_group().raw() | young));
+        if is_folded(&new) {
+            self.first.flusher().stats().inc(Counter::ContpteFold);
+            self.replace(&new);
+        }
+    }
+
+    /// Breaks the 16, flushes, and makes these, which map what the old ones did.
+    pub(super) fn replace(self, new: &Descs) {
+        self.first.break_run::<CONT_ENTRIES>(|_, _| ()).flush().make(|n| new[n], |_, _| ()).keep();
+    }
+
+    /// Broken and made as these, with the access flag of all in each: folded, if `new` is a group, else plain.
+    pub(super) fn remake(self, new: &Descs) {
+        let young = accessed(&self.descs());
+        let stats = self.first.flusher().stats();
+        let folded = is_folded(new);
+        let bit = |desc: Desc| if folded { desc } else { desc.alone() };
+        let new = new.map(|desc| Desc::from_raw(bit(desc).raw() | young));
+        if !folded {
+            stats.inc(Counter::ContpteUnfold);
+        }
+        self.replace(&new);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! MADV_DONTNEED of hugetlb memory: the pages go, the promises stay.
+//!
+//! Every slot of a VMA that was promised its pages is mapped or has one promise ([`crate::hugetlb`]). A folio that leaves
+//! its slot must not be seen in the pool without that promise: whoever is faster, be it a pool that shrinks, mmap, or a
+//! fault without a promise, would take it, and the slot's next touch would be SIGBUS. So the folio is kept by a reference
+//! while its entry goes, and enters the pool in one step with the promise (Linux: `folio_set_hugetlb_restore_reserve`).
+//!
+//! | the slot | its folio | its promise |
+//! |---|---|---|
+//! | empty | - | it has one, and keeps it |
+//! | mapped by this space alone | back to the pool | comes back with the folio |
+//! | mapped by others too, or pinned | stays with them | a new one, where the pool has a folio to spare; else the slot has none any more |
+//! | moving | waited for | |
+#![forbid(unsafe_code)]
+
+use arch::VirtAddr;
+
+use super::range;
+use super::{AddressSpace, Commit, MmapError, Vma};
+use crate::Mm;
+use crate::hugetlb;
+use crate::mapcount::{self, Sharing};
+use crate::page::{FolioRef, PageRef};
+use crate::pgtable::normal_page;
+use crate::rmap;
+
+/// Slots that are emptied under one flush.
+const BATCH: usize = 16;
+
+/// What is in a slot of a VMA that was promised its pages.
+enum Slot {
+    Empty,
+    /// A folio that nobody else uses, with a reference.
+    Sole(FolioRef),
+    /// A folio that others go on using.
+    Used,
+}
+
+impl Mm {
+    /// Huge pages go that lie wholly in the part, which begins with one (Linux:
+    /// `madvise_dontneed_free_valid_vma`). M is held for writing.
+    ///
+    /// # Errors
+    /// `Unadvisable`: the part does not begin with a page. `TooManyVmas`, `OutOfMemory`: a slot loses its promise, and
+    /// its VMA cannot be cut; what lies below is done.
+    pub(super) fn discard_huge(
+        &self,
+        space: &AddressSpace,
+        vma: &Vma,
+        (start, end): (VirtAddr, VirtAddr),
+    ) -> Result<(), MmapError> {
+        let granule = vma.kind.granule().bytes();
+        if !start.is_aligned(granule) {
+            return Err(MmapError::Unadvisable(*vma));
+        }
+        let end = end.align_down(granule);
+        if vma.commit == Commit::NoReserve {
+            range::unmap(self, space, start, end);
+            return Ok(());
+        }
+        let mut from = start;
+        while from < end {
+            let mut sole = [const { None }; BATCH];
+            let mut to = from;
+            for place in &mut sole {
+                if to == end {
+                    break;
+                }
+                match slot(self, space, to) {
+                    Slot::Empty => {}
+                    Slot::Sole(folio) => *place = Some(folio),
+                    Slot::Used => break,
+                }
+                to = to.add(granule);
+            }
+            if to == from {
+                to = from.add(granule);
+                self.promise_anew(space, from, to)?;
+            }
+            range::unmap(self, space, from, to);
+            sole.into_iter().flatten().for_each(|folio| hugetlb::take_back(self, folio));
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// A second promise for a slot, the folio of which others go on using; or the slot is one without from now on.
+    fn promise_anew(&self, space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> Result<(), MmapError> {
+        if hugetlb::reserve(self, 1).is_err() {
+            self.prepare_cuts(space, start, end, 0)?;
+            let loose = |vma: &mut Vma| vma.commit = Commit::NoReserve;
+            space.change_vmas(self, start, end, |vmas| vmas.change(start, end, loose));
+        }
+        Ok(())
+    }
+}
+
+/// What is in the slot at `va`. While M is held for writing, no fault and no pin changes that; a folio that begins to move
+/// does not get far against the reference.
+fn slot(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Slot {
+    loop {
+        let tree = space.ptl.lock();
+        let walk = tree.walk(va);
+        if walk.migration().is_some() {
+            drop(tree);
+            rmap::wait(mm, space, va);
+            continue;
+        }
+        return match walk.leaf().and_then(|leaf| normal_page(leaf.desc, leaf.level)) {
+            Some(head) if is_used_elsewhere(mm, head) => Slot::Used,
+            Some(head) => Slot::Sole(head.get()),
+            None => Slot::Empty,
+        };
+    }
+}
+
+/// Whether somebody may go on using a folio for long when its entry here goes. A reference alone says nothing: walkers of
+/// physical memory have one for a moment.
+fn is_used_elsewhere(mm: &Mm, head: PageRef) -> bool {
+    let alone = || mapcount::scheme(mm).sharing(head).value() == Some(Sharing::Exclusive);
+    head.maybe_pinned() || (head.refcount() > 1 && !alone())
+}
