@@ -209,6 +209,15 @@ impl Mapcount {
         }
         with_scheme!(self, S => S::sharing(head))
     }
+    /// [`Self::sharing`] and then [`Self::entries`], by one choice of the scheme.
+    #[must_use]
+    #[inline]
+    pub fn sharing_and_entries(self, head: PageRef) -> (Answer<Sharing>, Answer<u32>) {
+        if !head.is_folio() {
+            return (single::sharing(head), Answer::Exact(head.raw_mapcount()));
+        }
+        with_scheme!(self, S => (S::sharing(head), S::entries(head)))
+    }
     /// See [`MapcountScheme::page_sharing`].
     #[must_use]
     pub fn page_sharing(self, head: PageRef, page: PageRef) -> Answer<Sharing> {

@@ -52,6 +52,7 @@ struct Owed<'l> {
 }
 
 impl Drop for Owed<'_> {
+    #[inline]
     fn drop(&mut self) {
         if !arch::unwinding() {
             self.flusher.flush(self.range);
