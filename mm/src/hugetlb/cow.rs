@@ -7,7 +7,7 @@
 //! gets SIGBUS at its next access. Here nobody loses what he has.)
 #![forbid(unsafe_code)]
 
-use arch::{Desc, Level, Machine, PhysMem, VirtAddr};
+use arch::{Desc, Level, Machine, Pfn, PhysMem, VirtAddr};
 
 use super::hstate::SIZE_2M;
 use super::pool::Claim;
@@ -34,20 +34,25 @@ pub(super) struct Slot<'f> {
 /// Lets the write happen. M is held for reading, and F of the slot.
 ///
 /// # Errors
-/// [`FaultReason::HugetlbEmpty`]; nothing has changed.
+/// [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`]; nothing has changed.
 pub(super) fn fault(slot: &Slot<'_>) -> Result<FaultDone, FaultReason> {
     let Slot { mm, .. } = *slot;
     let (source, leaf) = match judge(slot) {
-        Ok(done) => return Ok(done),
-        Err(shared) => shared,
+        Verdict::Done(done) => return Ok(done),
+        Verdict::Full(pfn) => return Err(FaultReason::TooManyReferences(pfn)),
+        Verdict::Copy(source, leaf) => (source, leaf),
     };
     let Some(copy) = mm.hugetlb.take(Claim::Unreserved) else {
         mm.put_folio(source);
         // Those who shared it may have gone since, as the pool's last folio went to somebody else.
-        return judge(slot).map_err(|(source, _)| {
-            mm.put_folio(source);
-            FaultReason::HugetlbEmpty
-        });
+        return match judge(slot) {
+            Verdict::Done(done) => Ok(done),
+            Verdict::Full(pfn) => Err(FaultReason::TooManyReferences(pfn)),
+            Verdict::Copy(source, _) => {
+                mm.put_folio(source);
+                Err(FaultReason::HugetlbEmpty)
+            }
+        };
     };
     Machine::copy(copy.pfn().phys(), source.pfn().phys(), SIZE_2M.bytes());
     let done = exchange(slot, (source.page(), leaf), copy);
@@ -55,20 +60,34 @@ pub(super) fn fault(slot: &Slot<'_>) -> Result<FaultDone, FaultReason> {
     Ok(done)
 }
 
-/// The folio, with a reference, and the entry that maps it, where it must be copied.
-fn judge(slot: &Slot<'_>) -> Result<FaultDone, (FolioRef, Desc)> {
+/// What a write to a slot comes to.
+enum Verdict {
+    /// It is settled.
+    Done(FaultDone),
+    /// There can be no further reference to the folio, which is needed to copy it.
+    Full(Pfn),
+    /// The folio, with a reference, and the entry that maps it: it must be copied.
+    Copy(FolioRef, Desc),
+}
+
+fn judge(slot: &Slot<'_>) -> Verdict {
     let Slot { mm, space, vma, va } = *slot;
     let level = SIZE_2M.level();
     let mut tree = space.ptl.lock();
-    let Ok(entry) = tree.entry(space.flusher(mm), va, level) else { return Ok(FaultDone::Spurious) };
+    let Ok(entry) = tree.entry(space.flusher(mm), va, level) else {
+        return Verdict::Done(FaultDone::Spurious);
+    };
     let leaf = entry.desc();
-    let Some(head) = normal_page(leaf, level) else { return Ok(FaultDone::Spurious) };
+    let Some(head) = normal_page(leaf, level) else { return Verdict::Done(FaultDone::Spurious) };
     let new = exclusive::leaf_again(mm, leaf, level, vma.prot);
     if grants(new.flags(level), arch::Access::Write) {
         entry.relax(new);
-        return Ok(FaultDone::Made);
+        return Verdict::Done(FaultDone::Made);
     }
-    Err((head.get(), leaf))
+    match head.get_unless_full() {
+        Some(source) => Verdict::Copy(source, leaf),
+        None => Verdict::Full(head.pfn()),
+    }
 }
 
 /// The entry for the copy, by break-before-make: the output address changes, and the new entry grants writing.

@@ -60,6 +60,12 @@ impl PageRef {
         }
         old < MOST_REFERENCES
     }
+    /// Takes one more reference, unless there are [`MOST_REFERENCES`] or more already. The caller holds one, or a lock that
+    /// keeps one.
+    #[must_use]
+    pub(crate) fn get_unless_full(self) -> Option<FolioRef> {
+        self.try_get_many(1).then(|| FolioRef::from_raw(self))
+    }
     /// Takes `n` more references, which entries of a table will remember. The caller holds one already.
     pub(crate) fn get_many(self, n: u32) {
         let old = self.fetch_add_32(REFCOUNT, n);

@@ -115,7 +115,9 @@ impl Mm {
         if head.flags().contains(Flags::MOVING) {
             flags |= kpf::LOCKED;
         }
-        let mappable = matches!(kind, PageKind::Anon | PageKind::Hugetlb | PageKind::Shmem);
+        // Pages of the kernel devices may have put into VMAs.
+        let mappable =
+            matches!(kind, PageKind::Anon | PageKind::Hugetlb | PageKind::Shmem | PageKind::Kernel);
         if mappable && share::mappings(self, head, page) != 0 {
             flags |= kpf::MMAP;
         }

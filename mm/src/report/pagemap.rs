@@ -20,7 +20,7 @@ use crate::space::AddressSpace;
 
 /// The page is mapped.
 pub const PRESENT: u64 = 1 << 63;
-/// The page is of a file or of shared anonymous memory.
+/// The page is not anonymous memory: of a file, of shared memory, or of a device that has put it in.
 pub const FILE: u64 = 1 << 61;
 /// Nobody else maps the page, as far as the scheme can tell for sure.
 pub const EXCLUSIVE: u64 = 1 << 56;
@@ -74,8 +74,9 @@ impl Visitor for Words<'_> {
 fn fill(mm: &Mm, leaf: Leaf, skipped: u64, words: &mut [u64]) {
     let first = leaf.desc.output(leaf.level).pfn().add(skipped).raw();
     let normal = normal_page(leaf.desc, leaf.level);
-    let is_shmem = |page: PageRef| page.head(mm.config.tails).kind() == PageKind::Shmem;
-    let file = if normal.is_some_and(is_shmem) { FILE } else { 0 };
+    let is_anon =
+        |page: PageRef| matches!(page.head(mm.config.tails).kind(), PageKind::Anon | PageKind::Hugetlb);
+    let file = if normal.is_none_or(is_anon) { 0 } else { FILE };
     let mut whole = None;
     for (n, word) in (0..).zip(words) {
         *word = PRESENT | file | (first + n) & PFN;

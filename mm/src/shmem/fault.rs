@@ -23,7 +23,7 @@ use crate::Mm;
 use crate::fault::{self, FaultDone, FaultInfo, FaultReason, grants};
 use crate::kalloc::KArc;
 use crate::mapcount;
-use crate::page::{FolioRef, MOST_REFERENCES, PageKind, PageRef};
+use crate::page::{FolioRef, PageKind, PageRef};
 use crate::pgtable::TableStock;
 use crate::rmap;
 use crate::space::exclusive::read_only;
@@ -214,10 +214,7 @@ impl Site<'_> {
             self.provide()?;
             let contents = self.object.contents.lock();
             let Some(page) = contents.pages.get(self.index) else { continue };
-            if page.refcount() >= MOST_REFERENCES {
-                return Err(FaultReason::TooManyReferences(page.pfn()));
-            }
-            return Ok(page.get());
+            return page.get_unless_full().ok_or(FaultReason::TooManyReferences(page.pfn()));
         }
     }
 }

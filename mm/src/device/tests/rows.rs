@@ -11,6 +11,8 @@ use crate::kalloc::KArc;
 use crate::kalloc::inject::Failing;
 use crate::page::{FolioRef, PageKind, PageRef, page_of};
 use crate::pgtable::normal_folio;
+use crate::report::frames::kpf;
+use crate::report::pagemap::{FILE, PFN};
 use crate::space::{AddressSpace, Advice, Errno, MapFlags, MapProt, MmapError, MmapRequest};
 use crate::testkit::{Builder, check, exhaust};
 
@@ -276,6 +278,13 @@ impl Case<'_> {
                 Smaps::Anonymous => ["4", "4", "4"],
             };
             assert_eq!([size, rss, anonymous], expected, "{text}");
+            let (mut word, mut flags) = ([0], [0]);
+            assert_eq!(self.mm.read_pagemap(&self.space, AT.raw() / PAGE_SIZE, &mut word), 1);
+            assert_eq!(word[0] & FILE != 0, smaps == Smaps::File, "pagemap says {:#x}", word[0]);
+            if smaps != Smaps::Size {
+                self.mm.read_kpageflags(word[0] & PFN, &mut flags);
+                assert_ne!(flags[0] & kpf::MMAP, 0, "kpageflags says {:#x}", flags[0]);
+            }
         });
     }
 

@@ -19,7 +19,7 @@ use super::share::{Sharer, give, is_left_out, is_private, mark};
 use super::{ForkError, object, pinned};
 use crate::Mm;
 use crate::error::OutOfMemory;
-use crate::page::PageRef;
+use crate::page::{FolioRef, PageRef};
 use crate::pgtable::{Gather, LooseTable, TableStock, normal_folio};
 use crate::rmap;
 use crate::space::{AddressSpace, Vma, VmaKind};
@@ -247,7 +247,7 @@ impl<'c> Copier<'c, '_> {
             let leaf = self.parent.ptl.lock().last(va);
             // What is pinned no more may move: the reference keeps it where it is.
             let head = normal_folio(self.mm, leaf.desc, leaf.level).filter(is_private);
-            (leaf, head.map(PageRef::get))
+            (leaf, head.map(held).transpose()?)
         };
         if leaf.desc.is_migration() {
             rmap::wait(self.mm, self.parent, va);
@@ -264,6 +264,14 @@ impl<'c> Copier<'c, '_> {
         let bytes = leaf.level.entry_bytes();
         copied.map(|()| va.align_down(bytes).add(bytes))
     }
+}
+
+/// A reference to what is to be copied.
+///
+/// # Errors
+/// [`ForkError::TooManyMappings`].
+pub(super) fn held(head: PageRef) -> Result<FolioRef, ForkError> {
+    head.get_unless_full().ok_or(ForkError::TooManyMappings(head.pfn()))
 }
 
 /// Whether the block maps memory that must not be shared. Under T of the parent: what is not pinned now is not pinned as

@@ -15,6 +15,7 @@
 use arch::addr::PAGE_SIZE;
 use arch::{Desc, Level, PageSize, VirtAddr};
 
+use super::copy::held;
 use super::share::give;
 use super::{ForkError, pinned};
 use crate::Mm;
@@ -127,7 +128,7 @@ impl Copier<'_> {
             let leaf = tree.walk(va).last().desc;
             if !leaf.is_migration() {
                 // What is pinned no more may move: the reference keeps it where it is.
-                break (leaf, self.copy_of(leaf).map(PageRef::get));
+                break (leaf, self.copy_of(leaf).map(held).transpose()?);
             }
             drop(tree);
             rmap::wait(mm, parent, va);

@@ -235,6 +235,32 @@ fn many_vmas_in_one_table() {
     });
 }
 
+/// A hugetlb folio that is referred to as often as can be counted is not copied: that takes one reference more.
+#[test]
+fn a_full_hugetlb_folio_is_not_copied() {
+    let bytes = PageSize::Size2M.bytes();
+    machine(ThpMode::Never).boot(|mm, _| {
+        assert_eq!(mm.hugetlb.set_nr(mm, 2).nr, 2);
+        let parent = mm.new_space().unwrap();
+        let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED | MapFlags::HUGETLB;
+        let prot = MapProt::READ | MapProt::WRITE;
+        mm.mmap(&parent, &MmapRequest { addr: BASE, len: bytes, prot, flags, offset: 0 }).unwrap();
+        put(mm, &parent, 0, 1);
+        let child = mm.fork_space(&parent).unwrap();
+        let (head, free) = (folio_at(mm, &parent, 0), mm.hugetlb.counts().free);
+        let references = head.refcount();
+        head.set_refcount(MOST_REFERENCES);
+        let error = mm.write_user(&child, VirtAddr::new(BASE), &[2]).unwrap_err();
+        assert_eq!(error.reason, FaultReason::TooManyReferences(head.pfn()));
+        assert_eq!((head.refcount(), mm.hugetlb.counts().free), (MOST_REFERENCES, free));
+        head.set_refcount(references);
+        put(mm, &child, 0, 2);
+        assert_eq!((get(mm, &parent, 0), get(mm, &child, 0)), (1, 2));
+        [parent, child].iter().for_each(|space| mm.destroy_space(space));
+        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+    });
+}
+
 /// hugetlb folios are shared and copied from what the pool has to spare; what it has promised stays the parent's.
 #[test]
 fn hugetlb_copies_come_from_what_is_not_promised() {
