@@ -134,5 +134,6 @@ fn fill_table(mm: &Mm, table: &mut LooseTable, block: Desc) {
         flags |= PteFlags::CONTIGUOUS;
         mm.stats.add(Counter::ContpteFold, (ENTRIES_PER_TABLE / CONT_ENTRIES) as u64);
     }
-    table.fill(|n| Desc::leaf(start.add(n as u64 * PAGE_SIZE), Level::L3, flags));
+    let first = Desc::leaf(start, Level::L3, flags);
+    table.fill(|n| Desc::from_raw(first.raw() | n as u64 * PAGE_SIZE));
 }
