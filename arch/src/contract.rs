@@ -181,14 +181,14 @@ pub enum Privilege {
 /// Why a translation failed (ESR_ELx.{D,I}FSC).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FaultStatus {
+    /// An output address is wider than the CPU has. (An address of neither half is a translation fault of level 0.)
+    AddressSize(Level),
     /// No valid descriptor at this level.
     Translation(Level),
     /// The descriptor's access flag is clear.
     AccessFlag(Level),
     /// The descriptor does not allow it.
     Permission(Level),
-    /// An output address is wider than the CPU has. (An address of neither half is a translation fault of level 0.)
-    AddressSize(Level),
     /// Two TLB entries matched.
     TlbConflict,
     /// Anything else: external abort, alignment and so on. The raw status code.

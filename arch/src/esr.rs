@@ -158,13 +158,13 @@ pub const fn fault_status(code: u8) -> FaultStatus {
         2 => Level::L2,
         _ => Level::L3,
     };
-    match code {
-        0x00..=0x03 => FaultStatus::AddressSize(level),
-        0x04..=0x07 => FaultStatus::Translation(level),
-        0x08..=0x0b => FaultStatus::AccessFlag(level),
-        0x0c..=0x0f => FaultStatus::Permission(level),
-        0x30 => FaultStatus::TlbConflict,
-        other => FaultStatus::Other(other),
+    match code >> 2 {
+        0 => FaultStatus::AddressSize(level),
+        1 => FaultStatus::Translation(level),
+        2 => FaultStatus::AccessFlag(level),
+        3 => FaultStatus::Permission(level),
+        _ if code == 0x30 => FaultStatus::TlbConflict,
+        _ => FaultStatus::Other(code),
     }
 }
 

@@ -168,7 +168,11 @@ impl Desc {
     #[must_use]
     #[inline]
     pub const fn is_leaf(self, level: Level) -> bool {
-        matches!(self.kind(level), Kind::Block | Kind::Page)
+        match level {
+            Level::L0 => false,
+            Level::L1 | Level::L2 => self.0 & 0b11 == 0b01,
+            Level::L3 => self.0 & 0b11 == 0b11,
+        }
     }
     /// The output address of a leaf of `level`, or the address of the next table.
     #[must_use]
@@ -193,7 +197,13 @@ impl Desc {
     #[must_use]
     #[inline]
     pub const fn with_flags(self, level: Level, flags: PteFlags) -> Self {
-        Self::leaf(self.output(level), level, flags)
+        debug_assert!(self.is_leaf(level));
+        // Between nT and the output address of a block there are zeros.
+        let kept = match level {
+            Level::L3 => ADDRESS | 0b11,
+            _ => ADDRESS & !PteFlags::NT.bits() | 0b11,
+        };
+        Desc(self.0 & kept | (flags.bits() & !0b11))
     }
     /// The same leaf with these attribute bits set too: with [`PteFlags::READ_ONLY`], without the right to write.
     #[must_use]

@@ -18,6 +18,7 @@ use mm::boot::{BootMem, ImageSection, PhysRange};
 use mm::config::{MmConfig, Parsed};
 use spin::Once;
 
+use crate::descriptors::mappable;
 use crate::dt::{self, Platform};
 use crate::env::ENV;
 use crate::{cpu, heap, initrd, irq, log, power, println, sched, trap, uart};
@@ -138,6 +139,7 @@ fn use_devices(mm: &Mm, platform: &Platform) -> Result<(), DeviceError> {
             .unwrap_or_else(|error| panic!("the device at {range} cannot be mapped: {error}"))
     };
     uart::use_registers(map(platform.uart));
+    mappable::make(mm, platform.uart.start.pfn());
     let redistributors = platform.redistributors;
     let (distributor, base) = (map(platform.distributor), map(redistributors));
     let bytes = redistributors.end.offset_from(redistributors.start);

@@ -85,6 +85,9 @@ fn run(arguments: &Arguments) -> Result<u8, Error> {
         Status::Exited(status) => code(status),
         Status::TimedOut(limit) => {
             eprintln!("\nquire-run: the time limit of {} s has passed; QEMU was ended", limit.as_secs());
+            if outcome.log.trim().is_empty() {
+                eprintln!("quire-run: the kernel said nothing: is `{}` a CPU of 64 bits?", options.cpu);
+            }
             TIME_IS_UP
         }
         Status::GivenUp => code(128 + signal.load(Ordering::Relaxed) as i32),

@@ -2,7 +2,7 @@
  * shared: memory that processes share, by MAP_SHARED | MAP_ANONYMOUS and by memfd_create, and what its size means.
  *
  * usage: shared [MODE]
- *   (none)   parent and child, private mappings, truncation, mremap, errors
+ *   (none)   parent and child, private mappings, truncation, mremap, read and write, the names in maps, errors
  *   beyond   reads a page beyond the end of its object: SIGBUS
  *   cut      reads a page that another process cuts off: SIGBUS
  */
@@ -11,7 +11,8 @@
 
 enum { SYS_ftruncate = 46, SYS_mremap = 216, SYS_memfd_create = 279 };
 enum { MAP_SHARED = 1, MAP_SHARED_VALIDATE = 3, MADV_REMOVE = 9, MREMAP_MAYMOVE = 1 };
-enum { ENODEV = 19, SIGBUS = 7, MFD_CLOEXEC = 1 };
+enum { SEEK_SET, SEEK_CUR, SEEK_END };
+enum { ENODEV = 19, EFBIG = 27, SIGBUS = 7, MFD_CLOEXEC = 1 };
 
 static word map_fd(long fd, word pages, int prot, int flags, word first)
 {
@@ -99,6 +100,86 @@ static void descriptors(void)
     sys_munmap(copy, 8 * PAGE), sys_munmap(view, 8 * PAGE);
 }
 
+static void bytes(void)
+{
+    static char buffer[3 * PAGE];
+    long fd = memory(0);
+    CHECK_EQ(syscall(SYS_read, (word)fd, (word)buffer, 9), 0, "read of nothing");
+    CHECK_EQ(syscall(SYS_write, (word)fd, (word) "quire", 5), 5, "write");
+    CHECK_EQ(syscall(SYS_lseek, (word)fd, 0, SEEK_CUR), 5, "the offset after a write");
+    CHECK_EQ(syscall(SYS_lseek, (word)fd, 2 * PAGE, SEEK_SET), 2 * PAGE, "lseek beyond the end");
+    CHECK_EQ(syscall(SYS_read, (word)fd, (word)buffer, 9), 0, "read beyond the end");
+    CHECK_EQ(syscall(SYS_write, (word)fd, (word) "folio", 5), 5, "write beyond the end");
+    CHECK_EQ(syscall(SYS_lseek, (word)fd, 0, SEEK_END), 2 * PAGE + 5, "the end");
+    CHECK_EQ(syscall(SYS_lseek, (word)fd, -5ul, SEEK_END), 2 * PAGE, "lseek back from the end");
+    CHECK_EQ(syscall(SYS_lseek, (word)fd, -PAGE * 3, SEEK_CUR), -EINVAL, "lseek to before the beginning");
+    CHECK_EQ(syscall(SYS_read, (word)fd, (word)buffer, 100), 5, "read up to the end");
+    CHECK(buffer[0] == 'f' && buffer[4] == 'o', "what was read");
+    CHECK_EQ(syscall(SYS_pread64, (word)fd, (word)buffer, sizeof buffer, 0), 2 * PAGE + 5, "pread of all");
+    CHECK(buffer[0] == 'q' && buffer[4] == 'e' && !buffer[5] && !buffer[PAGE] && buffer[2 * PAGE] == 'f', "all of it");
+    word page = map_fd(fd, 3, RW, MAP_SHARED, 0);
+    CHECK_EQ(*(volatile char *)(page + 1), 'u', "what was written, through a mapping");
+    store(page + PAGE, 0x5a5a5a5a5a5a5a5a);
+    CHECK_EQ(syscall(SYS_pread64, (word)fd, (word)buffer, 8, PAGE), 8, "pread");
+    CHECK_EQ(buffer[7], 0x5a, "what was stored, through the descriptor");
+    long pid = fork();
+    if (pid == 0) {
+        syscall(SYS_lseek, (word)fd, 3, SEEK_SET);
+        quit(syscall(SYS_write, (word)fd, (word) "T", 1) != 1);
+    }
+    CHECK_EQ(ended(pid), 0, "the child's status");
+    CHECK_EQ(syscall(SYS_lseek, (word)fd, 0, SEEK_CUR), 4, "parent and child share the offset");
+    CHECK_EQ(*(volatile char *)(page + 3), 'T', "what the child wrote");
+    /* From one mapping of the object into itself, and over the end of what is mapped. */
+    CHECK_EQ(syscall(SYS_write, (word)fd, page, 100), 100, "a write from a mapping of the same object");
+    CHECK_EQ(syscall(SYS_lseek, (word)fd, 0, SEEK_SET), 0, "lseek");
+    CHECK_EQ(syscall(SYS_write, (word)fd, page + 3 * PAGE - 1024, 4096), 1024, "a write cut short by a fault");
+    CHECK_EQ(syscall(SYS_write, (word)fd, 8, 1), -EFAULT, "a write from nowhere");
+    CHECK_EQ(syscall(SYS_read, (word)fd, 8, 1), -EFAULT, "a read to nowhere");
+    CHECK_EQ(syscall(SYS_lseek, (word)fd, ~0ul >> 1, SEEK_SET), (long)(~0ul >> 1), "lseek to the last offset");
+    CHECK_EQ(syscall(SYS_write, (word)fd, page, 1), -EFBIG, "a write beyond the greatest size");
+    sys_munmap(page, 3 * PAGE), syscall(SYS_close, (word)fd);
+}
+
+/* Whether /proc/self/maps has a line for this mapping that ends so. */
+static int is_called(word va, const char *name)
+{
+    static char text[8192];
+    long fd = syscall(SYS_openat, (word)AT_FDCWD, (word) "/proc/self/maps", 0), got, used = 0;
+    while ((got = syscall(SYS_read, (word)fd, (word)text + (word)used, sizeof text - 1 - (word)used)) > 0)
+        used += got;
+    syscall(SYS_close, (word)fd);
+    text[used] = 0;
+    for (const char *line = text; *line; line++) {
+        word start = 0;
+        for (; *line != '-'; line++)
+            start = start * 16 + (word)(*line <= '9' ? *line - '0' : *line - 'a' + 10);
+        const char *path = line;
+        while (*line != '\n')
+            line++;
+        while (path < line && *path != '/')
+            path++;
+        const char *n = name;
+        while (*n && *n == *path)
+            n++, path++;
+        if (start == va)
+            return !*n && path == line;
+    }
+    return 0;
+}
+
+static void names(void)
+{
+    long fd = memory(1);
+    word shared = map_fd(fd, 1, RW, MAP_SHARED, 0), own = map_fd(fd, 1, RW, MAP_PRIVATE, 0);
+    word zero = (word)sys_mmap(0, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS);
+    syscall(SYS_close, (word)fd);
+    CHECK(is_called(shared, "/memfd:memory (deleted)"), "the name of shared memory");
+    CHECK(is_called(own, "/memfd:memory (deleted)"), "the name of a private mapping");
+    CHECK(is_called(zero, "/dev/zero (deleted)"), "the name of memory without a name");
+    sys_munmap(shared, PAGE), sys_munmap(own, PAGE), sys_munmap(zero, PAGE);
+}
+
 static void errors(void)
 {
     long fd = memory(1);
@@ -148,6 +229,6 @@ int main(int argc, char **argv)
     else if (same(what, "cut"))
         cut();
     else
-        anonymous(), descriptors(), errors();
+        anonymous(), descriptors(), bytes(), names(), errors();
     return finish();
 }

@@ -18,12 +18,16 @@ const PIECE: u64 = 16 * PAGE_SIZE;
 /// # Safety
 /// 1. The range is mapped RAM that the caller owns.
 /// 2. `bytes` is a multiple of 4096.
+#[inline]
 pub(super) unsafe fn zero(to: u64, bytes: u64) {
-    for done in (0..bytes).step_by(PIECE as usize) {
+    let mut done = 0;
+    while done < bytes {
+        let piece = PIECE.min(bytes - done);
         let irq = Machine::mask_irqs();
         // SAFETY: 1. and 2. of the caller, for a piece of the range that is not empty; interrupts are masked.
-        unsafe { quire_zero(to + done, PIECE.min(bytes - done)) };
+        unsafe { quire_zero(to + done, piece) };
         Machine::restore_irqs(irq);
+        done += piece;
     }
 }
 
@@ -32,12 +36,16 @@ pub(super) unsafe fn zero(to: u64, bytes: u64) {
 /// # Safety
 /// 1. The ranges are mapped RAM, the first of which the caller owns; they do not overlap.
 /// 2. `bytes` is a multiple of 4096.
+#[inline]
 pub(super) unsafe fn copy(to: u64, from: u64, bytes: u64) {
-    for done in (0..bytes).step_by(PIECE as usize) {
+    let mut done = 0;
+    while done < bytes {
+        let piece = PIECE.min(bytes - done);
         let irq = Machine::mask_irqs();
         // SAFETY: 1. and 2. of the caller, for a piece of the ranges that is not empty; interrupts are masked.
-        unsafe { quire_copy(to + done, from + done, PIECE.min(bytes - done)) };
+        unsafe { quire_copy(to + done, from + done, piece) };
         Machine::restore_irqs(irq);
+        done += piece;
     }
 }
 

@@ -51,7 +51,7 @@ macro_rules! scoped {
 }
 
 /// Issues a TLBI. Not complete before the barrier that the table above names.
-#[inline]
+#[inline(always)]
 pub(super) fn issue(op: Tlbi, scope: FlushScope) {
     match op {
         Tlbi::Va { va, tag, depth, level } => {

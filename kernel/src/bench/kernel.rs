@@ -1,4 +1,5 @@
-//! The suite `kernel`: the allocator, stopping the machine, HVO, and whole programs, measured within the kernel.
+//! The suite `kernel`: the allocator, stopping the machine, HVO, fork, many VMAs, and whole programs, measured within the
+//! kernel.
 
 use arch::addr::PAGE_SIZE;
 use arch::{Order, VirtAddr};
@@ -31,6 +32,7 @@ pub(super) fn run(mm: &'static Mm, _: &[&str]) -> End {
     measure_hvo(mm);
     measure_fork(mm);
     measure_groups(mm);
+    super::vmas::run(mm);
     measure_program(mm, "run_hello", &["hello"]);
     // 512 writes to a reservation, one promotion.
     measure_program(mm, "run_walka", &["walka"]);
@@ -49,7 +51,7 @@ fn measure(name: &str, mut work: impl FnMut()) {
 }
 
 /// Of a series: how many, their sum, the shortest, all in ns.
-struct Times {
+pub(super) struct Times {
     count: u64,
     sum: u64,
     min: u64,
@@ -62,13 +64,13 @@ impl Default for Times {
 }
 
 impl Times {
-    fn add(&mut self, ns: u64) {
+    pub(super) fn add(&mut self, ns: u64) {
         self.count += 1;
         self.sum += ns;
         self.min = self.min.min(ns);
     }
 
-    fn print(&self, name: &str) {
+    pub(super) fn print(&self, name: &str) {
         if let Some(mean) = self.sum.checked_div(self.count) {
             println!("{name} {mean} ns");
             println!("{name}.min {} ns", self.min);

@@ -20,6 +20,10 @@ const SEED: u64 = 20_260_412;
 
 /// Runs the experiment; the words name schemes, all of them where there is none.
 pub(super) fn run(mm: &'static Mm, words: &[&str]) -> End {
+    if let Some(word) = no_scheme(words) {
+        println!("error: {word} is no way of counting");
+        return End::Broken;
+    }
     match experiment(mm, words) {
         Ok(0) => End::Complete,
         Ok(broken) => {
@@ -33,7 +37,12 @@ pub(super) fn run(mm: &'static Mm, words: &[&str]) -> End {
     }
 }
 
-/// Prints all rows. Returns how many states had an answer that breaks its scheme's contract.
+/// The first word that names no scheme, where there is one.
+pub fn no_scheme<'w>(words: &[&'w str]) -> Option<&'w str> {
+    words.iter().copied().find(|word| Mapcount::parse(word).is_none())
+}
+
+/// Prints all rows of the schemes that are named. Returns how many states had an answer that breaks its scheme's contract.
 ///
 /// # Errors
 /// [`OutOfMemory`].

@@ -23,6 +23,7 @@
 mod kernel;
 pub mod mapcount;
 mod program;
+mod vmas;
 
 use mm::Mm;
 

@@ -3,6 +3,7 @@
 
 use arch::{Machine, Mmu};
 use mm::Mm;
+use mm::config::{ConfigError, Mapcount};
 
 use super::commands::{Complaint, none};
 use crate::sched::State;
@@ -109,6 +110,13 @@ pub(super) fn features(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
 /// `experiment mapcount [scheme]`
 pub(super) fn experiment(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     let Some((&"mapcount", schemes)) = args.split_first() else { return Err(Complaint::Usage) };
+    if let Some(word) = bench::mapcount::no_scheme(schemes) {
+        let (key, permitted) = (Mapcount::KEY, Mapcount::WORDS);
+        return Err(Complaint::new(ConfigError::Word { key, value: word, permitted }));
+    }
+    println!(
+        "    times are this machine's, of one run each; `make bench SUITE=mapcount` counts instructions"
+    );
     match bench::mapcount::experiment(mm, schemes) {
         Ok(0) => Ok(()),
         Ok(broken) => Err(Complaint::new(format_args!("{broken} states broke a contract"))),

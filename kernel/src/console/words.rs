@@ -29,7 +29,7 @@ impl<'a> Words<'a> {
                 Ok(Arg::DoubleDash) => continue,
                 Ok(Arg::LongOption(_) | Arg::ShortOption(_)) | Err(_) => {
                     words.unusable = Some(
-                        "no command has options or negative numbers; `--` before words makes them plain",
+                        "no command has options or negative numbers; after `--` words are plain: `echo -- -5`",
                     );
                     OPTION
                 }

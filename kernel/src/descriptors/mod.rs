@@ -17,9 +17,11 @@
 //! | `pipe` | pipes |
 //! | `memory` | what memfd_create opens |
 //! | `dma` | `/dev/quire-dma` |
+//! | `mappable` | `/dev/quire-map` |
 #![forbid(unsafe_code)]
 
 pub mod dma;
+pub mod mappable;
 mod memory;
 mod open_file;
 mod pipe;

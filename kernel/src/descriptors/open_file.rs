@@ -9,6 +9,7 @@ use mm::locks::SleepLock;
 
 use super::MemoryFile;
 use super::dma::DmaFile;
+use super::mappable::MappableFile;
 use super::pipe::{ReadEnd, WriteEnd};
 use crate::files::{Opened, Position};
 use crate::process::Process;
@@ -41,6 +42,8 @@ pub enum OpenFile {
     Memory(MemoryFile),
     /// The device that uses its user's memory.
     Dma(DmaFile),
+    /// The device that is mapped.
+    Mappable(MappableFile),
 }
 
 /// Where the next `read` begins. One reader at a time uses it.
@@ -77,7 +80,8 @@ impl OpenFile {
             }
             OpenFile::Read(end) => end.read(process, buffer, count),
             OpenFile::Write(_) => Err(Errno::BADF),
-            OpenFile::Memory(_) => Err(Errno::INVAL),
+            OpenFile::Memory(memory) => memory.read(buffer, count),
+            OpenFile::Mappable(_) => Err(Errno::INVAL),
             OpenFile::Dma(file) => file.read(buffer, count),
         }
     }
@@ -102,19 +106,25 @@ impl OpenFile {
                 at.seek(offset);
                 read_file(opened, &mut at, buffer, count)
             }
+            OpenFile::Memory(memory) => memory.read_at(offset, buffer, count),
+            OpenFile::Mappable(file) => file.read_at(offset, buffer, count),
             _ => Err(Errno::SPIPE),
         }
     }
 
-    /// `lseek`: a change of the offset, which `to` computes from the present one.
+    /// `lseek`: a change of the offset, which `to` computes from the present one and from the end, where there is one.
     ///
     /// # Errors
     /// ESPIPE for what has no offset, EINVAL where it would be negative.
-    pub fn seek(&self, to: impl FnOnce(u64) -> Option<u64>) -> Result<u64, Errno> {
-        let OpenFile::File(_, offset) = self else { return Err(Errno::SPIPE) };
+    pub fn seek(&self, to: impl FnOnce(u64, Option<u64>) -> Option<u64>) -> Result<u64, Errno> {
+        let offset = match self {
+            OpenFile::File(_, offset) => offset,
+            OpenFile::Memory(memory) => return memory.seek(to),
+            _ => return Err(Errno::SPIPE),
+        };
         let _turn = offset.turn.write(the_mm().env);
         let mut at = offset.at.lock();
-        let new = to(at.offset()).ok_or(Errno::INVAL)?;
+        let new = to(at.offset(), None).ok_or(Errno::INVAL)?;
         at.seek(new);
         Ok(new)
     }
@@ -127,7 +137,8 @@ impl OpenFile {
         match self {
             OpenFile::Console => write_console(process, buffer, count),
             OpenFile::Write(end) => end.write(process, buffer, count),
-            OpenFile::Memory(_) => Err(Errno::INVAL),
+            OpenFile::Memory(memory) => memory.write(buffer, count),
+            OpenFile::Mappable(_) => Err(Errno::INVAL),
             OpenFile::Dma(file) => file.write(process, buffer, count),
             OpenFile::File(..) | OpenFile::Read(_) => Err(Errno::BADF),
         }
@@ -142,7 +153,7 @@ fn read_file(opened: &Opened, at: &mut Position, buffer: u64, count: u64) -> Res
         let mut next = *at;
         let step = opened
             .read(the_mm(), &mut next, part)
-            .map_err(|_| Errno::INVAL)
+            .map_err(Errno::from)
             .and_then(|filled| user::write(buffer + done, &part[..filled]).map(|()| filled));
         match step {
             Ok(0) => break,

@@ -33,6 +33,8 @@ impl Errno {
     pub const INVAL: Errno = Errno(22);
     /// Too many open files.
     pub const MFILE: Errno = Errno(24);
+    /// File too large.
+    pub const FBIG: Errno = Errno(27);
     /// Illegal seek.
     pub const SPIPE: Errno = Errno(29);
     /// Broken pipe.

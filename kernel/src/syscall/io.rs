@@ -5,6 +5,7 @@ use mm::kalloc::KArc;
 
 use super::{Answer, Errno, user};
 use crate::descriptors::dma::{self, DmaFile};
+use crate::descriptors::mappable::{self, MappableFile};
 use crate::descriptors::{self, Blocking, OpenFile};
 use crate::files::{self, FileError};
 use crate::process::Process;
@@ -26,6 +27,7 @@ const O_CLOEXEC: u64 = 0o2_000_000;
 
 const SEEK_SET: u64 = 0;
 const SEEK_CUR: u64 = 1;
+const SEEK_END: u64 = 2;
 
 /// `openat(dirfd, path, flags)`: a file of [`crate::files`], for reading, or a device. The working directory is `/`, so that a
 /// relative path needs AT_FDCWD.
@@ -44,9 +46,16 @@ pub(super) fn openat(process: &KArc<Process>, dirfd: u64, path: u64, flags: u64)
     path[0] = b'/';
     let path = if relative { &path[..] } else { &path[1..] };
     let path = core::str::from_utf8(path).map_err(|_| Errno::NOENT)?;
-    if path == dma::PATH && flags & O_DIRECTORY == 0 {
-        let file = KArc::try_new(OpenFile::Dma(DmaFile::new())).map_err(|_| Errno::NOMEM)?;
-        return process.descriptors.add(file);
+    let device = match path {
+        dma::PATH => Some(OpenFile::Dma(DmaFile::new())),
+        mappable::PATH => Some(OpenFile::Mappable(MappableFile::open().ok_or(Errno::NOENT)?)),
+        _ => None,
+    };
+    if let Some(device) = device {
+        if flags & O_DIRECTORY != 0 {
+            return Err(Errno::NOTDIR);
+        }
+        return process.descriptors.add(KArc::try_new(device).map_err(|_| Errno::NOMEM)?);
     }
     let opened = match files::open(path, Some(process)) {
         Ok(_) if flags & O_DIRECTORY != 0 => return Err(Errno::NOTDIR),
@@ -78,6 +87,7 @@ impl From<FileError> for Errno {
     fn from(error: FileError) -> Self {
         match error {
             FileError::NotFound => Errno::NOENT,
+            FileError::NoProcess => Errno::SRCH,
             FileError::ReadOnly => Errno::ACCES,
             FileError::Binary | FileError::Unaligned | FileError::Value(_) => Errno::INVAL,
         }
@@ -110,13 +120,15 @@ pub(super) fn pipe2(process: &Process, to: u64, flags: u64) -> Answer {
     Ok(0)
 }
 
-/// `lseek(fd, offset, whence)`: SEEK_SET and SEEK_CUR; no file has an end that could be known (EINVAL).
+/// `lseek(fd, offset, whence)`: SEEK_SET and SEEK_CUR, and SEEK_END of memory; other files have no end that could be known
+/// (EINVAL).
 pub(super) fn lseek(process: &Process, fd: u64, offset: u64, whence: u64) -> Answer {
     let file = process.descriptors.get(fd)?;
     let in_range = |to: u64| (to <= i64::MAX as u64).then_some(to);
-    file.seek(|now| match u64::from(whence as u32) {
+    file.seek(|now, end| match u64::from(whence as u32) {
         SEEK_SET => in_range(offset),
         SEEK_CUR => now.checked_add_signed(offset.cast_signed()).and_then(in_range),
+        SEEK_END => end?.checked_add_signed(offset.cast_signed()).and_then(in_range),
         _ => None,
     })
 }

@@ -26,6 +26,7 @@ pub(super) fn mmap(process: &Process, args: [u64; 6]) -> Answer {
     }
     let mapped = match &*file {
         OpenFile::Memory(memory) => the_mm().mmap_object(process.space(), &request, memory.object()),
+        OpenFile::Mappable(device) => device.map(process, &request),
         // As a request for no file at all: ENODEV, unless it is wrong otherwise.
         _ => the_mm().mmap(process.space(), &request),
     };
@@ -35,25 +36,25 @@ pub(super) fn mmap(process: &Process, args: [u64; 6]) -> Answer {
 const MFD_CLOEXEC: u64 = 1;
 const MFD_ALLOW_SEALING: u64 = 2;
 /// Bytes of a name, without the final zero (Linux: `MFD_NAME_MAX_LEN`).
-const MFD_NAME_MAX: u64 = 249;
+const MFD_NAME_MAX: usize = 249;
 
-/// `memfd_create(name, flags)`: a descriptor of empty memory. The name means nothing, but must be one. There is no exec
+/// `memfd_create(name, flags)`: a descriptor of empty memory, the name of which maps shows. There is no exec
 /// and no fcntl, so MFD_CLOEXEC and MFD_ALLOW_SEALING change nothing; other flags are EINVAL.
 pub(super) fn memfd_create(process: &Process, name: u64, flags: u64) -> Answer {
     if u64::from(flags as u32) & !(MFD_CLOEXEC | MFD_ALLOW_SEALING) != 0 {
         return Err(Errno::INVAL);
     }
-    let mut byte = [1];
-    for n in 0..=MFD_NAME_MAX {
-        user::read(name.checked_add(n).ok_or(Errno::FAULT)?, &mut byte)?;
-        if byte == [0] {
+    let mut bytes = [0; MFD_NAME_MAX + 1];
+    let mut length = None;
+    for (n, byte) in bytes.iter_mut().enumerate() {
+        user::read(name.checked_add(n as u64).ok_or(Errno::FAULT)?, core::slice::from_mut(byte))?;
+        if *byte == 0 {
+            length = Some(n);
             break;
         }
     }
-    if byte != [0] {
-        return Err(Errno::INVAL);
-    }
-    let memory = MemoryFile::new().map_err(|_| Errno::NOMEM)?;
+    let name = &bytes[..length.ok_or(Errno::INVAL)?];
+    let memory = MemoryFile::new(name).map_err(|_| Errno::NOMEM)?;
     let file = KArc::try_new(OpenFile::Memory(memory)).map_err(|_| Errno::NOMEM)?;
     process.descriptors.add(file)
 }

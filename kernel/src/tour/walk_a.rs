@@ -268,6 +268,7 @@ fn reached(mm: &Mm, process: &Process, va: VirtAddr) {
             Counter::NrThpReserved,
             Counter::NrPageTable,
             Counter::TlbiVa,
+            Counter::DsbIsh,
         ],
     );
     let is_block =

@@ -5,6 +5,7 @@ use arch::addr::PAGE_SIZE;
 use arch::{Machine, Order, Pfn, PhysMem};
 
 use super::ORDERS;
+use super::migratetype::MigrateType;
 use super::watermark::{Reserve, Watermarks};
 use super::zone::Zone;
 use crate::Mm;
@@ -30,7 +31,8 @@ impl Mm {
         if inject::denied() {
             return Err(OutOfMemory);
         }
-        let page = self.zone.alloc(order, Reserve::of(kind)).or_else(|_| self.alloc_slow(order, kind))?;
+        let page = self.zone.alloc(order, Reserve::of(kind), MigrateType::of(kind));
+        let page = page.or_else(|_| self.alloc_slow(order, kind))?;
         Ok(self.give_out(page, order, kind))
     }
 
@@ -45,7 +47,7 @@ impl Mm {
             return Err(OutOfMemory);
         }
         self.drain_cpu_lists();
-        self.zone.alloc(order, Reserve::of(kind))
+        self.zone.alloc(order, Reserve::of(kind), MigrateType::of(kind))
     }
 
     /// The highest free page in `[above, below)`, for anonymous memory that moves there out of a place that is to become
@@ -207,7 +209,7 @@ impl Mm {
 
     /// Returns a block without references to the zone.
     fn release(&self, page: PageRef, order: Order) {
-        let flags = page.flags();
+        let (flags, of) = (page.flags(), MigrateType::of(page.kind()));
         assert!(!flags.contains(Flags::HVO), "{page:?} freed while its vmemmap is optimised");
         mapcount::free(self, page);
         rmap::deferred::forget(self, page);
@@ -216,7 +218,7 @@ impl Mm {
         page.make_free(used);
         Machine::released(page.pfn().phys(), order.bytes());
         self.stats.add(Counter::PgFree, order.pages());
-        self.zone.free(page, order);
+        self.zone.free(page, order, of);
     }
 
     /// Free pages, on free lists and lists of CPUs (4 KiB units).

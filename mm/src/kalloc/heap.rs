@@ -1,13 +1,14 @@
 //! The kernel's heap.
 
 use core::alloc::{GlobalAlloc, Layout};
-use core::ptr::{NonNull, null_mut};
+use core::ptr::{NonNull, null_mut, with_exposed_provenance_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use arch::Order;
 use arch::addr::PAGE_SIZE;
 use arch::sync::SpinLock;
 
+use super::shelf::Shelf;
 use crate::buddy::MAX_ORDER;
 use crate::error::OutOfMemory;
 use crate::locks;
@@ -61,7 +62,56 @@ pub struct KernelHeap {
 
 struct Small {
     heap: buddy_system_allocator::Heap<CLASSES>,
+    /// What was freed of it a moment ago.
+    shelf: Shelf,
     source: Option<&'static dyn PageSource>,
+}
+
+impl Small {
+    /// A block, where there is one without more pages. What waits on the shelf is given back first where that helps.
+    fn take(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        let whole = whole(layout)?;
+        if let Some(block) = self.shelf.take(whole.size()) {
+            return NonNull::new(with_exposed_provenance_mut(block));
+        }
+        if let Ok(block) = self.heap.alloc(whole) {
+            return Some(block);
+        }
+        self.clear_shelf();
+        self.heap.alloc(whole).ok()
+    }
+
+    #[cold]
+    fn clear_shelf(&mut self) {
+        let Small { heap, shelf, .. } = self;
+        shelf.clear(|bytes, block| {
+            let block = NonNull::new(with_exposed_provenance_mut(block));
+            if let (Some(block), Ok(whole)) = (block, Layout::from_size_align(bytes, bytes)) {
+                // SAFETY: 1. the block was taken from this heap by this layout: all are, by `whole`; 2. `give` had it
+                // from its last owner, and the shelf has it no more.
+                unsafe { heap.dealloc(block, whole) };
+            }
+        });
+    }
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    /// 1. The block came from [`Self::take`] with this layout; 2. nobody uses it any more.
+    unsafe fn give(&mut self, block: NonNull<u8>, layout: Layout) {
+        let Some(whole) = whole(layout) else { return };
+        if !self.shelf.put(whole.size(), block.as_ptr().expose_provenance()) {
+            // SAFETY: 1. the block was taken by this layout: the same `layout` gives the same `whole`; 2. the caller's
+            // promise.
+            unsafe { self.heap.dealloc(block, whole) };
+        }
+    }
+}
+
+/// The block that the heap of small blocks gives for a request: its size is a power of two, and so aligned.
+fn whole(layout: Layout) -> Option<Layout> {
+    let bytes = layout.size().next_power_of_two().max(layout.align()).max(size_of::<usize>());
+    Layout::from_size_align(bytes, bytes).ok()
 }
 
 impl KernelHeap {
@@ -74,7 +124,7 @@ impl KernelHeap {
             early_bytes: AtomicUsize::new(0),
             small: SpinLock::new(
                 locks::HEAP,
-                Small { heap: buddy_system_allocator::Heap::empty(), source: None },
+                Small { heap: buddy_system_allocator::Heap::empty(), shelf: Shelf::new(), source: None },
             ),
             large_bytes: AtomicUsize::new(0),
         }
@@ -112,25 +162,34 @@ impl KernelHeap {
             early_bytes: self.early_bytes.load(Ordering::Relaxed),
             early_used,
             small_bytes: small.heap.stats_total_bytes(),
-            small_used: small.heap.stats_alloc_actual(),
+            small_used: small.heap.stats_alloc_actual() - small.shelf.bytes(),
             large_bytes: self.large_bytes.load(Ordering::Relaxed),
         }
     }
 
     fn request(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let Some(source) = self.small.lock().source else {
+        let mut small = self.small.lock();
+        let Some(source) = small.source else {
+            drop(small);
             return self.early.lock().allocate_first_fit(layout).ok();
         };
-        if is_large(layout) { self.take_large(source, layout) } else { self.take_small(source, layout) }
+        let found = if is_large(layout) { None } else { small.take(layout) };
+        drop(small);
+        match found {
+            None if is_large(layout) => self.take_large(source, layout),
+            None => self.take_after_growing(source, layout),
+            found => found,
+        }
     }
 
-    fn take_small(&self, source: &'static dyn PageSource, layout: Layout) -> Option<NonNull<u8>> {
+    #[cold]
+    fn take_after_growing(&self, source: &'static dyn PageSource, layout: Layout) -> Option<NonNull<u8>> {
         loop {
-            let found = self.small.lock().heap.alloc(layout);
-            if let Ok(block) = found {
-                return Some(block);
-            }
             self.grow(source, CHUNK).or_else(|_| self.grow(source, order_of(layout)?)).ok()?;
+            let found = self.small.lock().take(layout);
+            if found.is_some() {
+                return found;
+            }
         }
     }
 
@@ -159,8 +218,9 @@ impl KernelHeap {
             return unsafe { self.early.lock().deallocate(block, layout) };
         }
         if !is_large(layout) {
-            // SAFETY: not in the early area and not large, so it came from this heap, with this layout.
-            return unsafe { self.small.lock().heap.dealloc(block, layout) };
+            // SAFETY: 1. not in the early area and not large, so it came from there, with this layout; 2. the caller has
+            // done with it.
+            return unsafe { self.small.lock().give(block, layout) };
         }
         let source = self.small.lock().source;
         if let (Some(source), Ok(order)) = (source, order_of(layout)) {

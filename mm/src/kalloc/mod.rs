@@ -17,6 +17,7 @@
 //! | [`mod@array`] | arrays whose length is known when they are made |
 //! | [`fallible`] | [`KAlloc`]: the allocator that `mm`'s collections name |
 //! | [`heap`] | [`KernelHeap`] |
+//! | `shelf` | small blocks that were freed, kept by size |
 //! | `source` | the heap's pages are [`crate::Mm`]'s, at their linear addresses |
 //! | [`inject`] | makes a chosen allocation fail, on the host |
 
@@ -25,6 +26,7 @@ pub mod array;
 pub mod fallible;
 pub mod heap;
 pub mod inject;
+mod shelf;
 #[cfg(target_os = "none")]
 mod source;
 #[cfg(test)]

@@ -29,7 +29,10 @@
 //! the folio is freed    free
 //! VMAs cut or joined    vma_boundary
 //! ```
-//! Counts change under the page-table lock (T) of the tree whose entry was made or cleared.
+//! Counts change under the page-table lock (T) of the tree whose entry was made or cleared. Who reads them without it,
+//! while others fork, unmap and split: what is mapped all the time is never said to be unmapped, or mapped by fewer
+//! entries, and what two spaces map all the time is never said to be `Exclusive`; but the entries of a block may be counted
+//! twice while it becomes a table, or a table it. That holds for every scheme, and `tests/lockless.rs` holds them to it.
 //!
 //! | file | what |
 //! |---|---|

@@ -13,6 +13,10 @@ use crate::page::PageRef;
 /// so. Who reads without a lock sees each counter as it was at some moment, and two counters maybe at different ones:
 /// an answer that is made of several (the documentation of each scheme says which) may then be that of no moment.
 ///
+/// One order is kept by all: a removal takes effect on [`Self::entries`] before it does on [`Self::sharing`], or with
+/// it. So who holds T of a space that maps the folio, reads the references, then `sharing` and then `entries`, and finds
+/// it exclusive with as many entries as references, knows that no other space has an entry or the reference of one.
+///
 /// An unmapped folio has zeros wherever a scheme keeps something, but for what `rfc-v1` has stranded.
 pub trait MapcountScheme {
     /// How it answers, question by question.

@@ -42,10 +42,11 @@ pub(super) fn may_add(run: &Run) -> Result<(), CountFull> {
 
 /// Exact. Private memory is mapped once by each space that has it, so two entries are two spaces; of an object's memory
 /// one space may have several mappings.
+#[inline]
 pub(super) fn sharing(page: PageRef) -> Answer<Sharing> {
     match page.raw_mapcount() {
         0 | 1 => Answer::Exact(Sharing::Exclusive),
-        _ if page.kind() == PageKind::Anon => Answer::Exact(Sharing::Shared),
+        _ if page.is_kind(PageKind::Anon) => Answer::Exact(Sharing::Shared),
         _ => Answer::AtMost(Sharing::Shared),
     }
 }

@@ -4,7 +4,9 @@
 //! (`folio_referenced`, the references that mappings hold), the second for what asks who maps (smaps, migration,
 //! copy-on-write). Each answers what the other cannot; the price is a second counter, and the mark.
 //!
-//! Two counters: who reads them without a lock may see one of before and one of after.
+//! Two counters: who reads them without a lock may see one of before and one of after. Who removes entries takes them
+//! off the first counter and then off the second: so whoever reads first that one top entry is left, and then the
+//! entries, has none that are gone among them ([`crate::space`] asks so whether a folio is one space's alone).
 #![forbid(unsafe_code)]
 
 use arch::PhysAddr;
@@ -31,10 +33,12 @@ impl MapcountScheme for Vmacount {
     }
 
     fn remove(run: &Run) -> Remains {
-        if top::gone(run) == Tops::Changed {
+        let tops = top::gone(run);
+        let remains = RfcV2::remove(run);
+        if tops == Tops::Changed {
             run.head.first_tail().sub_sum(1);
         }
-        RfcV2::remove(run)
+        remains
     }
 
     /// The top entry stays, so its count does.

@@ -52,6 +52,7 @@ struct Owed<'l> {
 }
 
 impl Drop for Owed<'_> {
+    #[inline]
     fn drop(&mut self) {
         if !arch::unwinding() {
             self.flusher.flush(self.range);
@@ -100,6 +101,7 @@ impl<'l> Entry<'l> {
     /// # Panics
     /// The entry is valid: only [`Clean::make`] may follow a break. Or a migration entry stands there, which
     /// [`Self::end_migration`] replaces.
+    #[inline]
     pub fn make(self, new: Desc) {
         let old = self.desc();
         assert!(old.is_empty(), "make of {new} at {}, which holds {old}", self.va);
@@ -116,7 +118,7 @@ impl<'l> Entry<'l> {
 
     /// Grants more: write permission, the access flag. The old translation is flushed at once, so that the
     /// access which asked for it does not fault again.
-    #[inline]
+    #[inline(always)]
     pub fn relax(self, new: Desc) {
         if self.desc().is_contiguous() {
             return self.relax_folded(new);
@@ -269,12 +271,14 @@ impl<'l> Entry<'l> {
         Entry::new(PhysAddr::new(slot), self.level, va, self.flusher)
     }
 
+    #[inline(always)]
     fn store(&self, new: Desc) {
         self.put(new);
         self.flusher.stats().inc(Counter::PteStore);
     }
 
     /// As [`Self::store`], for who counts the stores of a run himself.
+    #[inline(always)]
     pub(super) fn put(&self, new: Desc) {
         self.verify(new);
         Machine::write_desc(self.slot, new);

@@ -30,11 +30,13 @@ impl AsidCell {
     }
     /// The ASID that was given last; [`Asid::NONE`] before the first.
     #[must_use]
+    #[inline]
     pub fn asid(&self) -> Asid {
         Asid::new(self.raw() as u16)
     }
     /// Generation (upper 48 bits) and ASID (lower 16).
     #[must_use]
+    #[inline]
     pub fn raw(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
@@ -76,10 +78,10 @@ pub struct FlushRange {
 }
 
 impl FlushRange {
-    /// Whether it is what one entry of this level translates.
-    #[inline]
-    fn is_one(&self, level: Level) -> bool {
-        self.end.offset_from(self.start) == level.entry_bytes()
+    /// Whether it is what one entry of the level translates.
+    #[inline(always)]
+    fn is_one(&self) -> bool {
+        self.level.is_some_and(|level| self.end.offset_from(self.start) == level.entry_bytes())
     }
 }
 
@@ -125,15 +127,10 @@ impl<'a> Flusher<'a> {
     }
 
     /// Removes the translations of a range from every TLB, and waits until no CPU uses them.
-    #[inline]
+    #[inline(always)]
     pub fn flush(&self, range: FlushRange) {
         Machine::dsb(Dsb::IshSt);
-        match (self.tag, range.level) {
-            (FlushTag::User(cell), Some(level)) if range.is_one(level) => {
-                self.invalidate_one(range.start, Tag::Asid(cell.asid()), range.depth, level);
-            }
-            _ => self.invalidate(range),
-        }
+        self.invalidate(range);
         Machine::dsb(Dsb::Ish);
         self.stats.inc(Counter::DsbIsh);
         self.synchronise_context();
@@ -153,14 +150,20 @@ impl<'a> Flusher<'a> {
         }
     }
 
-    /// What one entry of a user's tree gave.
-    #[inline]
-    fn invalidate_one(&self, va: VirtAddr, tag: Tag, depth: Depth, level: Level) {
-        Machine::tlbi(Tlbi::Va { va, tag, depth, level: Some(level) }, FlushScope::Broadcast);
-        self.stats.inc(Counter::TlbiVa);
+    #[inline(always)]
+    fn invalidate(&self, range: FlushRange) {
+        let FlushRange { start, end: _, level, depth } = range;
+        match self.tag {
+            FlushTag::User(cell) if range.is_one() => {
+                let tag = Tag::Asid(cell.asid());
+                Machine::tlbi(Tlbi::Va { va: start, tag, depth, level }, FlushScope::Broadcast);
+                self.stats.inc(Counter::TlbiVa);
+            }
+            _ => self.invalidate_many(range),
+        }
     }
 
-    fn invalidate(&self, range: FlushRange) {
+    fn invalidate_many(&self, range: FlushRange) {
         let FlushRange { start, end, level, depth } = range;
         let tag = self.tag.tag();
         let pages = end.offset_from(start).div_ceil(PAGE_SIZE);

@@ -36,14 +36,16 @@
 //! ([`crate::report`]).
 //!
 //! **Where groups are folded**: where it is to be had for no flush and no store more, in tables that no walker can reach
-//! yet. A block that is split gets a table of 32 folded groups, and fork copies the bit into the child's new table with
-//! the entries; a group that a VMA has only in part is unfolded first ([`super::Tightening`]). A fault never folds: the
-//! 16th page of a reservation's run would cost a
+//! yet. A block that is split gets a table of folded groups, but for the one that the cut is for, and fork copies the bit into the child's new table with
+//! the entries; a group that a VMA has only in part is unfolded first ([`super::Tightening`]). A call that gives other
+//! rights to whole groups folds those that are alike again ([`Stretch::fold`]): that costs a break of 16 and a flush
+//! once, and the group stays folded. A fault never folds: the 16th page of a reservation's run would cost a
 //! break of 16 entries and a flush, again and again on the way to the block that its promotion makes of all 512.
 //!
 //! Linux: `contpte_convert`, `contpte_try_unfold`, `contpte_ptep_get`.
 //!
 //! [`Stretch`]: super::Stretch
+//! [`Stretch::fold`]: super::Stretch::fold
 #![forbid(unsafe_code)]
 
 use arch::contiguous::{CONT_ENTRIES, check_group, group_bytes, group_of};
@@ -54,6 +56,11 @@ use arch::{Desc, Level, Machine, Mmu, PhysAddr, PhysMem};
 
 use super::entry::Entry;
 use super::flush::FlushRange;
+use super::normal::normal_folio;
+use super::stretch::Stretch;
+use crate::Mm;
+use crate::config::Contpte;
+use crate::page::PageRef;
 use crate::stats::Counter;
 
 /// What stands in a group.
@@ -75,6 +82,16 @@ pub(crate) fn group_at(slot: PhysAddr) -> Descs {
 #[must_use]
 pub fn is_folded(descs: &[Desc; CONT_ENTRIES]) -> bool {
     descs.iter().all(|desc| desc.is_contiguous()) && check_group(descs, Level::L3).is_ok()
+}
+
+/// Whether `leaf`, a page entry for a page of the folio `head`, may be the first of a folded group. That the 15 after it go
+/// on as they must is asked elsewhere.
+#[must_use]
+pub(crate) fn may_begin_group(mm: &Mm, head: PageRef, leaf: Desc) -> bool {
+    let bytes = group_bytes(Level::L3);
+    mm.config.contpte == Contpte::On
+        && head.order().bytes() >= bytes
+        && leaf.output(Level::L3).is_aligned(bytes)
 }
 
 /// The access flag, if any of the group has it.
@@ -102,6 +119,31 @@ impl<'l> Entry<'l> {
         let index = self.va().index(self.level());
         index - group_of(index).start
     }
+}
+
+impl Stretch<'_> {
+    /// Folds each group that lies wholly in the stretch, is plain, and could be folded: by break-before-make.
+    pub fn fold(&mut self, mm: &Mm) {
+        if self.level() != Level::L3 || mm.config.contpte == Contpte::Off {
+            return;
+        }
+        let first = self.start().index(Level::L3);
+        let mut n = first.next_multiple_of(CONT_ENTRIES) - first;
+        while n + CONT_ENTRIES <= self.len() {
+            let leaf = self.desc(n);
+            // Of single pages nothing is asked but their first entry.
+            if leaf.is_valid() && !leaf.is_contiguous() && may_begin(mm, leaf) {
+                self.entry(n).group().fold();
+            }
+            n += CONT_ENTRIES;
+        }
+    }
+}
+
+/// As [`may_begin_group`], of a leaf of which the folio is not known.
+fn may_begin(mm: &Mm, leaf: Desc) -> bool {
+    leaf.output(Level::L3).is_aligned(group_bytes(Level::L3))
+        && normal_folio(mm, leaf, Level::L3).is_some_and(|head| may_begin_group(mm, head, leaf))
 }
 
 /// The 16 entries of a group.
@@ -139,6 +181,16 @@ impl<'l> Group<'l> {
             self.replace(&new);
         }
         stats.inc(Counter::ContpteUnfold);
+    }
+
+    fn fold(self) {
+        let old = self.descs();
+        let young = accessed(&old);
+        let new = old.map(|desc| Desc::from_raw(desc.in_group().raw() | young));
+        if is_folded(&new) {
+            self.first.flusher().stats().inc(Counter::ContpteFold);
+            self.replace(&new);
+        }
     }
 
     /// Breaks the 16, flushes, and makes these, which map what the old ones did.

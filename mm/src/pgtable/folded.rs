@@ -7,7 +7,6 @@ use arch::pte::PteFlags;
 use arch::{Desc, Level, VirtAddr};
 
 use super::entry::Entry;
-use super::fold::is_folded;
 use super::gather::Gather;
 use super::unlinked::Unmapped;
 use crate::stats::Counter;
@@ -55,11 +54,12 @@ impl Entry<'_> {
                 now[place + n] = desc.in_group();
             }
         }
-        let changed = old.iter().zip(&now).fold(0, |bits, (old, now)| bits | old.raw() ^ now.raw());
-        if changed == 0 {
+        let change = old[0].raw() ^ now[0].raw();
+        let alike = (1..CONT_ENTRIES).all(|n| old[n].raw() ^ now[n].raw() == change);
+        if alike && change == 0 {
             return count;
         }
-        if changed & !STEP_BY_STEP != 0 || !is_folded(&now) {
+        if !alike || change & !STEP_BY_STEP != 0 {
             group.remake(&now);
             return count;
         }

@@ -19,6 +19,7 @@ use crate::page::{PageRef, page_of};
 /// The page that a leaf of `level` maps, or begins to map: a single page, a head or a tail. `None`: `desc` is no leaf, or
 /// a special one.
 #[must_use]
+#[inline(always)]
 pub fn normal_page(desc: Desc, level: Level) -> Option<PageRef> {
     let normal = desc.is_leaf(level) && !desc.is_special();
     normal.then(|| page_of(desc.output(level).pfn()))
@@ -26,6 +27,7 @@ pub fn normal_page(desc: Desc, level: Level) -> Option<PageRef> {
 
 /// As [`normal_page`], the single page or the head of the folio: the one that has the counts.
 #[must_use]
+#[inline]
 pub fn normal_folio(mm: &Mm, desc: Desc, level: Level) -> Option<PageRef> {
     normal_page(desc, level).map(|page| page.head(mm.config.tails))
 }

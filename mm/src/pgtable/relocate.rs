@@ -14,7 +14,7 @@
 use core::ops::Range;
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
-use arch::contiguous::group_bytes;
+use arch::contiguous::{CONT_ENTRIES, group_bytes};
 use arch::contract::Depth;
 use arch::pte::Kind;
 use arch::{Desc, DescTable, Level, Machine, PhysAddr, PhysMem, VirtAddr};
@@ -50,19 +50,23 @@ impl PtRoot {
         assert!(count <= room, "{count} entries from {from} to {to} leave a table");
         let bytes = level.entry_bytes();
         let (mut moved, mut depth) = (0, Depth::LeafOnly);
-        let groups = whole_groups(from, to, count);
         let (source, target) = (Machine::table(old_table), Machine::table(new_table));
         let (first, there) = (from.index(level), to.index(level));
         let entry = |table: PhysAddr, va: VirtAddr, n: usize| {
             let va = va.add(n as u64 * bytes);
             Entry::new(slot(table, level, va), level, va, flusher)
         };
-        for n in 0..count {
-            let mut desc = source.read(first + n);
-            if desc.is_contiguous() && !groups.contains(&(n as u64)) {
+        if level == Level::L3 {
+            let whole = whole_groups(from, to, count);
+            let next = first.next_multiple_of(CONT_ENTRIES) - first;
+            // One entry of each group says of all whether they are folded.
+            let firsts = core::iter::once(0).chain((next..count).step_by(CONT_ENTRIES));
+            for n in firsts.filter(|&n| !whole.contains(&(n as u64))) {
                 entry(old_table, from, n).unfold();
-                desc = source.read(first + n);
             }
+        }
+        for n in 0..count {
+            let desc = source.read(first + n);
             if desc == Desc::INVALID {
                 continue;
             }

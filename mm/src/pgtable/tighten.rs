@@ -12,7 +12,7 @@
 
 use core::ops::Range;
 
-use arch::addr::PAGE_SIZE;
+use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::contiguous::CONT_ENTRIES;
 use arch::pte::PteFlags;
 use arch::{Desc, DescTable, Machine, PhysMem};
@@ -66,7 +66,8 @@ impl Tightening<'_, '_> {
     #[must_use]
     #[inline]
     pub fn range(&self) -> Range<usize> {
-        self.range.clone()
+        // The least of both, so that loops over it need not ask of each place whether the table has it.
+        self.range.start..self.range.end.min(ENTRIES_PER_TABLE)
     }
 
     /// What stands in entry `n` of the table.
@@ -80,7 +81,8 @@ impl Tightening<'_, '_> {
     #[must_use]
     #[inline]
     pub fn next_used(&self, mut n: usize) -> usize {
-        while n < self.range.end && self.table.read(n) == Desc::INVALID {
+        let end = self.range().end;
+        while n < end && self.table.read(n) == Desc::INVALID {
             n += 1;
         }
         n
@@ -116,10 +118,10 @@ impl Tightening<'_, '_> {
         copy: &mut LooseEntries<'_>,
     ) -> usize {
         let (mut next, mut n) = (self.desc(first).with_also(PteFlags::ACCESSED), first);
-        let end = self.range.end.min(first.saturating_add(most));
-        let changes = next.with_also(fewer) != next;
+        let end = self.range().end.min(first.saturating_add(most));
+        let (table, changes) = (self.table, next.with_also(fewer) != next);
         while n < end {
-            let old = self.desc(n);
+            let old = table.read(n);
             if old.with_also(PteFlags::ACCESSED) != next {
                 break;
             }

@@ -14,6 +14,8 @@ use arch::addr::PAGE_SIZE;
 
 use super::lines::Lines;
 use crate::Mm;
+use crate::kalloc::KArc;
+use crate::shmem::Object;
 use crate::space::{AddressSpace, Prot, Vma, VmaKind};
 
 /// The column before the name (Linux: `seq_setwidth` of `show_vma_header_prefix`).
@@ -42,24 +44,58 @@ fn file(vma: &Vma) -> Option<File> {
     }
 }
 
+/// What a VMA is called.
+pub(super) enum Name {
+    /// So.
+    Fixed(&'static str),
+    /// By the name that memfd_create was told.
+    Memory(KArc<Object>),
+}
+
+impl Name {
+    /// Writes it, a line feed as `\012` and what is no UTF-8 as U+FFFD.
+    fn write(&self, to: &mut Lines<'_>) -> fmt::Result {
+        let object = match self {
+            Name::Fixed(name) => return to.text(name),
+            Name::Memory(object) => object,
+        };
+        to.text("/memfd:")?;
+        for chunk in object.name().unwrap_or_default().utf8_chunks() {
+            let mut lines = chunk.valid().split('\n');
+            lines.next().map_or(Ok(()), |first| to.text(first))?;
+            for line in lines {
+                to.text("\\012")?;
+                to.text(line)?;
+            }
+            if !chunk.invalid().is_empty() {
+                to.text("\u{fffd}")?;
+            }
+        }
+        to.text(" (deleted)")
+    }
+}
+
 /// What a VMA is called. `stack` is an address of the process's first stack.
-#[must_use]
-pub fn name(space: &AddressSpace, vma: &Vma, stack: VirtAddr) -> Option<&'static str> {
+pub(super) fn name(space: &AddressSpace, vma: &Vma, stack: VirtAddr) -> Option<Name> {
+    let object = vma.kind.object().and_then(|id| space.objects.find(id));
+    if let Some(named) = object.filter(|object| object.name().is_some()) {
+        return Some(Name::Memory(named));
+    }
     if let Some(file) = file(vma) {
-        return Some(file.name);
+        return Some(Name::Fixed(file.name));
     }
     let (start, end) = space.heap();
     if vma.start < end && vma.end > start {
-        return Some("[heap]");
+        return Some(Name::Fixed("[heap]"));
     }
-    vma.contains(stack).then_some("[stack]")
+    vma.contains(stack).then_some(Name::Fixed("[stack]"))
 }
 
 /// The line of a VMA. `name` may be nothing.
 ///
 /// # Errors
 /// The sink's.
-pub(super) fn line(to: &mut Lines<'_>, vma: &Vma, name: Option<&str>) -> fmt::Result {
+pub(super) fn line(to: &mut Lines<'_>, vma: &Vma, name: Option<&Name>) -> fmt::Result {
     let file = file(vma);
     let (minor, inode) = file.map_or((0, 0), |file| (file.minor, file.inode));
     let (sharing, offset) = match vma.kind {
@@ -72,7 +108,7 @@ pub(super) fn line(to: &mut Lines<'_>, vma: &Vma, name: Option<&str>) -> fmt::Re
     prefix(to, (vma.start, vma.end), vma.prot, (sharing, offset), (minor, inode))?;
     if let Some(name) = name {
         to.pad(COLUMN)?;
-        to.text(name)?;
+        name.write(to)?;
     }
     to.ascii(b'\n')
 }
@@ -128,7 +164,7 @@ impl Mm {
     ) -> Result<Option<VirtAddr>, fmt::Error> {
         let Some(vma) = space.find_vma(from) else { return Ok(None) };
         let mut to = Lines::new(out);
-        line(&mut to, &vma, name(space, &vma, stack))?;
+        line(&mut to, &vma, name(space, &vma, stack).as_ref())?;
         to.finish()?;
         Ok(Some(vma.end))
     }

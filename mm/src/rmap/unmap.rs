@@ -12,15 +12,15 @@
 
 use core::ops::ControlFlow;
 
-use arch::contiguous::{CONT_ENTRIES, group_bytes};
-use arch::{Desc, Level, Machine, PhysMem};
+use arch::contiguous::CONT_ENTRIES;
+use arch::{Level, Machine, PhysMem};
 
 use super::runs::{Change, Runs};
 use super::walk::{Origin, Place};
 use crate::Mm;
-use crate::config::Contpte;
 use crate::mapcount::Run;
 use crate::page::PageRef;
+use crate::pgtable::fold::may_begin_group;
 use crate::pgtable::{PtRoot, TableStock};
 use crate::space::range::run_of;
 use crate::thp::split::split_block;
@@ -115,7 +115,7 @@ pub(super) fn remap(mm: &Mm, origin: &Origin, now: Now) {
             };
             debug_assert!(head == page || head.order().bytes() >= step.level.entry_bytes());
             let leaf = moved.at(page.pfn().phys()).leaf(step.level);
-            let group = may_fold(mm, head, leaf) && entry.awaits_group(place.part.end);
+            let group = may_begin_group(mm, head, leaf) && entry.awaits_group(place.part.end);
             let entries = if group { CONT_ENTRIES as u32 } else { 1 };
             if leaf.user_exec() {
                 let bytes = u64::from(entries) * step.level.entry_bytes();
@@ -130,12 +130,4 @@ pub(super) fn remap(mm: &Mm, origin: &Origin, now: Now) {
         });
         runs.finish();
     });
-}
-
-/// Whether the leaf, of a page of `head`, may be the first of a folded group.
-fn may_fold(mm: &Mm, head: PageRef, leaf: Desc) -> bool {
-    let bytes = group_bytes(Level::L3);
-    mm.config.contpte == Contpte::On
-        && head.order().bytes() >= bytes
-        && leaf.output(Level::L3).is_aligned(bytes)
 }

@@ -11,7 +11,8 @@
 //!
 //! **Protocol.** Tables and the page are there before any spinlock is taken. Then, under O, the size and the page are
 //! looked at again, and under T the entry is made: so whoever has changed the size or taken pages out under O finds
-//! either no entry, or one that is made and can be taken away.
+//! either no entry, or one that is made and can be taken away. The entry of a private copy is made so too, while the
+//! object has the page that was copied.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
@@ -168,30 +169,42 @@ impl Site<'_> {
 
     /// Maps a private copy of the object's page, where nothing is mapped yet.
     fn copy(&self) -> Result<FaultDone, FaultReason> {
-        let Site { mm, space, vma, va, index, .. } = *self;
+        let Site { mm, space, index, .. } = *self;
         let mut stock = self.stock()?;
         let source = self.source()?;
         let copied = mm.alloc_pages(Order::PAGE, PageKind::Anon).inspect(|page| {
             Machine::copy(page.pfn().phys(), source.pfn().phys(), PAGE_SIZE);
             page.set_mapping(space.id, index);
         });
+        let done = copied.map(|page| match self.map_copy(source.page(), page, &mut stock) {
+            Ok(()) => FaultDone::Made,
+            Err(page) => {
+                mm.put_folio(page);
+                FaultDone::Spurious
+            }
+        });
         mm.put_folio(source);
-        let page = copied?;
+        Ok(done?)
+    }
+
+    /// Maps `page`, a copy of `source`: not, where the object has lost that meanwhile, or somebody else has mapped something.
+    fn map_copy(&self, source: PageRef, page: FolioRef, stock: &mut TableStock<'_>) -> Result<(), FolioRef> {
+        let Site { mm, space, vma, va, object, index } = *self;
+        let contents = object.contents.lock();
+        if contents.pages.get(index) != Some(source) || index >= contents.end() {
+            return Err(page);
+        }
         let mut tree = space.ptl.lock();
-        match tree.entry_or_table(space.flusher(mm), va, Level::L3, &mut stock) {
+        match tree.entry_or_table(space.flusher(mm), va, Level::L3, stock) {
             Ok(entry) if entry.desc().is_empty() => {
                 mapcount::add(mm, &range::run_of(space, vma, &entry, page.page()));
                 mm.stats.inc(Counter::NrAnon);
                 entry.make(range::leaf_for(mm, page.pfn().phys(), Level::L3, vma.prot));
                 // The reference is the entry's.
                 page.leave();
-                Ok(FaultDone::Made)
+                Ok(())
             }
-            _ => {
-                drop(tree);
-                mm.put_folio(page);
-                Ok(FaultDone::Spurious)
-            }
+            _ => Err(page),
         }
     }
 

@@ -34,6 +34,7 @@
 //! | [`attach`] | which spaces map which objects |
 //! | [`fault`] | page faults |
 //! | [`truncate`] | size, holes |
+//! | [`bytes`] | reading and writing by offset |
 //! | [`rmap`] | from a page to the places where it may be mapped |
 //! | `check` | every page against the tables, every share counted |
 //!
@@ -42,6 +43,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attach;
+pub mod bytes;
 mod check;
 pub mod fault;
 pub mod object;
@@ -53,6 +55,7 @@ mod tree;
 pub mod truncate;
 
 pub use attach::SpaceObjects;
+pub use bytes::WriteError;
 pub use object::{MOST_BYTES, Object, ObjectId, ObjectUse};
 pub use registry::Objects;
 pub use truncate::TooLong;

@@ -79,6 +79,8 @@ pub struct Object {
     pub id: ObjectId,
     /// How many [`ObjectUse`]s there are.
     users: AtomicU64,
+    /// What memfd_create was told, if it made it.
+    name: Option<Vec<u8, KAlloc>>,
     /// Taken by whoever shrinks it or takes pages out of it, for all of that.
     pub(super) resize: SleepLock,
     /// O: its pages and its size. Held while an entry for one of its pages is made.
@@ -99,6 +101,11 @@ impl Deref for ObjectUse {
 }
 
 impl Object {
+    /// Its name, where memfd_create made it.
+    #[must_use]
+    pub fn name(&self) -> Option<&[u8]> {
+        self.name.as_deref()
+    }
     /// Its size in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -149,9 +156,25 @@ impl Mm {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new_object(&self, bytes: u64) -> Result<ObjectUse, OutOfMemory> {
+        self.make_object(bytes, None)
+    }
+
+    /// An empty object with a name, which maps shows.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn new_named_object(&self, name: &[u8]) -> Result<ObjectUse, OutOfMemory> {
+        let mut owned = Vec::new_in(KAlloc);
+        owned.try_reserve_exact(name.len()).map_err(|_| OutOfMemory)?;
+        owned.extend_from_slice(name);
+        self.make_object(0, Some(owned))
+    }
+
+    fn make_object(&self, bytes: u64, name: Option<Vec<u8, KAlloc>>) -> Result<ObjectUse, OutOfMemory> {
         let object = KArc::try_new(Object {
             id: self.objects.next_id(),
             users: AtomicU64::new(1),
+            name,
             resize: SleepLock::new(),
             contents: SpinLock::new(locks::OBJECT, Contents { pages: PageTree::new(), bytes }),
             mappers: SpinLock::new(locks::OBJECT_SPACES, Vec::new_in(KAlloc)),

@@ -98,7 +98,7 @@ impl Mm {
 }
 
 /// Zeroes a page from this offset on.
-fn zero_from(page: PageRef, offset: u64) {
+pub(super) fn zero_from(page: PageRef, offset: u64) {
     const ZEROS: [u8; 64] = [0; 64];
     let mut at = offset;
     while at < PAGE_SIZE {

@@ -152,6 +152,11 @@ impl Mm {
         if kind == PageKind::Kernel {
             return Ok(());
         }
+        if let Some(object) = vma.kind.object().and_then(|id| self.objects.find(id)) {
+            let end = object.bytes().div_ceil(PAGE_SIZE);
+            let beyond = (vma.index_of(leaf.va) + 1).saturating_sub(end);
+            agree("pages beyond the end of the object that a leaf maps", pfn, 0, beyond)?;
+        }
         let first = vma.index_of(leaf.va).wrapping_sub(page.pfn().offset_from(head.pfn()));
         if let (PageKind::Shmem, Some(id)) = (kind, vma.kind.object()) {
             agree("the folio's object", pfn, id.mapping(), head.mapping())?;

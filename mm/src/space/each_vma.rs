@@ -24,6 +24,11 @@ impl AddressSpace {
     pub fn find_vma(&self, va: VirtAddr) -> Option<Vma> {
         self.vmas.lock().find(va)
     }
+    /// The first VMA that shares an address with `[start, end)`. Stays true while the caller holds M.
+    #[must_use]
+    pub fn first_vma_in(&self, start: VirtAddr, end: VirtAddr) -> Option<Vma> {
+        self.vmas.lock().first_in(start, end).copied()
+    }
     /// How many VMAs there are.
     #[must_use]
     pub fn vma_count(&self) -> usize {

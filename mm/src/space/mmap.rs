@@ -42,6 +42,15 @@ enum Place {
     Free(VirtAddr),
 }
 
+/// What is where the mapping goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    /// Nothing.
+    Free,
+    /// Mappings that it replaces.
+    Taken,
+}
+
 /// What a request is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
@@ -267,9 +276,12 @@ impl Mm {
         plan: &Plan,
         object: Option<&KArc<Object>>,
     ) -> Result<Vma, MmapError> {
-        let vma = plan.vma_at(find_place(space, plan)?);
+        let (start, ground) = find_place(space, plan)?;
+        let vma = plan.vma_at(start);
         self.check_commit(&vma)?;
-        self.prepare_cuts(space, vma.start, vma.end, 1)?;
+        if ground == Ground::Taken {
+            self.prepare_cuts(space, vma.start, vma.end, 1)?;
+        }
         if vma.kind == VmaKind::Hugetlb && vma.commit == Commit::Account {
             let pages = vma.bytes() / PageSize::Size2M.bytes();
             hugetlb::reserve(self, pages).map_err(|_| MmapError::HugetlbPool(pages))?;
@@ -277,7 +289,7 @@ impl Mm {
         if let Some(object) = object {
             self.attach_object(space, object, vma.bytes() / PAGE_SIZE)?;
         }
-        if matches!(plan.place, Place::Replace(_)) {
+        if ground == Ground::Taken {
             self.unmap_prepared(space, vma.start, vma.end);
         }
         space.change_vmas(self, vma.start, vma.end, |vmas| vmas.insert(vma));
@@ -297,17 +309,22 @@ impl Mm {
     }
 }
 
-/// Where the mapping goes. M is held for writing.
-fn find_place(space: &AddressSpace, plan: &Plan) -> Result<VirtAddr, MmapError> {
-    let vmas = space.vmas.lock();
-    match plan.place {
-        Place::Replace(start) => Ok(start),
-        Place::Free(start) => match vmas.overlapping(start, start.add(plan.bytes)).next() {
-            Some(vma) => Err(MmapError::Exists(*vma)),
-            None => Ok(start),
+/// Where the mapping goes. Room is made for it where it is free. M is held for writing.
+fn find_place(space: &AddressSpace, plan: &Plan) -> Result<(VirtAddr, Ground), MmapError> {
+    let mut vmas = space.vmas.lock();
+    let in_the_way = |start: VirtAddr| vmas.first_in(start, start.add(plan.bytes));
+    let start = match plan.place {
+        Place::Replace(start) if in_the_way(start).is_some() => return Ok((start, Ground::Taken)),
+        Place::Replace(start) => start,
+        Place::Free(start) => match in_the_way(start) {
+            Some(vma) => return Err(MmapError::Exists(*vma)),
+            None => start,
         },
         Place::Hint(hint) => {
-            gap::find(&vmas, hint, plan.bytes, plan.kind.granule()).ok_or(MmapError::NoGap(plan.bytes))
+            let gap = gap::find(&vmas, hint, plan.bytes, plan.kind.granule());
+            gap.ok_or(MmapError::NoGap(plan.bytes))?
         }
-    }
+    };
+    vmas.prepare(1)?;
+    Ok((start, Ground::Free))
 }

@@ -59,8 +59,7 @@ impl Mm {
         more: usize,
     ) -> Result<(), MmapError> {
         let mut vmas = space.vmas.lock();
-        vmas.check_cuts(start, end)?;
-        let cuts = vmas.cuts(start, end);
+        let cuts = vmas.cuts(start, end)?;
         vmas.prepare(cuts + more)?;
         drop(vmas);
         Ok(range::split_edges(self, space, start, end)?)
@@ -82,7 +81,7 @@ impl Mm {
             return;
         }
         let mut from = start;
-        while let Some(vma) = space.find_vma(from).filter(|vma| vma.start < end) {
+        while let Some(vma) = space.first_vma_in(from, end) {
             if let Some(id) = vma.kind.object() {
                 self.detach_object(space, id, vma.part(start, end).bytes() / PAGE_SIZE);
             }
@@ -94,7 +93,7 @@ impl Mm {
     pub(crate) fn promised_hugetlb(&self, space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
         let mut promised = 0;
         let mut from = start;
-        while let Some(vma) = space.find_vma(from).filter(|vma| vma.start < end) {
+        while let Some(vma) = space.first_vma_in(from, end) {
             if vma.kind == VmaKind::Hugetlb && vma.commit == Commit::Account {
                 let piece = vma.part(start, end);
                 let pages = piece.bytes() / PageSize::Size2M.bytes();

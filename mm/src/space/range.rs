@@ -109,6 +109,7 @@ pub(super) fn protect(
         assert_whole(stretch, start, end);
         rights.begin(stretch.level());
         stretch.change(gather, &mut rights);
+        stretch.fold(mm);
     });
 }
 
@@ -132,12 +133,17 @@ pub(crate) fn leaf_of_page(frame: PhysAddr, level: Level, prot: Prot) -> Desc {
     leaf(frame, level, prot.leaf_flags())
 }
 
-/// A frame that may be executed is made ready for that: some CPU's instruction cache may hold what it held before.
 #[inline]
 fn leaf(frame: PhysAddr, level: Level, flags: PteFlags) -> Desc {
-    let leaf = Desc::leaf(frame, level, flags);
+    ready(Desc::leaf(frame, level, flags), level)
+}
+
+/// The leaf. A frame that may be executed is made ready for that: some CPU's instruction cache may hold what it held
+/// before.
+#[inline]
+pub(super) fn ready(leaf: Desc, level: Level) -> Desc {
     if leaf.user_exec() {
-        Machine::sync_icache(frame, level.entry_bytes());
+        Machine::sync_icache(leaf.output(level), level.entry_bytes());
     }
     leaf
 }

@@ -6,7 +6,9 @@ use arch::layout::{USER_END, USER_START};
 
 use super::gap::{self, MMAP_BASE};
 use super::vma::STACK_GUARD_GAP;
-use super::{AccessPattern, Commit, Growth, HugeAdvice, MAX_VMAS, MmapError, Prot, Vma, VmaKind, VmaSet};
+use super::{
+    AccessPattern, Commit, Growth, HugeAdvice, MAX_VMAS, MmapError, Prot, Usage, Vma, VmaKind, VmaSet,
+};
 use crate::testkit::{self, Builder, Random, fail_every_allocation};
 
 const BLOCK: u64 = 2 << 20;
@@ -223,5 +225,15 @@ fn the_limit() {
         });
         assert_eq!(set.len(), MAX_VMAS.div_ceil(3));
         assert!(set.is_sound());
+    });
+}
+
+/// A space that has ended maps nothing, whatever its root is used for by then.
+#[test]
+fn nothing_is_mapped_after_the_end() {
+    Builder::new().ram_mib(16).boot(|mm, _| {
+        let space = mm.new_space().unwrap();
+        mm.destroy_space(&space);
+        assert_eq!(mm.usage(&space), Usage::default());
     });
 }

@@ -24,10 +24,10 @@ use crate::stats::Counter;
 /// block is cut by the range, and its reservations are released. Everything goes through one gather.
 pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
     mm.gather(space.tag(), |gather| {
-        let mut vma = space.find_vma(start).filter(|vma| vma.start < end);
+        let mut vma = space.first_vma_in(start, end);
         while let Some(this) = vma {
             let (from, to) = (this.start.max(start), this.end.min(end));
-            let next = space.find_vma(this.end).filter(|next| next.start < end);
+            let next = space.first_vma_in(this.end, end);
             // A table that the next VMA has a share in is looked at when that is done.
             let goes_on = next.is_some_and(|next| same_table(next.start, to));
             let last = if goes_on { USER_END } else { to };

@@ -45,11 +45,15 @@ impl Usage {
 }
 
 impl Mm {
-    /// What the tables of `space` map, by a scan. May sleep.
+    /// What the tables of `space` map, by a scan: nothing, where it has ended. May sleep.
     #[must_use]
     pub fn usage(&self, space: &AddressSpace) -> Usage {
         let _mmap = space.mmap_lock.read(self.env);
         let mut usage = Usage::default();
+        // Who ends the space has M for writing.
+        if !space.has_tables() {
+            return usage;
+        }
         scan(self, space, VirtAddr::new(0), USER_END, |stretch| {
             let (start, level) = (stretch.start(), stretch.level());
             let new_tables = |step: &&WalkStep| {

@@ -71,7 +71,7 @@ impl VmaSet {
     #[must_use]
     #[inline]
     pub fn holding(&self, va: VirtAddr) -> Option<&Vma> {
-        self.tree.find(va).filter(|vma| vma.contains(va))
+        self.tree.found(va).or_else(|| self.tree.find(va).filter(|vma| vma.contains(va)))
     }
     /// The VMA that holds `va`.
     #[must_use]
@@ -83,14 +83,16 @@ impl VmaSet {
     pub fn find_below(&self, va: VirtAddr) -> Option<Vma> {
         self.tree.find_below(va).copied()
     }
+    /// The first VMA that shares an address with `[start, end)`. Nothing is looked for where the range is empty.
+    #[must_use]
+    pub fn first_in(&self, start: VirtAddr, end: VirtAddr) -> Option<&Vma> {
+        if start < end { self.tree.find(start).filter(|vma| vma.start < end) } else { None }
+    }
     /// The VMAs that share an address with `[start, end)`, lowest first.
     pub fn overlapping(&self, start: VirtAddr, end: VirtAddr) -> impl Iterator<Item = &Vma> {
         let mut from = start;
         core::iter::from_fn(move || {
-            if from >= end {
-                return None;
-            }
-            let vma = self.tree.find(from).filter(|vma| vma.start < end)?;
+            let vma = self.first_in(from, end)?;
             from = vma.end;
             Some(vma)
         })
@@ -153,11 +155,11 @@ impl VmaSet {
     /// # Panics
     /// The gap is not free.
     pub fn insert(&mut self, vma: Vma) {
-        let next = self.find(vma.start);
-        let free = next.is_none_or(|next| vma.end <= next.start);
-        assert!(free && vma.start < vma.end, "{vma}: not a free range");
-        let before = self.find_below(vma.start).filter(|before| before.merges_with(&vma));
-        let next = next.filter(|next| vma.merges_with(next));
+        let place = self.tree.place_for(&vma);
+        assert!(place.is_free && vma.start < vma.end, "{vma}: not a free range");
+        let before = place.before.filter(|before| before.merges_with(&vma)).copied();
+        let next = place.next.filter(|next| vma.merges_with(next)).copied();
+        let way = place.way;
         match (before, next) {
             (Some(before), Some(next)) => {
                 self.tree.remove(next.start);
@@ -167,7 +169,7 @@ impl VmaSet {
             (None, Some(next)) => self.tree.edit(next.start, |merged| {
                 (merged.start, merged.pgoff) = (vma.start, vma.pgoff);
             }),
-            (None, None) => self.tree.insert(vma),
+            (None, None) => self.tree.insert_at(way, vma),
         }
     }
 
@@ -192,9 +194,13 @@ impl VmaSet {
             return self.tree.clear();
         }
         self.split_at(start);
-        self.split_at(end);
-        while let Some(vma) = self.find(start).filter(|vma| vma.start < end) {
+        let mut from = start;
+        while let Some(vma) = self.first_in(from, end).copied() {
+            if vma.end > end {
+                self.split_at(end);
+            }
             self.tree.remove(vma.start);
+            from = vma.end;
         }
     }
 
@@ -204,7 +210,7 @@ impl VmaSet {
         self.split_at(start);
         self.split_at(end);
         let mut from = start;
-        while let Some(vma) = self.find(from).filter(|vma| vma.start < end) {
+        while let Some(vma) = self.first_in(from, end).copied() {
             self.tree.edit(vma.start, &change);
             from = vma.end;
         }
@@ -212,21 +218,18 @@ impl VmaSet {
     }
 
     /// How many VMAs [`Self::change`] and [`Self::remove`] cut at the ends of `[start, end)`: 0..=2.
-    #[must_use]
-    pub fn cuts(&self, start: VirtAddr, end: VirtAddr) -> usize {
-        [start, end].iter().filter(|&&va| self.at(va).is_some_and(|vma| vma.start < va)).count()
-    }
-
-    /// Whether every VMA that an end of `[start, end)` cuts can be cut there.
     ///
     /// # Errors
-    /// [`MmapError::InsideHugePage`]: the end that cannot be.
-    pub fn check_cuts(&self, start: VirtAddr, end: VirtAddr) -> Result<(), MmapError> {
-        let possible = |va: VirtAddr| self.at(va).is_none_or(|vma| va.is_aligned(vma.kind.granule().bytes()));
-        match [start, end].into_iter().find(|&va| !possible(va)) {
-            Some(va) => Err(MmapError::InsideHugePage(va)),
-            None => Ok(()),
-        }
+    /// [`MmapError::InsideHugePage`]: an end at which the VMA cannot be cut.
+    pub fn cuts(&self, start: VirtAddr, end: VirtAddr) -> Result<usize, MmapError> {
+        let cut = |vma: &Vma, va: VirtAddr| match vma.start < va && va < vma.end {
+            true if va.is_aligned(vma.kind.granule().bytes()) => Ok(1),
+            true => Err(MmapError::InsideHugePage(va)),
+            false => Ok(0),
+        };
+        let Some(first) = self.tree.find(start) else { return Ok(0) };
+        let last = if first.end < end { self.tree.find(end) } else { Some(first) };
+        Ok(cut(first, start)? + last.map_or(Ok(0), |last| cut(last, end))?)
     }
 
     /// Whether the tree says the truth about itself.

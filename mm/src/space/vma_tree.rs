@@ -97,7 +97,7 @@ impl Node {
 const DEPTH: usize = 28;
 
 /// Nodes from the root down.
-struct Way {
+pub(super) struct Way {
     ids: [Option<Id>; DEPTH],
     len: usize,
 }
@@ -118,6 +118,17 @@ impl Way {
     fn last(&self) -> Option<Id> {
         self.ids[self.len.checked_sub(1)?]
     }
+}
+
+/// Where a VMA would come in.
+pub(super) struct Place<'t> {
+    /// The way to where it would hang.
+    pub(super) way: Way,
+    /// The VMA below it, and the one above.
+    pub(super) before: Option<&'t Vma>,
+    pub(super) next: Option<&'t Vma>,
+    /// Whether neither has any of its addresses.
+    pub(super) is_free: bool,
 }
 
 /// See the [module](self).
@@ -161,16 +172,16 @@ impl VmaTree {
         self.nodes.reserve(more)
     }
 
-    /// The first VMA that ends above `va`.
+    /// What was found last, where it holds `va`.
     #[inline]
+    pub(super) fn found(&self, va: VirtAddr) -> Option<&Vma> {
+        let vma = &self.nodes[self.found.get()?].vma;
+        vma.contains(va).then_some(vma)
+    }
+
+    /// The first VMA that ends above `va`.
     pub(super) fn find(&self, va: VirtAddr) -> Option<&Vma> {
-        if let Some(id) = self.found.get() {
-            let vma = &self.nodes[id].vma;
-            if vma.contains(va) {
-                return Some(vma);
-            }
-        }
-        self.search(va)
+        self.found(va).or_else(|| self.search(va))
     }
 
     /// The same, from the root down.
@@ -222,9 +233,34 @@ impl VmaTree {
         way
     }
 
+    /// The place of a VMA that is to come in, found in one way down.
+    pub(super) fn place_for(&self, vma: &Vma) -> Place<'_> {
+        let (mut way, mut at) = (Way::new(), self.root);
+        let (mut before, mut next) = (None, None);
+        while let Some(id) = at {
+            way.push(id);
+            let node = &self.nodes[id];
+            at = if node.vma.start < vma.start {
+                before = Some(&node.vma);
+                node.right
+            } else {
+                next = Some(&node.vma);
+                node.left
+            };
+        }
+        let is_free = before.is_none_or(|before| before.end <= vma.start)
+            && next.is_none_or(|next| vma.end <= next.start);
+        Place { way, before, next, is_free }
+    }
+
     /// Puts a VMA in whose addresses are free. Room has been made.
     pub(super) fn insert(&mut self, vma: Vma) {
         let way = self.way_to(vma.start);
+        self.insert_at(way, vma);
+    }
+
+    /// The same, where the way to it is known ([`Self::place_for`]).
+    pub(super) fn insert_at(&mut self, way: Way, vma: Vma) {
         let id = self.nodes.take(Node::new(vma));
         match way.last() {
             None => self.root = Some(id),

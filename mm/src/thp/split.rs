@@ -14,8 +14,8 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
-use arch::contiguous::CONT_ENTRIES;
-use arch::pte::{Kind, Migration, PteFlags};
+use arch::contiguous::{CONT_ENTRIES, group_of};
+use arch::pte::{Kind, Migration};
 use arch::{Desc, Level, PageSize, Pfn, VirtAddr};
 
 use crate::Mm;
@@ -110,7 +110,7 @@ pub fn split_block(
         mm.free_table(table);
         return Err(NotSplit::TooManyReferences(head.pfn()));
     }
-    fill_table(mm, &mut table, block);
+    fill_table(mm, &mut table, block, va);
     mapcount::split(mm, &run, table.address());
     let link = table.link();
     entry.break_live::<1>(|_, _| ()).flush().make(|_| link, |_, _| ()).keep();
@@ -127,13 +127,15 @@ fn split_migration(entry: Entry<'_>, block: Migration, stock: &mut TableStock<'_
     Ok(())
 }
 
-/// Page entries for all of a block: folded groups, as a block is aligned and one folio.
-fn fill_table(mm: &Mm, table: &mut LooseTable, block: Desc) {
-    let (start, mut flags) = (block.output(Level::L2), block.flags(Level::L2));
-    if mm.config.contpte == Contpte::On {
-        flags |= PteFlags::CONTIGUOUS;
-        mm.stats.add(Counter::ContpteFold, (ENTRIES_PER_TABLE / CONT_ENTRIES) as u64);
+/// Page entries for all of a block: folded groups, as a block is aligned and one folio, but for that of `va`, of which a
+/// part is about to change.
+fn fill_table(mm: &Mm, table: &mut LooseTable, block: Desc, va: VirtAddr) {
+    let (start, flags) = (block.output(Level::L2), block.flags(Level::L2));
+    let leaf = |n: usize| Desc::leaf(start.add(n as u64 * PAGE_SIZE), Level::L3, flags);
+    if mm.config.contpte == Contpte::Off {
+        return table.fill(leaf);
     }
-    let first = Desc::leaf(start, Level::L3, flags);
-    table.fill(|n| Desc::from_raw(first.raw() | n as u64 * PAGE_SIZE));
+    let plain = group_of(va.index(Level::L3));
+    table.fill(|n| if plain.contains(&n) { leaf(n) } else { leaf(n).in_group() });
+    mm.stats.add(Counter::ContpteFold, (ENTRIES_PER_TABLE / CONT_ENTRIES - 1) as u64);
 }

@@ -100,7 +100,7 @@ impl Peers {
         self.rows.keys().map(String::as_str).filter(move |_| suite == "mmbench")
     }
 
-    /// In what `options` are another machine than that of Linux; `None` if they are the same.
+    /// In what `options` are another machine than that of Linux, or boot otherwise; `None` if they are the same.
     #[must_use]
     pub fn other_machine(&self, options: &Options) -> Option<String> {
         let theirs = &self.machine;
@@ -115,6 +115,7 @@ impl Peers {
             ("mem", &options.mem, &theirs.mem),
             ("-icount", icount.map_or("", String::as_str), &theirs.icount),
             ("el2", entry, "off"),
+            ("the list of boot choices", options.append.trim(), ""),
         ]
         .iter()
         .find(|(_, ours, theirs)| ours != theirs)
@@ -166,5 +167,11 @@ mod tests {
         assert_eq!(peers.other_machine(&options), None);
         options.mem = "512M".to_owned();
         assert_eq!(peers.other_machine(&options).unwrap(), "mem is `512M`, Linux had `4G`");
+        options.mem = "4G".to_owned();
+        options.append = "thp=never".to_owned();
+        assert_eq!(
+            peers.other_machine(&options).unwrap(),
+            "the list of boot choices is `thp=never`, Linux had ``"
+        );
     }
 }

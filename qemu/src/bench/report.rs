@@ -6,6 +6,10 @@ use super::suite::Chosen;
 use serde::Serialize;
 use std::fmt;
 
+/// What stands below a table with Linux in it.
+const LEGEND: &str =
+    "guest instructions; Linux as configured lean; ratio to 7.2; goals: tests/peers/goals.toml";
+
 /// Whether the machine is the one that Linux was measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Machine {
@@ -142,6 +146,9 @@ impl fmt::Display for Report {
             writeln!(f, "  | {remark}")?;
         }
         let (met, missed) = self.goals();
+        if compared {
+            writeln!(f, "  | {LEGEND}")?;
+        }
         write!(f, "{}: {} rows", self.suite, self.figures.len())?;
         if met + missed > 0 {
             write!(f, ", {met} goals met, {missed} missed")?;

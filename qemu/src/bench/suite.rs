@@ -14,16 +14,36 @@ pub struct Suite {
     pub name: &'static str,
     /// The boot choices under which it is measured.
     pub choices: &'static str,
+    /// What may be chosen within it.
+    pub parts: &'static [&'static str],
     /// A program beside this one that has more rows of the suite, for what the machine cannot be asked.
     pub beside: Option<&'static str>,
 }
 
+/// The groups of rows of `mmbench`, by the names that the program has for them.
+const MMBENCH: &[&str] = &[
+    "base", "syscall", "mmap", "fault", "fork", "cow", "region", "mremap", "collapse", "split", "populate",
+    "smaps",
+];
+
+/// The values of `mapcount=`.
+const SCHEMES: &[&str] = &[
+    "rfc-v1",
+    "rfc-v1+counted",
+    "rfc-v2",
+    "thp-like",
+    "rfc-v2+vmacount",
+    "vma-pt",
+    "mm-owner",
+    "total-mapped",
+];
+
 /// Every suite. `mmbench` asks for huge pages at the first touch and for a hugetlb pool, as Linux was set. Atomic operations
 /// and lines that `mapcount` counts are counted on the model.
 pub const SUITES: [Suite; 3] = [
-    Suite { name: "mmbench", choices: "thp=always hugepages=64", beside: None },
-    Suite { name: "kernel", choices: "", beside: None },
-    Suite { name: "mapcount", choices: "", beside: Some("counts") },
+    Suite { name: "mmbench", choices: "thp=always hugepages=64", parts: MMBENCH, beside: None },
+    Suite { name: "kernel", choices: "", parts: &[], beside: None },
+    Suite { name: "mapcount", choices: "", parts: SCHEMES, beside: Some("counts") },
 ];
 
 /// A suite, and what is chosen within it.
@@ -46,7 +66,7 @@ impl Chosen {
 /// The suites that `words` name, each `name` or `name:word:word`; all of them where there are no words.
 ///
 /// # Errors
-/// A sentence that names the word that is no suite.
+/// A sentence that names the word that is no suite, or no part of it, and those that there are.
 pub fn choose(words: &str) -> Result<Vec<Chosen>, String> {
     let all = || SUITES.map(|suite| Chosen { suite, argument: suite.name.to_owned() }).to_vec();
     let chosen: Result<Vec<_>, _> = words.split_whitespace().map(choose_one).collect();
@@ -54,13 +74,16 @@ pub fn choose(words: &str) -> Result<Vec<Chosen>, String> {
 }
 
 fn choose_one(word: &str) -> Result<Chosen, String> {
-    let name = word.split(':').next().unwrap_or(word);
-    match SUITES.into_iter().find(|suite| suite.name == name) {
-        Some(suite) => Ok(Chosen { suite, argument: word.to_owned() }),
-        None => Err(format!(
-            "there is no suite `{name}`; there are {}",
-            SUITES.map(|suite| suite.name).join(", ")
-        )),
+    let mut words = word.split(':');
+    let name = words.next().unwrap_or(word);
+    let Some(suite) = SUITES.into_iter().find(|suite| suite.name == name) else {
+        let names = SUITES.map(|suite| suite.name).join(", ");
+        return Err(format!("there is no suite `{name}`; there are {names}"));
+    };
+    match words.find(|word| !suite.parts.contains(word)) {
+        None => Ok(Chosen { suite, argument: word.to_owned() }),
+        Some(word) if suite.parts.is_empty() => Err(format!("`{name}` has no parts, so no `{word}`")),
+        Some(word) => Err(format!("`{name}` has no part `{word}`; its parts are {}", suite.parts.join(", "))),
     }
 }
 
@@ -109,6 +132,22 @@ fn beside(program: &str, chosen: &Chosen) -> Result<Output, Error> {
 mod tests {
     use super::*;
 
+    /// The parts of `mmbench` are the names in the program's own list, and those of `mapcount` are its boot choices.
+    #[test]
+    fn parts_are_those_of_the_programs() {
+        let read = |path: &str| std::fs::read_to_string(crate::root().join(path)).unwrap();
+        let program = read("tests/programs/mmbench.c");
+        let list = program.split("} tests[] = {").nth(1).and_then(|rest| rest.split("};").next()).unwrap();
+        assert_eq!(list.split('"').skip(1).step_by(2).collect::<Vec<_>>(), MMBENCH);
+        let config = read("mm/src/config.rs");
+        let list = config
+            .split("Mapcount, \"mapcount\" {")
+            .nth(1)
+            .and_then(|rest| rest.split("\n}").next())
+            .unwrap();
+        assert_eq!(list.split('"').skip(1).step_by(2).collect::<Vec<_>>(), SCHEMES);
+    }
+
     /// Nothing is everything; a part of a suite is not whole; what is no suite is named.
     #[test]
     fn choices() {
@@ -117,6 +156,9 @@ mod tests {
         assert_eq!(names(" ").unwrap(), ["mmbench", "kernel", "mapcount"]);
         assert_eq!(names("kernel mmbench:fault:cow").unwrap(), ["kernel", "mmbench:fault:cow"]);
         assert!(names("kernel nothing:x").unwrap_err().contains("`nothing`"));
+        assert!(names("mmbench:fault:nosuch").unwrap_err().contains("no part `nosuch`; its parts are base"));
+        assert!(names("mmbench:fault_2m").is_err() && names("mmbench:").is_err());
+        assert!(names("kernel:hvo").unwrap_err().contains("has no parts"));
         let part = &choose("mmbench:fault").unwrap()[0];
         assert!(!part.is_whole() && choose("mmbench").unwrap()[0].is_whole());
     }

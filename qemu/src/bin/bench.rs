@@ -64,7 +64,7 @@ fn run(kernel: &Path, chosen: &[Chosen], wish: Wish) -> Result<ExitCode, Error> 
     let machine = match peers.other_machine(&options) {
         None => Machine::OfThePeers,
         Some(difference) => {
-            println!("no ratio to Linux, which ran on another machine: {difference}\n");
+            println!("no ratio to Linux, which was measured otherwise: {difference}\n");
             Machine::Another
         }
     };

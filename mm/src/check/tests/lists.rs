@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 use arch::{Order, Pfn, PhysAddr};
 
 use super::*;
-use crate::buddy::MAX_ORDER;
+use crate::buddy::{MAX_ORDER, MigrateType};
 use crate::page::{Flags, page_of};
 
 /// Where `reserved` keeps a page: the last 8 MiB that begin in a bank of 28 MiB.
@@ -73,6 +73,12 @@ pub(super) const ROWS: &[Row] = &[
         let pages: Vec<_> = (0..200).map(|_| site.page()).collect();
         pages.into_iter().for_each(|page| site.mm.zone.cache_anyway(disown(page, PageKind::Free)));
         None
+    }),
+    ("a free block on the list of another type", small, |site| {
+        let half = Order::new(8);
+        let block = site.block(half.raw(), PageKind::Shmem).pfn();
+        site.mm.zone.retype(block, MigrateType::Unmovable);
+        Some(Pfn::new(block.raw() ^ half.pages()))
     }),
     ("references to a free page", small, |site| {
         free_block(site).nth(3).set_refcount(1);

@@ -15,7 +15,9 @@ use crate::space::{AddressSpace, Advice, Errno, MapFlags, MapProt, MmapError, Mm
 use crate::testkit::{Builder, check, exhaust};
 
 const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
-const AT: VirtAddr = VirtAddr::new(0x4000_0000);
+const AT: VirtAddr = VirtAddr::new(0x4000_1000);
+/// The page before it, which the same table translates.
+const BEFORE: VirtAddr = VirtAddr::new(0x4000_0000);
 /// A frame that is no RAM.
 const OUTSIDE: Pfn = Pfn::new(0x9000);
 /// What the device's memory holds.
@@ -217,7 +219,25 @@ impl Case<'_> {
         });
     }
 
+    /// The same in a table of its own, in one that a neighbour has brought the child, and while somebody has the device's
+    /// page pinned.
     fn forking(&self, fork: Fork) {
+        self.forking_once(fork);
+        let neighbour = MmapRequest::anonymous(PAGE_SIZE, RW).fixed(BEFORE.raw());
+        self.mm.mmap(&self.space, &neighbour).unwrap();
+        self.mm.write_user(&self.space, BEFORE, &[1]).unwrap();
+        self.forking_once(fork);
+        if fork == Fork::Counted && self.sharing == Sharing::Shared {
+            let frame = page_of(self.memory.frame(self.mm, self.row.entry));
+            let pages = self.mapped(|| self.mm.pin_user_pages(&self.space, AT, 1, Access::Read).unwrap());
+            assert!(frame.maybe_pinned());
+            self.forking_once(fork);
+            self.mm.unpin(pages);
+        }
+        self.mm.munmap(&self.space, BEFORE.raw(), PAGE_SIZE).unwrap();
+    }
+
+    fn forking_once(&self, fork: Fork) {
         self.mapped(|| {
             let (before, leaf) = (self.counts(), self.leaf());
             let child = self.mm.fork_space(&self.space).unwrap();

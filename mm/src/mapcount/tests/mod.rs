@@ -4,7 +4,9 @@ mod conformance;
 mod contract;
 mod experiment;
 mod flaws;
+mod lockless;
 mod overflow;
+mod races;
 
 use crate::Mm;
 use crate::config::HvoStrategy;

@@ -1,7 +1,9 @@
 //! Objects on the model: loads and stores of several spaces fault, walk tables and use TLBs as on the machine.
 
+mod bytes;
 mod exhaust;
 mod private;
+mod races;
 mod share;
 mod size;
 

@@ -15,14 +15,14 @@ use core::ops::Range;
 
 use arch::{Desc, Level, PageSize, VirtAddr};
 
-use super::share::{Sharer, give, is_left_out, mark};
-use super::{ForkError, pinned};
+use super::share::{Sharer, give, is_left_out, is_private, mark};
+use super::{ForkError, object, pinned};
 use crate::Mm;
 use crate::error::OutOfMemory;
-use crate::page::{PageKind, PageRef};
+use crate::page::PageRef;
 use crate::pgtable::{Gather, LooseTable, TableStock, normal_folio};
 use crate::rmap;
-use crate::space::{AddressSpace, Vma};
+use crate::space::{AddressSpace, Vma, VmaKind};
 
 /// Copies all that the parent's VMAs map into the child, whose VMAs are the same. M of the parent is held for
 /// writing. The parent's TLB entries are flushed when this returns, whatever it returns.
@@ -32,7 +32,7 @@ use crate::space::{AddressSpace, Vma};
 pub(super) fn copy_tables(mm: &Mm, parent: &AddressSpace, child: &AddressSpace) -> Result<(), ForkError> {
     mm.gather(parent.tag(), |gather| {
         let mut copier = Copier { mm, parent, child, gather, spare: None };
-        let copied = copier.copy_all();
+        let copied = copier.copy_all().and_then(|()| copier.copy_objects());
         if let Some(table) = copier.spare.take() {
             mm.free_table(table);
         }
@@ -89,6 +89,21 @@ impl<'c> Copier<'c, '_> {
                     Found::Block(at) => self.copy_blocks(&vma, at)?,
                 };
             }
+        }
+        Ok(())
+    }
+
+    /// Private mappings of objects: after all others, whose tables are linked whole.
+    fn copy_objects(&mut self) -> Result<(), ForkError> {
+        if self.parent.objects.is_empty() {
+            return Ok(());
+        }
+        let mut from = VirtAddr::new(0);
+        while let Some(vma) = self.parent.find_vma(from) {
+            if matches!(vma.kind, VmaKind::Private(_)) {
+                object::copy_private(self.mm, (self.parent, self.child), &vma, self.gather)?;
+            }
+            from = vma.end;
         }
         Ok(())
     }
@@ -231,8 +246,7 @@ impl<'c> Copier<'c, '_> {
         let (leaf, held) = {
             let leaf = self.parent.ptl.lock().last(va);
             // What is pinned no more may move: the reference keeps it where it is.
-            let private = |head: &PageRef| head.kind() != PageKind::Shmem;
-            let head = normal_folio(self.mm, leaf.desc, leaf.level).filter(private);
+            let head = normal_folio(self.mm, leaf.desc, leaf.level).filter(is_private);
             (leaf, head.map(PageRef::get))
         };
         if leaf.desc.is_migration() {
@@ -255,5 +269,5 @@ impl<'c> Copier<'c, '_> {
 /// Whether the block maps memory that must not be shared. Under T of the parent: what is not pinned now is not pinned as
 /// exclusive once it is shared.
 fn is_pinned(mm: &Mm, block: Desc) -> bool {
-    normal_folio(mm, block, Level::L2).is_some_and(PageRef::maybe_pinned)
+    normal_folio(mm, block, Level::L2).is_some_and(|head| is_private(&head) && head.maybe_pinned())
 }

@@ -24,6 +24,7 @@
 //! | `call` | the call, and what the child has besides its tables |
 //! | `copy` | the tables, a step at a time |
 //! | `share` | what the child gets of the parent's entries |
+//! | `object` | private copies of objects' pages |
 //! | `pinned` | pages that cannot be shared |
 //! | `error` | why it failed |
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@
 mod call;
 mod copy;
 mod error;
+mod object;
 mod pinned;
 mod share;
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! | maps a single page of anonymous memory | shared; each page has counts of its own |
 //! | maps a page of a folio | shared, with all that go on in the folio; one reference and one mapping count a run |
 //! | maps a page that is pinned | none; the child gets a copy later ([`super::copy`]) |
-//! | maps a page of an object, in a private VMA | none; the child's faults find it in the object |
 //! | is special, or a migration entry | the same, not counted |
 //!
 //! Entries of pages are noted in a table that nobody can reach, and counted as if they stood in it; the table is linked
@@ -26,9 +25,15 @@ use crate::pgtable::{Entry, LooseEntries, LooseTable, Tightening, normal_page};
 use crate::space::{AddressSpace, Vma, VmaKind, range};
 use crate::stats::Counter;
 
-/// Whether the child gets nothing of what this VMA maps: its faults find the pages in the object.
+/// Whether what this VMA maps is not shared here. The pages of an object the child's faults find in the object; private
+/// copies of them are [`super::object`]'s to share.
 pub(super) fn is_left_out(vma: &Vma) -> bool {
-    matches!(vma.kind, VmaKind::Shared(_))
+    matches!(vma.kind, VmaKind::Shared(_) | VmaKind::Private(_))
+}
+
+/// Whether the folio is a space's own. A device's page is shared by all that map it, pinned or not.
+pub(super) fn is_private(head: &PageRef) -> bool {
+    matches!(head.kind(), PageKind::Anon | PageKind::Hugetlb)
 }
 
 /// The attribute bit that entries of this VMA are to have in parent and child, if any.
@@ -119,8 +124,9 @@ impl<'s> Sharer<'s> {
         }
     }
 
-    /// Shares the single pages that the entries from `first` on map. Returns the number of the next entry.
-    #[inline]
+    /// Shares the single pages that the entries from `first` on map. Returns the number of the next entry. A function of its
+    /// own: its loop has need of all registers.
+    #[inline(never)]
     fn share_singles(&mut self, part: &mut Part<'_, '_, '_>, first: usize) -> usize {
         let (mut n, end) = (first, part.entries.range().end);
         while n < end {
@@ -146,12 +152,10 @@ impl<'s> Sharer<'s> {
     }
 
     /// Shares what entry `first` maps, `page` of a folio, and all that go on in it. Returns the number of the next entry.
+    #[inline(never)]
     fn share_folio(&mut self, part: &mut Part<'_, '_, '_>, first: usize, page: PageRef) -> usize {
         let head = page.head(self.mm.config.tails);
-        if head.kind() == PageKind::Shmem {
-            return first + 1;
-        }
-        if head.maybe_pinned() && !part.vma.kind.is_shared() {
+        if is_private(&head) && head.maybe_pinned() {
             self.result = Ok(Lacks::Pinned);
             return first + 1;
         }
