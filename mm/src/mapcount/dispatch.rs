@@ -14,7 +14,7 @@ use super::thp_like::ThpLike;
 use super::total_mapped::TotalMapped;
 use super::vma_pt::{self, VmaPt};
 use super::vmacount::Vmacount;
-use super::{Answer, Contract, CountFull, MapcountScheme, Remains, Run, Sharing, single};
+use super::{Answer, Contract, CountFull, MapcountScheme, Place, Remains, Run, Sharing, single};
 use crate::Mm;
 use crate::config::{Mapcount, TailEncoding};
 use crate::page::PageRef;
@@ -79,6 +79,11 @@ impl Mapcount {
     #[must_use]
     pub const fn contract(self) -> Contract {
         with_scheme!(self, S => S::CONTRACT)
+    }
+    /// Whether counts depend on where entries stand.
+    #[must_use]
+    pub const fn place(self) -> Place {
+        with_scheme!(self, S => S::PLACE)
     }
     /// See [`MapcountScheme::add`].
     #[inline(always)]

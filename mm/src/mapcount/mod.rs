@@ -73,7 +73,7 @@ pub use answer::{Answer, Claim, Contract, CountFull, Question, Remains, Sharing}
 pub(crate) use dispatch::free;
 pub use dispatch::{Boundary, PINNED, add, fold, join, may_add, remove, scheme, split, vma_boundary, zap};
 pub use owner::{OwnerId, OwnerIds};
-pub use run::Run;
+pub use run::{Place, Run};
 pub use scheme::MapcountScheme;
 pub(crate) use single::{add_first, add_one, remove_one};
 

@@ -22,7 +22,7 @@ use arch::PhysAddr;
 use super::rfc_v2::sharing_of;
 use super::single::room;
 use super::top::{self, Tops};
-use super::{Answer, Claim, Contract, CountFull, MapcountScheme, Remains, Run, Sharing};
+use super::{Answer, Claim, Contract, CountFull, MapcountScheme, Place, Remains, Run, Sharing};
 use crate::page::PageRef;
 
 /// The scheme as it was posted; it has no state of its own.
@@ -34,6 +34,7 @@ pub struct RfcV1;
 pub struct RfcV1Counted;
 
 impl MapcountScheme for RfcV1 {
+    const PLACE: Place = Place::Counts;
     const CONTRACT: Contract =
         [Claim::Bound, Claim::Bound, Claim::Bound, Claim::Bound, Claim::Bound, Claim::Estimate];
 
@@ -85,6 +86,7 @@ impl MapcountScheme for RfcV1 {
 }
 
 impl MapcountScheme for RfcV1Counted {
+    const PLACE: Place = Place::Counts;
     const CONTRACT: Contract =
         [Claim::Exact, Claim::Bound, Claim::Bound, Claim::Bound, Claim::Bound, Claim::Estimate];
 

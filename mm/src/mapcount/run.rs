@@ -7,6 +7,15 @@ use arch::{Level, PhysAddr, VirtAddr};
 use super::OwnerId;
 use crate::page::PageRef;
 
+/// Whether it makes a difference where entries of one space stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// They count the same in every table and VMA: who moves them need not count them anew.
+    Anywhere,
+    /// Their table counts, or their VMA.
+    Counts,
+}
+
 /// Leaf entries of one table, next to one another, that map consecutive pages of one folio: what is made or cleared
 /// at once is counted at once. A block is a run of one entry.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 
 use arch::PhysAddr;
 
-use super::{Answer, Contract, CountFull, Remains, Run, Sharing};
+use super::{Answer, Contract, CountFull, Place, Remains, Run, Sharing};
 use crate::page::PageRef;
 
 /// What a way of counting promises for folios of order 1 or more. `head` is a head; a tail is never given, and a
@@ -21,6 +21,8 @@ use crate::page::PageRef;
 pub trait MapcountScheme {
     /// How it answers, question by question.
     const CONTRACT: Contract;
+    /// Whether counts depend on where entries stand.
+    const PLACE: Place = Place::Anywhere;
 
     /// The run was made, or is about to be. Under T.
     fn add(run: &Run);

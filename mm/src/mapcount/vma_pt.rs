@@ -22,7 +22,7 @@ use arch::{Level, Machine, PhysAddr, PhysMem, VirtAddr};
 use super::neighbours::{Line, has_others};
 use super::rfc_v1::RfcV1Counted;
 use super::single::room;
-use super::{Answer, Claim, Contract, CountFull, MapcountScheme, Remains, Run, Sharing};
+use super::{Answer, Claim, Contract, CountFull, MapcountScheme, Place, Remains, Run, Sharing};
 use crate::config::TailEncoding;
 use crate::page::{PageRef, page_of};
 
@@ -36,6 +36,7 @@ fn is_pair(run: &Run) -> bool {
 }
 
 impl MapcountScheme for VmaPt {
+    const PLACE: Place = Place::Counts;
     const CONTRACT: Contract =
         [Claim::Exact, Claim::Bound, Claim::Bound, Claim::Bound, Claim::Bound, Claim::Estimate];
 

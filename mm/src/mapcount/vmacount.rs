@@ -13,7 +13,7 @@ use arch::PhysAddr;
 
 use super::rfc_v2::{RfcV2, sharing_of};
 use super::top::{self, Tops};
-use super::{Answer, Claim, Contract, CountFull, MapcountScheme, Remains, Run, Sharing};
+use super::{Answer, Claim, Contract, CountFull, MapcountScheme, Place, Remains, Run, Sharing};
 use crate::page::PageRef;
 
 /// The scheme; it has no state of its own.
@@ -21,6 +21,7 @@ use crate::page::PageRef;
 pub struct Vmacount;
 
 impl MapcountScheme for Vmacount {
+    const PLACE: Place = Place::Counts;
     const CONTRACT: Contract =
         [Claim::Exact, Claim::Exact, Claim::Bound, Claim::Bound, Claim::Bound, Claim::Estimate];
 

@@ -17,13 +17,13 @@ use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::contiguous::{CONT_ENTRIES, group_bytes};
 use arch::contract::Depth;
 use arch::pte::Kind;
-use arch::{Desc, Level, Machine, PhysMem, VirtAddr};
+use arch::{Desc, DescTable, Level, Machine, PhysAddr, PhysMem, VirtAddr};
 
 use super::entry::Entry;
 use super::flush::{FlushRange, Flusher};
 use super::gather::Gather;
 use super::root::{Missing, PtRoot};
-use super::verify;
+use super::walk::slot;
 use crate::stats::Counter;
 
 impl PtRoot {
@@ -44,36 +44,40 @@ impl PtRoot {
         count: usize,
         gather: &mut Gather<'_>,
     ) -> Result<usize, Missing> {
-        let source = self.entry(flusher, from, level)?.slot();
-        let target = self.entry(flusher, to, level)?.slot();
+        let old_table = self.entry(flusher, from, level)?.table();
+        let new_table = self.entry(flusher, to, level)?.table();
         let room = ENTRIES_PER_TABLE - from.index(level).max(to.index(level));
         assert!(count <= room, "{count} entries from {from} to {to} leave a table");
         let bytes = level.entry_bytes();
         let (mut moved, mut depth) = (0, Depth::LeafOnly);
+        let (source, target) = (Machine::table(old_table), Machine::table(new_table));
+        let (first, there) = (from.index(level), to.index(level));
+        let entry = |table: PhysAddr, va: VirtAddr, n: usize| {
+            let va = va.add(n as u64 * bytes);
+            Entry::new(slot(table, level, va), level, va, flusher)
+        };
         if level == Level::L3 {
             let whole = whole_groups(from, to, count);
-            let next = from.index(Level::L3).next_multiple_of(CONT_ENTRIES) - from.index(Level::L3);
+            let next = first.next_multiple_of(CONT_ENTRIES) - first;
             // One entry of each group says of all whether they are folded.
-            let firsts = core::iter::once(0).chain((next..count).step_by(CONT_ENTRIES)).map(|n| n as u64);
-            for n in firsts.filter(|n| !whole.contains(n)) {
-                Entry::new(source.add(8 * n), level, from.add(n * bytes), flusher).unfold();
+            let firsts = core::iter::once(0).chain((next..count).step_by(CONT_ENTRIES));
+            for n in firsts.filter(|&n| !whole.contains(&(n as u64))) {
+                entry(old_table, from, n).unfold();
             }
         }
-        for n in 0..count as u64 {
-            let (source, target) = (source.add(8 * n), target.add(8 * n));
-            let desc = Machine::read_desc(source);
+        for n in 0..count {
+            let desc = source.read(first + n);
             if desc == Desc::INVALID {
                 continue;
             }
-            let there = Machine::read_desc(target);
-            assert!(there == Desc::INVALID, "{desc} moved to {}, which holds {there}", to.add(n * bytes));
+            let held = target.read(there + n);
+            assert!(held == Desc::INVALID, "{desc} moved to entry {n} from {to} on, which holds {held}");
             if cfg!(debug_assertions) {
-                let lock = flusher.table_lock();
-                verify::store(&Entry::new(source, level, from.add(n * bytes), flusher), Desc::INVALID, lock);
-                verify::store(&Entry::new(target, level, to.add(n * bytes), flusher), desc, lock);
+                entry(old_table, from, n).verify(Desc::INVALID);
+                entry(new_table, to, n).verify(desc);
             }
-            Machine::write_desc(source, Desc::INVALID);
-            Machine::write_desc(target, desc);
+            source.write(first + n, Desc::INVALID);
+            target.write(there + n, desc);
             moved += 1;
             if level != Level::L3 && desc.kind(level) == Kind::Table {
                 depth = Depth::AllLevels;

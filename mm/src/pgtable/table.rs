@@ -27,9 +27,8 @@ impl LooseTable {
 
     /// Writes all its entries: `new` gives entry `n`, 0..=511.
     pub fn fill(&mut self, new: impl Fn(usize) -> Desc) {
-        for n in 0..ENTRIES_PER_TABLE {
-            Machine::write_desc(self.address().add(8 * n as u64), new(n));
-        }
+        let table = Machine::table(self.address());
+        (0..ENTRIES_PER_TABLE).for_each(|n| table.write(n, new(n)));
     }
 
     /// Its entries, to be written one by one.

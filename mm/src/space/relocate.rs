@@ -20,7 +20,7 @@ use super::unmap::is_empty;
 use super::{AddressSpace, Vma};
 use crate::Mm;
 use crate::error::OutOfMemory;
-use crate::mapcount::{self, Run};
+use crate::mapcount::{self, Place, Run};
 use crate::page::{PageRef, page_of};
 use crate::pgtable::{Gather, PtRoot, TableStock, normal_folio};
 use crate::thp;
@@ -218,8 +218,12 @@ impl Step<'_> {
 
     /// Entries of one level-3 table.
     fn pages(&self, tree: &mut PtRoot, stock: &mut TableStock<'_>, gather: &mut Gather<'_>) -> VirtAddr {
-        let Step { mm, space, job, va } = *self;
+        let Step { mm, va, .. } = *self;
         let count = self.count(Level::L3);
+        if mapcount::scheme(mm).place() == Place::Anywhere {
+            self.relocate(tree, Level::L3, (va, count), stock, gather);
+            return self.after_pages(tree, count, gather);
+        }
         let table = self.table(tree);
         // Entries of one large folio, or of none, go together.
         let mut run: Option<(usize, Option<PageRef>)> = None;
@@ -241,6 +245,12 @@ impl Step<'_> {
         if let Some((first, folio)) = run {
             self.run_of_pages(tree, (first, count), folio, stock, gather);
         }
+        self.after_pages(tree, count, gather)
+    }
+
+    /// Takes the table away if it is left, and holds nothing. Returns where to go on.
+    fn after_pages(&self, tree: &mut PtRoot, count: usize, gather: &mut Gather<'_>) -> VirtAddr {
+        let Step { mm, space, job, va } = *self;
         let next = va.add(count as u64 * PAGE_SIZE);
         if next.is_aligned(BLOCK) || next >= job.end() {
             prune(mm, space, tree, va, gather);

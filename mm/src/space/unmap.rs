@@ -8,7 +8,7 @@
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::layout::USER_END;
-use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
+use arch::{Desc, DescTable, Level, Machine, PhysAddr, PhysMem, VirtAddr};
 
 use super::range::{assert_whole, run_of, scan, table_bytes};
 use super::{AddressSpace, Vma};
@@ -223,5 +223,6 @@ fn prune(
 }
 
 pub(super) fn is_empty(table: PhysAddr) -> bool {
-    (0..ENTRIES_PER_TABLE as u64).all(|n| Machine::read_desc(table.add(8 * n)).is_empty())
+    let table = Machine::table(table);
+    (0..ENTRIES_PER_TABLE).all(|n| table.read(n).is_empty())
 }
