@@ -278,6 +278,13 @@ pub trait Mmu {
     /// itself, and the access may fault as any access may. On the model the translation happens here, so
     /// the pointer must be used at once, for this one access of at most 8 bytes.
     fn kernel_access(va: VirtAddr, access: Access) -> *mut u8;
+    /// Fills `lines` lines of 64 bytes from kernel address `va` on: two words that are given, and zeros. Who reads a word
+    /// meanwhile finds it old or new.
+    ///
+    /// # Safety
+    /// 1. `va` is a multiple of 64.
+    /// 2. The lines are mapped, and made of atomic words only, as what [`Self::kernel_access`] leads to.
+    unsafe fn fill_lines(va: VirtAddr, lines: u64, words: [u64; 2]);
     /// What the hardware's own walker makes of an address (AT S1E1R and its like).
     ///
     /// # Errors

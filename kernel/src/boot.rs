@@ -139,7 +139,7 @@ fn use_devices(mm: &Mm, platform: &Platform) -> Result<(), DeviceError> {
             .unwrap_or_else(|error| panic!("the device at {range} cannot be mapped: {error}"))
     };
     uart::use_registers(map(platform.uart));
-    mappable::set_registers(platform.uart.start.pfn());
+    mappable::make(mm, platform.uart.start.pfn());
     let redistributors = platform.redistributors;
     let (distributor, base) = (map(platform.distributor), map(redistributors));
     let bytes = redistributors.end.offset_from(redistributors.start);

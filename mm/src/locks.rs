@@ -90,15 +90,17 @@ pub const HEAP: Rank = Rank(95);
 /// preferred: as with any lock whose readers come from page faults, a stream of readers can delay one.
 #[derive(Debug)]
 pub struct SleepLock {
-    /// Who holds it: nobody (0), that many readers, or a [`WRITER`]; and [`WAITED`].
+    /// Who holds it: nobody (0), a [`READER`] for each who reads, or a [`WRITER`]; and [`WAITED`].
     state: AtomicUsize,
 }
 
 /// Somebody may sleep until the lock is free. Who lets go of it takes the mark away and wakes all; so where nobody
 /// waits, letting go is one atomic operation.
-const WAITED: usize = 1 << (usize::BITS - 1);
+const WAITED: usize = 1;
+/// One reader more.
+const READER: usize = 2;
 /// It is held for writing.
-const WRITER: usize = WAITED - 1;
+const WRITER: usize = !WAITED;
 
 impl SleepLock {
     /// A free lock.
@@ -140,13 +142,13 @@ impl SleepLock {
 
     #[inline]
     fn try_read(&self) -> bool {
-        let enter = |state: usize| (state & !WAITED < WRITER - 1).then(|| state + 1);
+        let enter = |state: usize| (state < WRITER - READER).then(|| state + READER);
         self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_ok()
     }
 
     #[inline]
     fn try_write(&self) -> bool {
-        let enter = |state: usize| (state & !WAITED == 0).then_some(state | WRITER);
+        let enter = |state: usize| (state <= WAITED).then_some(state | WRITER);
         self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_ok()
     }
 
@@ -190,7 +192,7 @@ pub struct WriteGuard<'a> {
 impl Drop for ReadGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.let_go(self.env, 1);
+        self.lock.let_go(self.env, READER);
     }
 }
 

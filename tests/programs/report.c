@@ -129,6 +129,43 @@ static void check_record(const char *what, word va, word size, word rss, word ps
     CHECK(after(rows, end, "VmFlags: rd "), "%s: VmFlags", what);
 }
 
+/* What is left of a child that has ended and that nobody has waited for; then nothing. */
+static void zombie(void)
+{
+    char path[32];
+    long pid = fork();
+    if (pid == 0)
+        quit(0);
+    static const char *names[] = {"maps", "smaps", "pagemap", "status", "comm"};
+    long files[5], status = -1;
+    for (int n = 0; n < 5; n++) {
+        struct line line;
+        line.used = 0;
+        put_text(&line, "/proc/"), put_number(&line, (word)pid, 10), put_text(&line, "/"), put_text(&line, names[n]);
+        line.text[line.used] = 0;
+        for (size_t i = 0; i <= line.used && i < sizeof path; i++)
+            path[i] = line.text[i];
+        if (n == 0)
+            for (int turns = 0; turns < 1000 && read_all(path, text, 4096); turns++)
+                sleep_ns(1000000);
+        files[n] = open_at(path);
+        CHECK(files[n] > 2, "%s of a zombie: %ld", names[n], files[n]);
+        if (n == 3) {
+            long length = read_all(path, text, 4096);
+            CHECK(after(text, text + length, "State:\tZ (zombie)"), "the state of a zombie");
+            CHECK(!after(text, text + length, "VmSize"), "a zombie has memory");
+            CHECK_EQ(row(text, text + length, "PPid:"), (word)syscall(SYS_getpid, 0), "the parent of a zombie");
+        } else {
+            CHECK_EQ(read_all(path, text, 4096) != 0, n == 4, "what a zombie has left");
+        }
+    }
+    CHECK_EQ(wait4(pid, (int *)&status, 0), pid, "wait4");
+    CHECK_EQ(open_at(path), -ENOENT, "a file of a process that is gone");
+    CHECK_EQ(syscall(SYS_read, (word)files[3], (word)text, 100), -ESRCH, "status of a process that is gone");
+    for (int n = 0; n < 5; n++)
+        syscall(SYS_close, (word)files[n]);
+}
+
 static void alone(void)
 {
     CHECK_EQ(sys_mmap(AREA, 16 * PAGE, RW, ANON | MAP_FIXED), AREA, "mmap");
@@ -269,6 +306,7 @@ int main(int argc, char **argv)
     huge();
     if (!same(mode(argc, argv, ""), "lax"))
         sums();
+    zombie();
     refusals();
     return finish();
 }

@@ -8,9 +8,10 @@ use crate::tree::rust_files;
 const MAKERS: &[(&str, &str)] = &[
     ("mm/src/page/owned.rs", "a list's links; a run of single pages"),
     ("mm/src/page/count.rs", "nobody: the count was just raised for it"),
+    ("mm/src/buddy/batch.rs", "a leaf entry that was cleared, and has been flushed"),
     (
         "mm/src/buddy/pages.rs",
-        "nobody: the block was just given out, or split, or its last reference dropped",
+        "nobody: the block was just given out, or split, or its last reference dropped; entries that were flushed",
     ),
     ("mm/src/pgtable/gather.rs", "a leaf entry that was cleared, and has been flushed"),
     ("mm/src/pgtable/table.rs", "an entry that led to a table, and has been flushed"),

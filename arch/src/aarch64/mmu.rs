@@ -5,7 +5,7 @@ use core::arch::asm;
 use aarch64_cpu::registers::{PAR_EL1, Readable, TTBR0_EL1, TTBR1_EL1, Writeable};
 use spin::Once;
 
-use super::{Machine, boot, image, probe, tlb};
+use super::{Machine, boot, bulk, image, probe, tlb};
 use crate::addr::{Asid, Level, PhysAddr, VirtAddr};
 use crate::contract::{Access, Cpu, Dsb, FaultStatus, FlushScope, Mmu, PhysMem, Privilege, Tlbi};
 use crate::features::Features;
@@ -97,6 +97,11 @@ impl Mmu for Machine {
     #[inline(always)]
     fn kernel_access(va: VirtAddr, _access: Access) -> *mut u8 {
         core::ptr::with_exposed_provenance_mut(va.raw() as usize)
+    }
+
+    unsafe fn fill_lines(va: VirtAddr, lines: u64, words: [u64; 2]) {
+        // SAFETY: 1. and 2. of the caller.
+        unsafe { bulk::fill_lines(va.raw(), lines, words) };
     }
 
     /// AT has no form for instruction fetches: the walker says whether there is a translation, and the leaf

@@ -9,6 +9,7 @@
 //! | [`trap`] | from a vector to the kernel's handlers |
 //! | [`context`] | switching stacks, entering EL0 |
 //! | [`fpsimd`] `bulk` | the FP and SIMD registers of EL0; pages zeroed and copied by four of them |
+//! | [`tls`] | EL0's thread pointer |
 //! | [`percpu`] | the block of each CPU, kernel stacks |
 //! | `phys` `mmu` `cpu` `uaccess` `probe` | the contract |
 //! | [`tlb`] | every TLBI instruction |
@@ -35,6 +36,7 @@ pub mod semihost;
 mod string;
 pub mod timer;
 pub mod tlb;
+pub mod tls;
 pub mod trap;
 mod uaccess;
 pub mod vectors;

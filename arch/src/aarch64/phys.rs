@@ -27,10 +27,17 @@ fn at<T>(pa: PhysAddr) -> *mut T {
     core::ptr::with_exposed_provenance_mut(linear(pa).raw() as usize)
 }
 
+#[cold]
+fn misplaced(pa: PhysAddr) -> ! {
+    panic!("a descriptor at {pa}")
+}
+
 /// The descriptor at `pa`, as the atomic word that walkers and other CPUs read.
 #[inline(always)]
 fn slot(pa: PhysAddr) -> &'static AtomicU64 {
-    assert!(pa.is_aligned(8), "a descriptor at {pa}");
+    if !pa.is_aligned(8) {
+        misplaced(pa);
+    }
     // SAFETY: aligned; RAM of the linear map is mapped for ever (contract), and page tables are accessed as
     // atomic words only.
     unsafe { AtomicU64::from_ptr(at(pa)) }
@@ -113,26 +120,18 @@ impl PhysMem for Machine {
 
     /// Whole pages by vector registers; else by DC ZVA where the CPU allows it and the range is a multiple of its block;
     /// else by stores.
+    #[inline]
     fn zero(to: PhysAddr, bytes: u64) {
         debug_assert!(to.is_aligned(64) && bytes.is_multiple_of(64), "zero {bytes} bytes at {to}");
         if bytes.is_multiple_of(PAGE_SIZE) {
             // SAFETY: RAM that the caller owns, mapped by the linear map; whole pages.
             return unsafe { bulk::zero(linear(to).raw(), bytes) };
         }
-        let block = zva_block();
-        if block == 0 || !to.is_aligned(block) || !bytes.is_multiple_of(block) {
-            // SAFETY: RAM that the caller owns, mapped by the linear map.
-            unsafe { at::<u8>(to).write_bytes(0, bytes as usize) };
-            return;
-        }
-        let start = linear(to).raw();
-        for line in (start..start + bytes).step_by(block as usize) {
-            // SAFETY: zeroes one block of RAM that the caller owns; DCZID_EL0 gave size and permission.
-            unsafe { asm!("dc zva, {}", in(reg) line, options(nostack, preserves_flags)) };
-        }
+        zero_lines(to, bytes);
     }
 
     /// Whole pages by vector registers.
+    #[inline]
     fn copy(to: PhysAddr, from: PhysAddr, bytes: u64) {
         if bytes.is_multiple_of(PAGE_SIZE) {
             // SAFETY: two ranges of RAM that do not overlap (contract), mapped by the linear map; whole pages.
@@ -193,6 +192,21 @@ impl PhysMem for Machine {
 const CTR_IDC: u64 = 1 << 28;
 /// CTR_EL0.DIC: instruction caches need not be invalidated.
 const CTR_DIC: u64 = 1 << 29;
+
+/// [`PhysMem::zero`] of what is not whole pages.
+fn zero_lines(to: PhysAddr, bytes: u64) {
+    let block = zva_block();
+    if block == 0 || !to.is_aligned(block) || !bytes.is_multiple_of(block) {
+        // SAFETY: RAM that the caller owns, mapped by the linear map.
+        unsafe { at::<u8>(to).write_bytes(0, bytes as usize) };
+        return;
+    }
+    let start = linear(to).raw();
+    for line in (start..start + bytes).step_by(block as usize) {
+        // SAFETY: zeroes one block of RAM that the caller owns; DCZID_EL0 gave size and permission.
+        unsafe { asm!("dc zva, {}", in(reg) line, options(nostack, preserves_flags)) };
+    }
+}
 
 /// Bytes that DC ZVA zeroes, or 0 where it is prohibited (DCZID_EL0: BS in words as a power of two, DZP).
 fn zva_block() -> u64 {

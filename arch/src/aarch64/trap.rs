@@ -61,8 +61,10 @@ fn handlers() -> &'static Handlers {
 pub enum UserExit {
     /// It made a system call.
     Svc,
-    /// An instruction or data abort.
-    Abort(Abort),
+    /// A data abort; the frame holds its syndrome ([`esr::data_abort`]).
+    DataAbort,
+    /// An instruction abort; likewise ([`esr::instruction_abort`]).
+    InstructionAbort,
     /// Another synchronous exception.
     Exception(Class),
     /// An interrupt is to be handled.
@@ -80,8 +82,8 @@ pub fn run_user(frame: &mut TrapFrame) -> UserExit {
     match vectors::run_user(frame) {
         Vector::USER_SYNC => match frame.esr >> 26 {
             esr::EC_SVC => UserExit::Svc,
-            esr::EC_USER_DATA_ABORT => UserExit::Abort(esr::data_abort(frame.esr)),
-            esr::EC_USER_INSTRUCTION_ABORT => UserExit::Abort(esr::instruction_abort(frame.esr)),
+            esr::EC_USER_DATA_ABORT => UserExit::DataAbort,
+            esr::EC_USER_INSTRUCTION_ABORT => UserExit::InstructionAbort,
             _ => UserExit::Exception(esr::decode(frame.esr)),
         },
         Vector::USER_IRQ => UserExit::Interrupt,

@@ -1,5 +1,7 @@
 //! Translation's half of the contract: accesses, TLBI, barriers, roots.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use super::Machine;
 use super::bind::current;
 use super::counters::Tally;
@@ -177,6 +179,18 @@ impl Mmu for Machine {
         match accessed {
             Ok(host) => host,
             Err((fault, cpu)) => panic!("model: kernel {} {va} on vCPU {cpu}: {fault}", verb(access)),
+        }
+    }
+
+    /// Word by word, each of them an access of its own.
+    #[track_caller]
+    unsafe fn fill_lines(va: VirtAddr, lines: u64, words: [u64; 2]) {
+        for word in 0..lines * 8 {
+            let value = words.get(word as usize % 8).copied().unwrap_or(0);
+            let host = Self::kernel_access(va.add(word * 8), Access::Write);
+            // SAFETY: the caller's address is a multiple of 64, so the word's of 8; the pointer is used at once, and only
+            // for atomic words.
+            unsafe { AtomicU64::from_ptr(host.cast()) }.store(value, Ordering::Relaxed);
         }
     }
 

@@ -9,23 +9,20 @@
 //!
 //! What the table refuses to put in is EINVAL, and so is everything beyond. The frame outside of RAM is the first page of
 //! the console's registers, a PL011: it can be told by its identification, at 0xff0. The other two pages are the
-//! machine's: they are made when the device is opened first, and stay for ever, since a VMA may outlive every descriptor. The frame of RAM is
-//! that of the page of the kernel.
+//! machine's: they are made at boot and stay for ever, since a VMA may outlive every descriptor. The frame of RAM is that of
+//! the page of the kernel.
 //!
 //! `pread64` shows a page of RAM as the device sees it, at the offset at which it is mapped.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::{AtomicU64, Ordering};
-
 use arch::addr::PAGE_SIZE;
-use arch::sync::{Rank, SpinLock};
 use arch::{Machine, Pfn, PhysMem, VirtAddr};
+use mm::Mm;
 use mm::device::table::EntryKind;
 use mm::device::{Entries, Inserter};
-use mm::error::OutOfMemory;
-use mm::locks::SleepLock;
 use mm::page::{FolioRef, PageKind, page_of};
 use mm::space::{MmapError, MmapRequest};
+use spin::Once;
 
 use crate::process::Process;
 use crate::syscall::{Errno, user};
@@ -40,48 +37,37 @@ const MIXED: u64 = 16;
 const ROW: [EntryKind; 4] =
     [EntryKind::OutsideFrame, EntryKind::RamFrame, EntryKind::KernelPage, EntryKind::VmallocPage];
 
-/// The device's own memory.
+/// What the device maps.
 struct Memory {
+    /// The first page of the console's registers.
+    registers: Pfn,
     page: FolioRef,
     /// The frame behind a page of vmalloc memory.
     vmalloc: Pfn,
 }
 
-/// Held while the memory is made.
-static MAKING: SleepLock = SleepLock::new();
-static MEMORY: SpinLock<Option<Memory>> = SpinLock::new(Rank(6), None);
-/// The frame outside of RAM.
-static REGISTERS: AtomicU64 = AtomicU64::new(0);
+static MEMORY: Once<Memory> = Once::new();
 
-/// Says where the registers are that the device maps.
-pub fn set_registers(frame: Pfn) {
-    REGISTERS.store(frame.raw(), Ordering::Relaxed);
+/// Makes the device's memory, at boot. `registers` is the frame outside of RAM. Where there is no memory, there is no such
+/// device.
+pub fn make(mm: &Mm, registers: Pfn) {
+    let Ok(page) = mm.alloc_zeroed_page(PageKind::Kernel) else { return };
+    match mm.alloc_stack(1).map(|va| mm.with_kernel_tree(|tree, _| tree.walk(va).leaf())) {
+        Ok(Some(leaf)) => {
+            let vmalloc = leaf.desc.output(leaf.level).pfn();
+            MEMORY.call_once(|| Memory { registers, page, vmalloc });
+        }
+        Ok(None) | Err(_) => mm.put_folio(page),
+    }
 }
 
 /// The opened device.
 pub struct MappableFile(());
 
 impl MappableFile {
-    /// Opens it, and makes its memory where it has none yet.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`].
-    pub fn open() -> Result<Self, OutOfMemory> {
-        let mm = the_mm();
-        let _one = MAKING.write(mm.env);
-        if MEMORY.lock().is_none() {
-            let page = mm.alloc_zeroed_page(PageKind::Kernel)?;
-            let vmalloc =
-                match mm.alloc_stack(1).map(|va| mm.with_kernel_tree(|tree, _| tree.walk(va).leaf())) {
-                    Ok(Some(leaf)) => leaf.desc.output(leaf.level).pfn(),
-                    Ok(None) | Err(_) => {
-                        mm.put_folio(page);
-                        return Err(OutOfMemory);
-                    }
-                };
-            *MEMORY.lock() = Some(Memory { page, vmalloc });
-        }
-        Ok(MappableFile(()))
+    /// Opens it. `None`: there is none.
+    pub fn open() -> Option<Self> {
+        MEMORY.get().map(|_| MappableFile(()))
     }
 
     /// `mmap` of the device.
@@ -128,13 +114,10 @@ fn kind_at(page: u64) -> Option<EntryKind> {
 
 /// The frame of an entry of this kind.
 fn frame(kind: EntryKind) -> Option<Pfn> {
-    if kind == EntryKind::OutsideFrame {
-        return Some(Pfn::new(REGISTERS.load(Ordering::Relaxed)));
-    }
-    let memory = MEMORY.lock();
-    let memory = memory.as_ref()?;
-    match kind {
-        EntryKind::VmallocPage => Some(memory.vmalloc),
-        _ => Some(memory.page.pfn()),
-    }
+    let memory = MEMORY.get()?;
+    Some(match kind {
+        EntryKind::OutsideFrame => memory.registers,
+        EntryKind::VmallocPage => memory.vmalloc,
+        _ => memory.page.pfn(),
+    })
 }

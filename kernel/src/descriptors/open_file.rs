@@ -153,7 +153,7 @@ fn read_file(opened: &Opened, at: &mut Position, buffer: u64, count: u64) -> Res
         let mut next = *at;
         let step = opened
             .read(the_mm(), &mut next, part)
-            .map_err(|_| Errno::INVAL)
+            .map_err(Errno::from)
             .and_then(|filled| user::write(buffer + done, &part[..filled]).map(|()| filled));
         match step {
             Ok(0) => break,

@@ -10,7 +10,8 @@ use super::process::{self, ProcessFile, Whose};
 use super::{File, FileError, Position};
 use crate::process::Process;
 
-/// A file that was found. One of a process keeps what is left of that process, even after its end.
+/// A file that was found. One of a process keeps what is left of that process, and says ESRCH once somebody has waited for
+/// it.
 pub enum Opened {
     /// A file of the machine.
     OfAll(&'static File),
@@ -53,7 +54,12 @@ impl Opened {
     pub fn read(&self, mm: &Mm, at: &mut Position, into: &mut [u8]) -> Result<usize, FileError> {
         match self {
             Opened::OfAll(file) => file.content.read(mm, at, into),
-            Opened::OfProcess(process, file) => file.content.read(process, at, into),
+            Opened::OfProcess(process, file) => {
+                if process.is_forgotten() {
+                    return Err(FileError::NoProcess);
+                }
+                file.content.read(process, at, into)
+            }
         }
     }
 }

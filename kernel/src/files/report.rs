@@ -8,7 +8,6 @@ use core::fmt;
 
 use arch::VirtAddr;
 use mm::report::{State, Subject};
-use mm::space::AddressSpace;
 
 use super::process::ProcessFile;
 use super::{Content, File, FileError};
@@ -62,7 +61,9 @@ fn smaps(process: &Process, from: u64, out: &mut dyn fmt::Write) -> Result<Optio
 }
 
 fn smaps_rollup(process: &Process, _: u64, out: &mut dyn fmt::Write) -> Result<Option<u64>, fmt::Error> {
-    the_mm().write_smaps_rollup(process.space(), out)?;
+    if let Some(space) = process.active_space() {
+        the_mm().write_smaps_rollup(space, out)?;
+    }
     Ok(None)
 }
 
@@ -95,7 +96,8 @@ fn state(process: &Process) -> State {
 }
 
 fn pagemap(process: &Process, from: u64, into: &mut [u8]) -> Result<usize, FileError> {
-    let space: &AddressSpace = process.space();
+    // Of a process that has ended there is nothing, not even pages that are not mapped.
+    let Some(space) = process.active_space() else { return Ok(0) };
     words(from, into, |first, words| the_mm().read_pagemap(space, first, words))
 }
 

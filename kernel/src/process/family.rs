@@ -223,11 +223,12 @@ pub fn parent_of(process: &Process) -> u32 {
     families.place(place_of(process.pid)).parent.map_or(0, |parent| families.place(parent).pid)
 }
 
-/// The process with this number, unless it has ended.
+/// The process with this number, until somebody has waited for it.
 pub fn find(pid: u32) -> Option<KArc<Process>> {
     let mut families = FAMILIES.lock();
     let place = families.place(place_of(pid));
-    (place.pid == pid && place.stage == Stage::Lives).then(|| place.process.clone()).flatten()
+    let is_there = matches!(place.stage, Stage::Lives | Stage::Zombie);
+    (place.pid == pid && is_there).then(|| place.process.clone()).flatten()
 }
 
 /// Tells `each` of every process that has not ended. No lock is held while `each` runs.

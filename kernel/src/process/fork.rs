@@ -5,6 +5,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use arch::aarch64::tls;
 use arch::aarch64::vectors::TrapFrame;
 use mm::kalloc::KArc;
 use mm::space::ForkError as CopyError;
@@ -72,7 +73,7 @@ pub fn fork(parent: &KArc<Process>, frame: &TrapFrame) -> Result<u32, ForkError>
     let pid = child.pid;
     let started = KArc::try_new(child).map_err(ForkError::from).and_then(|child| {
         place.fill(&child, Parent::Process(parent))?;
-        Ok(child.start_thread(&child, frame, fp)?)
+        Ok(child.start_thread(&child, frame, (fp, tls::get()))?)
     });
     match started {
         Ok(()) => Ok(pid),
@@ -84,14 +85,14 @@ pub fn fork(parent: &KArc<Process>, frame: &TrapFrame) -> Result<u32, ForkError>
 }
 
 impl Process {
-    /// Starts the thread of a process that has a place in its family. Where that cannot be, it has none any more.
+    /// Starts the thread of a process that has a place in its family, with these vector registers and this TPIDR_EL0. Where that cannot be, it has none any more.
     pub(super) fn start_thread(
         &self,
         this: &KArc<Process>,
         frame: &TrapFrame,
-        fp: Option<FpBox>,
+        (fp, tls): (Option<FpBox>, u64),
     ) -> Result<(), SpawnError> {
-        let started = sched::spawn_user(this.clone(), frame, fp, |thread| {
+        let started = sched::spawn_user(this.clone(), frame, fp, tls, |thread| {
             self.thread.store(thread.to_word(), Ordering::Release);
         });
         started.inspect_err(|_| family::forget(self))

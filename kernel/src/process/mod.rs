@@ -94,6 +94,10 @@ impl Process {
     pub fn active_space(&self) -> Option<&AddressSpace> {
         self.life.has_space().then_some(&*self.space)
     }
+    /// Whether somebody has waited for it, or nobody will: its number may be another's by now.
+    pub fn is_forgotten(&self) -> bool {
+        find(self.pid).is_none_or(|other| !core::ptr::eq(&raw const *other, self))
+    }
     /// System calls that it has made.
     pub fn syscalls(&self) -> u64 {
         self.syscalls.load(Ordering::Relaxed)

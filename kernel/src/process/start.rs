@@ -40,6 +40,6 @@ fn start(name: &str, image: &Image, observer: Option<Observer>) -> Result<KArc<P
     let process = KArc::try_new(process).map_err(|_| RunError::OutOfMemory)?;
     let frame = TrapFrame::user(image.entry.raw(), image.stack.raw());
     place.fill(&process, Parent::Kernel).map_err(|_| RunError::OutOfMemory)?;
-    process.start_thread(&process, &frame, None).map_err(RunError::Spawn)?;
+    process.start_thread(&process, &frame, (None, 0)).map_err(RunError::Spawn)?;
     Ok(process)
 }

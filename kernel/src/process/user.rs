@@ -11,7 +11,7 @@ use allocator_api2::boxed::Box;
 use arch::aarch64::trap::{self, Resolution, UserExit};
 use arch::aarch64::vectors::TrapFrame;
 use arch::contract::{FaultStatus, Privilege};
-use arch::esr::{Abort, Class, Far};
+use arch::esr::{self, Abort, Class, Far};
 use arch::{Machine, VirtAddr};
 use mm::fault::{self, FaultError, FaultInfo};
 use mm::kalloc::{KAlloc, KArc};
@@ -44,9 +44,13 @@ pub fn run_user(process: KArc<Process>, first: Box<TrapFrame, KAlloc>) {
                 irq::handle();
                 Machine::unmask_irqs();
             }
-            UserExit::Abort(abort) => {
+            UserExit::DataAbort => {
                 Machine::unmask_irqs();
-                user_abort(&process, &frame, &abort);
+                user_abort(&process, &frame, esr::data_abort(frame.esr));
+            }
+            UserExit::InstructionAbort => {
+                Machine::unmask_irqs();
+                user_abort(&process, &frame, esr::instruction_abort(frame.esr));
             }
             UserExit::Exception(class) => {
                 Machine::unmask_irqs();
@@ -67,12 +71,12 @@ fn system_call(process: &KArc<Process>, frame: &mut TrapFrame) {
 
 /// An access that the tables do not allow, or not yet.
 #[inline(always)]
-fn user_abort(process: &KArc<Process>, frame: &TrapFrame, abort: &Abort) {
+fn user_abort(process: &KArc<Process>, frame: &TrapFrame, abort: Abort) {
     // Walk A.1: the hardware says which address, which access, and why it failed.
     match fault_info(frame, abort, Privilege::User) {
         // A fault that is not resolved has ended the process.
         Some(info) => drop(user_fault(process, frame, &info)),
-        None => kill(process, Signal::Bus, frame, abort),
+        None => kill(process, Signal::Bus, frame, &esr::decode(frame.esr)),
     }
 }
 
@@ -84,7 +88,7 @@ fn exception(process: &KArc<Process>, frame: &TrapFrame, class: &Class) {
                 kill(process, Signal::Kill, frame, &error);
             }
         }
-        Class::InstructionAbort(abort) | Class::DataAbort(abort) => user_abort(process, frame, abort),
+        Class::InstructionAbort(abort) | Class::DataAbort(abort) => user_abort(process, frame, *abort),
         Class::PcAlignment | Class::SpAlignment => kill(process, Signal::Bus, frame, class),
         Class::Brk(_) | Class::Debug => kill(process, Signal::Trap, frame, class),
         _ => kill(process, Signal::Ill, frame, class),
@@ -93,7 +97,7 @@ fn exception(process: &KArc<Process>, frame: &TrapFrame, class: &Class) {
 
 /// A fault of the kernel's copies from and to user memory.
 pub fn copy_fault(frame: &TrapFrame, abort: &Abort) -> Resolution {
-    let info = fault_info(frame, abort, Privilege::Kernel);
+    let info = fault_info(frame, *abort, Privilege::Kernel);
     match info.zip(sched::current_process()).map(|(info, process)| user_fault(&process, frame, &info)) {
         Some(Resolved::Yes) => Resolution::Retry,
         Some(Resolved::No) | None => Resolution::Unresolved,
@@ -102,7 +106,7 @@ pub fn copy_fault(frame: &TrapFrame, abort: &Abort) -> Resolution {
 
 /// The abort as memory management wants it; `None` where it is not about a translation.
 #[inline(always)]
-fn fault_info(frame: &TrapFrame, abort: &Abort, privilege: Privilege) -> Option<FaultInfo> {
+fn fault_info(frame: &TrapFrame, abort: Abort, privilege: Privilege) -> Option<FaultInfo> {
     let about_translation = !matches!(abort.status, FaultStatus::Other(_) | FaultStatus::TlbConflict);
     (about_translation && abort.far == Far::Valid).then(|| FaultInfo {
         va: VirtAddr::new(frame.far),
@@ -148,6 +152,7 @@ fn unresolved(
 }
 
 /// Ends the process, and says why where nobody has before.
+#[cold]
 fn kill(process: &Process, signal: Signal, frame: &TrapFrame, why: &dyn fmt::Display) {
     if process.verdict().is_none() {
         let (pid, name) = (process.pid, process.name);

@@ -49,7 +49,7 @@ pub fn spawn(name: &'static str, run: fn(&'static mm::Mm)) -> Result<ThreadId, S
     start(thread.map_err(|_| SpawnError::OutOfMemory)?, |_| ())
 }
 
-/// Starts the thread of a process, which enters EL0 with these registers. `told` is called with its number before it
+/// Starts the thread of a process, which enters EL0 with these registers, of which `tls` is TPIDR_EL0. `told` is called with its number before it
 /// runs, under the scheduler's lock.
 ///
 /// # Errors
@@ -58,11 +58,17 @@ pub fn spawn_user(
     process: KArc<Process>,
     frame: &TrapFrame,
     fp: Option<FpBox>,
+    tls: u64,
     told: impl FnOnce(ThreadId),
 ) -> Result<(), SpawnError> {
     let frame = Box::try_new_in(*frame, KAlloc).map_err(|_| SpawnError::OutOfMemory)?;
-    let thread =
-        Thread { process: Some(process), frame: Some(frame), fp, ..Thread::new(USER_THREAD, Body::User) };
+    let thread = Thread {
+        process: Some(process),
+        frame: Some(frame),
+        fp,
+        tls,
+        ..Thread::new(USER_THREAD, Body::User)
+    };
     start(Box::try_new_in(thread, KAlloc).map_err(|_| SpawnError::OutOfMemory)?, told).map(|_| ())
 }
 

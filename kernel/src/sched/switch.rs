@@ -7,6 +7,7 @@
 use allocator_api2::boxed::Box;
 use arch::aarch64::context::{self, Context};
 use arch::aarch64::percpu::STACK_BYTES;
+use arch::aarch64::tls;
 use arch::contract::{Cpu, CpuId};
 use arch::sync::SpinGuard;
 use arch::{Machine, VirtAddr};
@@ -91,6 +92,7 @@ pub(super) fn reschedule(leave: impl FnOnce(&mut Table)) {
     }
     if let Some((to, from)) = switched {
         fp::leave(from);
+        from.tls = tls::get();
         let from = &raw mut from.context;
         // SAFETY: `context::switch` asks for
         // 1. masked interrupts: `irq` above;
@@ -108,7 +110,10 @@ pub(super) fn reschedule(leave: impl FnOnce(&mut Table)) {
 
 /// Installs the address space of the thread that has just come to run. Interrupts are masked.
 fn finish(mut table: SpinGuard<'_, Table>) {
-    let process = table.running_thread().and_then(|thread| thread.process.clone());
+    let process = table.running_thread().and_then(|thread| {
+        tls::set(thread.tls);
+        thread.process.clone()
+    });
     drop(table);
     the_mm().activate_space(process.as_ref().and_then(|process| process.active_space()));
 }

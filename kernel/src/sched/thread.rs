@@ -89,6 +89,8 @@ pub(super) struct Thread {
     pub(super) frame: Option<Box<TrapFrame, KAlloc>>,
     /// EL0's vector registers, where the thread has used them.
     pub(super) fp: Option<FpBox>,
+    /// TPIDR_EL0 while it does not run.
+    pub(super) tls: u64,
     /// Timer ticks during which it ran.
     pub(super) ticks: u64,
 }
@@ -104,6 +106,7 @@ impl Thread {
             process: None,
             frame: None,
             fp: None,
+            tls: 0,
             ticks: 0,
         }
     }

@@ -48,7 +48,7 @@ pub(super) fn openat(process: &KArc<Process>, dirfd: u64, path: u64, flags: u64)
     let path = core::str::from_utf8(path).map_err(|_| Errno::NOENT)?;
     let device = match path {
         dma::PATH => Some(OpenFile::Dma(DmaFile::new())),
-        mappable::PATH => Some(OpenFile::Mappable(MappableFile::open().map_err(|_| Errno::NOMEM)?)),
+        mappable::PATH => Some(OpenFile::Mappable(MappableFile::open().ok_or(Errno::NOENT)?)),
         _ => None,
     };
     if let Some(device) = device {
@@ -87,6 +87,7 @@ impl From<FileError> for Errno {
     fn from(error: FileError) -> Self {
         match error {
             FileError::NotFound => Errno::NOENT,
+            FileError::NoProcess => Errno::SRCH,
             FileError::ReadOnly => Errno::ACCES,
             FileError::Binary | FileError::Unaligned | FileError::Value(_) => Errno::INVAL,
         }

@@ -66,7 +66,7 @@ pub struct Mm {
 }
 
 // It is moved from stack to stack until it has its place.
-const _: () = assert!(size_of::<Mm>() <= 4096);
+const _: () = assert!(size_of::<Mm>() <= 6144);
 
 impl Mm {
     /// Boots: builds the kernel's tables, installs them on this CPU, fills in all struct pages, and gives what
@@ -85,7 +85,7 @@ impl Mm {
         Machine::set_kernel_root(root);
         let holders = vmemmap::fill(root, &ram, early.free(), config.vmemmap);
         let free = early.free().iter().map(|range| range.len()).sum::<u64>();
-        let zone = Zone::new("Normal", free + holders);
+        let zone = Zone::new("Normal", free + holders, &ram).map_err(|_| BootError::NoHeap)?;
         early.free().iter().for_each(|&range| zone.add(range));
         Ok(Mm {
             config,

@@ -1,18 +1,20 @@
-//! The free lists of a zone, one an order; merging and splitting. And at most one range that is *isolated*: what is free
+//! The free lists of a zone, one an order and type of pageblock; merging and splitting. And at most one range that is *isolated*: what is free
 //! there, or becomes free, stands on no free list, so it is given to nobody, until the range is complete or given up
 //! (Linux: `MIGRATE_ISOLATE`).
 #![forbid(unsafe_code)]
 
 use arch::{Order, Pfn};
 
+use super::migratetype::{MigrateType, PAGEBLOCK, Pageblocks, TYPES};
 use super::{MAX_ORDER, ORDERS};
 use crate::boot::Frames;
 use crate::page::{PageKind, PageList, PageRef, page_of};
 
-/// Free blocks by order. Stands inside the zone's lock.
+/// Free blocks by order, and by the type of their pageblock. Stands inside the zone's lock.
 #[derive(Debug)]
 pub(super) struct FreeArea {
-    lists: [PageList; ORDERS],
+    lists: [[PageList; ORDERS]; TYPES],
+    pageblocks: Pageblocks,
     isolated: Option<Isolated>,
 }
 
@@ -27,13 +29,38 @@ struct Isolated {
 
 impl FreeArea {
     /// Nothing free.
-    pub(super) const fn new() -> Self {
-        FreeArea { lists: [const { PageList::new() }; ORDERS], isolated: None }
+    pub(super) const fn new(pageblocks: Pageblocks) -> Self {
+        FreeArea { lists: [const { [const { PageList::new() }; ORDERS] }; TYPES], pageblocks, isolated: None }
     }
 
-    /// The free blocks of one order.
-    pub(super) fn list(&self, order: Order) -> &PageList {
-        &self.lists[usize::from(order.raw())]
+    /// The free blocks of one order in pageblocks of one type.
+    pub(super) fn list(&self, order: Order, of: MigrateType) -> &PageList {
+        &self.lists[of as usize][usize::from(order.raw())]
+    }
+
+    /// How many free blocks of an order there are.
+    pub(super) fn blocks(&self, order: Order) -> u64 {
+        MigrateType::ALL.iter().map(|&of| self.list(order, of).len()).sum()
+    }
+
+    /// Frames that are about to be inserted for the first time: of which pageblocks they are only a part is unmovable.
+    pub(super) fn begin(&mut self, frames: Frames) {
+        let ends = [frames.start, Pfn::new(frames.end.raw() - 1)];
+        for at in ends.into_iter().filter(|_| !frames.is_empty()) {
+            let all = Frames::new(at.align_down(PAGEBLOCK), PAGEBLOCK.pages());
+            if frames.meet(all) != all {
+                self.pageblocks.set(at, MigrateType::Unmovable);
+            }
+        }
+    }
+    /// As [`Pageblocks::set`], and nothing else.
+    #[cfg(test)]
+    pub(super) fn retype(&mut self, pfn: Pfn, to: MigrateType) {
+        self.pageblocks.set(pfn, to);
+    }
+    /// The types of the pageblocks.
+    pub(super) fn pageblocks(&self) -> &Pageblocks {
+        &self.pageblocks
     }
 
     /// Gives back the block of `order` that begins at `page`, all of whose struct pages have kind `Free`, and
@@ -59,15 +86,26 @@ impl FreeArea {
         let (mut first, mut order) = (page.pfn(), order);
         while order < MAX_ORDER {
             let buddy = page_of(Pfn::new(first.raw() ^ order.pages()));
-            if buddy.kind() != PageKind::Buddy || buddy.order() != order {
+            if !buddy.is_block(PageKind::Buddy, order) {
                 break;
             }
             self.unlink(buddy, order);
             order = Order::new(order.raw() + 1);
             first = first.align_down(order);
         }
+        self.each_pageblock(first, order, MigrateType::Movable);
         self.link(page_of(first), order);
         0
+    }
+
+    /// As [`Self::insert`] for `n` pages side by side, the lowest of which is `first`.
+    #[inline]
+    pub(super) fn insert_row(&mut self, first: PageRef, n: u64) -> u64 {
+        if n == 1 {
+            return self.insert(first, Order::PAGE);
+        }
+        let blocks = Frames::new(first.pfn(), n).blocks(Order::PMD);
+        blocks.map(|(pfn, order)| self.insert(page_of(pfn), order)).sum()
     }
 
     /// Isolates a naturally aligned range. Returns how many pages were free there and are isolated now. `None`: another
@@ -126,8 +164,12 @@ impl FreeArea {
         pages
     }
 
-    /// Takes out the highest single page below `below`, and not below `above`, of a block of less than `order`.
+    /// Takes out the highest single page below `below`, and not below `above`, of a block of less than `order` in a movable
+    /// pageblock. The range lies in one pageblock.
     pub(super) fn take_high(&mut self, above: Pfn, below: Pfn, order: Order) -> Option<PageRef> {
+        if self.pageblocks.of(above) == MigrateType::Unmovable {
+            return None;
+        }
         let free = |n: u64| {
             let page = page_of(Pfn::new(n));
             page.kind() == PageKind::Buddy && page.order() < order
@@ -143,25 +185,98 @@ impl FreeArea {
         Some(page)
     }
 
-    /// Takes out a block of `order`: the first of the lowest order that has one. What is more than `order`
-    /// goes back, in halves.
-    pub(super) fn take(&mut self, order: Order) -> Option<PageRef> {
-        let found = (order.raw()..=MAX_ORDER.raw()).map(Order::new).find(|&o| !self.list(o).is_empty())?;
-        let page = self.list(found).first()?;
+    /// Takes out a block of `order`: the first of the lowest order that has one in a pageblock of the type, else one
+    /// of the other type. What is more than `order` goes back, in halves.
+    pub(super) fn take(&mut self, order: Order, of: MigrateType) -> Option<PageRef> {
+        let mut orders = (order.raw()..=MAX_ORDER.raw()).map(Order::new);
+        let (found, from) = match orders.find(|&o| !self.list(o, of).is_empty()) {
+            Some(found) => (found, of),
+            None => self.fall_back(order, of)?,
+        };
+        let page = self.list(found, from).first()?;
         self.unlink(page, found);
-        for half in (order.raw()..found.raw()).rev().map(Order::new) {
+        let whole = order.max(PAGEBLOCK).raw();
+        for half in (whole..found.raw()).rev().map(Order::new) {
+            self.link(page.nth(half.pages()), half);
+        }
+        if found >= PAGEBLOCK {
+            self.each_pageblock(page.pfn(), order, of);
+        } else if from != of && of == MigrateType::Unmovable {
+            self.claim(page.pfn(), found);
+        }
+        for half in (order.raw()..found.raw().min(whole)).rev().map(Order::new) {
             self.link(page.nth(half.pages()), half);
         }
         Some(page)
     }
 
+    /// The order, and the type, of the block that a request takes when its own type has none: of unmovable memory a free
+    /// pageblock, else the largest piece; of movable memory the smallest piece.
+    fn fall_back(&self, order: Order, of: MigrateType) -> Option<(Order, MigrateType)> {
+        let has = |&o: &Order, from| !self.list(o, from).is_empty();
+        let orders = |from: u8, to: u8| (from..=to).map(Order::new);
+        let (least, pageblock) = (order.raw(), PAGEBLOCK.raw());
+        match of {
+            MigrateType::Movable => {
+                let from = MigrateType::Unmovable;
+                orders(least, MAX_ORDER.raw()).find(|o| has(o, from)).map(|found| (found, from))
+            }
+            MigrateType::Unmovable => {
+                let from = MigrateType::Movable;
+                let mut whole = orders(least.max(pageblock), MAX_ORDER.raw());
+                let mut pieces = orders(least, pageblock - 1).rev();
+                whole
+                    .find(|o| has(o, from))
+                    .or_else(|| pieces.find(|o| has(o, from)))
+                    .map(|found| (found, from))
+            }
+        }
+    }
+
+    /// The pageblock of a block that was just taken out becomes unmovable, if half of it is free.
+    fn claim(&mut self, taken: Pfn, order: Order) {
+        let pageblock = self.pageblocks.around(taken);
+        let free_block = |pfn: Pfn| Some(page_of(pfn)).filter(|page| page.kind() == PageKind::Buddy);
+        let mut free = order.pages();
+        let mut pfn = pageblock.start;
+        while pfn < pageblock.end {
+            let block = free_block(pfn).map_or(0, |page| page.order().pages());
+            free += block;
+            pfn = pfn.add(block.max(1));
+        }
+        if free < PAGEBLOCK.pages() / 2 {
+            return;
+        }
+        let mut pfn = pageblock.start;
+        while pfn < pageblock.end {
+            let block = free_block(pfn).map(|page| (page, page.order()));
+            if let Some((page, order)) = block {
+                self.unlink(page, order);
+                self.lists[MigrateType::Unmovable as usize][usize::from(order.raw())].push(page);
+                page.set_kind(PageKind::Buddy, order);
+            }
+            pfn = pfn.add(block.map_or(1, |(_, order)| order.pages()));
+        }
+        self.pageblocks.set(taken, MigrateType::Unmovable);
+    }
+
+    /// Sets the type of each pageblock that a block covers. A part of one makes none movable.
+    fn each_pageblock(&mut self, first: Pfn, order: Order, of: MigrateType) {
+        let covered = order.pages().div_ceil(PAGEBLOCK.pages());
+        if order >= PAGEBLOCK || of == MigrateType::Unmovable {
+            (0..covered).for_each(|n| self.pageblocks.set(first.add(n * PAGEBLOCK.pages()), of));
+        }
+    }
+
     fn link(&mut self, page: PageRef, order: Order) {
         page.set_kind(PageKind::Buddy, order);
-        self.lists[usize::from(order.raw())].push(page);
+        let of = self.pageblocks.of(page.pfn());
+        self.lists[of as usize][usize::from(order.raw())].push(page);
     }
 
     fn unlink(&mut self, page: PageRef, order: Order) {
-        self.lists[usize::from(order.raw())].remove(page);
+        let of = self.pageblocks.of(page.pfn());
+        self.lists[of as usize][usize::from(order.raw())].remove(page);
         page.set_kind(PageKind::Free, Order::PAGE);
     }
 }

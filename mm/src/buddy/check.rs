@@ -39,9 +39,13 @@ impl Mm {
         let mut verdict = Ok(());
         self.zone.each_list(|listed| {
             let checked = match listed {
-                Listed::Blocks(order, list) => {
-                    found.blocks[usize::from(order.raw())] = list.len();
-                    walk_list(list, PageKind::Buddy, order)
+                Listed::Blocks(order, of, list, pageblocks) => {
+                    found.blocks[usize::from(order.raw())] += list.len();
+                    walk_list(list, PageKind::Buddy, order).and_then(|()| {
+                        let strange = list.iter().find(|page| pageblocks.of(page.pfn()) != of);
+                        let pfn = strange.map(|page| page.pfn());
+                        agree("a free block on the list of another type", pfn, 0, pfn.is_some().into())
+                    })
                 }
                 Listed::Cached(list) => {
                     found.cached += list.len();

@@ -2,7 +2,8 @@
 //!
 //! Memory is given out in naturally aligned blocks of 2^order pages, order 0 to 10. A free block of order n has
 //! one *buddy*, the block beside it with which it forms a block of order n + 1; when both are free they merge.
-//! Single pages pass through a list per CPU, so that most allocations take no shared lock.
+//! Single pages pass through a list per CPU, so that most allocations take no shared lock. Memory that can be moved and
+//! memory that cannot come from different 2 MiB where that is possible.
 //!
 //! ```text
 //!   alloc_pages(0) --> per-CPU list --(empty: a batch)--> free lists of the zone <--> merge, split
@@ -28,6 +29,8 @@
 //! | file | what |
 //! |---|---|
 //! | `area` | free lists of all orders; merge and split |
+//! | `batch` | single pages on their way back together |
+//! | [`migratetype`] | what can move, and what cannot, in pageblocks of their own |
 //! | [`zone`] | a zone: admission, per-CPU lists |
 //! | [`watermark`] | how many pages are kept for whom |
 //! | `pages` | the allocator's functions of [`crate::Mm`] |
@@ -35,7 +38,11 @@
 #![forbid(unsafe_code)]
 
 mod area;
+mod batch;
 mod check;
+pub mod migratetype;
+#[cfg(test)]
+mod migratetype_tests;
 mod pages;
 #[cfg(test)]
 mod tests;
@@ -44,6 +51,8 @@ pub mod zone;
 
 use arch::Order;
 
+pub(crate) use batch::SingleBatch;
+pub use migratetype::MigrateType;
 pub use watermark::{Reserve, Watermarks};
 pub use zone::Zone;
 

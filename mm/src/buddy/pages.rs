@@ -5,6 +5,7 @@ use arch::addr::PAGE_SIZE;
 use arch::{Machine, Order, Pfn, PhysMem};
 
 use super::ORDERS;
+use super::migratetype::MigrateType;
 use super::watermark::{Reserve, Watermarks};
 use super::zone::Zone;
 use crate::Mm;
@@ -30,7 +31,8 @@ impl Mm {
         if inject::denied() {
             return Err(OutOfMemory);
         }
-        let page = self.zone.alloc(order, Reserve::of(kind)).or_else(|_| self.alloc_slow(order, kind))?;
+        let page = self.zone.alloc(order, Reserve::of(kind), MigrateType::of(kind));
+        let page = page.or_else(|_| self.alloc_slow(order, kind))?;
         Ok(self.give_out(page, order, kind))
     }
 
@@ -45,7 +47,7 @@ impl Mm {
             return Err(OutOfMemory);
         }
         self.drain_cpu_lists();
-        self.zone.alloc(order, Reserve::of(kind))
+        self.zone.alloc(order, Reserve::of(kind), MigrateType::of(kind))
     }
 
     /// The highest free page in `[above, below)`, for anonymous memory that moves there out of a place that is to become
@@ -151,9 +153,8 @@ impl Mm {
             if folio.put() == LastRef::No {
                 continue;
             }
-            assert_unused(page);
-            page.clear();
-            page.set_kind(PageKind::Free, Order::PAGE);
+            assert_unused(page, 0);
+            page.make_free(1);
             Machine::released(page.pfn().phys(), PAGE_SIZE);
             free = Some(match free {
                 Some((first, n)) if first.nth(n) == page => (first, n + 1),
@@ -164,6 +165,17 @@ impl Mm {
             });
         }
         self.free_run(free);
+    }
+
+    /// Drops `n` references to a folio, or to a single page, which entries have remembered that were cleared and flushed.
+    ///
+    /// # Panics
+    /// As [`Self::put_folio`].
+    pub(crate) fn put_references(&self, head: PageRef, n: u32) {
+        if n > 1 {
+            head.put_many(n - 1);
+        }
+        self.put_folio(FolioRef::from_raw(head));
     }
 
     fn free_run(&self, run: Option<(PageRef, u64)>) {
@@ -197,19 +209,16 @@ impl Mm {
 
     /// Returns a block without references to the zone.
     fn release(&self, page: PageRef, order: Order) {
-        let flags = page.flags();
+        let (flags, of) = (page.flags(), MigrateType::of(page.kind()));
         assert!(!flags.contains(Flags::HVO), "{page:?} freed while its vmemmap is optimised");
         mapcount::free(self, page);
         rmap::deferred::forget(self, page);
-        assert_unused(page);
+        assert_unused(page, 0);
         let used = if flags.contains(Flags::HEAD) { order.pages() } else { 1 };
-        for page in (0..used).map(|n| page.nth(n)) {
-            page.clear();
-            page.set_kind(PageKind::Free, Order::PAGE);
-        }
+        page.make_free(used);
         Machine::released(page.pfn().phys(), order.bytes());
         self.stats.add(Counter::PgFree, order.pages());
-        self.zone.free(page, order);
+        self.zone.free(page, order, of);
     }
 
     /// Free pages, on free lists and lists of CPUs (4 KiB units).
@@ -272,11 +281,11 @@ impl Drop for Isolation<'_> {
     }
 }
 
-/// Panics where somebody still uses a page whose last reference is gone.
+/// Panics where somebody still uses a page whose last reference is gone, but for the entries that are known to go with it.
 #[inline]
-fn assert_unused(page: PageRef) {
+pub(super) fn assert_unused(page: PageRef, going: u32) {
     let mapped = page.raw_mapcount();
-    assert!(mapped == 0, "{page:?} freed while {mapped} entries map it");
+    assert!(mapped == going, "{page:?} freed while {mapped} entries map it");
     let pins = page.pincount();
     assert!(pins == 0, "{page:?} freed while it has {pins} pins");
 }

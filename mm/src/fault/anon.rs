@@ -45,6 +45,16 @@ pub(super) enum Seen {
     Moving,
 }
 
+impl Seen {
+    /// How many tables are missing for an entry of level 2.
+    fn missing_above_block(self) -> usize {
+        match self {
+            Seen::Absent(missing) => missing.saturating_sub(1),
+            _ => 0,
+        }
+    }
+}
+
 /// What the last step of a walk says.
 #[inline]
 pub(super) fn see(mm: &Mm, last: WalkStep, access: Access) -> Seen {
@@ -62,10 +72,12 @@ fn see_leaf(mm: &Mm, leaf: WalkStep, access: Access) -> Seen {
     if grants(leaf.desc.flags(leaf.level), access) {
         return Seen::Good;
     }
-    let zeros = access == Access::Write && leaf.desc.is_special();
+    if !leaf.desc.is_special() || access != Access::Write {
+        return Seen::TooFew;
+    }
     match leaf.level {
-        Level::L3 if zeros && mm.zero_page.is_at(leaf.desc.output(Level::L3)) => Seen::Zero,
-        Level::L2 if zeros && mm.huge_zero.is_at(leaf.desc.output(Level::L2)) => Seen::ZeroBlock,
+        Level::L3 if mm.zero_page.is_at(leaf.desc.output(Level::L3)) => Seen::Zero,
+        Level::L2 if mm.huge_zero.is_at(leaf.desc.output(Level::L2)) => Seen::ZeroBlock,
         _ => Seen::TooFew,
     }
 }
@@ -120,7 +132,7 @@ impl Site<'_> {
     fn provide(&self, seen: Seen) -> Result<FaultDone, FaultReason> {
         match (seen, self.access) {
             (Seen::Absent(_), Access::Write) | (Seen::Zero | Seen::ZeroBlock, _) => self.back(seen),
-            (Seen::Absent(_), _) => self.zeros(),
+            (Seen::Absent(_), _) => self.zeros(seen),
             (Seen::Good | Seen::TooFew, _) => Ok(FaultDone::Spurious),
             (Seen::Moving, _) => {
                 rmap::wait(self.mm, self.space, self.va);
@@ -137,10 +149,10 @@ impl Site<'_> {
 
     /// The first read where there is no table: a block of zeros, or the page of zeros.
     #[cold]
-    fn zeros(&self) -> Result<FaultDone, FaultReason> {
+    fn zeros(&self, seen: Seen) -> Result<FaultDone, FaultReason> {
         let Site { mm, space, vma, va, access } = *self;
         if policy::backing(mm, space, vma, va, access) == Backing::HugeZero {
-            match thp::zero_fault(mm, space, vma, va) {
+            match thp::zero_fault(mm, space, vma, va, seen.missing_above_block()) {
                 Ok(HugeFault::Made) => return Ok(FaultDone::Made),
                 Ok(HugeFault::Spurious) => return Ok(FaultDone::Spurious),
                 Err(_) => {}
@@ -155,7 +167,7 @@ impl Site<'_> {
         match policy::backing(mm, space, vma, va, access) {
             // Where there is a table already, no block can be.
             Backing::Huge if !matches!(seen, Seen::Absent(0) | Seen::Zero) => {
-                match thp::huge_fault(mm, space, vma, va) {
+                match thp::huge_fault(mm, space, vma, va, seen.missing_above_block()) {
                     Ok(HugeFault::Made) => Ok(FaultDone::Made),
                     Ok(HugeFault::Spurious) => Ok(FaultDone::Spurious),
                     Err(_) => self.back_by_pages(Backing::Small, seen),

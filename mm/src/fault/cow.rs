@@ -104,29 +104,46 @@ pub(super) fn follow(site: &Site<'_>, verdict: Verdict) -> Result<FaultDone, Fau
 /// Gives the leaf, at which the walk ended, the rights that it may have, if those are enough.
 #[inline(always)]
 pub(super) fn judge(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdict {
-    let writes = site.access == Access::Write && site.vma.prot.contains(Prot::WRITE);
-    if writes && normal_page(leaf.desc, leaf.level).is_some_and(exclusive::is_sole) {
-        entry.relax(exclusive::with_all_rights(leaf.desc, leaf.level, site.vma.prot));
-        return Verdict::Done(FaultDone::Made);
+    let prot = site.vma.prot;
+    let writes = site.access == Access::Write && prot.contains(Prot::WRITE);
+    let Some(page) = normal_page(leaf.desc, leaf.level).filter(|_| writes) else {
+        return judge_other(site, leaf, entry);
+    };
+    if let Some(head) = shared_folio(site.mm, page) {
+        return judge_shared(leaf, Some(head));
     }
-    judge_shared(site, leaf, entry)
+    entry.relax(exclusive::with_all_rights(leaf.desc, leaf.level, prot));
+    let reserved = page.flags().contains(Flags::RESERVED);
+    if reserved { Verdict::Whole } else { Verdict::Done(FaultDone::Made) }
 }
 
-/// The same, where others may have references.
-#[inline(never)]
-fn judge_shared(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdict {
+/// The head of the page's folio, where others may have it too. Mostly the leaf's reference is the only one.
+#[inline(always)]
+fn shared_folio(mm: &Mm, page: PageRef) -> Option<PageRef> {
+    if exclusive::is_sole(page) {
+        return None;
+    }
+    let head = page.head(mm.config.tails);
+    (!exclusive::is_exclusive(mm, head)).then_some(head)
+}
+
+/// A frame that is not counted, an access that is no write, or a page that is to be the space's own and stays read-only.
+#[cold]
+fn judge_other(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdict {
     let Site { mm, vma, access, .. } = *site;
     let new = exclusive::leaf_again(mm, leaf.desc, leaf.level, vma.prot);
-    if grants(new.flags(leaf.level), access) {
-        entry.relax(new);
-        let reserved = |page: PageRef| page.flags().contains(Flags::RESERVED);
-        let reserved = normal_page(new, leaf.level).is_some_and(reserved);
-        return if reserved { Verdict::Whole } else { Verdict::Done(FaultDone::Made) };
+    if !grants(new.flags(leaf.level), access) {
+        return judge_shared(leaf, normal_folio(mm, leaf.desc, leaf.level));
     }
+    entry.relax(new);
+    Verdict::Done(FaultDone::Made)
+}
+
+/// What others have too, or a device.
+fn judge_shared(leaf: WalkStep, head: Option<PageRef>) -> Verdict {
     if leaf.level != Level::L3 {
         return Verdict::Split;
     }
-    let head = normal_folio(mm, leaf.desc, Level::L3);
     if let Some(head) = head.filter(|head| head.refcount() >= MOST_REFERENCES) {
         return Verdict::Full(head.pfn());
     }

@@ -46,42 +46,19 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
     n == a.len() && n == b.len()
 }
 
-/// Evaluates `$body` with the scheme's type as `$scheme`.
+/// Evaluates `$body` with the scheme's type as `$scheme`. The list of all: the choice and the type have one name.
 macro_rules! with_scheme {
     ($word:expr, $scheme:ident => $body:expr) => {
+        with_scheme!(
+            RfcV1 RfcV1Counted RfcV2 ThpLike Vmacount VmaPt MmOwner TotalMapped: $word, $scheme => $body
+        )
+    };
+    ($($way:ident)+: $word:expr, $scheme:ident => $body:expr) => {
         match $word {
-            Mapcount::RfcV1 => {
-                type $scheme = RfcV1;
+            $(Mapcount::$way => {
+                type $scheme = $way;
                 $body
-            }
-            Mapcount::RfcV1Counted => {
-                type $scheme = RfcV1Counted;
-                $body
-            }
-            Mapcount::RfcV2 => {
-                type $scheme = RfcV2;
-                $body
-            }
-            Mapcount::ThpLike => {
-                type $scheme = ThpLike;
-                $body
-            }
-            Mapcount::Vmacount => {
-                type $scheme = Vmacount;
-                $body
-            }
-            Mapcount::VmaPt => {
-                type $scheme = VmaPt;
-                $body
-            }
-            Mapcount::MmOwner => {
-                type $scheme = MmOwner;
-                $body
-            }
-            Mapcount::TotalMapped => {
-                type $scheme = TotalMapped;
-                $body
-            }
+            })+
         }
     };
 }
@@ -208,6 +185,15 @@ impl Mapcount {
             return single::sharing(head);
         }
         with_scheme!(self, S => S::sharing(head))
+    }
+    /// [`Self::sharing`] and then [`Self::entries`], by one choice of the scheme.
+    #[must_use]
+    #[inline]
+    pub fn sharing_and_entries(self, head: PageRef) -> (Answer<Sharing>, Answer<u32>) {
+        if !head.is_folio() {
+            return (single::sharing(head), Answer::Exact(head.raw_mapcount()));
+        }
+        with_scheme!(self, S => (S::sharing(head), S::entries(head)))
     }
     /// See [`MapcountScheme::page_sharing`].
     #[must_use]

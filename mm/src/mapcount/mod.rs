@@ -29,7 +29,10 @@
 //! the folio is freed    free
 //! VMAs cut or joined    vma_boundary
 //! ```
-//! Counts change under the page-table lock (T) of the tree whose entry was made or cleared.
+//! Counts change under the page-table lock (T) of the tree whose entry was made or cleared. Who reads them without it,
+//! while others fork, unmap and split: what is mapped all the time is never said to be unmapped, or mapped by fewer
+//! entries, and what two spaces map all the time is never said to be `Exclusive`; but the entries of a block may be counted
+//! twice while it becomes a table, or a table it. That holds for every scheme, and `tests/lockless.rs` holds them to it.
 //!
 //! | file | what |
 //! |---|---|
@@ -72,7 +75,7 @@ pub use dispatch::{Boundary, PINNED, add, fold, join, may_add, remove, scheme, s
 pub use owner::{OwnerId, OwnerIds};
 pub use run::Run;
 pub use scheme::MapcountScheme;
-pub(crate) use single::{add_first, add_one};
+pub(crate) use single::{add_first, add_one, remove_one};
 
 /// A count that would reach this is full: 2^31, where the sign bit of Linux's counters is. What adds without having seen
 /// another's addition may get beyond it by what is in flight, which is far from 2^32.

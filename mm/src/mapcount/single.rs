@@ -24,6 +24,12 @@ pub(crate) fn add_first(page: PageRef) {
     page.set_raw_mapcount(1);
 }
 
+/// One entry that maps `page`, a single page, was cleared. Under T.
+#[inline]
+pub(crate) fn remove_one(page: PageRef) {
+    page.sub_raw_mapcount(1);
+}
+
 #[inline]
 pub(super) fn remove(run: &Run) -> Remains {
     let left = run.head.sub_raw_mapcount(run.entries) - run.entries;
@@ -36,10 +42,11 @@ pub(super) fn may_add(run: &Run) -> Result<(), CountFull> {
 
 /// Exact. Private memory is mapped once by each space that has it, so two entries are two spaces; of an object's memory
 /// one space may have several mappings.
+#[inline]
 pub(super) fn sharing(page: PageRef) -> Answer<Sharing> {
     match page.raw_mapcount() {
         0 | 1 => Answer::Exact(Sharing::Exclusive),
-        _ if page.kind() == PageKind::Anon => Answer::Exact(Sharing::Shared),
+        _ if page.is_kind(PageKind::Anon) => Answer::Exact(Sharing::Shared),
         _ => Answer::AtMost(Sharing::Shared),
     }
 }

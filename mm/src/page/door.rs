@@ -5,7 +5,7 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arch::layout::{STRUCT_PAGE_BYTES, STRUCT_PAGE_SHIFT, VMEMMAP_BASE};
-use arch::{Access, Pfn, VirtAddr, kernel_access, layout};
+use arch::{Access, Machine, Mmu, Pfn, VirtAddr, kernel_access, layout};
 
 use super::Page;
 #[cfg(not(target_os = "none"))]
@@ -87,10 +87,28 @@ impl PageRef {
 
     /// Fills the whole struct page with zeros: kind [`super::PageKind::Tail`] of nothing, count 0. Only for a
     /// page that nobody else can reach.
+    #[inline]
     pub fn clear(self) {
-        for word in 0..STRUCT_PAGE_BYTES as usize / 8 {
+        self.store_64(offset_of!(Page, flags), 0, Ordering::Relaxed);
+        self.clear_but_flags();
+    }
+    /// As [`Self::clear`]; the flags stay.
+    #[inline(always)]
+    pub(super) fn clear_but_flags(self) {
+        for word in 1..STRUCT_PAGE_BYTES as usize / 8 {
             self.store_64(word * 8, 0, Ordering::Relaxed);
         }
+    }
+
+    /// Fills the `n` struct pages from here: flags and word of a tail as given, zeros otherwise. Only for pages that nobody
+    /// has; who looks at one meanwhile finds each word old or new.
+    pub(super) fn fill(self, n: u64, flags: u64, info: u64) {
+        const { assert!(offset_of!(Page, flags) == 0 && offset_of!(Page, compound_info) == 8) };
+        #[cfg(not(target_os = "none"))]
+        (0..n).for_each(|k| touched::note(self.nth(k).0, Write::Plain));
+        // SAFETY: 1. the address is a multiple of 64. 2. struct pages of RAM are mapped next to one another, and accessed
+        // here only, always atomically.
+        unsafe { Machine::fill_lines(self.0, n, [flags, info]) };
     }
 
     pub(super) fn compare_exchange_32(self, offset: usize, old: u32, new: u32) -> Result<u32, u32> {

@@ -86,6 +86,30 @@ impl PageRef {
         let word = u64::from(order.raw()) << ORDER_SHIFT | (kind as u64) << KIND_SHIFT;
         self.store_64(FLAGS, word, Ordering::Release);
     }
+    /// Makes the `n` pages from here free ones that are on no list: kind [`PageKind::Free`], zeros otherwise. Only for
+    /// pages that nobody has.
+    pub(crate) fn make_free(self, n: u64) {
+        const FREE: u64 = (PageKind::Free as u64) << KIND_SHIFT;
+        if n == 1 {
+            self.clear_but_flags();
+            self.store_64(FLAGS, FREE, Ordering::Release);
+        } else {
+            self.fill(n, FREE, 0);
+        }
+    }
+    /// Whether a block of this kind and order begins here.
+    #[must_use]
+    #[inline]
+    pub(crate) fn is_block(self, kind: PageKind, order: Order) -> bool {
+        let word = u64::from(order.raw()) << ORDER_SHIFT | (kind as u64) << KIND_SHIFT;
+        self.load_64(FLAGS, Ordering::Acquire) == word
+    }
+    /// Whether the page, single or the first of a folio or block, is used for this.
+    #[must_use]
+    #[inline]
+    pub fn is_of(self, kind: PageKind) -> bool {
+        self.load_64(FLAGS, Ordering::Acquire) & 0xff << KIND_SHIFT == (kind as u64) << KIND_SHIFT
+    }
     /// What the page is used for.
     #[must_use]
     pub fn kind(self) -> PageKind {

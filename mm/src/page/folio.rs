@@ -13,9 +13,7 @@ impl PageRef {
     pub fn prep_compound(self, kind: PageKind, order: Order, encoding: TailEncoding) {
         debug_assert!(order > Order::PAGE && self.pfn().is_aligned(order));
         let info = tails::encode(encoding, self, order);
-        for i in 1..order.pages() {
-            self.nth(i).make_tail(info);
-        }
+        self.nth(1).make_tails(order.pages() - 1, info);
         self.set_kind(kind, order);
         self.set_flags(Flags::HEAD);
     }

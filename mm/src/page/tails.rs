@@ -59,12 +59,11 @@ impl PageRef {
         })
     }
 
-    /// Makes this struct page a pristine tail: all zero but for the encoding. Only while nobody else can
-    /// reach the folio.
-    pub fn make_tail(self, info: u64) {
+    /// Makes the `n` struct pages from here pristine tails: all zero but for the encoding. Only while nobody else has the
+    /// folio.
+    pub fn make_tails(self, n: u64, info: u64) {
         debug_assert!(info & TAIL != 0);
-        self.clear();
-        self.store_64(INFO, info, Ordering::Release);
+        self.fill(n, 0, info);
     }
 
     /// The tail's word; 0 in a page that is no tail.

@@ -52,6 +52,7 @@ struct Owed<'l> {
 }
 
 impl Drop for Owed<'_> {
+    #[inline]
     fn drop(&mut self) {
         if !arch::unwinding() {
             self.flusher.flush(self.range);
@@ -283,6 +284,7 @@ impl<'l> Entry<'l> {
         Machine::write_desc(self.slot, new);
     }
 
+    /// Holds a store against the rule, in debug builds.
     pub(super) fn verify(&self, new: Desc) {
         if cfg!(debug_assertions) {
             verify::store(self, new, self.flusher.table_lock());

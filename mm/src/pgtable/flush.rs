@@ -14,7 +14,7 @@ use arch::{Asid, Dsb, FlushScope, Level, Machine, Mmu, Tlbi, VirtAddr};
 use crate::locks;
 use crate::stats::{Counter, Stats};
 
-/// More single operations than this, and everything of the tag is dropped instead (Linux: `MAX_TLBI_OPS`).
+/// So many single operations or more, and everything of the tag is dropped instead (Linux: `MAX_DVM_OPS`).
 pub const MAX_OPS: u64 = 512;
 
 /// The ASID of an address space, with the generation in which it was given. Read by a flush *after* its
@@ -170,14 +170,14 @@ impl<'a> Flusher<'a> {
         let stride = level.map_or(PAGE_SIZE, Level::entry_bytes);
         let operations = pages.div_ceil(stride / PAGE_SIZE);
         let broadcast = |op| Machine::tlbi(op, FlushScope::Broadcast);
-        if operations > 1 && Machine::features().tlbi_range && pages <= MAX_RANGE_PAGES {
-            broadcast(Tlbi::Range { start, pages, tag, depth, level });
+        let by_range = Machine::features().tlbi_range;
+        if operations == 1 {
+            broadcast(Tlbi::Va { va: start, tag, depth, level });
             self.stats.inc(Counter::TlbiVa);
-        } else if operations <= MAX_OPS {
-            for n in 0..operations {
-                broadcast(Tlbi::Va { va: start.add(n * stride), tag, depth, level });
-            }
-            self.stats.add(Counter::TlbiVa, operations);
+        } else if pages <= MAX_RANGE_PAGES && (by_range || operations < MAX_OPS) {
+            // Without the feature this is one operation for each entry.
+            broadcast(Tlbi::Range { start, pages, tag, depth, level });
+            self.stats.add(Counter::TlbiVa, if by_range { 1 } else { operations });
         } else if let Tag::Asid(asid) = tag {
             broadcast(Tlbi::Asid(asid));
             self.stats.inc(Counter::TlbiAsid);

@@ -7,14 +7,13 @@ use arch::pte::PteFlags;
 use arch::{Desc, Level, VirtAddr};
 
 use super::entry::Entry;
-use super::fold::is_folded;
 use super::gather::Gather;
 use super::unlinked::Unmapped;
 use crate::stats::Counter;
 
 /// What may change in one member after the other while others are held, until the flush: a TLB gives what one of them
 /// says (R_NGLXZ). Linux does it for write permission too: `contpte_wrprotect_ptes`.
-const STEP_BY_STEP: u64 = PteFlags::READ_ONLY.bits() | PteFlags::ACCESSED.bits();
+pub(super) const STEP_BY_STEP: u64 = PteFlags::READ_ONLY.bits() | PteFlags::ACCESSED.bits();
 
 impl Entry<'_> {
     /// As [`Entry::relax`], of one of a folded group. An access flag is set in all 16, so that the next page of the group
@@ -55,11 +54,12 @@ impl Entry<'_> {
                 now[place + n] = desc.in_group();
             }
         }
-        let changed = old.iter().zip(&now).fold(0, |bits, (old, now)| bits | old.raw() ^ now.raw());
-        if changed == 0 {
+        let change = old[0].raw() ^ now[0].raw();
+        let alike = (1..CONT_ENTRIES).all(|n| old[n].raw() ^ now[n].raw() == change);
+        if alike && change == 0 {
             return count;
         }
-        if changed & !STEP_BY_STEP != 0 || !is_folded(&now) {
+        if !alike || change & !STEP_BY_STEP != 0 {
             group.remake(&now);
             return count;
         }

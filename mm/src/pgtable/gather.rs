@@ -136,18 +136,14 @@ impl<'g> Gather<'g> {
         self.len += 1;
     }
 
-    fn settle(&mut self) {
+    /// Flushes what is owed, and gives up what is held.
+    pub(super) fn settle(&mut self) {
         if let Some(range) = self.owed.take() {
             Flusher::new(self.tag, &self.mm.stats).flush(range);
         }
         for item in self.held[..self.len].iter_mut().filter_map(Option::take) {
             match item {
-                Held::Folio(head, references) => {
-                    if references > 1 {
-                        head.put_many(references - 1);
-                    }
-                    self.mm.put_folio(FolioRef::from_raw(head));
-                }
+                Held::Folio(head, references) => self.mm.put_references(head, references),
                 Held::Pages(first, n) => self.mm.put_pages(SinglePages::from_raw(first, n.into())),
                 Held::Table(table) => self.mm.free_table(LooseTable::from_flushed(table)),
             }

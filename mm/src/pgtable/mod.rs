@@ -39,6 +39,8 @@
 //! | [`gather`] | owes flushes; holds frames until they are done |
 //! | [`normal`] | which leaves have a struct page that may be touched |
 //! | [`stretch`] | entries of one table that a walk over a range comes to at once |
+//! | [`severed`] | a table that leaves its tree with all that it holds |
+//! | [`change`] | leaves that get other rights, many of them in the same way |
 //! | [`unlinked`] | what was taken out of a tree |
 //! | [`table`] | tables that no tree leads to |
 //! | [`private_tree`] | a tree that no CPU uses |
@@ -49,6 +51,7 @@
 //! | `vmalloc` | who has which addresses for devices and stacks |
 #![forbid(unsafe_code)]
 
+pub mod change;
 mod check;
 pub mod entry;
 pub mod flush;
@@ -63,6 +66,7 @@ pub mod normal;
 pub mod private_tree;
 mod relocate;
 pub mod root;
+pub mod severed;
 pub mod stock;
 pub mod stretch;
 pub mod table;
@@ -79,6 +83,7 @@ pub use gather::Gather;
 pub use normal::{normal_folio, normal_page};
 pub use private_tree::PrivateTree;
 pub use root::{Missing, PtRoot};
+pub use severed::Severed;
 pub use stock::TableStock;
 pub use stretch::Stretch;
 pub use table::{LooseEntries, LooseTable};

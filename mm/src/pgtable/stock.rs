@@ -24,6 +24,7 @@ impl<'m> TableStock<'m> {
     ///
     /// # Errors
     /// [`OutOfMemory`]; what was taken is given back.
+    #[inline]
     pub fn new(mm: &'m Mm, n: usize) -> Result<Self, OutOfMemory> {
         let mut stock = TableStock { mm, tables: [const { None }; MOST], more: Vec::new_in(KAlloc) };
         for place in &mut stock.tables[..n] {

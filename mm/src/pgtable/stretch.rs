@@ -9,11 +9,11 @@
 //! same with one count of stores and one range to flush.
 #![forbid(unsafe_code)]
 
-use arch::addr::ENTRIES_PER_TABLE;
+use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::contiguous::CONT_ENTRIES;
 use arch::contract::Depth;
 use arch::pte::Kind;
-use arch::{Desc, Level, Machine, PhysMem, VirtAddr};
+use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
 
 use super::entry::Entry;
 use super::flush::{FlushRange, Flusher};
@@ -35,6 +35,8 @@ pub struct Stretch<'l> {
     flusher: Flusher<'l>,
     /// To the first entry.
     walk: Walk,
+    /// Where that stands.
+    first: PhysAddr,
     /// The lowest address of the range that the first entry covers.
     va: VirtAddr,
     level: Level,
@@ -51,11 +53,15 @@ impl PtRoot {
         let most = wanted.min((ENTRIES_PER_TABLE - va.index(level)) as u64);
         let is_table = |n: &u64| Machine::read_desc(last.slot.add(8 * n)).kind(level) == Kind::Table;
         let len = if level == Level::L3 { most } else { (1..most).find(is_table).unwrap_or(most) };
-        Stretch { tree: self, flusher, walk, va, level, len: len as usize }
+        Stretch { tree: self, flusher, walk, first: last.slot, va, level, len: len as usize }
     }
 }
 
-impl Stretch<'_> {
+impl<'l> Stretch<'l> {
+    /// Who flushes for the tree.
+    pub(super) fn flusher(&self) -> Flusher<'l> {
+        self.flusher
+    }
     /// How many entries; at least 1.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -90,8 +96,36 @@ impl Stretch<'_> {
     /// What stands in entry `n`.
     #[must_use]
     pub fn desc(&self, n: usize) -> Desc {
+        Machine::read_desc(self.slot(n))
+    }
+    /// Where entry `n` stands.
+    #[inline]
+    pub(super) fn slot(&self, n: usize) -> PhysAddr {
         debug_assert!(n < self.len);
-        Machine::read_desc(self.walk.last().slot.add(8 * n as u64))
+        self.first.add(8 * n as u64)
+    }
+    /// The table, and where the first entry stands in it.
+    #[inline]
+    pub(super) fn place(&self) -> (PhysAddr, usize) {
+        (PhysAddr::new(self.first.raw() & !(PAGE_SIZE - 1)), self.va.index(self.level))
+    }
+    /// Holds a store to entry `n` of the table against the rule, in debug builds.
+    #[inline(always)]
+    pub(super) fn verify_at(&self, n: usize, new: Desc) {
+        if cfg!(debug_assertions) {
+            self.nth(n - self.va.index(self.level)).verify(new);
+        }
+    }
+    /// Stores what entry `n` holds from now on; the caller counts and owes.
+    #[inline]
+    pub(super) fn put(&self, n: usize, new: Desc) {
+        if cfg!(debug_assertions) {
+            self.nth(n).verify(new);
+        }
+        Machine::write_desc(self.slot(n), new);
+    }
+    fn nth(&self, n: usize) -> Entry<'_> {
+        Entry::new(self.slot(n), self.level, self.va.add(n as u64 * self.level.entry_bytes()), self.flusher)
     }
     /// What stands in all entries.
     pub fn descs(&self) -> impl Iterator<Item = Desc> {
@@ -104,8 +138,7 @@ impl Stretch<'_> {
     /// Entry `n`.
     pub fn entry(&mut self, n: usize) -> Entry<'_> {
         assert!(n < self.len, "entry {n} of a stretch of {}", self.len);
-        let va = self.va.add(n as u64 * self.level.entry_bytes());
-        Entry::new(self.walk.last().slot.add(8 * n as u64), self.level, va, self.flusher)
+        self.nth(n)
     }
 
     /// Whether no entry that holds something reaches out of `[start, end)`.
@@ -154,7 +187,7 @@ impl Stretch<'_> {
                 let full = pending.replace(Pending { first: n, desc: old, entries: 1 });
                 self.hand_on(full, gather, &mut each);
             }
-            self.entry(n).put(Desc::INVALID);
+            self.put(n, Desc::INVALID);
             stores += 1;
         }
         self.flusher.count_stores(stores);
@@ -182,7 +215,8 @@ impl Stretch<'_> {
         }
     }
 
-    fn owe(&self, first: usize, last: usize, gather: &mut Gather<'_>) {
+    /// The flush of these entries, leaves all of them, is `gather`'s.
+    pub(super) fn owe(&self, first: usize, last: usize, gather: &mut Gather<'_>) {
         let bytes = self.level.entry_bytes();
         let base = self.va.align_down(bytes);
         let (start, end) = (base.add(first as u64 * bytes), base.add((last + 1) as u64 * bytes));

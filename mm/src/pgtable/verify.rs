@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | `boot::tables` | the kernel's own; it refuses to replace a valid descriptor | `set_kernel_root` |
 //! | `thp::split`, `hvo::remap` | one level-3 table, filled before it is linked | the [`Entry`] that links it |
+//! | [`super::Severed`] | one level-3 table, emptied after it was unlinked and flushed | never again |
 //! | `TableStock` | zeroed tables | the [`Entry`] that links them |
 //! | `arch::aarch64::boot` | the early tables: one device, from invalid, while one CPU runs | the MMU goes on |
 //!

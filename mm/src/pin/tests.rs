@@ -5,7 +5,7 @@ use arch::{Access, Level, VirtAddr};
 
 use super::*;
 use crate::Mm;
-use crate::config::{PromotionThreshold, ThpMode};
+use crate::config::{HvoStrategy, Mapcount, PromotionThreshold, ThpMode};
 use crate::device::{Dma, Transfer};
 use crate::kalloc::KArc;
 use crate::kalloc::inject::Failing;
@@ -94,6 +94,28 @@ fn pins_are_counted() {
             assert!(first.maybe_pinned());
             mm.unpin(again);
             assert!(!first.maybe_pinned());
+        });
+    }
+}
+
+/// A page that the space may write is pinned where it is, whatever the way of counting can say of its folio: here of a block
+/// that is mapped by entries, and not by all of them.
+#[test]
+fn pages_of_a_split_block_under_every_scheme() {
+    for &mapcount in Mapcount::ALL {
+        let machine = Builder::new().ram_mib(32).config(|config| {
+            (config.thp, config.mapcount, config.hvo) = (ThpMode::Always, mapcount, HvoStrategy::Off);
+        });
+        with_memory(&machine, |mm, space, _| {
+            put(mm, space, 7, 1);
+            mm.mprotect(space, BASE.raw(), PAGE_SIZE, MapProt::READ).unwrap();
+            mm.munmap(space, at(8).raw(), PAGE_SIZE).unwrap();
+            for access in [Access::Read, Access::Write] {
+                let frame = folio_frame(space, 7);
+                let pages = mm.pin_user_pages(space, at(7), 1, access).unwrap();
+                assert_eq!(pages.frame(0), frame, "{mapcount}: {access:?}");
+                mm.unpin(pages);
+            }
         });
     }
 }

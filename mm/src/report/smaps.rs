@@ -92,40 +92,13 @@ impl Mm {
     }
 }
 
-/// The rows of a record up to THPeligible (Linux: `show_smap`, `__show_smap`).
-const RECORD: Table<22> = Table::new([
-    "Size:",
-    "KernelPageSize:",
-    "MMUPageSize:",
-    "Rss:",
-    "Pss:",
-    "Pss_Dirty:",
-    "Shared_Clean:",
-    "Shared_Dirty:",
-    "Private_Clean:",
-    "Private_Dirty:",
-    "Referenced:",
-    "Anonymous:",
-    "KSM:",
-    "LazyFree:",
-    "AnonHugePages:",
-    "ShmemPmdMapped:",
-    "FilePmdMapped:",
-    "Shared_Hugetlb:",
-    "Private_Hugetlb:",
-    "Swap:",
-    "SwapPss:",
-    "Locked:",
-]);
+/// Rows of which a record and the rollup have each its own, at the beginning.
+const OWN: usize = 6;
+/// Rows of each.
+const ROWS: usize = OWN + COMMON.len();
 
-/// The rows of the rollup (Linux: `show_smaps_rollup`, `__show_smap`).
-const ROLLUP: Table<22> = Table::new([
-    "Rss:",
-    "Pss:",
-    "Pss_Dirty:",
-    "Pss_Anon:",
-    "Pss_File:",
-    "Pss_Shmem:",
+/// The rows that both close with (Linux: `__show_smap`).
+const COMMON: [&str; 16] = [
     "Shared_Clean:",
     "Shared_Dirty:",
     "Private_Clean:",
@@ -142,27 +115,46 @@ const ROLLUP: Table<22> = Table::new([
     "Swap:",
     "SwapPss:",
     "Locked:",
-]);
+];
+
+/// The rows of a record up to THPeligible (Linux: `show_smap`).
+const RECORD: Table<ROWS> =
+    Table::new(with_common(["Size:", "KernelPageSize:", "MMUPageSize:", "Rss:", "Pss:", "Pss_Dirty:"]));
+
+/// The rows of the rollup (Linux: `show_smaps_rollup`).
+const ROLLUP: Table<ROWS> =
+    Table::new(with_common(["Rss:", "Pss:", "Pss_Dirty:", "Pss_Anon:", "Pss_File:", "Pss_Shmem:"]));
+
+const fn with_common(own: [&'static str; OWN]) -> [&'static str; ROWS] {
+    let mut all = [""; ROWS];
+    let mut n = 0;
+    while n < ROWS {
+        all[n] = if n < OWN { own[n] } else { COMMON[n - OWN] };
+        n += 1;
+    }
+    all
+}
 
 /// The numbers of [`RECORD`].
-fn record(bytes: u64, granule: u64, sizes: &Sizes) -> [u64; 22] {
-    let mut all = [0; 22];
-    all[..6].copy_from_slice(&[bytes, granule, granule, sizes.rss(), sizes.pss, sizes.pss]);
-    all[6..].copy_from_slice(&common(sizes));
-    all
+fn record(bytes: u64, granule: u64, sizes: &Sizes) -> [u64; ROWS] {
+    numbers([bytes, granule, granule, sizes.rss(), sizes.pss, sizes.pss], sizes)
 }
 
 /// The numbers of [`ROLLUP`].
-fn rollup(sizes: &Sizes) -> [u64; 22] {
-    let mut all = [0; 22];
+fn rollup(sizes: &Sizes) -> [u64; ROWS] {
     let Sizes { pss, pss_anonymous, pss_file, pss_shmem, .. } = *sizes;
-    all[..6].copy_from_slice(&[sizes.rss(), pss, pss, pss_anonymous, pss_file, pss_shmem]);
-    all[6..].copy_from_slice(&common(sizes));
+    numbers([sizes.rss(), pss, pss, pss_anonymous, pss_file, pss_shmem], sizes)
+}
+
+fn numbers(own: [u64; OWN], sizes: &Sizes) -> [u64; ROWS] {
+    let mut all = [0; ROWS];
+    all[..OWN].copy_from_slice(&own);
+    all[OWN..].copy_from_slice(&common(sizes));
     all
 }
 
-/// The numbers from `Shared_Clean` to `Locked`, which both have.
-fn common(sizes: &Sizes) -> [u64; 16] {
+/// The numbers of [`COMMON`].
+fn common(sizes: &Sizes) -> [u64; COMMON.len()] {
     [
         0,
         sizes.shared,

@@ -36,7 +36,7 @@ use arch::{Machine, PhysMem};
 use super::target::is_movable;
 use super::unmap::{Now, remap, unmap_to_move};
 use super::wake;
-use super::walk::Origin;
+use super::walk::{Origin, count_mappings};
 use crate::Mm;
 use crate::mapcount::{self, Answer, Sharing};
 use crate::page::{Flags, FolioRef, PageKind, PageRef};
@@ -100,9 +100,12 @@ impl Moving {
             return Err(Refused::Pinned);
         }
         // Whoever holds it now will most likely still do so when everything is unmapped.
-        if let Answer::Exact(entries) = mapcount::scheme(mm).entries(head)
-            && head.refcount() > entries + 1 + u32::from(head.kind() == PageKind::Shmem)
-        {
+        let entries = match mapcount::scheme(mm).entries(head) {
+            Answer::Exact(entries) => entries.into(),
+            // A bound would hide the holder, and a block become a table before he shows.
+            Answer::AtMost(_) | Answer::Unknown => count_mappings(mm, head).entries,
+        };
+        if u64::from(head.refcount()) > entries + 1 + u64::from(head.kind() == PageKind::Shmem) {
             return Err(Refused::Referenced);
         }
         if head.claim_flag(Flags::MOVING) { Ok(Moving(head)) } else { Err(Refused::Busy) }

@@ -23,7 +23,7 @@ use arch::{Machine, PhysMem};
 use super::object::{MOST_BYTES, Object};
 use crate::Mm;
 use crate::page::{FolioList, PageKind, PageRef};
-use crate::space::range;
+use crate::space::unmap;
 
 /// Why the size of an object could not be changed. Nothing has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,7 +88,7 @@ impl Mm {
         for space in mappers.iter() {
             space.for_each_linear(pages.clone(), |part| {
                 if part.kind.object() == Some(object.id) {
-                    range::unmap_if(self, space, part, |page| {
+                    unmap::unmap_if(self, space, part, |page| {
                         zap == Zap::Everything || page.kind() == PageKind::Shmem
                     });
                 }

@@ -15,7 +15,7 @@
 
 use arch::VirtAddr;
 
-use super::range;
+use super::unmap;
 use super::{AddressSpace, Commit, MmapError, Vma};
 use crate::Mm;
 use crate::hugetlb;
@@ -55,7 +55,7 @@ impl Mm {
         }
         let end = end.align_down(granule);
         if vma.commit == Commit::NoReserve {
-            range::unmap(self, space, start, end);
+            unmap::unmap(self, space, start, end);
             return Ok(());
         }
         let mut from = start;
@@ -77,7 +77,7 @@ impl Mm {
                 to = from.add(granule);
                 self.promise_anew(space, from, to)?;
             }
-            range::unmap(self, space, from, to);
+            unmap::unmap(self, space, from, to);
             sole.into_iter().flatten().for_each(|folio| hugetlb::take_back(self, folio));
             from = to;
         }

@@ -31,7 +31,7 @@ use crate::pgtable::normal_page;
 /// VMA says. The caller holds M and T of a space that maps it. A wrong yes is impossible; the answer is no wherever the scheme of counting cannot tell.
 #[must_use]
 pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
-    if !matches!(head.kind(), PageKind::Anon | PageKind::Hugetlb) {
+    if !may_be(head) {
         return false;
     }
     if head.maybe_pinned() {
@@ -45,8 +45,8 @@ pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
         return true;
     }
     let scheme = mapcount::scheme(mm);
-    scheme.sharing(head) == Answer::Exact(Sharing::Exclusive)
-        && scheme.entries(head) == Answer::Exact(by_entries)
+    let (sharing, entries) = scheme.sharing_and_entries(head);
+    sharing == Answer::Exact(Sharing::Exclusive) && entries == Answer::Exact(by_entries)
 }
 
 /// Whether the page that a leaf of the caller's space maps is an anonymous one, or a hugetlb one, and that leaf's reference
@@ -54,18 +54,25 @@ pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
 #[must_use]
 #[inline(always)]
 pub(crate) fn is_sole(page: PageRef) -> bool {
-    page.refcount() == 1 && (page.is_kind(PageKind::Anon) || page.is_kind(PageKind::Hugetlb))
+    page.refcount() == 1 && may_be(page)
+}
+
+/// Whether it is of a kind that one space may have alone.
+#[inline(always)]
+fn may_be(page: PageRef) -> bool {
+    page.is_kind(PageKind::Anon) || page.is_kind(PageKind::Hugetlb)
 }
 
 /// Who may do what, of a leaf's attributes.
 const RIGHTS: PteFlags = PteFlags::USER.union(PteFlags::READ_ONLY).union(PteFlags::PXN).union(PteFlags::UXN);
 
-/// `leaf` with all rights of a VMA. A special one keeps its mark and its memory type.
+/// `leaf` with all rights of a VMA. A special one keeps its mark and its memory type, and one of a folded group stays one.
 #[must_use]
 #[inline(always)]
 pub(crate) fn with_all_rights(leaf: Desc, level: Level, prot: Prot) -> Desc {
     if !leaf.is_special() {
-        return range::ready(leaf.with_flags(level, prot.leaf_flags()), level);
+        let group = leaf.flags(level) & PteFlags::CONTIGUOUS;
+        return range::ready(leaf.with_flags(level, prot.leaf_flags() | group), level);
     }
     let kept = leaf.flags(level) - RIGHTS;
     leaf.with_flags(level, kept | (prot.leaf_flags() & RIGHTS))

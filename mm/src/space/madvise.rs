@@ -26,8 +26,8 @@ use arch::addr::PAGE_SIZE;
 use arch::{Access, VirtAddr};
 
 use super::munmap::page_align;
-use super::range;
 use super::{AccessPattern, AddressSpace, Advice, Errno, HugeAdvice, MmapError, Prot, Vma, VmaKind};
+use super::{range, unmap};
 use crate::Mm;
 use crate::device::Entries;
 use crate::kalloc::KArc;
@@ -122,7 +122,7 @@ impl Mm {
     fn discard(&self, space: &AddressSpace, (start, end): (VirtAddr, VirtAddr)) -> Result<(), MmapError> {
         range::split_edges(self, space, start, end)?;
         reservation::release_range(self, space, start, end);
-        range::unmap(self, space, start, end);
+        unmap::unmap(self, space, start, end);
         Ok(())
     }
 

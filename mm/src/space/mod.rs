@@ -33,7 +33,7 @@
 //! | [`fork`] | a child that begins as a copy |
 //! | `exclusive` | whether a page is one space's alone |
 //! | [`growth`] [`populate`] | a stack grows; pages are faulted in ahead |
-//! | [`range`] | walks over a range of a live tree: unmap, change rights |
+//! | [`range`] [`unmap`] | walks over a range of a live tree; what it maps is given up |
 //! | `rights` | what leaves become when the rights of their VMA change |
 //! | [`usage`] | what the tables of a space map |
 //! | [`access`] | reading and writing a space that need not be active |
@@ -72,6 +72,7 @@ pub mod request;
 mod rights;
 #[cfg(test)]
 mod tests;
+pub mod unmap;
 pub mod usage;
 pub mod vma;
 mod vma_arena;

@@ -5,8 +5,8 @@ use arch::addr::PAGE_SIZE;
 use arch::layout::USER_END;
 use arch::{PageSize, VirtAddr};
 
-use super::range;
 use super::{AddressSpace, Commit, MmapError, VmaKind};
+use super::{range, unmap};
 use crate::Mm;
 use crate::hugetlb;
 
@@ -69,7 +69,7 @@ impl Mm {
     pub(super) fn unmap_prepared(&self, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
         crate::thp::reservation::release_range(self, space, start, end);
         let promised = self.promised_hugetlb(space, start, end);
-        range::unmap(self, space, start, end);
+        unmap::unmap(self, space, start, end);
         hugetlb::unreserve(self, promised);
         self.detach_objects(space, start, end);
         space.change_vmas(self, start, end, |vmas| vmas.remove(start, end));

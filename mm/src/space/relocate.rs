@@ -15,7 +15,8 @@
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::{Desc, Level, Machine, Order, PageSize, PhysAddr, PhysMem, VirtAddr};
 
-use super::range::{is_empty, run_of};
+use super::range::run_of;
+use super::unmap::is_empty;
 use super::{AddressSpace, Vma};
 use crate::Mm;
 use crate::error::OutOfMemory;

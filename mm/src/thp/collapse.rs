@@ -6,7 +6,7 @@
 //! **Steps.** 1. A folio is allocated, and room for what stands in the table. 2. Under T: every entry is looked at, and
 //! loses the right to write; the flush is done before T is let go. 3. Without T: the pages are copied, and zeros filled
 //! in where there is none. 4. Under T: every entry must be as it was left and every page referenced by its entries alone;
-//! then all entries and the table's own are cleared, flushed, and the block is made.
+//! then the table leaves the tree with all that it holds, which is flushed and given up, and the block is made.
 //!
 //! **Why what is copied cannot change.** The caller holds M for writing: no fault of this space gives the right back, no
 //! fork, no pin. What other spaces map of it they map without the right to write, since it is shared with this one. A
@@ -40,7 +40,7 @@ use crate::mapcount::{self, Answer};
 use crate::page::{FolioRef, PageKind, PageRef};
 use crate::pgtable::{PtRoot, Stretch, normal_folio, normal_page};
 use crate::space::exclusive::read_only;
-use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind, range};
+use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind, range, unmap};
 use crate::stats::Counter;
 
 /// Why a range was not collapsed.
@@ -204,15 +204,12 @@ impl Range<'_> {
             entries.descs().zip(before).try_for_each(|(now, &then)| {
                 if now == then { self.suits(now) } else { Err(CollapseError::Busy) }
             })?;
-            mm.gather(space.tag(), |gather| range::clear(mm, space, vma, entries, gather, |_| true));
-            Ok(())
+            mm.gather(space.tag(), |gather| {
+                let table = entries.sever(gather).ok_or(CollapseError::Busy)?;
+                unmap::give_up(mm, space, vma, table);
+                Ok(())
+            })
         })?;
-        mm.gather(space.tag(), |gather| {
-            if let Ok(entry) = tree.entry(space.flusher(mm), start, Level::L2) {
-                let table = entry.clear(gather);
-                gather.hold(table);
-            }
-        });
         // The table was there, under T.
         let entry = tree.entry(space.flusher(mm), start, Level::L2).map_err(|_| CollapseError::Busy)?;
         let run = range::run_of(space, vma, &entry, head);

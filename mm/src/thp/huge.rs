@@ -8,7 +8,7 @@ use super::record::Key;
 use crate::Mm;
 use crate::mapcount;
 use crate::page::{FolioRef, PageKind, PageRef};
-use crate::pgtable::{Missing, TableStock};
+use crate::pgtable::TableStock;
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
 
@@ -17,7 +17,7 @@ use crate::stats::Counter;
 pub enum HugeFault {
     /// The block is in place.
     Made,
-    /// Another thread made a block meanwhile.
+    /// Another thread made a block meanwhile, or the tables have changed: the access is to be tried again.
     Spurious,
 }
 
@@ -31,13 +31,20 @@ pub enum NoHugePage {
 }
 
 /// Maps a zeroed huge page at the range of `va`, with the rights of `vma`. The policy answered
-/// [`super::Backing::Huge`]. The caller holds M for reading and no spinlock.
+/// [`super::Backing::Huge`]. So many tables were missing above the block when the caller looked. The caller holds M for
+/// reading and no spinlock.
 ///
 /// # Errors
 /// [`NoHugePage`].
-pub fn huge_fault(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr) -> Result<HugeFault, NoHugePage> {
+pub fn huge_fault(
+    mm: &Mm,
+    space: &AddressSpace,
+    vma: &Vma,
+    va: VirtAddr,
+    missing: usize,
+) -> Result<HugeFault, NoHugePage> {
     let key = Key::new(space, va);
-    let mut stock = TableStock::new(mm, 2).map_err(|_| NoHugePage::Memory)?;
+    let mut stock = TableStock::new(mm, missing).map_err(|_| NoHugePage::Memory)?;
     let head = alloc_huge(mm, key, vma.index_of(key.range))?;
     let made = make_block(mm, space, vma, key, head.page(), &mut stock);
     match made {
@@ -53,10 +60,16 @@ pub fn huge_fault(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr) -> Res
 ///
 /// # Errors
 /// [`NoHugePage`].
-pub fn zero_fault(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr) -> Result<HugeFault, NoHugePage> {
+pub fn zero_fault(
+    mm: &Mm,
+    space: &AddressSpace,
+    vma: &Vma,
+    va: VirtAddr,
+    missing: usize,
+) -> Result<HugeFault, NoHugePage> {
     let zeros = mm.huge_zero.get(mm).map_err(|_| NoHugePage::Memory)?;
     let block = Key::new(space, va).range;
-    let mut stock = TableStock::new(mm, 2).map_err(|_| NoHugePage::Memory)?;
+    let mut stock = TableStock::new(mm, missing).map_err(|_| NoHugePage::Memory)?;
     let mut tree = space.ptl.lock();
     match tree.entry_or_table(space.flusher(mm), block, Level::L2, &mut stock) {
         Ok(entry) if entry.desc().is_empty() => {
@@ -64,8 +77,8 @@ pub fn zero_fault(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr) -> Res
             Ok(HugeFault::Made)
         }
         Ok(entry) if entry.desc().kind(Level::L2) == Kind::Table => Err(NoHugePage::Table),
-        Ok(_) | Err(Missing::Leaf(..)) => Ok(HugeFault::Spurious),
-        Err(Missing::Table(_) | Missing::Stock) => Err(NoHugePage::Memory),
+        // A block, or a table that was there has left meanwhile.
+        Ok(_) | Err(_) => Ok(HugeFault::Spurious),
     }
 }
 
@@ -89,8 +102,8 @@ fn make_block(
     let mut tree = space.ptl.lock();
     let entry = match tree.entry_or_table(space.flusher(mm), key.range, Level::L2, stock) {
         Ok(entry) => entry,
-        Err(Missing::Leaf(..)) => return Ok(HugeFault::Spurious),
-        Err(Missing::Table(_) | Missing::Stock) => return Err(NoHugePage::Memory),
+        // A block, or a table that was there has left meanwhile.
+        Err(_) => return Ok(HugeFault::Spurious),
     };
     let old = entry.desc();
     match old.kind(Level::L2) {

@@ -14,7 +14,7 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
-use arch::contiguous::{CONT_ENTRIES, group_of};
+use arch::contiguous::CONT_ENTRIES;
 use arch::pte::{Kind, Migration};
 use arch::{Desc, Level, PageSize, Pfn, VirtAddr};
 
@@ -135,7 +135,7 @@ fn fill_table(mm: &Mm, table: &mut LooseTable, block: Desc, va: VirtAddr) {
     if mm.config.contpte == Contpte::Off {
         return table.fill(leaf);
     }
-    let plain = group_of(va.index(Level::L3));
-    table.fill(|n| if plain.contains(&n) { leaf(n) } else { leaf(n).in_group() });
+    let plain = va.index(Level::L3) / CONT_ENTRIES;
+    table.fill(|n| if n / CONT_ENTRIES == plain { leaf(n) } else { leaf(n).in_group() });
     mm.stats.add(Counter::ContpteFold, (ENTRIES_PER_TABLE / CONT_ENTRIES - 1) as u64);
 }

@@ -46,16 +46,15 @@ fn counts(nr: u64, free: u64, reserved: u64) -> Counts {
     Counts { nr, free, reserved, surplus: 0 }
 }
 
-/// Whatever comes between what, nobody gets a promise out of the folio that a slot gives back, not even where a walker of
-/// physical memory drops the last reference to it; and the slot's next touch is not refused.
-#[test]
-fn nobody_comes_between_a_folio_and_its_promise() {
+/// Runs MADV_DONTNEED of a slot, the folio of which so many walkers hold, and a rival on another vCPU in every order with one
+/// switch: the rival gets no promise, and the slot's next touch is not refused.
+fn explore(walkers: usize) {
     let explored = explore_runs(Bounds { switches: 1, runs: 20_000 }, || {
         machine().boot(|mm, env| {
             let space = used(mm, env, 1, 1);
-            let held = held(mm, &space, 0);
+            let held: Vec<_> = (0..walkers).map(|_| held(mm, &space, 0)).collect();
             let rival = || {
-                mm.put_folio(held);
+                held.into_iter().for_each(|folio| mm.put_folio(folio));
                 assert!(reserve(mm, 1).is_err(), "one folio was promised twice");
             };
             let jobs: Vec<Job<'_>> = vec![Box::new(|| discard(mm, &space, 1)), Box::new(rival)];
@@ -69,6 +68,18 @@ fn nobody_comes_between_a_folio_and_its_promise() {
     });
     println!("a DONTNEED and a rival: {explored:?}");
     assert!(explored.complete && explored.runs > 100, "{explored:?}");
+}
+
+/// Whatever comes between what, nobody gets a promise out of the folio that a slot gives back.
+#[test]
+fn nobody_comes_between_a_folio_and_its_promise() {
+    explore(0);
+}
+
+/// Nor where walkers of physical memory drop the last references to it.
+#[test]
+fn a_reference_of_a_moment_costs_no_promise() {
+    explore(2);
 }
 
 /// The folio of a slot, with a reference.

@@ -18,7 +18,7 @@ use crate::time;
 const MS: u64 = 1_000_000;
 
 /// Waits until `done`, for at most `ms` milliseconds; whether it was.
-pub(super) fn within_ms(ms: u64, done: impl Fn() -> bool) -> bool {
+pub(super) fn within_ms(ms: u64, mut done: impl FnMut() -> bool) -> bool {
     let until = time::now_ns() + ms * MS;
     while !done() {
         if time::now_ns() > until {
@@ -123,6 +123,16 @@ impl Blocks {
             }
             Err(_) => false,
         }
+    }
+    /// Gives the block back that was taken last, if there is one; it should be a page.
+    pub(super) fn give_back_one(&mut self) -> bool {
+        let block = self.list.pop();
+        let found = block.is_some();
+        if let Some(block) = block {
+            let order = block.order();
+            self.mm.free_pages(block, order);
+        }
+        found
     }
     /// Holds a block that was taken elsewhere.
     pub(super) fn push(&mut self, block: FolioRef) {

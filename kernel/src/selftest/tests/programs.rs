@@ -1,13 +1,17 @@
 //! Processes: each program's status is what its source says, and the next one runs.
 
+use core::convert::Infallible;
+
 use arch::Order;
+use arch::aarch64::vectors::TrapFrame;
 use mm::Mm;
 use mm::buddy::MAX_ORDER;
 use mm::config::ThpMode;
 use mm::stats::Counter;
 
-use super::kit::{Blocks, ThpSettings, expect, run};
-use crate::process;
+use super::kit::{Blocks, ThpSettings, expect, run, within_ms};
+use crate::process::{self, ForkError, Signal};
+use crate::sched;
 use crate::selftest::{Failure, NotPassed, Verdict, check, check_eq, selftest};
 
 selftest!("programs::hello", hello);
@@ -22,12 +26,14 @@ selftest!("programs::shared", shared);
 selftest!("programs::dma", dma);
 selftest!("programs::devmap", devmap);
 selftest!("programs::vector_registers_are_each_ones_own", vector_registers);
+selftest!("programs::thread_pointers_are_each_ones_own", thread_pointers);
 selftest!("programs::hogs_are_preempted", hogs_are_preempted);
 selftest!("programs::sleepers_wake", sleepers_wake);
 selftest!("programs::no_program_no_process", no_program);
 selftest!("programs::fork", fork);
 selftest!("programs::fork_copies_on_write", fork_copies_on_write);
 selftest!("programs::fork_bombs_get_errors", fork_bombs_get_errors);
+selftest!("programs::fork_without_memory_leaves_nothing", fork_without_memory);
 selftest!("programs::orphans_are_adopted_and_ended", orphans);
 selftest!("programs::forks_at_once", forks_at_once);
 selftest!("programs::files_and_pipes", files_and_pipes);
@@ -212,6 +218,57 @@ fn fork_bombs_get_errors(_: &'static Mm) -> Verdict {
     expect("fork", &["fork", "bomb"], 0)
 }
 
+/// A fork that finds no memory left, at whichever of its pages: it is refused, and everything that it had taken is given back.
+/// All of memory is taken first, and one page more left free for each further try, until a child is born.
+fn fork_without_memory(mm: &'static Mm) -> Verdict {
+    const TRIES: u64 = 200;
+    let parent = process::run("tick", &["tick", "ticks=1", "ms=600000"], None)
+        .map_err(|error| Failure::new(file!(), line!(), format_args!("tick: {error}")))?;
+    let _end = Ended(&parent);
+    let sleeps = || {
+        let mut sleeps = false;
+        sched::for_each_thread(|thread| {
+            sleeps |= thread.pid == Some(parent.pid()) && thread.state.letter() == 'S';
+        });
+        sleeps
+    };
+    check!(within_ms(20_000, sleeps), "the parent does not sleep");
+    // A stack that is kept for the next thread would save the fork some pages.
+    sched::reap();
+    let (mut taken, mut pages) = (Blocks::none(mm), Blocks::none(mm));
+    while pages.len() < TRIES && pages.take(Order::PAGE) {}
+    for order in (0..=MAX_ORDER.raw()).rev() {
+        while taken.take(Order::new(order)) {}
+    }
+    let (mut refused, mut free) = (0, mm.free_page_count());
+    while let Err(error) = process::fork(&parent, &TrapFrame::user(0, 0)) {
+        check_eq!(error, ForkError::OutOfMemory, "why a fork is refused");
+        refused += 1;
+        sched::reap();
+        check_eq!(mm.free_page_count(), free, "free pages after a fork that was refused");
+        let mut spaces = 0;
+        let Ok(()) = mm.spaces.try_for_each::<Infallible>(|_| {
+            spaces += 1;
+            Ok(())
+        });
+        check_eq!(spaces, 1, "address spaces after a fork that was refused");
+        check!(pages.give_back_one(), "no fork with {refused} pages");
+        free = mm.free_page_count();
+    }
+    check!(refused > 10, "a fork needs {refused} pages only");
+    Ok(())
+}
+
+/// A process that is killed, and has ended, when this is dropped.
+struct Ended<'p>(&'p process::Process);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.kill(Signal::Kill);
+        self.0.wait();
+    }
+}
+
 /// The first of a family adopts the children of those that end; what is left at its own end is ended.
 fn orphans(_: &'static Mm) -> Verdict {
     expect("fork", &["fork", "chain", "length=100"], 0)?;
@@ -233,6 +290,11 @@ fn files_and_pipes(_: &'static Mm) -> Verdict {
 fn memory_goes_to_who_needs_it(mm: &'static Mm) -> Verdict {
     let _settings = ThpSettings::set(mm, ThpMode::Never, 512)?;
     expect("thpfork", &["thpfork", "128", "256"], 0)
+}
+
+/// TPIDR_EL0 is each thread's own, and a fork's child begins with its parent's.
+fn thread_pointers(_: &'static Mm) -> Verdict {
+    at_once("tls", [&["tls", "name=1"], &["tls", "name=2"], &["tls", "name=3"], &["tls", "name=4"]])
 }
 
 /// A program that does not exist is an error and leaves nothing behind.

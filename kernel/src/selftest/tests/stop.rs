@@ -82,6 +82,9 @@ fn each_cpu_runs_the_function_once(mm: &'static Mm) -> Verdict {
     Ok(())
 }
 
+/// Time after which a request that others wait for will not come any more; one takes less than a millisecond.
+const STUCK_MS: u64 = 30_000;
+
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 static INSIDE: AtomicU64 = AtomicU64::new(0);
 static OVERLAPS: AtomicU64 = AtomicU64::new(0);
@@ -101,9 +104,17 @@ fn requests_from_many_threads(mm: &'static Mm) -> Verdict {
     let counters = [&REQUESTS, &INSIDE, &OVERLAPS];
     counters.iter().for_each(|counter| counter.store(0, Ordering::SeqCst));
     let threads = Threads::start(mm.env.online_cpus() + 1, &STOP, request)?;
-    let enough = within_ms(3000, || REQUESTS.load(Ordering::Relaxed) >= 50);
+    // However slow the machine is that this one runs on: only if no thread gets on for long is one stuck.
+    let mut seen = 0;
+    while seen < 50 {
+        let before = seen;
+        let got_on = within_ms(STUCK_MS, || {
+            seen = REQUESTS.load(Ordering::Relaxed);
+            seen > before
+        });
+        check!(got_on, "after {before} requests none for {STUCK_MS} ms");
+    }
     drop(threads);
-    check!(enough, "{} requests in three seconds", REQUESTS.load(Ordering::Relaxed));
     check_eq!(OVERLAPS.load(Ordering::SeqCst), 0, "requests inside others");
     Ok(())
 }

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 use arch::{Order, Pfn, PhysAddr};
 
 use super::*;
-use crate::buddy::MAX_ORDER;
+use crate::buddy::{MAX_ORDER, MigrateType};
 use crate::page::{Flags, page_of};
 
 /// Where `reserved` keeps a page: the last 8 MiB that begin in a bank of 28 MiB.
@@ -74,6 +74,12 @@ pub(super) const ROWS: &[Row] = &[
         pages.into_iter().for_each(|page| site.mm.zone.cache_anyway(disown(page, PageKind::Free)));
         None
     }),
+    ("a free block on the list of another type", small, |site| {
+        let half = Order::new(8);
+        let block = site.block(half.raw(), PageKind::Shmem).pfn();
+        site.mm.zone.retype(block, MigrateType::Unmovable);
+        Some(Pfn::new(block.raw() ^ half.pages()))
+    }),
     ("references to a free page", small, |site| {
         free_block(site).nth(3).set_refcount(1);
         Some(free_block(site).nth(3).pfn())
@@ -92,7 +98,7 @@ pub(super) const ROWS: &[Row] = &[
     ("a tail leads to its head", small, |site| {
         let head = site.block(3, PageKind::Kernel);
         head.prep_compound(PageKind::Kernel, Order::new(3), site.mm.config.tails);
-        head.nth(5).make_tail(!0x3f | 1);
+        head.nth(5).make_tails(1, !0x3f | 1);
         Some(head.nth(5).pfn())
     }),
     ("a free block above the largest order", small, |site| {

@@ -93,7 +93,8 @@ pub(super) const ROWS: &[Row] = &[
     ("the kind of a page that a user maps", small, |site| {
         site.mm.drain_cpu_lists();
         let free = |page: &PageRef| page.kind() == PageKind::Buddy && page.order() > Order::new(8);
-        let block = site.mm.ram()[0].iter().map(page_of).find(free).unwrap();
+        // Not the one that the next page is taken from.
+        let block = site.mm.ram()[0].iter().map(page_of).filter(free).last().unwrap();
         map_frame(site, block.pfn(), PteFlags::USER_RW)
     }),
     ("the kind of a page that a user maps", reserving, |site| {

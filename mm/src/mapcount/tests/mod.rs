@@ -4,6 +4,7 @@ mod conformance;
 mod contract;
 mod experiment;
 mod flaws;
+mod lockless;
 mod overflow;
 mod races;
 

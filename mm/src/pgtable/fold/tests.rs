@@ -395,26 +395,29 @@ fn unmapped_by_the_reverse_map() {
     }
 }
 
-/// What folding costs and saves: 64 KiB lose the right to write, folded or not; and the first page of them does.
+/// What calls on a group and on its first page cost, in stores to descriptors, TLBI operations and barriers after them:
+/// the table of the README.
 #[test]
 fn what_it_costs() {
-    let costs = |contpte, part: Range<u64>, prot| {
+    let costs = |contpte, call: &dyn Fn(&Site<'_>)| {
         let machine = machine(BbmLevel::Level2, true).config(|config| config.contpte = contpte);
         let cost = std::cell::Cell::new([0; 3]);
         with_groups(&machine, |site| {
             let counters = [Counter::PteStore, Counter::TlbiVa, Counter::DsbIsh];
             let before = counters.map(|counter| site.get(counter));
-            site.mm.mprotect(site.space, at(&part).0, at(&part).1, prot).unwrap();
+            call(site);
             let after = counters.map(|counter| site.get(counter));
             cost.set(core::array::from_fn(|n| after[n] - before[n]));
         });
         cost.get()
     };
-    let none = MapProt::empty();
-    assert_eq!(costs(Contpte::Off, 16..32, MapProt::READ), [16, 1, 1]);
-    assert_eq!(costs(Contpte::On, 16..32, MapProt::READ), [16, 1, 1]);
-    assert_eq!(costs(Contpte::Off, 16..17, MapProt::READ), [1, 1, 1]);
-    assert_eq!(costs(Contpte::On, 16..17, MapProt::READ), [32, 1, 1]);
-    assert_eq!(costs(Contpte::Off, 16..32, none), [16, 1, 1]);
-    assert_eq!(costs(Contpte::On, 16..32, none), [32, 1, 1]);
+    let both = |call: &dyn Fn(&Site<'_>)| [Contpte::On, Contpte::Off].map(|contpte| costs(contpte, call));
+    let protect = |part: Range<u64>, prot| {
+        move |site: &Site<'_>| site.mm.mprotect(site.space, at(&part).0, at(&part).1, prot).unwrap()
+    };
+    assert_eq!(both(&protect(16..32, MapProt::READ)), [[16, 1, 1], [16, 1, 1]]);
+    assert_eq!(both(&protect(16..32, MapProt::empty())), [[32, 1, 1], [16, 1, 1]]);
+    assert_eq!(both(&protect(16..17, MapProt::READ)), [[32, 1, 1], [1, 1, 1]]);
+    let unmap = |site: &Site<'_>| site.mm.munmap(site.space, va(16).raw(), PAGE_SIZE).unwrap();
+    assert_eq!(both(&unmap), [[33, 2, 2], [1, 1, 1]]);
 }

@@ -3,6 +3,7 @@
 mod entries;
 mod exhaust;
 mod family;
+mod gathered;
 mod moves;
 mod pieces;
 mod walks;

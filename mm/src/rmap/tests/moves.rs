@@ -137,8 +137,8 @@ fn refusals() {
     });
 }
 
-/// What somebody holds is neither moved nor split under any way of counting: also where that cannot say how many entries
-/// there are, so that only the frozen count shows it, when everything is unmapped.
+/// What somebody holds is neither moved nor split under any way of counting, and stays mapped as it is: where the scheme
+/// cannot say how many entries there are, they are counted by a walk.
 #[test]
 fn what_is_held_stays_under_every_scheme() {
     for &mapcount in Mapcount::ALL {
@@ -150,9 +150,13 @@ fn what_is_held_stays_under_every_scheme() {
             let held = head.try_get().unwrap();
             assert_eq!(migrate(mm, head, MoveWhat::All), Err(Refused::Referenced), "{mapcount:?}");
             assert_eq!((page(mm, &space, 0).1, head.refcount()), (head, 2), "{mapcount:?}");
-            // The block may have become a table by then.
             assert_eq!(split_folio(mm, head.get()), Err(Refused::Referenced), "{mapcount:?}");
             assert_eq!((page(mm, &space, 1).1, head.order()), (head, Order::PMD), "{mapcount:?}");
+            assert_eq!(
+                leaf(&space, 0).unwrap().0,
+                Level::L2,
+                "{mapcount:?}: nothing was unmapped to find out"
+            );
             mm.put_folio(held);
             assert_filled(mm, &space);
             end(mm, &[space]);

@@ -20,19 +20,25 @@ fn beyond_the_end() {
     });
 }
 
+/// An object of four pages, each with its number, counted from 1: `a` maps it shared, `b` privately, and both have looked.
+fn four_pages(mm: &Mm, a: &KArc<AddressSpace>, b: &KArc<AddressSpace>) -> ObjectUse {
+    let object = mm.new_object(4 * PAGE_SIZE).unwrap();
+    map(mm, a, &object, 4, 0, MapFlags::SHARED);
+    map(mm, b, &object, 4, 0, MapFlags::PRIVATE);
+    for page in 0..4 {
+        write(mm, a, at(page), 1 + page).unwrap();
+        read(mm, b, at(page)).unwrap();
+    }
+    object
+}
+
 /// Truncation takes entries away in every space, shared or private, copies too; the rest of the last page is zeros, also
 /// when the object grows again.
 #[test]
 fn truncation_reaches_everybody() {
     with_spaces(|mm, [a, b]| {
-        let object = mm.new_object(4 * PAGE_SIZE).unwrap();
-        map(mm, a, &object, 4, 0, MapFlags::SHARED);
-        map(mm, b, &object, 4, 0, MapFlags::PRIVATE);
-        for page in 0..4 {
-            write(mm, a, at(page), 1 + page).unwrap();
-            write(mm, a, at(page).add(0x800), 0xff).unwrap();
-            read(mm, b, at(page)).unwrap();
-        }
+        let object = four_pages(mm, a, b);
+        (0..4).for_each(|page| write(mm, a, at(page).add(0x800), 0xff).unwrap());
         write(mm, b, at(2), 100).unwrap();
         mm.truncate_object(&object, PAGE_SIZE + 0x800).unwrap();
         check(mm);
@@ -52,13 +58,7 @@ fn truncation_reaches_everybody() {
 #[test]
 fn holes() {
     with_spaces(|mm, [a, b]| {
-        let object = mm.new_object(4 * PAGE_SIZE).unwrap();
-        map(mm, a, &object, 4, 0, MapFlags::SHARED);
-        map(mm, b, &object, 4, 0, MapFlags::PRIVATE);
-        for page in 0..4 {
-            write(mm, a, at(page), 1 + page).unwrap();
-            read(mm, b, at(page)).unwrap();
-        }
+        let object = four_pages(mm, a, b);
         write(mm, b, at(1), 100).unwrap();
         mm.madvise(a, at(1).raw(), 2 * PAGE_SIZE, Advice::Remove).unwrap();
         check(mm);

@@ -25,7 +25,8 @@ use crate::pgtable::{Gather, TableStock, normal_page};
 use crate::rmap;
 use crate::shmem::Object;
 use crate::space::exclusive::read_only;
-use crate::space::{AddressSpace, Vma, range};
+use crate::space::unmap::unmap_if;
+use crate::space::{AddressSpace, Vma};
 
 /// Copies the entries of a private VMA of an object. M of the parent is held for writing; the flush of the parent is
 /// the gather's.
@@ -151,7 +152,7 @@ impl Copier<'_> {
         // Nothing else takes it away while M is held; somebody who has begun to move it finds that it is held.
         if now != leaf && !now.is_migration() {
             let page = self.vma.part(va, va.add(PAGE_SIZE));
-            range::unmap_if(self.mm, self.child, &page, |_| true);
+            unmap_if(self.mm, self.child, &page, |_| true);
         }
     }
 }
