@@ -4,17 +4,15 @@
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arch::{Cpu, Machine};
 
-use super::area::{Area, Change, Kind, RW};
-use super::home::{Home, Inside, any_change};
-use super::memory::Memory;
+use super::area::{Change, RW};
+use super::contest::{self, Contest};
+use super::home::{Inside, any_change};
 use super::migration::{fork, move_folio};
-use super::stage::{self, CPUS, Stage, pick};
+use super::stage::{self, Stage, pick};
 use super::{Ran, Scenario};
-use crate::Mm;
 use crate::config::{Contpte, Mapcount, MmConfig, ThpMode};
 use crate::rmap::{self, Exit};
 use crate::space::MapProt;
@@ -27,19 +25,11 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-const BASE: u64 = 0x4000_0000;
 const RANGE: usize = 512;
 /// Entries of a group.
 const GROUP: usize = 16;
 /// Groups that are used.
 const GROUPS: u64 = 4;
-/// Accesses of each of the two that access.
-const ACCESSES: usize = 260;
-/// Changes, spread over the time of the accesses.
-const CHANGES: usize = 60;
-/// Turns of the one that moves and forks at most; it ends with the accesses.
-const TURNS: usize = 400;
-
 fn run(seed: u64) -> Ran {
     let config = |random: &mut Random, choices: &mut MmConfig| {
         choices.thp = ThpMode::Always;
@@ -47,56 +37,13 @@ fn run(seed: u64) -> Ran {
         choices.mapcount = pick(random, Mapcount::ALL);
         choices.contpte = if random.below(8) == 0 { Contpte::Off } else { Contpte::On };
     };
-    stage::run(seed, 32, config, play)
+    stage::run(seed, 32, config, contest::play::<Folding>)
 }
 
 /// A page of one of the groups: mostly its first, its last, or one in the middle.
 fn used_page(random: &mut Random) -> usize {
     let group = random.below(GROUPS) as usize * GROUP;
     group + [0, 7, 8, 15, random.below(GROUP as u64) as usize][random.below(5) as usize]
-}
-
-fn play(stage: &Stage<'_>, random: &mut Random) {
-    stage.spoil(3);
-    let homes = vec![Home::new(stage.mm, vec![Area::new(Kind::Anon, BASE, RANGE)])];
-    let (home, made) = (&homes[0], AtomicUsize::new(0));
-    let nothing = stage.know_nothing(&homes);
-    let all = (CPUS - 2) * ACCESSES;
-    let job = |mut memories: Vec<Vec<Memory>>, mut random: Random| {
-        let Some(inside) = home.enter(stage) else { panic!("the only home is closed") };
-        match Machine::id().index() {
-            0 => {
-                for _ in (0..TURNS).take_while(|_| made.load(Ordering::SeqCst) < all) {
-                    disturb(stage.mm, &inside, &mut random);
-                    Machine::relax();
-                }
-            }
-            1 => {
-                for n in 0..CHANGES {
-                    wait(&made, n * all / CHANGES);
-                    let (pages, change) = any_part(&mut random);
-                    inside.change(stage.mm, 0, pages, change);
-                }
-            }
-            _ => {
-                for _ in 0..ACCESSES {
-                    let page = used_page(&mut random);
-                    inside.access(stage.mm, &mut memories[0], &mut random, 0, page);
-                    made.fetch_add(1, Ordering::SeqCst);
-                }
-            }
-        }
-        stage.go(inside);
-        memories
-    };
-    let mut memories = stage.on_all_cpus(random, nothing, job);
-    stage.mm.shrink();
-    stage.close(homes, &mut memories);
-}
-
-/// Waits until so many accesses are made, but not for long.
-fn wait(made: &AtomicUsize, accesses: usize) {
-    (0..4 * TURNS).take_while(|_| made.load(Ordering::SeqCst) < accesses).for_each(|_| Machine::relax());
 }
 
 /// A change of a part, so that a group is cut; of whole groups; or of all, so that there is a block again, which the next
@@ -116,18 +63,42 @@ fn any_part(random: &mut Random) -> (Range<usize>, Change) {
     }
 }
 
-/// One thing that is done to the folio.
-fn disturb(mm: &Mm, inside: &Inside<'_>, random: &mut Random) {
-    let Some(pfn) = inside.frame(0, used_page(random)) else { return };
-    match random.below(8) {
-        0..2 => move_folio(mm, pfn, random),
-        2 => fork(mm, inside, random),
-        3..6 => {
-            if let Some(folio) = mm.try_get_folio(pfn) {
-                rmap::folio_referenced(mm, folio.page(), Exit::Never);
-                mm.put_folio(folio);
+/// See [`SCENARIO`].
+struct Folding;
+
+impl Contest for Folding {
+    const PAGES: usize = RANGE;
+    const SPOILT: usize = 3;
+    const ACCESSES: usize = 260;
+    const CHANGES: usize = 60;
+    const TURNS: usize = 400;
+    type Held = ();
+
+    fn page(random: &mut Random) -> usize {
+        used_page(random)
+    }
+    /// One thing that is done to the folio.
+    fn disturb(stage: &Stage<'_>, inside: &Inside<'_>, (): &mut (), random: &mut Random) {
+        let mm = stage.mm;
+        let Some(pfn) = inside.frame(0, used_page(random)) else { return Machine::relax() };
+        match random.below(8) {
+            0..2 => move_folio(mm, pfn, random),
+            2 => fork(mm, inside, used_page(random), random),
+            3..6 => {
+                if let Some(folio) = mm.try_get_folio(pfn) {
+                    rmap::folio_referenced(mm, folio.page(), Exit::Never);
+                    mm.put_folio(folio);
+                }
             }
+            _ => {}
         }
-        _ => {}
+        Machine::relax();
+    }
+    fn change(stage: &Stage<'_>, inside: &Inside<'_>, random: &mut Random) {
+        let (pages, change) = any_part(random);
+        inside.change(stage.mm, 0, pages, change);
+    }
+    fn end(stage: &Stage<'_>) {
+        stage.mm.shrink();
     }
 }

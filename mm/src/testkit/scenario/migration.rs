@@ -3,18 +3,17 @@
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arch::addr::PAGE_SIZE;
-use arch::{Cpu, Machine, Order, Pfn};
+use arch::{Cpu, Machine, Order, Pfn, VirtAddr};
 
-use super::area::{Area, Change, Kind, RW};
-use super::home::{Home, Inside, any_change};
-use super::memory::Memory;
-use super::stage::{self, CPUS, Stage};
+use super::area::{Change, RW};
+use super::contest::{self, BASE, Contest};
+use super::home::{Inside, any_change};
+use super::stage::{self, Stage, pick};
 use super::{Ran, Scenario};
 use crate::Mm;
-use crate::config::{MmConfig, ThpMode};
+use crate::config::{HvoStrategy, Mapcount, MmConfig, ThpMode};
 use crate::page::{FolioRef, PageKind};
 use crate::rmap::deferred::split_deferred;
 use crate::rmap::{self, Exit, MoveWhat, NotMoved};
@@ -29,81 +28,24 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-const BASE: u64 = 0x4000_0000;
 const RANGE: usize = 512;
 const RANGES: usize = 2;
 /// Pages of each range that are used most.
 const USED: u64 = 10;
-/// Accesses of each of the two that access.
-const ACCESSES: usize = 260;
-/// Changes, spread over the time of the accesses.
-const CHANGES: usize = 24;
-/// Turns of the mover at most; it ends with the accesses.
-const TURNS: usize = 400;
-
 fn run(seed: u64) -> Ran {
     let config = |random: &mut Random, choices: &mut MmConfig| {
         choices.thp =
             [ThpMode::Never, ThpMode::Always, ThpMode::Always, ThpMode::Reserve][random.below(4) as usize];
+        choices.hvo = HvoStrategy::Off;
+        choices.mapcount = pick(random, Mapcount::ALL);
     };
-    stage::run(seed, 32, config, play)
+    stage::run(seed, 32, config, contest::play::<Migration>)
 }
 
 fn used_page(random: &mut Random) -> usize {
     let range = random.below(RANGES as u64) as usize;
     let page = if random.below(8) == 0 { random.below(RANGE as u64) } else { random.below(USED) * 51 };
     range * RANGE + page as usize
-}
-
-fn play(stage: &Stage<'_>, random: &mut Random) {
-    stage.spoil(3 * RANGES);
-    let homes = vec![Home::new(stage.mm, vec![Area::new(Kind::Anon, BASE, RANGES * RANGE)])];
-    let (home, made) = (&homes[0], AtomicUsize::new(0));
-    let nothing = stage.know_nothing(&homes);
-    let all = (CPUS - 2) * ACCESSES;
-    let job = |mut memories: Vec<Vec<Memory>>, mut random: Random| {
-        let Some(inside) = home.enter(stage) else { panic!("the only home is closed") };
-        match Machine::id().index() {
-            0 => {
-                for _ in (0..TURNS).take_while(|_| made.load(Ordering::SeqCst) < all) {
-                    disturb(stage.mm, &inside, &mut random);
-                    Machine::relax();
-                }
-            }
-            1 => {
-                for n in 0..CHANGES {
-                    wait(&made, n * all / CHANGES);
-                    if random.below(3) == 0 {
-                        fork(stage.mm, &inside, &mut random);
-                    } else {
-                        let (pages, change) = any_part(&mut random);
-                        inside.change(stage.mm, 0, pages, change);
-                    }
-                }
-            }
-            _ => {
-                let mut held = None;
-                for _ in 0..ACCESSES {
-                    let page = used_page(&mut random);
-                    inside.access(stage.mm, &mut memories[0], &mut random, 0, page);
-                    walk_frames(stage.mm, &mut held, &mut random);
-                    made.fetch_add(1, Ordering::SeqCst);
-                }
-                let_go(stage.mm, &mut held);
-            }
-        }
-        stage.go(inside);
-        memories
-    };
-    let mut memories = stage.on_all_cpus(random, nothing, job);
-    promoter::drain(stage.mm);
-    stage.mm.shrink();
-    stage.close(homes, &mut memories);
-}
-
-/// Waits until so many accesses are made, but not for long.
-fn wait(made: &AtomicUsize, accesses: usize) {
-    (0..4 * TURNS).take_while(|_| made.load(Ordering::SeqCst) < accesses).for_each(|_| Machine::relax());
 }
 
 /// A change of a whole range, so that it begins anew, or of a part, so that it is cut.
@@ -119,18 +61,56 @@ fn any_part(random: &mut Random) -> (Range<usize>, Change) {
     }
 }
 
+/// See [`SCENARIO`].
+struct Migration;
+
+impl Contest for Migration {
+    const PAGES: usize = RANGES * RANGE;
+    const SPOILT: usize = 3 * RANGES;
+    const ACCESSES: usize = 260;
+    const CHANGES: usize = 24;
+    const TURNS: usize = 400;
+    type Held = Option<FolioRef>;
+
+    fn page(random: &mut Random) -> usize {
+        used_page(random)
+    }
+    fn disturb(stage: &Stage<'_>, inside: &Inside<'_>, _: &mut Self::Held, random: &mut Random) {
+        if let Some(pfn) = inside.frame(0, used_page(random)) {
+            disturb(stage.mm, pfn, random);
+        }
+        Machine::relax();
+    }
+    fn change(stage: &Stage<'_>, inside: &Inside<'_>, random: &mut Random) {
+        if random.below(3) == 0 {
+            return fork(stage.mm, inside, used_page(random), random);
+        }
+        let (pages, change) = any_part(random);
+        inside.change(stage.mm, 0, pages, change);
+    }
+    fn between(stage: &Stage<'_>, _: &Inside<'_>, held: &mut Self::Held, random: &mut Random) {
+        walk_frames(stage.mm, held, random);
+    }
+    fn let_go(stage: &Stage<'_>, held: &mut Self::Held) {
+        let_go(stage.mm, held);
+    }
+    fn end(stage: &Stage<'_>) {
+        promoter::drain(stage.mm);
+        stage.mm.shrink();
+    }
+}
+
 /// A child comes, writes a page, and ends.
-pub(super) fn fork(mm: &Mm, inside: &Inside<'_>, random: &mut Random) {
+pub(super) fn fork(mm: &Mm, inside: &Inside<'_>, page: usize, random: &mut Random) {
     let Ok(child) = mm.fork_space(&inside.space()) else { return };
-    let va = arch::VirtAddr::new(BASE).add(used_page(random) as u64 * PAGE_SIZE);
+    let va = VirtAddr::new(BASE).add(page as u64 * PAGE_SIZE);
     // The page may not be mapped at this moment.
     let _ = mm.write_user(&child, va, &random.bits().to_le_bytes());
     mm.destroy_space(&child);
 }
 
-/// One thing that is done to frames.
-fn disturb(mm: &Mm, inside: &Inside<'_>, random: &mut Random) {
-    let Some(pfn) = inside.frame(0, used_page(random)) else { return };
+/// One thing that is done to a frame.
+fn disturb(mm: &Mm, pfn: Pfn, random: &mut Random) {
     match random.below(16) {
         0..9 => move_folio(mm, pfn, random),
         9 | 10 => {

@@ -26,12 +26,14 @@
 //! | `home` | a space with its areas; who is in it, its end and rebirth |
 //! | `person` | a vCPU that goes from home to home |
 //! | `family` | spaces that descend from each other by fork, and what must be read in each |
+//! | `contest` | four vCPUs in one space: one disturbs it, one changes it, two access it |
 //! | `stage` | the machine, the boot choices, the end of a run |
 //! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `fork` `migration` `folding` `report` | the scenarios |
 #![forbid(unsafe_code)]
 
 mod area;
 mod asid;
+mod contest;
 mod exit;
 mod family;
 mod folding;

@@ -3,14 +3,13 @@
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arch::{Cpu, Machine};
 
-use super::area::{Area, Change, Kind, RW};
-use super::home::{Home, Inside, any_change};
-use super::memory::Memory;
-use super::stage::{self, CPUS, Stage};
+use super::area::{Change, RW};
+use super::contest::{self, Contest};
+use super::home::{Inside, any_change};
+use super::stage::{self, Stage};
 use super::{Ran, Scenario};
 use crate::Mm;
 use crate::config::{PromotionThreshold, ThpMode};
@@ -25,20 +24,12 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-const BASE: u64 = 0x4000_0000;
 const RANGE: usize = 512;
 const RANGES: usize = 2;
 /// Pages of each range that are used most.
 const USED: u64 = 12;
 /// The highest threshold.
 const MOST_THRESHOLD: u64 = 6;
-/// Accesses of each of the two that access.
-const ACCESSES: usize = 100;
-/// Changes, spread over the time of the accesses.
-const CHANGES: usize = 14;
-/// Turns of the promoter at most; it ends with the accesses.
-const TURNS: usize = 2000;
-
 fn run(seed: u64) -> Ran {
     let config = |random: &mut Random, choices: &mut crate::config::MmConfig| {
         choices.thp = if random.below(8) == 0 { ThpMode::Always } else { ThpMode::Reserve };
@@ -46,7 +37,7 @@ fn run(seed: u64) -> Ran {
             choices.promotion_threshold = threshold;
         }
     };
-    stage::run(seed, 24, config, play)
+    stage::run(seed, 24, config, contest::play::<Promotion>)
 }
 
 /// A page of a range: mostly one of few that are spread over the range, so that the threshold is reached.
@@ -54,54 +45,6 @@ fn used_page(random: &mut Random) -> usize {
     let range = random.below(RANGES as u64) as usize;
     let page = if random.below(8) == 0 { random.below(RANGE as u64) } else { random.below(USED) * 46 };
     range * RANGE + page as usize
-}
-
-fn play(stage: &Stage<'_>, random: &mut Random) {
-    stage.spoil(3 * RANGES);
-    let homes = vec![Home::new(stage.mm, vec![Area::new(Kind::Anon, BASE, RANGES * RANGE)])];
-    let (home, made) = (&homes[0], AtomicUsize::new(0));
-    let nothing = stage.know_nothing(&homes);
-    let all = (CPUS - 2) * ACCESSES;
-    let job = |mut memories: Vec<Vec<Memory>>, mut random: Random| {
-        let Some(inside) = home.enter(stage) else { panic!("the only home is closed") };
-        match Machine::id().index() {
-            0 => {
-                let mut walker = Walker::default();
-                for _ in (0..TURNS).take_while(|_| made.load(Ordering::SeqCst) < all) {
-                    promote(stage, &inside, &mut walker, &mut random);
-                }
-                walker.let_go(stage.mm);
-            }
-            1 => {
-                for n in 0..CHANGES {
-                    wait(&made, n * all / CHANGES);
-                    let (pages, change) = any_part(&mut random);
-                    inside.change(stage.mm, 0, pages, change);
-                }
-            }
-            _ => {
-                let mut walker = Walker::default();
-                for _ in 0..ACCESSES {
-                    let page = used_page(&mut random);
-                    inside.access(stage.mm, &mut memories[0], &mut random, 0, page);
-                    walker.turn(stage.mm, &inside, &mut random);
-                    made.fetch_add(1, Ordering::SeqCst);
-                }
-                walker.let_go(stage.mm);
-            }
-        }
-        stage.go(inside);
-        memories
-    };
-    let mut memories = stage.on_all_cpus(random, nothing, job);
-    promoter::drain(stage.mm);
-    assert_eq!(stage.mm.hugetlb.set_nr(stage.mm, 0).unrestored, None);
-    stage.close(homes, &mut memories);
-}
-
-/// Waits until so many accesses are made, but not for long.
-fn wait(made: &AtomicUsize, accesses: usize) {
-    (0..TURNS).take_while(|_| made.load(Ordering::SeqCst) < accesses).for_each(|_| Machine::relax());
 }
 
 /// A change. One in two concerns a whole range, most of these so that it begins anew and is reserved again.
@@ -114,6 +57,39 @@ fn any_part(random: &mut Random) -> (Range<usize>, Change) {
         3 => (0..RANGES * RANGE, Change::Protect(RW)),
         4 => (first..(first + 100).min(RANGES * RANGE), any_change(random)),
         _ => (first..first + 1, any_change(random)),
+    }
+}
+
+/// See [`SCENARIO`].
+struct Promotion;
+
+impl Contest for Promotion {
+    const PAGES: usize = RANGES * RANGE;
+    const SPOILT: usize = 3 * RANGES;
+    const ACCESSES: usize = 100;
+    const CHANGES: usize = 14;
+    const TURNS: usize = 2000;
+    type Held = Walker;
+
+    fn page(random: &mut Random) -> usize {
+        used_page(random)
+    }
+    fn disturb(stage: &Stage<'_>, inside: &Inside<'_>, walker: &mut Walker, random: &mut Random) {
+        promote(stage, inside, walker, random);
+    }
+    fn change(stage: &Stage<'_>, inside: &Inside<'_>, random: &mut Random) {
+        let (pages, change) = any_part(random);
+        inside.change(stage.mm, 0, pages, change);
+    }
+    fn between(stage: &Stage<'_>, inside: &Inside<'_>, walker: &mut Walker, random: &mut Random) {
+        walker.turn(stage.mm, inside, random);
+    }
+    fn let_go(stage: &Stage<'_>, walker: &mut Walker) {
+        walker.let_go(stage.mm);
+    }
+    fn end(stage: &Stage<'_>) {
+        promoter::drain(stage.mm);
+        assert_eq!(stage.mm.hugetlb.set_nr(stage.mm, 0).unrestored, None);
     }
 }
 
