@@ -116,11 +116,14 @@ impl<'l> Entry<'l> {
         }
     }
 
-    /// Grants more: write permission, the access flag. The old translation is flushed at once, so that the
-    /// access which asked for it does not fault again.
+    /// Grants more than `old`, which stands there: write permission, the access flag. The old translation is flushed at
+    /// once, so that the access which asked for it does not fault again.
     #[inline(always)]
-    pub fn relax(self, new: Desc) {
-        if self.desc().is_contiguous() {
+    pub fn relax(self, old: Desc, new: Desc) {
+        debug_assert!(
+            old.alone().with_also(PteFlags::ACCESSED) == self.desc().alone().with_also(PteFlags::ACCESSED)
+        );
+        if old.is_contiguous() {
             return self.relax_folded(new);
         }
         self.store(new.alone());
