@@ -169,7 +169,7 @@ const OPERATIONS: &[Operation] = &[
     op("mmap: populate pages", NEVER, 8, nothing, |mm, stage| {
         map(mm, stage, BASE.raw(), 4 * PAGE, MapFlags::POPULATE)
     }),
-    op("mmap: populate blocks", ALWAYS, 7, nothing, |mm, stage| {
+    op("mmap: populate blocks", ALWAYS, 6, nothing, |mm, stage| {
         map(mm, stage, BASE.raw(), 2 * HUGE, MapFlags::POPULATE)
     }),
     op("mmap: hugetlb", NEVER, 1, pool, |mm, stage| map(mm, stage, BASE.raw(), 2 * HUGE, MapFlags::HUGETLB)),

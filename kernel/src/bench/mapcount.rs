@@ -15,7 +15,7 @@ use super::End;
 use crate::println;
 
 /// Random states of which each scheme is asked.
-const STATES: u64 = 1000;
+const STATES: u64 = 4000;
 const SEED: u64 = 20_260_412;
 
 /// Runs the experiment; the words name schemes, all of them where there is none.

@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
+use arch::pte::PteFlags;
 use arch::{Access, Desc, Level, Machine, Order, Pfn, PhysMem};
 
 use super::anon::{Seen, Site, see};
@@ -105,8 +106,9 @@ pub(super) fn follow(site: &Site<'_>, verdict: Verdict) -> Result<FaultDone, Fau
 #[inline(always)]
 pub(super) fn judge(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdict {
     let prot = site.vma.prot;
-    let writes = site.access == Access::Write && prot.contains(Prot::WRITE);
-    let Some(page) = normal_page(leaf.desc, leaf.level).filter(|_| writes) else {
+    let read_only = leaf.desc.flags(leaf.level).contains(PteFlags::READ_ONLY);
+    let asks = site.access == Access::Write && prot.contains(Prot::WRITE) && read_only;
+    let Some(page) = normal_page(leaf.desc, leaf.level).filter(|_| asks) else {
         return judge_other(site, leaf, entry);
     };
     if let Some(head) = shared_folio(site.mm, page) {
@@ -127,7 +129,8 @@ fn shared_folio(mm: &Mm, page: PageRef) -> Option<PageRef> {
     (!exclusive::is_exclusive(mm, head)).then_some(head)
 }
 
-/// A frame that is not counted, an access that is no write, or a page that is to be the space's own and stays read-only.
+/// A frame that is not counted, an access that is no write, a page that lacks the access flag alone, or one that is to be the
+/// space's own and stays read-only.
 #[cold]
 fn judge_other(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdict {
     let Site { mm, vma, access, .. } = *site;

@@ -15,7 +15,7 @@
 //! * Promises are never lost: every 2 MiB slot of a VMA that was promised its pages is either mapped, or
 //!   holds one promise. So what munmap and exit must give back ([`unreserve`]) is exactly the number of slots
 //!   that no entry maps, and no record of it is needed. A folio that leaves its slot while the VMA stays
-//!   (MADV_DONTNEED) enters the pool in one step with the slot's promise ([`take_back`]).
+//!   (MADV_DONTNEED) enters the pool in one step with the slot's promise (`take_back`).
 //! * A folio in the pool has the count 0, so a walker of physical memory cannot take a reference to it, and
 //!   HVO may replace its struct pages.
 //!

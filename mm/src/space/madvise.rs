@@ -5,7 +5,7 @@
 //! | MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL | noted in the VMA, and shown in smaps | the same |
 //! | MADV_WILLNEED | nothing: no page is anywhere but in memory | the same |
 //! | MADV_COLD, MADV_PAGEOUT | nothing, as on Linux without swap: pages are not ordered by age | EINVAL |
-//! | MADV_DONTNEED | pages and reservations go; the next access finds zeros | the same, for whole huge pages: [`super::discard_huge`] |
+//! | MADV_DONTNEED | pages and reservations go; the next access finds zeros | the same, for whole huge pages: `discard_huge` |
 //! | MADV_REMOVE | EINVAL | EINVAL |
 //! | MADV_FREE | as MADV_DONTNEED: what may go at any time goes at once | EINVAL |
 //! | MADV_HUGEPAGE, MADV_NOHUGEPAGE | noted in the VMA for the huge page policy | noted, means nothing |

@@ -58,6 +58,12 @@ pub(super) const ROWS: &[Row] = &[
         object(site).damage(Some(0));
         None
     }),
+    ("pages beyond the end of the object that a leaf maps", small, |site| {
+        let object = object(site);
+        site.mm.write_user(&site.space, BASE, &[2]).unwrap();
+        object.damage(Some(0));
+        Some(object.page(0).unwrap().pfn())
+    }),
     ("spaces that an object lists", small, |site| {
         object(site).damage(None);
         None

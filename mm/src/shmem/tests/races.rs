@@ -179,7 +179,9 @@ fn a_private_write_and_truncation() {
     explore("a private write and truncation", 1, |mm, free| {
         let case = Case::new(mm, Neighbour::None);
         let jobs: Vec<Job<'_>> = vec![
-            Box::new(|| drop(write(mm, &case.space, at(2), 9))),
+            Box::new(|| {
+                let _ = write(mm, &case.space, at(2), 9);
+            }),
             Box::new(|| mm.truncate_object(&case.object, 0).unwrap()),
         ];
         run_on_cpus(jobs);
@@ -198,7 +200,9 @@ fn a_private_write_and_a_new_page() {
         map(mm, &other, &case.object, PAGES, 0, MapFlags::SHARED);
         write(mm, &other, at(1), 1).unwrap();
         let jobs: Vec<Job<'_>> = vec![
-            Box::new(|| drop(write(mm, &case.space, at(2).add(8), 9))),
+            Box::new(|| {
+                let _ = write(mm, &case.space, at(2).add(8), 9);
+            }),
             Box::new(|| {
                 mm.truncate_object(&case.object, 0).unwrap();
                 mm.truncate_object(&case.object, PAGES * PAGE_SIZE).unwrap();
