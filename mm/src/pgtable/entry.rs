@@ -120,9 +120,7 @@ impl<'l> Entry<'l> {
     /// once, so that the access which asked for it does not fault again.
     #[inline(always)]
     pub fn relax(self, old: Desc, new: Desc) {
-        debug_assert!(
-            old.alone().with_also(PteFlags::ACCESSED) == self.desc().alone().with_also(PteFlags::ACCESSED)
-        );
+        debug_assert!(old.with_also(PteFlags::ACCESSED) == self.desc().with_also(PteFlags::ACCESSED));
         if old.is_contiguous() {
             return self.relax_folded(new);
         }
