@@ -27,6 +27,7 @@ pub const CONT_ENTRIES: usize = 16;
 
 /// The indices, in their table, of the group that the descriptor at `index` belongs to.
 #[must_use]
+#[inline]
 pub const fn group_of(index: usize) -> Range<usize> {
     let first = index - index % CONT_ENTRIES;
     first..first + CONT_ENTRIES
@@ -34,6 +35,7 @@ pub const fn group_of(index: usize) -> Range<usize> {
 
 /// Bytes that a group of `level` translates.
 #[must_use]
+#[inline]
 pub const fn group_bytes(level: Level) -> u64 {
     CONT_ENTRIES as u64 * level.entry_bytes()
 }

@@ -54,6 +54,7 @@ fn stack(mm: &Mm) -> VirtAddr {
 /// Moves what maps `va` on by `bytes` bytes of physical memory.
 fn replace(tree: &mut PtRoot, flusher: Flusher<'_>, va: VirtAddr, bytes: u64) {
     let Ok(entry) = tree.entry(flusher, va, Level::L3) else { panic!("{va} is not mapped by a page") };
-    let frame = entry.desc().output(Level::L3).add(bytes);
-    entry.relax(Desc::leaf(frame, Level::L3, PteFlags::KERNEL_RW));
+    let old = entry.desc();
+    let frame = old.output(Level::L3).add(bytes);
+    entry.relax(old, Desc::leaf(frame, Level::L3, PteFlags::KERNEL_RW));
 }

@@ -168,10 +168,11 @@ fn raise(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr, seen: Desc) -> 
     match tree.entry(space.flusher(mm), va, Level::L3) {
         Ok(entry) if entry.desc() == seen => {
             let frame = seen.output(Level::L3);
-            entry.relax(match normal_page(seen, Level::L3) {
+            let new = match normal_page(seen, Level::L3) {
                 Some(_) => range::leaf_for(mm, frame, Level::L3, vma.prot),
                 None => special_leaf(mm, frame, vma.prot),
-            });
+            };
+            entry.relax(seen, new);
             FaultDone::Made
         }
         _ => FaultDone::Spurious,

@@ -114,7 +114,7 @@ pub(super) fn judge(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdic
     if let Some(head) = shared_folio(site.mm, page) {
         return judge_shared(leaf, Some(head));
     }
-    entry.relax(exclusive::with_all_rights(leaf.desc, leaf.level, prot));
+    entry.relax(leaf.desc, exclusive::with_all_rights(leaf.desc, leaf.level, prot));
     let reserved = page.flags().contains(Flags::RESERVED);
     if reserved { Verdict::Whole } else { Verdict::Done(FaultDone::Made) }
 }
@@ -138,7 +138,7 @@ fn judge_other(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdict {
     if !grants(new.flags(leaf.level), access) {
         return judge_shared(leaf, normal_folio(mm, leaf.desc, leaf.level));
     }
-    entry.relax(new);
+    entry.relax(leaf.desc, new);
     Verdict::Done(FaultDone::Made)
 }
 

@@ -81,7 +81,7 @@ fn judge(slot: &Slot<'_>) -> Verdict {
     let Some(head) = normal_page(leaf, level) else { return Verdict::Done(FaultDone::Spurious) };
     let new = exclusive::leaf_again(mm, leaf, level, vma.prot);
     if grants(new.flags(level), arch::Access::Write) {
-        entry.relax(new);
+        entry.relax(leaf, new);
         return Verdict::Done(FaultDone::Made);
     }
     match head.get_unless_full() {

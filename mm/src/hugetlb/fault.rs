@@ -48,13 +48,13 @@ pub fn fault(
 ) -> Result<FaultDone, FaultReason> {
     let va = info.va.align_down(SIZE_2M.bytes());
     let _one = mm.hugetlb.fault_lock(space.id, va).write(mm.env);
-    let walk = space.ptl.lock().walk(va);
-    if walk.migration().is_some() {
+    let last = space.ptl.lock().last(va);
+    if last.migration().is_some() {
         rmap::wait(mm, space, va);
         return Ok(FaultDone::Spurious);
     }
-    if let Some(leaf) = walk.leaf().filter(|leaf| leaf.level == SIZE_2M.level()) {
-        let shared = info.access == Access::Write && !grants(leaf.desc.flags(leaf.level), Access::Write);
+    if last.level == SIZE_2M.level() && last.kind() == Kind::Block {
+        let shared = info.access == Access::Write && !grants(last.desc.flags(last.level), Access::Write);
         return if shared { cow::fault(&Slot { mm, space, vma, va }) } else { Ok(FaultDone::Spurious) };
     }
     let mut stock = TableStock::new(mm, TABLES)?;

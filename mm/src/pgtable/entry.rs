@@ -116,11 +116,12 @@ impl<'l> Entry<'l> {
         }
     }
 
-    /// Grants more: write permission, the access flag. The old translation is flushed at once, so that the
-    /// access which asked for it does not fault again.
+    /// Grants more than `old`, which stands there: write permission, the access flag. The old translation is flushed at
+    /// once, so that the access which asked for it does not fault again.
     #[inline(always)]
-    pub fn relax(self, new: Desc) {
-        if self.desc().is_contiguous() {
+    pub fn relax(self, old: Desc, new: Desc) {
+        debug_assert!(old.with_also(PteFlags::ACCESSED) == self.desc().with_also(PteFlags::ACCESSED));
+        if old.is_contiguous() {
             return self.relax_folded(new);
         }
         self.store(new.alone());
@@ -237,24 +238,43 @@ impl<'l> Entry<'l> {
     /// # Panics
     /// The run leaves the table.
     pub fn break_live<const N: usize>(self, each: impl FnMut(&Entry<'_>, Desc)) -> Broken<'l, N> {
-        (0..N).for_each(|n| self.nth(n).unfold());
-        self.break_run(each)
+        let mut old = self.run();
+        if old.iter().any(|desc| desc.is_contiguous()) {
+            (0..N).for_each(|n| self.nth(n).unfold());
+            old = self.run();
+        }
+        self.break_these(old, each)
     }
 
     /// As [`Self::break_live`], of entries that are all of a group or of none.
-    pub(super) fn break_run<const N: usize>(self, mut each: impl FnMut(&Entry<'_>, Desc)) -> Broken<'l, N> {
+    pub(super) fn break_run<const N: usize>(self, each: impl FnMut(&Entry<'_>, Desc)) -> Broken<'l, N> {
+        let old = self.run();
+        self.break_these(old, each)
+    }
+
+    /// What this entry holds, and those that follow it.
+    #[inline(always)]
+    fn run<const N: usize>(&self) -> [Desc; N] {
         const { assert!(N >= 1) };
         self.assert_run(N);
-        let mut range = self.range_of(self.desc());
-        range.end = self.va.add(N as u64 * self.level.entry_bytes());
-        let old = core::array::from_fn(|n| {
+        core::array::from_fn(|n| Machine::read_desc(self.slot.add(8 * n as u64)))
+    }
+
+    #[inline(always)]
+    fn break_these<const N: usize>(
+        self,
+        old: [Desc; N],
+        mut each: impl FnMut(&Entry<'_>, Desc),
+    ) -> Broken<'l, N> {
+        for (n, &old) in old.iter().enumerate() {
             let entry = self.nth(n);
-            let old = entry.desc();
-            entry.store(Desc::INVALID);
-            self.flusher.stats().inc(Counter::PteBreak);
+            entry.put(Desc::INVALID);
             each(&entry, old);
-            old
-        });
+        }
+        self.flusher.stats().add(Counter::PteStore, N as u64);
+        self.flusher.stats().add(Counter::PteBreak, N as u64);
+        let end = self.va.add(N as u64 * self.level.entry_bytes());
+        let range = FlushRange { end, ..self.range_of(old[0]) };
         let owed = Owed { flusher: self.flusher, range };
         Broken { first: self, old, owed }
     }
@@ -326,9 +346,10 @@ impl<const N: usize> Clean<'_, N> {
         for n in 0..N {
             let entry = self.first.nth(n);
             let desc = new(n);
-            entry.store(desc);
+            entry.put(desc);
             made(&entry, desc);
         }
+        self.first.flusher.stats().add(Counter::PteStore, N as u64);
         self.first.flusher.publish();
         Displaced::new(self.old, self.first.level)
     }

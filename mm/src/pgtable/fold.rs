@@ -48,19 +48,20 @@
 //! [`Stretch::fold`]: super::Stretch::fold
 #![forbid(unsafe_code)]
 
+use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::contiguous::{CONT_ENTRIES, check_group, group_bytes, group_of};
 use arch::contract::Depth;
 use arch::features::BbmLevel;
 use arch::pte::PteFlags;
-use arch::{Desc, Level, Machine, Mmu, PhysAddr, PhysMem};
+use arch::{Desc, DescTable, Level, Machine, Mmu, PhysAddr, PhysMem};
 
 use super::entry::Entry;
 use super::flush::FlushRange;
-use super::normal::normal_folio;
+use super::normal::normal_page;
 use super::stretch::Stretch;
 use crate::Mm;
 use crate::config::Contpte;
-use crate::page::PageRef;
+use crate::page::{PageKind, PageRef};
 use crate::stats::Counter;
 
 /// What stands in a group.
@@ -81,7 +82,19 @@ pub(crate) fn group_at(slot: PhysAddr) -> Descs {
 /// Whether these are the entries of a group that is folded as it must be. Of which folio the pages are is not asked.
 #[must_use]
 pub fn is_folded(descs: &[Desc; CONT_ENTRIES]) -> bool {
-    descs.iter().all(|desc| desc.is_contiguous()) && check_group(descs, Level::L3).is_ok()
+    is_one_row(descs)
+        || (descs.iter().all(|desc| desc.is_contiguous()) && check_group(descs, Level::L3).is_ok())
+}
+
+/// Whether the entries of a folded group are alike in all but their addresses, as they mostly are.
+#[inline]
+fn is_one_row(descs: &Descs) -> bool {
+    let first = descs[0];
+    let begins = first.is_contiguous()
+        && first.is_leaf(Level::L3)
+        && first.output(Level::L3).is_aligned(group_bytes(Level::L3));
+    // Below an address that is so aligned nothing is carried into the attributes.
+    begins && (1..CONT_ENTRIES).all(|n| descs[n].raw() == first.raw().wrapping_add(n as u64 * PAGE_SIZE))
 }
 
 /// Whether `leaf`, a page entry for a page of the folio `head`, may be the first of a folded group. That the 15 after it go
@@ -127,13 +140,14 @@ impl Stretch<'_> {
         if self.level() != Level::L3 || mm.config.contpte == Contpte::Off {
             return;
         }
-        let first = self.start().index(Level::L3);
-        let mut n = first.next_multiple_of(CONT_ENTRIES) - first;
-        while n + CONT_ENTRIES <= self.len() {
-            let leaf = self.desc(n);
+        let (table, first) = self.place();
+        let (table, end) = (Machine::table(table), ENTRIES_PER_TABLE.min(first + self.len()));
+        let mut n = first.next_multiple_of(CONT_ENTRIES);
+        while n + CONT_ENTRIES <= end {
+            let leaf = table.read(n);
             // Of single pages nothing is asked but their first entry.
             if leaf.is_valid() && !leaf.is_contiguous() && may_begin(mm, leaf) {
-                self.entry(n).group().fold();
+                self.entry(n - first).group().fold();
             }
             n += CONT_ENTRIES;
         }
@@ -141,9 +155,12 @@ impl Stretch<'_> {
 }
 
 /// As [`may_begin_group`], of a leaf of which the folio is not known.
+#[inline(always)]
 fn may_begin(mm: &Mm, leaf: Desc) -> bool {
     leaf.output(Level::L3).is_aligned(group_bytes(Level::L3))
-        && normal_folio(mm, leaf, Level::L3).is_some_and(|head| may_begin_group(mm, head, leaf))
+        && normal_page(leaf, Level::L3).is_some_and(|page| {
+            !page.is_single(PageKind::Anon) && may_begin_group(mm, page.head(mm.config.tails), leaf)
+        })
 }
 
 /// The 16 entries of a group.

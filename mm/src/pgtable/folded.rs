@@ -18,11 +18,14 @@ pub(super) const STEP_BY_STEP: u64 = PteFlags::READ_ONLY.bits() | PteFlags::ACCE
 impl Entry<'_> {
     /// As [`Entry::relax`], of one of a folded group. An access flag is set in all 16, so that the next page of the group
     /// does not fault for it.
+    #[cold]
+    #[inline(never)]
     pub(super) fn relax_folded(self, new: Desc) {
         let changed = self.desc().alone().raw() ^ new.alone().raw();
         if changed & !PteFlags::ACCESSED.bits() != 0 {
             self.unfold();
-            return self.relax(new.alone());
+            let old = self.desc();
+            return self.relax(old, new.alone());
         }
         let group = self.group();
         let mut stores = 0;

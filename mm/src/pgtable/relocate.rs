@@ -65,19 +65,22 @@ impl PtRoot {
                 entry(old_table, from, n).unfold();
             }
         }
-        for n in 0..count {
-            let desc = source.read(first + n);
+        let (mut next, ends) = ((first, there), ((first + count).min(ENTRIES_PER_TABLE), ENTRIES_PER_TABLE));
+        while next.0 < ends.0 && next.1 < ends.1 {
+            let (old, new) = next;
+            next = (old + 1, new + 1);
+            let desc = source.read(old);
             if desc == Desc::INVALID {
                 continue;
             }
-            let held = target.read(there + n);
-            assert!(held == Desc::INVALID, "{desc} moved to entry {n} from {to} on, which holds {held}");
+            let held = target.read(new);
+            assert!(held == Desc::INVALID, "{desc} moved to entry {new} for {to} on, which holds {held}");
             if cfg!(debug_assertions) {
-                entry(old_table, from, n).verify(Desc::INVALID);
-                entry(new_table, to, n).verify(desc);
+                entry(old_table, from, old - first).verify(Desc::INVALID);
+                entry(new_table, to, new - there).verify(desc);
             }
-            source.write(first + n, Desc::INVALID);
-            target.write(there + n, desc);
+            source.write(old, Desc::INVALID);
+            target.write(new, desc);
             moved += 1;
             if level != Level::L3 && desc.kind(level) == Kind::Table {
                 depth = Depth::AllLevels;

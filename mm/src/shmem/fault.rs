@@ -160,7 +160,8 @@ impl Site<'_> {
         let mut tree = space.ptl.lock();
         match tree.entry(space.flusher(mm), va, Level::L3) {
             Ok(entry) if entry.desc() == seen => {
-                entry.relax(range::leaf_for(mm, seen.output(Level::L3), Level::L3, vma.prot));
+                let new = range::leaf_for(mm, seen.output(Level::L3), Level::L3, vma.prot);
+                entry.relax(seen, new);
                 FaultDone::Made
             }
             _ => FaultDone::Spurious,

@@ -13,8 +13,10 @@
 //! The entry is broken and made at every FEAT_BBM level. The window is short, and a fault in it waits for T.
 #![forbid(unsafe_code)]
 
+use core::ops::Range;
+
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
-use arch::contiguous::CONT_ENTRIES;
+use arch::contiguous::{CONT_ENTRIES, group_of};
 use arch::pte::{Kind, Migration};
 use arch::{Desc, Level, PageSize, Pfn, VirtAddr};
 
@@ -131,11 +133,22 @@ fn split_migration(entry: Entry<'_>, block: Migration, stock: &mut TableStock<'_
 /// part is about to change.
 fn fill_table(mm: &Mm, table: &mut LooseTable, block: Desc, va: VirtAddr) {
     let (start, flags) = (block.output(Level::L2), block.flags(Level::L2));
-    let leaf = |n: usize| Desc::leaf(start.add(n as u64 * PAGE_SIZE), Level::L3, flags);
+    let leaf = Desc::leaf(start, Level::L3, flags);
     if mm.config.contpte == Contpte::Off {
-        return table.fill(leaf);
+        return fill_row(table, leaf, 0..ENTRIES_PER_TABLE);
     }
-    let plain = va.index(Level::L3) / CONT_ENTRIES;
-    table.fill(|n| if n / CONT_ENTRIES == plain { leaf(n) } else { leaf(n).in_group() });
+    let plain = group_of(va.index(Level::L3));
+    fill_row(table, leaf.in_group(), 0..plain.start);
+    fill_row(table, leaf, plain.clone());
+    fill_row(table, leaf.in_group(), plain.end..ENTRIES_PER_TABLE);
     mm.stats.add(Counter::ContpteFold, (ENTRIES_PER_TABLE / CONT_ENTRIES - 1) as u64);
+}
+
+/// Writes a row of entries that go on from each other; `first` is, or would be, entry 0. A block is aligned, so nothing is
+/// carried from addresses into attributes.
+fn fill_row(table: &mut LooseTable, first: Desc, row: Range<usize>) {
+    let mut entries = table.entries();
+    for n in row.start..row.end.min(ENTRIES_PER_TABLE) {
+        entries.write(n, Desc::from_raw(first.raw().wrapping_add(n as u64 * PAGE_SIZE)));
+    }
 }

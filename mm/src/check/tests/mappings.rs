@@ -152,7 +152,8 @@ pub(super) const ROWS: &[Row] = &[
         let child = site.mm.fork_space(&site.space).unwrap();
         let mut tree = child.ptl.lock();
         let entry = tree.entry(child.flusher(site.mm), va, Level::L3).unwrap();
-        entry.relax(Desc::leaf(page.pfn().phys(), Level::L3, PteFlags::USER_RW));
+        let old = entry.desc();
+        entry.relax(old, Desc::leaf(page.pfn().phys(), Level::L3, PteFlags::USER_RW));
         Some(page.pfn())
     }),
     ("the mark of a page that has a reservation", reserving, |site| {

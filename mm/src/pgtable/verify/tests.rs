@@ -42,7 +42,9 @@ fn a_moved_writable_page_is_refused() {
     on(BbmLevel::Level2, |mm| {
         let (base, other) = (mm.alloc_stack(1).unwrap(), frame(mm));
         mm.with_kernel_tree(|tree, flusher| {
-            tree.entry(flusher, base, Level::L3).unwrap().relax(page(other, RW));
+            let entry = tree.entry(flusher, base, Level::L3).unwrap();
+            let old = entry.desc();
+            entry.relax(old, page(other, RW));
         });
     });
 }
@@ -63,7 +65,7 @@ fn a_store_without_the_lock_is_refused() {
         let base = mm.alloc_stack(1).unwrap();
         with_the_wrong_lock(mm, base, |entry| {
             let desc = entry.desc();
-            entry.relax(desc);
+            entry.relax(desc, desc);
         });
     });
 }

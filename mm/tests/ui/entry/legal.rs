@@ -21,7 +21,7 @@ fn main() {
         let clean = broken.flush();
         clean.make(|_| desc, |_, _| ()).keep();
         assert_eq!(broken_at, Some(va));
-        tree.entry(space.flusher(mm), va, Level::L3).unwrap().relax(desc);
+        tree.entry(space.flusher(mm), va, Level::L3).unwrap().relax(desc, desc);
         drop(tree);
         assert_eq!(user_load(va), Ok(1));
     });
