@@ -54,6 +54,12 @@ pub(super) const ROWS: &[Row] = &[
         page.set_kind(PageKind::Kernel, Order::PAGE);
         Some(page.pfn())
     }),
+    ("pages beyond the end of the object that a leaf maps", small, |site| {
+        let object = object(site);
+        let page = site.touch(BASE.add(2 * PAGE));
+        object.damage(Some(PAGE));
+        Some(page.pfn())
+    }),
     ("pages beyond the end of their object", small, |site| {
         object(site).damage(Some(0));
         None
