@@ -17,7 +17,7 @@ use super::report::{Inconsistency, Report, agree};
 use super::tally::Tally;
 use crate::Mm;
 use crate::boot::Frames;
-use crate::mapcount::{self, check::Truth};
+use crate::mapcount::{self, check::Scan};
 use crate::page::{Flags, PageKind, PageRef, page_of};
 use crate::stats::Counter;
 
@@ -123,22 +123,23 @@ impl Mm {
         let pfn = Some(head.pfn());
         agree("a hugetlb page is a folio", pfn, 1, head.flags().contains(Flags::HEAD).into())?;
         if head.refcount() == 0 {
-            return agree("mappings of a free hugetlb folio", pfn, 0, head.raw_mapcount().into());
+            agree("mappings of a free hugetlb folio", pfn, 0, head.raw_mapcount().into())?;
+            return mapcount::check::is_unused(head);
         }
         let mapped = self.check_mappings(head)?;
         let references = mapped.entries + u64::from(head.pincount());
         agree("references to a hugetlb folio", pfn, references, head.refcount().into())
     }
 
-    /// The folio's mapcount against the leaves in the places where they may be: of the space in which it was born, and of
+    /// What is said of the folio's mappings against the leaves in the places where they may be: of the space in which it was born, and of
     /// those that descend from it, at its linear index. Where a leaf lies that maps it elsewhere, the check of that leaf
     /// says so. A leaf that grants writing is of the only space that maps the folio.
     fn check_mappings(&self, head: PageRef) -> Result<Mapped, Inconsistency> {
         let pfn = Some(head.pfn());
-        let (mut mapped, mut spaces) = (Mapped::default(), 0);
+        let (mut mapped, mut spaces, mut scan) = (Mapped::default(), 0, Scan::new());
         if let Some(lineage) = self.lineages.find(head.mapping()) {
             lineage.hold().for_each_descendant(|space| {
-                let here = space.leaves_of(head);
+                let here = space.leaves_of(head, &mut scan);
                 spaces += u64::from(here.entries != 0);
                 mapped = mapped.and(here);
             });
@@ -149,7 +150,7 @@ impl Mm {
             1,
             if mapped.writable == 0 { 1 } else { spaces },
         )?;
-        mapcount::check::agrees(self, head, Truth { entries: mapped.entries })?;
+        mapcount::check::agrees(self, head, &scan)?;
         Ok(mapped)
     }
 }

@@ -282,6 +282,7 @@ pub fn may_add(mm: &Mm, run: &Run) -> Result<(), CountFull> {
 pub(crate) fn free(mm: &Mm, head: PageRef) {
     if head.is_folio() {
         let stranded = scheme(mm).free(head);
+        debug_assert!(head.first_tail().kept() == 0, "{head:?} is freed, and its first tail keeps counts");
         mm.stats.add(Counter::MapcountStranded, stranded.into());
     }
 }

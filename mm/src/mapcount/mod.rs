@@ -43,7 +43,8 @@
 //! | `top` `neighbours` | rule A: the first and the last behind a top entry; a look into the table |
 //! | `single` | a single page |
 //! | one a scheme | see above |
-//! | `check` | a scheme's answers against the truth of live trees |
+//! | [`verdict`] | a scheme's answers against the truth, whoever has found that |
+//! | `check` | the truth of live trees |
 //! | [`experiment`] | what each costs, and how often its answers are true |
 //! | [`lab`] | spaces and folios on which any scheme can be tried |
 #![forbid(unsafe_code)]
@@ -66,6 +67,7 @@ mod tests;
 pub mod thp_like;
 mod top;
 pub mod total_mapped;
+pub mod verdict;
 pub mod vma_pt;
 pub mod vmacount;
 

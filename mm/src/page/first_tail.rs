@@ -2,7 +2,8 @@
 //!
 //! The head has one counter for mappings. What else a scheme of [`crate::mapcount`] needs stands here, in the second
 //! struct page, which is in the page of vmemmap that HVO keeps and leaves writable. An unmapped folio has nothing but
-//! zeros in these fields, so that the first tail is pristine whenever HVO looks at it.
+//! zeros in these fields, under every scheme, so that the first tail is pristine whenever HVO looks at it; the full check
+//! and who frees a folio hold it to that.
 //!
 //! ```text
 //!   0       8               16        24       32       36       40      44     48        52        56
@@ -140,6 +141,11 @@ impl FirstTailRef {
     #[inline]
     pub(crate) fn sub_sum(self, n: u32) -> u32 {
         self.0.fetch_sub_32(SUM, n)
+    }
+    /// All fields that a scheme may use, one on the other: 0 where each of them is.
+    pub(crate) fn kept(self) -> u64 {
+        let counts = self.slot(0) | self.slot(1) | self.whole() | self.sum();
+        self.owners() | u64::from(counts)
     }
     /// Sets [`Self::sum`]. Only for a folio that nobody else counts at this moment.
     #[inline]

@@ -15,9 +15,9 @@ use arch::addr::PAGE_SIZE;
 
 use super::object::{Object, ObjectId};
 use crate::Mm;
-use crate::check::{Inconsistency, Mapped, Report, agree};
+use crate::check::{Inconsistency, Report, agree};
 use crate::mapcount;
-use crate::mapcount::check::Truth;
+use crate::mapcount::check::Scan;
 use crate::page::{PageKind, PageRef};
 use crate::space::AddressSpace;
 use crate::stats::Counter;
@@ -70,12 +70,12 @@ impl Mm {
         agree("the object that owns a page is alive", pfn, 1, object.is_some().into())?;
         let Some(object) = object else { return Ok(()) };
         agree("a page is its object's", pfn, 1, (object.page(page.index()) == Some(page)).into())?;
-        let mut mapped = Mapped::default();
+        let (mut entries, mut scan) = (0, Scan::new());
         for space in object.mappers.lock().iter() {
-            mapped.entries += space.leaves_of(page).entries;
+            entries += space.leaves_of(page, &mut scan).entries;
         }
-        mapcount::check::agrees(self, page, Truth { entries: mapped.entries })?;
-        let references = 1 + mapped.entries + pins;
+        mapcount::check::agrees(self, page, &scan)?;
+        let references = 1 + entries + pins;
         agree("references to a page of an object", pfn, references, page.refcount().into())
     }
 }

@@ -19,6 +19,7 @@ use crate::Mm;
 use crate::check::{Inconsistency, Mapped, Report, agree};
 use crate::config::Contpte;
 use crate::device::Sharing;
+use crate::mapcount::check::Scan;
 use crate::page::{PageKind, PageRef, page_of};
 use crate::pgtable::fold::{group_at, is_folded};
 use crate::pgtable::visit::{Leaf, Node, visit};
@@ -169,15 +170,16 @@ impl Mm {
 }
 
 impl AddressSpace {
-    /// The leaves that map a part of the folio, in the places that its linear index names.
-    pub(crate) fn leaves_of(&self, head: PageRef) -> Mapped {
+    /// The leaves that map a part of the folio, in the places that its linear index names; `scan` gets all of them.
+    pub(crate) fn leaves_of(&self, head: PageRef, scan: &mut Scan) -> Mapped {
         let mut mapped = Mapped::default();
         let pages = head.index()..head.index().saturating_add(head.order().pages());
-        self.for_each_linear(pages, |part| self.count_leaves_of(head, part, &mut mapped));
+        self.for_each_linear(pages, |part| self.count_leaves_of(head, part, &mut mapped, scan));
+        scan.next_space();
         mapped
     }
 
-    fn count_leaves_of(&self, head: PageRef, part: &Vma, mapped: &mut Mapped) {
+    fn count_leaves_of(&self, head: PageRef, part: &Vma, mapped: &mut Mapped, scan: &mut Scan) {
         let (folio, pages) = (head.pfn(), head.order().pages());
         let tree = self.ptl.lock();
         let mut va = part.start;
@@ -186,6 +188,7 @@ impl AddressSpace {
             let bytes = leaf.level.entry_bytes();
             let output = leaf.desc.output(leaf.level).pfn();
             if leaf.desc.is_leaf(leaf.level) && output >= folio && output < folio.add(pages) {
+                scan.see(output.offset_from(folio), (bytes / PAGE_SIZE).min(pages));
                 mapped.entries += 1;
                 mapped.pages += bytes / PAGE_SIZE;
                 mapped.blocks += u64::from(bytes == Order::PMD.bytes());

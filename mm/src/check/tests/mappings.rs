@@ -4,10 +4,16 @@ use arch::Pfn;
 use arch::pte::PteFlags;
 
 use super::*;
+use crate::config::Contpte;
 use crate::page::{Flags, page_of};
 use crate::space::{HugeAdvice, MmapRequest};
 use crate::stats::Counter;
 use crate::testkit::run_as_user;
+
+/// As [`small`], with groups of 16 pages.
+fn folding() -> Builder {
+    small().config(|config| config.contpte = Contpte::On)
+}
 
 /// A frame that is no RAM.
 const DEVICE: Pfn = Pfn::new(0x9000);
@@ -17,6 +23,21 @@ fn map_frame(site: &Site<'_>, frame: Pfn, flags: PteFlags) -> Option<Pfn> {
     site.anon();
     site.make_user(BASE.add(MIB), Level::L3, Desc::leaf(frame.phys(), Level::L3, flags));
     Some(frame)
+}
+
+/// Maps so many frames from `first` on as pages at [`BASE`] + 1 MiB that say they are folded.
+fn map_folded(site: &Site<'_>, first: PageRef, pages: u64) -> Option<Pfn> {
+    site.anon();
+    for n in 0..pages {
+        let va = BASE.add(MIB + n * PAGE);
+        site.make_user(va, Level::L3, Desc::leaf(first.nth(n).pfn().phys(), Level::L3, PteFlags::USER_RW));
+    }
+    for n in 0..pages {
+        let leaf = site.space.ptl.lock().walk(BASE.add(MIB + n * PAGE)).leaf().unwrap();
+        // Behind the back of the model, which would not have it.
+        Machine::write_bytes(leaf.slot, &leaf.desc.in_group().raw().to_le_bytes());
+    }
+    Some(first.pfn())
 }
 
 /// Two neighbouring VMAs that differ, changed by `damage`.
@@ -85,6 +106,15 @@ pub(super) const ROWS: &[Row] = &[
         let leaf = Desc::leaf(zero.phys(), Level::L3, PteFlags::USER_RO | PteFlags::SPECIAL);
         site.make_user(va, Level::L3, leaf);
         Some(zero)
+    }),
+    (
+        "only pages are folded, and by choice",
+        || small().config(|config| config.contpte = Contpte::Off),
+        |site| map_folded(site, site.page(), 1),
+    ),
+    ("a group is folded as a whole", folding, |site| map_folded(site, site.page(), 1)),
+    ("a folded group maps a folio of 64 KiB or more", folding, |site| {
+        map_folded(site, site.block(5, PageKind::Kernel).nth(16), 16)
     }),
     ("a leaf maps RAM", small, |site| map_frame(site, DEVICE, PteFlags::USER_RW)),
     ("the kind of a page that a user maps", small, |site| {

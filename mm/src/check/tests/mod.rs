@@ -1,7 +1,7 @@
 //! Everything that the check claims to find, it finds: each row plants one sort of damage in a machine that is
 //! otherwise whole, and names the sentence, and the page where there is one.
 
-mod folds;
+mod counts;
 mod lists;
 mod mappings;
 mod moving;
@@ -40,7 +40,7 @@ fn said(machine: Builder, plant: fn(&Site<'_>) -> Option<Pfn>) -> (Option<Pfn>, 
 }
 
 fn all_rows() -> impl Iterator<Item = &'static Row> {
-    [folds::ROWS, lists::ROWS, mappings::ROWS, moving::ROWS, objects::ROWS, pools::ROWS, tables::ROWS]
+    [counts::ROWS, lists::ROWS, mappings::ROWS, moving::ROWS, objects::ROWS, pools::ROWS, tables::ROWS]
         .into_iter()
         .flatten()
 }

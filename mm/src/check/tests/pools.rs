@@ -104,9 +104,9 @@ pub(super) const ROWS: &[Row] = &[
     }),
     ("free_hugepages against folios without references", small, |site| {
         let [_, used] = mapped(site);
-        site.clear_user(BASE, Level::L2);
+        used.get().leave();
+        site.mm.munmap(&site.space, BASE.raw(), 2 * MIB).unwrap();
         used.set_refcount(0);
-        used.set_raw_mapcount(0);
         None
     }),
     ("surplus_hugepages", small, |site| {

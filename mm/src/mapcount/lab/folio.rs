@@ -8,6 +8,7 @@ use crate::Mm;
 use crate::config::TailEncoding;
 use crate::error::OutOfMemory;
 use crate::kalloc::KAlloc;
+use crate::mapcount::verdict::{PageTruth, Truth};
 use crate::page::{FolioRef, PageKind, PageRef};
 
 /// One folio, or single page.
@@ -17,14 +18,14 @@ pub struct LabFolio {
     pub head: PageRef,
     owned: FolioRef,
     /// What a scan has found.
-    pub truth: Truth,
+    pub truth: Seen,
     /// Which spaces were given each page, for what may be done next: a bit for each.
     pub placed: Vec<u8, KAlloc>,
 }
 
 /// What a scan of all tables has found of a folio.
 #[derive(Debug)]
-pub struct Truth {
+pub struct Seen {
     /// Leaf entries that map any part.
     pub entries: u64,
     /// Leaf entries that map each page.
@@ -33,9 +34,9 @@ pub struct Truth {
     pub spaces: Vec<u8, KAlloc>,
 }
 
-impl Truth {
+impl Seen {
     fn new(pages: u64) -> Result<Self, OutOfMemory> {
-        Ok(Truth { entries: 0, pages: zeros(pages)?, spaces: zeros(pages)? })
+        Ok(Seen { entries: 0, pages: zeros(pages)?, spaces: zeros(pages)? })
     }
     /// Nothing is mapped.
     pub fn clear(&mut self) {
@@ -55,6 +56,17 @@ impl Truth {
     #[must_use]
     pub fn pages_mapped(&self) -> u64 {
         self.pages.iter().filter(|&&n| n != 0).count() as u64
+    }
+    /// Of the folio as a whole.
+    #[must_use]
+    pub fn of_folio(&self) -> Truth {
+        Truth { entries: self.entries, pages: self.pages_mapped(), spaces: self.sharers().into() }
+    }
+    /// Of page `n`, which the folio has.
+    #[must_use]
+    pub fn of_page(&self, n: u64) -> PageTruth {
+        let n = n as usize;
+        PageTruth { entries: self.pages[n].into(), spaces: self.spaces[n].count_ones().into() }
     }
     /// Spaces that map any part.
     #[must_use]
@@ -78,7 +90,7 @@ impl LabFolio {
     /// [`OutOfMemory`]; the block is given back.
     pub fn of(mm: &Mm, block: FolioRef, kind: PageKind) -> Result<Self, OutOfMemory> {
         let (head, order) = (block.page(), block.order());
-        match Truth::new(order.pages()).and_then(|truth| Ok((truth, zeros(order.pages())?))) {
+        match Seen::new(order.pages()).and_then(|truth| Ok((truth, zeros(order.pages())?))) {
             Ok((truth, placed)) => {
                 make(head, order, kind, mm.config.tails);
                 Ok(LabFolio { head, owned: block, truth, placed })

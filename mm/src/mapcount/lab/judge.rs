@@ -1,13 +1,12 @@
-//! Each answer against the truth of a full scan, and against what the scheme claims of it.
+//! Each answer against the truth of a full scan, and how many are right.
 #![forbid(unsafe_code)]
-
-use core::fmt;
 
 use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
 
 use super::{Dice, Lab, LabFolio};
-use crate::mapcount::{Answer, Claim, Question, Sharing};
+use crate::mapcount::verdict::{Violation, weigh_folio, weigh_page};
+use crate::mapcount::{Answer, Question};
 use crate::page::page_of;
 use crate::pgtable::visit::visit_leaves;
 
@@ -47,38 +46,6 @@ impl Scores {
     }
 }
 
-/// An answer that the scheme's contract does not allow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Violation {
-    /// What was asked.
-    pub question: Question,
-    /// What the contract claims.
-    pub claim: Claim,
-    /// What was answered.
-    pub said: Answer<u64>,
-    /// What a scan of the tables says.
-    pub truth: u64,
-    /// The order of the folio.
-    pub order: u8,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Violation { question, claim, said, truth, order } = self;
-        write!(f, "{} of a folio of order {order}: ", question.name())?;
-        write!(f, "said {said:?} where the tables say {truth}, and the claim is {}", claim.word())
-    }
-}
-
-/// The answer as numbers.
-fn number<T: Copy>(answer: Answer<T>, value: impl Fn(T) -> u64) -> Answer<u64> {
-    match answer {
-        Answer::Exact(said) => Answer::Exact(value(said)),
-        Answer::AtMost(said) => Answer::AtMost(value(said)),
-        Answer::Unknown => Answer::Unknown,
-    }
-}
-
 impl Lab<'_> {
     /// Finds the truth: scans all trees.
     pub fn scan(&mut self) {
@@ -107,63 +74,16 @@ impl Lab<'_> {
 
     fn judge_folio(&self, folio: &LabFolio, dice: &mut Dice, scores: &mut Scores) -> Result<(), Violation> {
         let (scheme, head, truth) = (self.scheme, folio.head, &folio.truth);
-        let single = !head.is_folio();
-        let mut weigh = |question: Question, said: Answer<u64>, truth: u64| {
-            // Of a single page everything is known, but whether two mappings of an object are one space's.
-            let claim = match (single, question) {
-                (true, Question::Sharing) if !folio.is_private() => Claim::Bound,
-                (true, _) => Claim::Exact,
-                (false, _) => scheme.contract()[question as usize],
-            };
-            if !single {
+        let mut note = |question: Question, said: Answer<u64>, truth: u64| {
+            if head.is_folio() {
                 scores.note(question, said.value().unwrap_or(u64::MAX), truth);
             }
-            let holds = match (claim, said) {
-                (Claim::Estimate, _) => true,
-                (_, Answer::Exact(value)) => value == truth,
-                (Claim::Exact, _) => false,
-                (Claim::Bound, Answer::AtMost(most)) => most >= truth,
-                (Claim::Bound, Answer::Unknown) => true,
-            };
-            let order = head.order().raw();
-            if holds { Ok(()) } else { Err(Violation { question, claim, said, truth, order }) }
         };
-        let mapped = scheme.is_mapped(head);
-        // `false` is always exact; `true` is where the contract says so.
-        let exact = !mapped || single || scheme.contract()[Question::Mapped as usize] == Claim::Exact;
-        let said = if exact { Answer::Exact(mapped.into()) } else { Answer::AtMost(mapped.into()) };
-        weigh(Question::Mapped, said, (truth.entries != 0).into())?;
-        weigh(Question::Entries, number(scheme.entries(head), u64::from), truth.entries)?;
-        weigh(Question::PagesMapped, number(scheme.pages_mapped(head), u64::from), truth.pages_mapped())?;
-        let shared = |sharing: Sharing| u64::from(sharing == Sharing::Shared);
-        let sharers = u64::from(truth.sharers() > 1);
-        weigh(Question::Sharing, number(scheme.sharing(head), shared), sharers)?;
+        weigh_folio(scheme, head, truth.of_folio(), &mut note)?;
         for _ in 0..SAMPLES.min(folio.pages()) {
             let n = dice.below(folio.pages());
-            let (page, entries) = (head.nth(n), u64::from(truth.pages[n as usize]));
-            let said = scheme.page_entries(head, page);
-            weigh(Question::PageEntries, number(said, u64::from), entries)?;
-            self.judge_page_sharing(folio, n)?;
-            if entries != 0 {
-                let divisor = said.exact().unwrap_or_else(|| scheme.average(head));
-                weigh(Question::Average, Answer::Exact(divisor.into()), entries)?;
-            }
+            weigh_page(scheme, head, n, truth.of_page(n), &mut note)?;
         }
         Ok(())
-    }
-
-    /// A page that is said to be one space's is, whatever the contract; one that is said to be several spaces', too.
-    fn judge_page_sharing(&self, folio: &LabFolio, n: u64) -> Result<(), Violation> {
-        let truth = u64::from(folio.truth.spaces[n as usize].count_ones() > 1);
-        let said = self.scheme.page_sharing(folio.head, folio.head.nth(n));
-        let said = number(said, |sharing| u64::from(sharing == Sharing::Shared));
-        let holds = match said {
-            Answer::Exact(value) => value == truth,
-            Answer::AtMost(most) => most >= truth,
-            Answer::Unknown => true,
-        };
-        let order = folio.head.order().raw();
-        let wrong = Violation { question: Question::Sharing, claim: Claim::Bound, said, truth, order };
-        if holds { Ok(()) } else { Err(wrong) }
     }
 }

@@ -27,8 +27,8 @@ mod workload;
 
 pub use act::Clear;
 pub use dice::Dice;
-pub use folio::{LabFolio, Truth};
-pub use judge::{Scores, Verdict, Violation};
+pub use folio::{LabFolio, Seen};
+pub use judge::{Scores, Verdict};
 pub use space::{Cuts, LabSpace};
 
 use arch::VirtAddr;
