@@ -174,6 +174,19 @@ impl Iterator for Plan {
             }
         }
     }
+
+    /// One loop for each kind of plan: what all its instructions have in common is worked out once.
+    #[inline]
+    fn fold<B, F: FnMut(B, Insn) -> B>(self, init: B, mut f: F) -> B {
+        let what = self.what;
+        match self.steps {
+            Steps::One(insn) => insn.into_iter().fold(init, f),
+            Steps::Pieces(pieces) => pieces.fold(init, |last, piece| f(last, what.by_piece(piece))),
+            Steps::Leaves { first, stride, done, count } => {
+                (done..count).fold(init, |last, n| f(last, what.by_address(first.add(n * stride))))
+            }
+        }
+    }
 }
 
 #[cfg(test)]

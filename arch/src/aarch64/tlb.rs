@@ -62,9 +62,7 @@ pub(super) fn issue(op: Tlbi, scope: FlushScope) {
 }
 
 fn issue_all(op: Tlbi, scope: FlushScope) {
-    for insn in tlbi_plan::plan(op, Machine::the_features()) {
-        instruction(insn, scope);
-    }
+    tlbi_plan::plan(op, Machine::the_features()).for_each(|insn| instruction(insn, scope));
 }
 
 #[inline(always)]

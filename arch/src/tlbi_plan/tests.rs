@@ -203,6 +203,28 @@ fn plans_remove_what_the_contract_promises() {
     assert!(removed > 100_000, "only {removed} entries were to be removed");
 }
 
+/// A plan that is issued in one go, whole or from its middle, is what it is one by one.
+#[test]
+fn a_plan_in_one_go() {
+    let mut random = Random::for_test("a_plan_in_one_go", 1);
+    for _ in 0..2000 {
+        let op = operation(&mut random);
+        for features in machines() {
+            for begun in 0..3 {
+                let mut rest = plan(op, &features);
+                for _ in 0..begun {
+                    rest.next();
+                }
+                let mut copy = rest.clone();
+                let one_by_one: Vec<Insn> = core::iter::from_fn(|| copy.next()).collect();
+                let mut in_one_go = Vec::new();
+                rest.for_each(|insn| in_one_go.push(insn));
+                assert_eq!(in_one_go, one_by_one, "{op:?}");
+            }
+        }
+    }
+}
+
 /// How many instructions an operation takes is what the features and the limit say.
 #[test]
 fn numbers_of_instructions() {

@@ -70,6 +70,7 @@ pub(super) fn release_cut_reservations(mm: &Mm, space: &AddressSpace, start: Vir
 }
 
 /// One entry, in `vma`, that maps a part of a folio from `page` on: what is counted when it is made or cleared.
+#[inline]
 pub(crate) fn run_of(space: &AddressSpace, vma: &Vma, entry: &Entry<'_>, page: PageRef) -> Run {
     Run {
         head: page,

@@ -170,11 +170,15 @@ impl<'c> Copier<'c, '_> {
         let mut row: Row = [None; ROW];
         let lineage = self.parent.lineage.hold();
         let (next, lacks) = self.leave_blocks(vma, va, &mut row);
-        {
-            let mut tree = self.child.ptl.lock();
+        if let Some((first, _)) = row[0] {
+            let (mut tree, flusher) = (self.child.ptl.lock(), self.child.flusher(self.mm));
+            let above = tree.entry_or_table(flusher, first, Level::L2, &mut stock).map(drop);
+            above.map_err(|_| OutOfMemory)?;
+            // Steps ascend, so from here on the child's table, as far as the row goes, is empty.
+            let mut stretch = tree.stretch(flusher, first, next);
             for &(va, block) in row.iter().map_while(Option::as_ref) {
-                let entry = tree.entry_or_table(self.child.flusher(self.mm), va, Level::L2, &mut stock);
-                give(self.mm, self.child, vma, entry.map_err(|_| OutOfMemory)?, block)?;
+                let n = va.offset_from(first) / SLOT;
+                give(self.mm, self.child, vma, stretch.entry(n as usize), block)?;
             }
         }
         drop(lineage);

@@ -66,6 +66,7 @@ pub(super) fn give(
 }
 
 /// A reference and a mapping for each entry of the run, which is about to be made.
+#[inline]
 fn add_entries(mm: &Mm, run: &Run) -> Result<(), ForkError> {
     let may_add = mapcount::may_add(mm, run).is_ok();
     if !may_add || !run.head.try_get_many(run.entries) {
