@@ -244,8 +244,8 @@ pub trait PhysMem {
     fn sync_icache(at: PhysAddr, bytes: u64);
 }
 
-/// The descriptors of one table. Each access is that of [`PhysMem::read_desc`] or [`PhysMem::write_desc`]; the address is
-/// looked at once, when the table is had.
+/// The descriptors of one table. Each access is that of [`PhysMem::read_desc`] or [`PhysMem::write_desc`]; the address
+/// is looked at once, when the table is had.
 pub trait DescTable: Copy {
     /// Loads descriptor `n`, 0..=511.
     fn read(self, n: usize) -> Desc;
@@ -278,8 +278,8 @@ pub trait Mmu {
     /// itself, and the access may fault as any access may. On the model the translation happens here, so
     /// the pointer must be used at once, for this one access of at most 8 bytes.
     fn kernel_access(va: VirtAddr, access: Access) -> *mut u8;
-    /// Fills `lines` lines of 64 bytes from kernel address `va` on: two words that are given, and zeros. Who reads a word
-    /// meanwhile finds it old or new.
+    /// Fills `lines` lines of 64 bytes from kernel address `va` on: two words that are given, and zeros. Who reads a
+    /// word meanwhile finds it old or new.
     ///
     /// # Safety
     /// 1. `va` is a multiple of 64.

@@ -1,4 +1,5 @@
-//! Doubly linked lists of the elements of an array, by index: no memory of their own, and every step takes constant time.
+//! Doubly linked lists of the elements of an array, by index: no memory of their own, and every step takes constant
+//! time.
 //!
 //! An element is in at most one list at a time. The lists of one array share its links.
 #![forbid(unsafe_code)]

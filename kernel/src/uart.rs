@@ -58,7 +58,8 @@ impl Console {
     }
 }
 
-/// Sets the UART up, which empties its FIFO: what was typed before is lost. `registers` is where they are mapped, `clock` its input clock in Hz.
+/// Sets the UART up, which empties its FIFO: what was typed before is lost. `registers` is where they are mapped,
+/// `clock` its input clock in Hz.
 pub fn init(registers: VirtAddr, clock: u32) {
     use_registers(registers);
     let mut console = CONSOLE.lock();

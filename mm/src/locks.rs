@@ -131,7 +131,8 @@ impl SleepLock {
         }
     }
 
-    /// Sleeps until the attempt succeeds. A change of the state that `park` does not see has come with a wake-up, or will.
+    /// Sleeps until the attempt succeeds. A change of the state that `park` does not see has come with a wake-up, or
+    /// will.
     #[cold]
     fn wait(&self, env: &dyn KernelEnv, attempt: &dyn Fn(&Self) -> bool) {
         while !attempt(self) {

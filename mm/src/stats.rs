@@ -33,11 +33,11 @@ counters! {
     PgFaultSpurious = "pgfault_spurious",
     /// Page tables allocated since boot and in use, kernel and user.
     NrPageTable = "nr_page_table_pages",
-    /// Anonymous pages mapped (4 KiB units): a page once for each entry that maps it, so that this is the sum of all spaces'
-    /// RssAnon. Linux counts a page once (NR_ANON_MAPPED). For that the way of counting must tell the first mapping of a
-    /// page from a further one, and the last from one before: of single pages all of them do, of a page of a folio only
-    /// `thp-like`; the others know it of the folio as a whole, which is what Linux counts by without CONFIG_PAGE_MAPCOUNT,
-    /// and `rfc-v1` not even that.
+    /// Anonymous pages mapped (4 KiB units): a page once for each entry that maps it, so that this is the sum of all
+    /// spaces' RssAnon. Linux counts a page once (NR_ANON_MAPPED). For that the way of counting must tell the first
+    /// mapping of a page from a further one, and the last from one before: of single pages all of them do, of a page of
+    /// a folio only `thp-like`; the others know it of the folio as a whole, which is what Linux counts by without
+    /// CONFIG_PAGE_MAPCOUNT, and `rfc-v1` not even that.
     NrAnon = "nr_anon_pages",
     /// Anonymous pages mapped by 2 MiB blocks (2 MiB units).
     NrAnonThp = "nr_anon_transparent_hugepages",

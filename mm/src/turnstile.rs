@@ -1,7 +1,7 @@
 //! Where faults sleep for a page that another thread has in hand.
 //!
-//! Such waits are rare and short, so all of one sort share one place. Whoever settles a page looks whether anybody waits, which costs
-//! one load, and wakes all of them.
+//! Such waits are rare and short, so all of one sort share one place. Whoever settles a page looks whether anybody
+//! waits, which costs one load, and wakes all of them.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -27,8 +27,9 @@ fn cost(f: impl FnOnce()) -> Cost {
     (spent.desc_stores, spent.tlbi_broadcast, spent.dsb, spent.isb)
 }
 
-/// A kernel entry that is made takes DSB and ISB and no TLBI (I_WZCBG: what was invalid is not held, but the walker must
-/// see the store, and this CPU must not go on with an earlier fault). One that leaves takes DSB, TLBI, DSB and ISB.
+/// A kernel entry that is made takes DSB and ISB and no TLBI (I_WZCBG: what was invalid is not held, but the walker
+/// must see the store, and this CPU must not go on with an earlier fault). One that leaves takes DSB, TLBI, DSB and
+/// ISB.
 #[test]
 fn kernel_entries_take_their_barriers() {
     testkit::boot(|mm| {
@@ -83,7 +84,8 @@ fn a_raised_entry_is_flushed() {
 }
 
 /// More kernel addresses than single TLBIs are worth, on a CPU that has no TLBI by range: everything is dropped, as
-/// kernel entries are global and no ASID names them; fewer are dropped by their range, which the machine takes one by one.
+/// kernel entries are global and no ASID names them; fewer are dropped by their range, which the machine takes one by
+/// one.
 #[test]
 fn wide_kernel_flushes_drop_global_entries() {
     Builder::new().features(Features::BASE).boot(|mm, _| {

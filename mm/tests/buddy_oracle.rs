@@ -141,8 +141,8 @@ impl Run<'_> {
         Run { mm, oracle: Oracle::new(mm), held: Vec::new(), refused: 0, kept: 0 }
     }
 
-    /// Requests of kinds that stay where they are put here: the mark is for some, not for others; of one it is known that it
-    /// could move, and it has free lists of its own, which shows in no answer.
+    /// Requests of kinds that stay where they are put here: the mark is for some, not for others; of one it is known
+    /// that it could move, and it has free lists of its own, which shows in no answer.
     fn allocate(&mut self, order: Order, kind: PageKind) {
         let (can, free) = (self.oracle.can(order), self.oracle.free);
         let floor = self.mm.watermarks().floor(Reserve::of(kind));

@@ -1,5 +1,5 @@
-//! What a page shows to whom: nothing of an earlier owner, nothing that its VMA forbids; and a number for the space that
-//! a CPU runs all along.
+//! What a page shows to whom: nothing of an earlier owner, nothing that its VMA forbids; and a number for the space
+//! that a CPU runs all along.
 
 use arch::contract::CpuId;
 use arch::features::Features;

@@ -95,8 +95,8 @@ fn advice_on_the_order_of_use() {
     });
 }
 
-/// mincore tells of entries of every size, of pages of an object that are mapped elsewhere, of the page of zeros; it goes
-/// up to the end of a VMA, and a hole is ENOMEM.
+/// mincore tells of entries of every size, of pages of an object that are mapped elsewhere, of the page of zeros; it
+/// goes up to the end of a VMA, and a hole is ENOMEM.
 #[test]
 fn mincore() {
     let thp = |mode| Builder::new().config(move |config| config.thp = mode);

@@ -228,7 +228,8 @@ fn dontunmap() {
     }
 }
 
-/// Shared memory moves, grows, stays with MREMAP_DONTUNMAP, and is mapped twice with no old length: always the same pages.
+/// Shared memory moves, grows, stays with MREMAP_DONTUNMAP, and is mapped twice with no old length: always the same
+/// pages.
 #[test]
 fn shared_memory() {
     with_space(&machine(ThpMode::Never), |mm, _, space| {
@@ -332,8 +333,8 @@ impl Contents {
     }
 }
 
-/// Random mappings, stores, and moves of every alignment, under each policy of huge pages: every page of the space holds
-/// what was stored there, and what is not mapped faults.
+/// Random mappings, stores, and moves of every alignment, under each policy of huge pages: every page of the space
+/// holds what was stored there, and what is not mapped faults.
 #[test]
 fn random_moves_keep_every_byte() {
     for (thp, seed) in

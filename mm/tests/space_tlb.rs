@@ -38,8 +38,8 @@ fn meet(arrived: &AtomicUsize) {
     }
 }
 
-/// Accesses after which an outdated translation would have been used: at each one the model chooses between what is held
-/// and what the tables say.
+/// Accesses after which an outdated translation would have been used: at each one the model chooses between what is
+/// held and what the tables say.
 const TRIES: usize = 24;
 
 /// Runs `f` on vCPU 1, again and again.

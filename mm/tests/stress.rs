@@ -77,7 +77,8 @@ fn report() {
     explore("report", 40);
 }
 
-/// What fork shares is read by nobody as another has written it since, whoever writes, protects, promotes or ends first.
+/// What fork shares is read by nobody as another has written it since, whoever writes, protects, promotes or ends
+/// first.
 #[test]
 fn fork() {
     explore("fork", 60);
@@ -89,7 +90,8 @@ fn migration() {
     explore("migration", 40);
 }
 
-/// Groups unfold, change and move under loads, stores and forks: nothing is lost, and what was taken away is gone for all.
+/// Groups unfold, change and move under loads, stores and forks: nothing is lost, and what was taken away is gone for
+/// all.
 #[test]
 fn folding() {
     explore("folding", 40);

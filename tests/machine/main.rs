@@ -1,8 +1,8 @@
 //! The kernel in QEMU, as trials of `cargo test`.
 //!
 //! Each in-kernel self-test is one trial on each machine of the matrix, named like
-//! `cortex-a72/smp2/el1/pmd/mask/mm-owner::hvo::restore_roundtrip`; beside them stand trials that boot a machine of their
-//! own: the tour, what is typed on the console, crashes, gdb, and the runner itself. A filter boots only the
+//! `cortex-a72/smp2/el1/pmd/mask/mm-owner::hvo::restore_roundtrip`; beside them stand trials that boot a machine of
+//! their own: the tour, what is typed on the console, crashes, gdb, and the runner itself. A filter boots only the
 //! machines that it leaves: `cargo test -p tests --test machine -- smp1/el1/pmd/mask::hvo`.
 //!
 //! The matrix runs the `checked` kernel (debug assertions), the others the `release` kernel, as `make run` does.

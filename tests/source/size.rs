@@ -9,8 +9,8 @@ fn is_ours(file: &File) -> bool {
     is_source && !AS_MEASURED.iter().any(|(path, _)| file.path == *path)
 }
 
-/// One concept a file: none is longer than 600 lines, and a table of contents is shorter than 150. The two programs that
-/// must stay as they were measured are excepted.
+/// One concept a file: none is longer than 600 lines, and a table of contents is shorter than 150. The two programs
+/// that must stay as they were measured are excepted.
 #[test]
 fn files_are_short() {
     let mut long = Vec::new();

@@ -1,8 +1,9 @@
 //! Zeroing and copying whole pages, and filling rows of lines, 64 bytes an instruction.
 //!
-//! Four vector registers hold what is stored; they are EL0's, so they are put on the stack first and loaded again before
-//! anybody can look: interrupts stay masked from the one to the other, for at most [`PIECE`] bytes at a time. FPEN never
-//! traps EL1 ([`super::fpsimd`]), so it makes no difference whose values the registers hold, or whether EL0 may use them.
+//! Four vector registers hold what is stored; they are EL0's, so they are put on the stack first and loaded again
+//! before anybody can look: interrupts stay masked from the one to the other, for at most [`PIECE`] bytes at a time.
+//! FPEN never traps EL1 ([`super::fpsimd`]), so it makes no difference whose values the registers hold, or whether EL0
+//! may use them.
 
 use core::arch::global_asm;
 

@@ -53,8 +53,8 @@ unsafe extern "C" {
 ///
 /// # Safety
 /// Interrupts are masked. `from` is writable until the switch is done, and stands for the running thread. `to`
-/// was made by [`Context::new`] or left by this function, has not been gone on with since, and its stack is mapped on this
-/// CPU.
+/// was made by [`Context::new`] or left by this function, has not been gone on with since, and its stack is mapped on
+/// this CPU.
 pub unsafe fn switch(from: *mut Context, to: Context) {
     // SAFETY: the caller's promise.
     unsafe { quire_switch(from, to) };

@@ -89,9 +89,9 @@ impl PhysMem for Machine {
     #[inline(always)]
     fn table(table: PhysAddr) -> Table {
         assert!(table.is_aligned(PAGE_SIZE), "a table at {table}");
-        // SAFETY: `&*` asks for an aligned pointer to valid memory that nobody writes otherwise while it is used: a page
-        // of RAM in the linear map, which is mapped for ever (contract), and page tables are accessed as atomic words
-        // only.
+        // SAFETY: `&*` asks for an aligned pointer to valid memory that nobody writes otherwise while it is used: a
+        // page of RAM in the linear map, which is mapped for ever (contract), and page tables are accessed as atomic
+        // words only.
         Table(unsafe { &*at(table) })
     }
 
@@ -118,8 +118,8 @@ impl PhysMem for Machine {
             .map_err(Desc::from_raw)
     }
 
-    /// Whole pages by vector registers; else by DC ZVA where the CPU allows it and the range is a multiple of its block;
-    /// else by stores.
+    /// Whole pages by vector registers; else by DC ZVA where the CPU allows it and the range is a multiple of its
+    /// block; else by stores.
     #[inline]
     fn zero(to: PhysAddr, bytes: u64) {
         debug_assert!(to.is_aligned(64) && bytes.is_multiple_of(64), "zero {bytes} bytes at {to}");

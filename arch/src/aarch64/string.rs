@@ -1,10 +1,10 @@
 //! memcpy and memset, which the compiler calls for moves of large values and for filling arrays.
 //!
 //! The compiler's own go by 8 bytes, and where the two ends of a copy are not aligned alike by single bytes, since the
-//! target forbids unaligned accesses for the sake of code that runs with the MMU off. No Rust does so here: translation is
-//! on before the first line of it, what is copied is normal memory, and SCTLR_EL1.A is clear, so unaligned loads and stores
-//! are single instructions (Arm ARM B2.8.1). Moving a trap frame or an address space is common enough for 32 bytes at a
-//! time. No vector register is used: they are EL0's.
+//! target forbids unaligned accesses for the sake of code that runs with the MMU off. No Rust does so here: translation
+//! is on before the first line of it, what is copied is normal memory, and SCTLR_EL1.A is clear, so unaligned loads and
+//! stores are single instructions (Arm ARM B2.8.1). Moving a trap frame or an address space is common enough for 32
+//! bytes at a time. No vector register is used: they are EL0's.
 
 use core::arch::global_asm;
 

@@ -71,8 +71,8 @@ pub enum UserExit {
     Interrupt,
 }
 
-/// Runs EL0 as `frame` says until its next exception, and says which; the frame holds the registers then. Interrupts are
-/// masked when this returns, whatever they were before.
+/// Runs EL0 as `frame` says until its next exception, and says which; the frame holds the registers then. Interrupts
+/// are masked when this returns, whatever they were before.
 ///
 /// # Panics
 /// The frame is one of EL1.

@@ -1,15 +1,15 @@
 //! The sixteen vectors and the frame that each of them makes.
 //!
 //! Before a vector stores anything it looks at the one bit of SP that tells an overflow
-//! ([`super::percpu`]), as SP will be with a frame and a handler's needs on the stack; a stack that has run over is left
-//! alone, and the frame is made on this CPU's emergency stack.
+//! ([`super::percpu`]), as SP will be with a frame and a handler's needs on the stack; a stack that has run over is
+//! left alone, and the frame is made on this CPU's emergency stack.
 //!
 //! A frame of the kernel ends in a frame record (x29, interrupted address), and x29 points to it: a backtrace by frame
 //! pointers walks through an exception as through a call.
 //!
-//! EL0 runs inside a call, [`super::trap::run_user`]: while it runs SP_EL1 is the end of its frame, and its next exception
-//! fills the frame and returns to the caller, whose stack the frame names. So what the caller holds, the kernel holds
-//! while EL0 runs.
+//! EL0 runs inside a call, [`super::trap::run_user`]: while it runs SP_EL1 is the end of its frame, and its next
+//! exception fills the frame and returns to the caller, whose stack the frame names. So what the caller holds, the
+//! kernel holds while EL0 runs.
 
 use core::arch::{asm, global_asm};
 use core::fmt;
@@ -138,8 +138,9 @@ pub(super) fn run_user(frame: &mut TrapFrame) -> Vector {
     }
     let vector;
     // SAFETY: the assembly below writes the frame and its own place on the stack, and comes back with x19, x29 and the
-    // stack pointer as they were; it keeps no other register, so that nobody saves one that is not in use. What EL0 does
-    // meanwhile is EL0's. Any place of the frame will do: it is aligned, and nothing else uses SP_EL1 while EL0 runs.
+    // stack pointer as they were; it keeps no other register, so that nobody saves one that is not in use. What EL0
+    // does meanwhile is EL0's. Any place of the frame will do: it is aligned, and nothing else uses SP_EL1 while EL0
+    // runs.
     unsafe {
         asm!(
             "bl {run}",

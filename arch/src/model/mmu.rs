@@ -188,8 +188,8 @@ impl Mmu for Machine {
         for word in 0..lines * 8 {
             let value = words.get(word as usize % 8).copied().unwrap_or(0);
             let host = Self::kernel_access(va.add(word * 8), Access::Write);
-            // SAFETY: the caller's address is a multiple of 64, so the word's of 8; the pointer is used at once, and only
-            // for atomic words.
+            // SAFETY: the caller's address is a multiple of 64, so the word's of 8; the pointer is used at once, and
+            // only for atomic words.
             unsafe { AtomicU64::from_ptr(host.cast()) }.store(value, Ordering::Relaxed);
         }
     }

@@ -1,5 +1,5 @@
-//! The suite `kernel`: the allocator, stopping the machine, HVO, fork, many VMAs, and whole programs, measured within the
-//! kernel.
+//! The suite `kernel`: the allocator, stopping the machine, HVO, fork, many VMAs, and whole programs, measured within
+//! the kernel.
 
 use arch::addr::PAGE_SIZE;
 use arch::{Order, VirtAddr};
@@ -81,8 +81,8 @@ impl Times {
 /// Pages of the space that forks.
 const FORK_PAGES: u64 = 4096;
 
-/// Sharing the pages of a space, the end of the child, and the parent's writes afterwards, in ns a page of 4 KiB; nothing
-/// of it is a block.
+/// Sharing the pages of a space, the end of the child, and the parent's writes afterwards, in ns a page of 4 KiB;
+/// nothing of it is a block.
 fn measure_fork(mm: &'static Mm) {
     let Ok(parent) = mm.new_space() else { return };
     let (mut fork, mut end, mut copy, mut reuse) =
@@ -121,8 +121,8 @@ fn measure_fork(mm: &'static Mm) {
     reuse.print("cow_reuse_4k");
 }
 
-/// What mprotect of 64 KiB and of its first page costs: where the 16 entries are one contiguous group, and where they are
-/// not. Each row beside its time has its stores to descriptors and its TLBI operations.
+/// What mprotect of 64 KiB and of its first page costs: where the 16 entries are one contiguous group, and where they
+/// are not. Each row beside its time has its stores to descriptors and its TLBI operations.
 fn measure_groups(mm: &'static Mm) {
     const GROUP: u64 = 16 * PAGE_SIZE;
     let rw = MapProt::READ | MapProt::WRITE;

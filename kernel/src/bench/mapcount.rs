@@ -1,7 +1,7 @@
 //! The experiment `mapcount`: what each way of counting mappings costs here, and how often its answers are true.
 //!
-//! Rows are named `scheme.operation` and `scheme.question.verdict`. The collapse of 1 GiB needs as much memory in one piece;
-//! where there is none its rows are left out, in a sentence that says why.
+//! Rows are named `scheme.operation` and `scheme.question.verdict`. The collapse of 1 GiB needs as much memory in one
+//! piece; where there is none its rows are left out, in a sentence that says why.
 #![forbid(unsafe_code)]
 
 use arch::Order;
@@ -42,7 +42,8 @@ pub fn no_scheme<'w>(words: &[&'w str]) -> Option<&'w str> {
     words.iter().copied().find(|word| Mapcount::parse(word).is_none())
 }
 
-/// Prints all rows of the schemes that are named. Returns how many states had an answer that breaks its scheme's contract.
+/// Prints all rows of the schemes that are named. Returns how many states had an answer that breaks its scheme's
+/// contract.
 ///
 /// # Errors
 /// [`OutOfMemory`].

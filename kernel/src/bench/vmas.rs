@@ -1,7 +1,7 @@
 //! What a space with many VMAs costs more than one with few: a mapping more, its end, and a page fault.
 //!
-//! The VMAs lie apart, so that none of them are one. What is measured goes round among them by a stride that has no factor
-//! in common with their number, as the last one that was looked for is found at once.
+//! The VMAs lie apart, so that none of them are one. What is measured goes round among them by a stride that has no
+//! factor in common with their number, as the last one that was looked for is found at once.
 #![forbid(unsafe_code)]
 
 use arch::VirtAddr;

@@ -7,10 +7,10 @@
 //! | 0 | PFNMAP | a frame outside of RAM; a frame of RAM, by its number; a page of the kernel; a page of vmalloc memory |
 //! | 16 | MIXEDMAP | the same |
 //!
-//! What the table refuses to put in is EINVAL, and so is everything beyond. The frame outside of RAM is the first page of
-//! the console's registers, a PL011: it can be told by its identification, at 0xff0. The other two pages are the
-//! machine's: they are made at boot and stay for ever, since a VMA may outlive every descriptor. The frame of RAM is that of
-//! the page of the kernel.
+//! What the table refuses to put in is EINVAL, and so is everything beyond. The frame outside of RAM is the first page
+//! of the console's registers, a PL011: it can be told by its identification, at 0xff0. The other two pages are the
+//! machine's: they are made at boot and stay for ever, since a VMA may outlive every descriptor. The frame of RAM is
+//! that of the page of the kernel.
 //!
 //! `pread64` shows a page of RAM as the device sees it, at the offset at which it is mapped.
 #![forbid(unsafe_code)]
@@ -48,8 +48,8 @@ struct Memory {
 
 static MEMORY: Once<Memory> = Once::new();
 
-/// Makes the device's memory, at boot. `registers` is the frame outside of RAM. Where there is no memory, there is no such
-/// device.
+/// Makes the device's memory, at boot. `registers` is the frame outside of RAM. Where there is no memory, there is no
+/// such device.
 pub fn make(mm: &Mm, registers: Pfn) {
     let Ok(page) = mm.alloc_zeroed_page(PageKind::Kernel) else { return };
     match mm.alloc_stack(1).map(|va| mm.with_kernel_tree(|tree, _| tree.walk(va).leaf())) {

@@ -90,8 +90,8 @@ impl MemoryFile {
     }
 }
 
-/// Copies `count` bytes by `step`, which is given what is done already and a chunk, and returns how much of the chunk it
-/// did: less at the end. An error counts only where nothing was done.
+/// Copies `count` bytes by `step`, which is given what is done already and a chunk, and returns how much of the chunk
+/// it did: less at the end. An error counts only where nothing was done.
 fn in_chunks(count: u64, mut step: impl FnMut(u64, &mut [u8]) -> Result<usize, Errno>) -> Result<u64, Errno> {
     let (mut chunk, mut done) = ([0; CHUNK], 0);
     while done < count {

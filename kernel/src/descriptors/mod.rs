@@ -7,8 +7,8 @@
 //!                                                |- memory of its own
 //!                                                `- a device
 //! ```
-//! A fork's child has the same open files, with the same offsets. A file is closed with the last descriptor that leads to
-//! it, which wakes who waits at the other end of a pipe.
+//! A fork's child has the same open files, with the same offsets. A file is closed with the last descriptor that leads
+//! to it, which wakes who waits at the other end of a pipe.
 //!
 //! | file | what |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! What a descriptor leads to.
 //!
-//! Bytes go through a small buffer on the kernel stack: what produces or takes them may hold locks, and a copy from or to
-//! user memory may fault and sleep.
+//! Bytes go through a small buffer on the kernel stack: what produces or takes them may hold locks, and a copy from or
+//! to user memory may fault and sleep.
 #![forbid(unsafe_code)]
 
 use arch::sync::{Rank, SpinLock};
@@ -189,7 +189,8 @@ fn read_console(process: &Process, buffer: u64, count: u64) -> Result<u64, Errno
     Ok(done)
 }
 
-/// When a chunk of the buffer cannot be read, the chunks before it are written and counted; -EFAULT where there are none.
+/// When a chunk of the buffer cannot be read, the chunks before it are written and counted; -EFAULT where there are
+/// none.
 fn write_console(process: &Process, buffer: u64, count: u64) -> Result<u64, Errno> {
     // As Linux's terminals do.
     const CHUNK: usize = 2048;

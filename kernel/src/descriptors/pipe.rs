@@ -1,9 +1,9 @@
 //! Pipes: a page of bytes between two ends.
 //!
-//! A reader waits for the first byte, or for the end of the last writer, which is the end of the file. A writer waits for
-//! room; up to [`ATOMIC`] bytes are written together or not at all. Readers take turns, and so do writers, with a sleeping
-//! lock, because bytes leave the pipe only once they have reached user memory. A write without a reader is EPIPE, and
-//! SIGPIPE, which nobody can ignore here, ends the process.
+//! A reader waits for the first byte, or for the end of the last writer, which is the end of the file. A writer waits
+//! for room; up to [`ATOMIC`] bytes are written together or not at all. Readers take turns, and so do writers, with a
+//! sleeping lock, because bytes leave the pipe only once they have reached user memory. A write without a reader is
+//! EPIPE, and SIGPIPE, which nobody can ignore here, ends the process.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

@@ -10,8 +10,8 @@ use super::process::{self, ProcessFile, Whose};
 use super::{File, FileError, Position};
 use crate::process::Process;
 
-/// A file that was found. One of a process keeps what is left of that process, and says ESRCH once somebody has waited for
-/// it.
+/// A file that was found. One of a process keeps what is left of that process, and says ESRCH once somebody has waited
+/// for it.
 pub enum Opened {
     /// A file of the machine.
     OfAll(&'static File),

@@ -85,7 +85,8 @@ pub fn fork(parent: &KArc<Process>, frame: &TrapFrame) -> Result<u32, ForkError>
 }
 
 impl Process {
-    /// Starts the thread of a process that has a place in its family, with these vector registers and this TPIDR_EL0. Where that cannot be, it has none any more.
+    /// Starts the thread of a process that has a place in its family, with these vector registers and this TPIDR_EL0.
+    /// Where that cannot be, it has none any more.
     pub(super) fn start_thread(
         &self,
         this: &KArc<Process>,

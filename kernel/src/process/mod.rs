@@ -8,8 +8,8 @@
 //!   wait, wait4 <------ status <------ space taken apart <------'
 //! ```
 //! A process ends on its own thread, outside of its address space, which it takes apart before anybody is told of
-//! the end: who has waited for a process finds its memory free. Who ends a process leaves a verdict; its thread sees that
-//! before it goes to EL0 again, and no wait for a key of its own outlasts it.
+//! the end: who has waited for a process finds its memory free. Who ends a process leaves a verdict; its thread sees
+//! that before it goes to EL0 again, and no wait for a key of its own outlasts it.
 //!
 //! The process that `run` starts is to its descendants what the first process of a pid namespace is on Linux: it adopts
 //! orphans, and when it ends, the kernel ends all others with SIGKILL and waits for them first.

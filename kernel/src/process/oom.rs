@@ -51,8 +51,8 @@ pub(super) fn relieve(needy: &Process) -> Relief {
     if gone && needy.verdict().is_none() { Relief::TryAgain } else { Relief::GiveUp }
 }
 
-/// The process whose end frees most. One whose end is decided already is waited for, whatever its size; but not the first
-/// of a family that waits for all others, after it has given up its memory.
+/// The process whose end frees most. One whose end is decided already is waited for, whatever its size; but not the
+/// first of a family that waits for all others, after it has given up its memory.
 fn largest() -> Option<Victim> {
     let mut largest: Option<Victim> = None;
     family::for_each(|process| {

@@ -125,8 +125,8 @@ fn user_fault(process: &KArc<Process>, frame: &TrapFrame, info: &FaultInfo) -> R
     }
 }
 
-/// A program whose own fault cannot be resolved is killed; memory that is out kills somebody in either case, and then the
-/// fault is tried again.
+/// A program whose own fault cannot be resolved is killed; memory that is out kills somebody in either case, and then
+/// the fault is tried again.
 #[cold]
 fn unresolved(
     process: &KArc<Process>,

@@ -49,8 +49,8 @@ pub fn spawn(name: &'static str, run: fn(&'static mm::Mm)) -> Result<ThreadId, S
     start(thread.map_err(|_| SpawnError::OutOfMemory)?, |_| ())
 }
 
-/// Starts the thread of a process, which enters EL0 with these registers, of which `tls` is TPIDR_EL0. `told` is called with its number before it
-/// runs, under the scheduler's lock.
+/// Starts the thread of a process, which enters EL0 with these registers, of which `tls` is TPIDR_EL0. `told` is called
+/// with its number before it runs, under the scheduler's lock.
 ///
 /// # Errors
 /// [`SpawnError`].

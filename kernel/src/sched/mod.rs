@@ -1,8 +1,8 @@
 //! The scheduler: preemptive round robin over one run queue, on all CPUs.
 //!
 //! Threads have slots in a table of fixed size, and are in lists by these slots, so that starting one can fail only for
-//! want of a slot or memory, and waking one cannot fail at all. One spinlock protects the table. A context switch happens with that lock held: the
-//! thread that is switched to releases it, on the same CPU.
+//! want of a slot or memory, and waking one cannot fail at all. One spinlock protects the table. A context switch
+//! happens with that lock held: the thread that is switched to releases it, on the same CPU.
 //!
 //! ```text
 //!           spawn                  picked

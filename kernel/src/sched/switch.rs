@@ -139,7 +139,7 @@ extern "C" fn first_steps(_: usize) -> ! {
 
 /// A thread that has not run yet, on the stack whose lowest usable address is `base`.
 pub(super) fn begin(base: VirtAddr) -> Context {
-    // SAFETY: `Context::new` asks for the aligned end of a mapped stack that nobody else uses: `base` is a fresh one from
-    // `Mm::alloc_stack`, of this size.
+    // SAFETY: `Context::new` asks for the aligned end of a mapped stack that nobody else uses: `base` is a fresh one
+    // from `Mm::alloc_stack`, of this size.
     unsafe { Context::new(base.add(STACK_BYTES), first_steps, 0) }
 }

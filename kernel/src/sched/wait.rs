@@ -46,8 +46,8 @@ pub fn sleep_ns(length: u64) {
     sleep_ns_while(length, &|| true);
 }
 
-/// As [`sleep_ns`], but not at all where `still_wait` says so; it is asked under the lock that [`wake`] takes, which ends
-/// the sleep early.
+/// As [`sleep_ns`], but not at all where `still_wait` says so; it is asked under the lock that [`wake`] takes, which
+/// ends the sleep early.
 pub fn sleep_ns_while(length: u64, still_wait: &dyn Fn() -> bool) {
     let until = time::now_ns().saturating_add(length);
     reschedule(|table| {

@@ -29,8 +29,8 @@ const SEEK_SET: u64 = 0;
 const SEEK_CUR: u64 = 1;
 const SEEK_END: u64 = 2;
 
-/// `openat(dirfd, path, flags)`: a file of [`crate::files`], for reading, or a device. The working directory is `/`, so that a
-/// relative path needs AT_FDCWD.
+/// `openat(dirfd, path, flags)`: a file of [`crate::files`], for reading, or a device. The working directory is `/`, so
+/// that a relative path needs AT_FDCWD.
 pub(super) fn openat(process: &KArc<Process>, dirfd: u64, path: u64, flags: u64) -> Answer {
     let mut buffer = [0; PATH_BYTES];
     // The first byte is for the root that a relative path leaves out.
@@ -120,8 +120,8 @@ pub(super) fn pipe2(process: &Process, to: u64, flags: u64) -> Answer {
     Ok(0)
 }
 
-/// `lseek(fd, offset, whence)`: SEEK_SET and SEEK_CUR, and SEEK_END of memory; other files have no end that could be known
-/// (EINVAL).
+/// `lseek(fd, offset, whence)`: SEEK_SET and SEEK_CUR, and SEEK_END of memory; other files have no end that could be
+/// known (EINVAL).
 pub(super) fn lseek(process: &Process, fd: u64, offset: u64, whence: u64) -> Answer {
     let file = process.descriptors.get(fd)?;
     let in_range = |to: u64| (to <= i64::MAX as u64).then_some(to);

@@ -1,4 +1,5 @@
-//! mmap, munmap, mremap, mprotect, madvise, mincore, brk, memfd_create, ftruncate: registers to requests, and errors to numbers.
+//! mmap, munmap, mremap, mprotect, madvise, mincore, brk, memfd_create, ftruncate: registers to requests, and errors to
+//! numbers.
 #![forbid(unsafe_code)]
 
 use arch::VirtAddr;

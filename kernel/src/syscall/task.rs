@@ -21,8 +21,8 @@ const RUSAGE_BYTES: usize = 144;
 const PR_SET_THP_DISABLE: u64 = 41;
 const PR_GET_THP_DISABLE: u64 = 42;
 
-/// `clone(flags, stack, ...)`: a fork, with SIGCHLD and no flag. What would be shared by a flag cannot be shared here, so
-/// any flag is EINVAL, and so is another exit signal. A stack of 0 is the parent's.
+/// `clone(flags, stack, ...)`: a fork, with SIGCHLD and no flag. What would be shared by a flag cannot be shared here,
+/// so any flag is EINVAL, and so is another exit signal. A stack of 0 is the parent's.
 pub(super) fn clone(process: &KArc<Process>, frame: &TrapFrame) -> Answer {
     let [flags, stack, ..] = frame.x;
     if flags != SIGCHLD {
@@ -53,8 +53,8 @@ impl From<Killed> for Errno {
     }
 }
 
-/// `wait4(pid, status, options, rusage)`. All processes of a family are in one process group, so that 0, -1 and a group's
-/// number all mean any child. The resources that a child used are not counted: `rusage` is filled with zeros.
+/// `wait4(pid, status, options, rusage)`. All processes of a family are in one process group, so that 0, -1 and a
+/// group's number all mean any child. The resources that a child used are not counted: `rusage` is filled with zeros.
 pub(super) fn wait4(process: &Process, pid: u64, status: u64, options: u64, rusage: u64) -> Answer {
     let (pid, options) = (pid as i32, options as u32);
     if options & !(WNOHANG | WITHOUT_EFFECT | WCLONE) != 0 {

@@ -1,6 +1,6 @@
-//! The free lists of a zone, one an order and type of pageblock; merging and splitting. And at most one range that is *isolated*: what is free
-//! there, or becomes free, stands on no free list, so it is given to nobody, until the range is complete or given up
-//! (Linux: `MIGRATE_ISOLATE`).
+//! The free lists of a zone, one an order and type of pageblock; merging and splitting. And at most one range that is
+//! *isolated*: what is free there, or becomes free, stands on no free list, so it is given to nobody, until the range
+//! is complete or given up (Linux: `MIGRATE_ISOLATE`).
 #![forbid(unsafe_code)]
 
 use arch::{Order, Pfn};
@@ -164,8 +164,8 @@ impl FreeArea {
         pages
     }
 
-    /// Takes out the highest single page below `below`, and not below `above`, of a block of less than `order` in a movable
-    /// pageblock. The range lies in one pageblock.
+    /// Takes out the highest single page below `below`, and not below `above`, of a block of less than `order` in a
+    /// movable pageblock. The range lies in one pageblock.
     pub(super) fn take_high(&mut self, above: Pfn, below: Pfn, order: Order) -> Option<PageRef> {
         if self.pageblocks.of(above) == MigrateType::Unmovable {
             return None;
@@ -210,8 +210,8 @@ impl FreeArea {
         Some(page)
     }
 
-    /// The order, and the type, of the block that a request takes when its own type has none: of unmovable memory a free
-    /// pageblock, else the largest piece; of movable memory the smallest piece.
+    /// The order, and the type, of the block that a request takes when its own type has none: of unmovable memory a
+    /// free pageblock, else the largest piece; of movable memory the smallest piece.
     fn fall_back(&self, order: Order, of: MigrateType) -> Option<(Order, MigrateType)> {
         let has = |&o: &Order, from| !self.list(o, from).is_empty();
         let orders = |from: u8, to: u8| (from..=to).map(Order::new);

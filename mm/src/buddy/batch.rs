@@ -1,9 +1,9 @@
 //! Single pages of anonymous memory whose entries are gone, on their way back to the zone.
 //!
-//! An entry that was cleared, and flushed, leaves a mapping to be uncounted and a reference to be dropped. Of a page that
-//! nobody else has they are all there is: the reference is taken from one to none by one exchange, and from then on nobody
-//! can take another ([`PageRef::try_get`]), so nobody can map the page either, as that needs one. The page is the batch's:
-//! its other counts are only looked at. Of a page that somebody shares both are counted down.
+//! An entry that was cleared, and flushed, leaves a mapping to be uncounted and a reference to be dropped. Of a page
+//! that nobody else has they are all there is: the reference is taken from one to none by one exchange, and from then
+//! on nobody can take another ([`PageRef::try_get`]), so nobody can map the page either, as that needs one. The page is
+//! the batch's: its other counts are only looked at. Of a page that somebody shares both are counted down.
 //!
 //! ```text
 //!   put_mapped --> references 1 -> 0?  --yes--> [ page | page | ... ] --full, or the end--> the zone, under one lock

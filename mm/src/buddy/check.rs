@@ -66,8 +66,8 @@ impl Mm {
         verdict.map(|()| found)
     }
 
-    /// Looks at every block of a bank. Blocks that begin where the one before has ended and end inside the bank tile it,
-    /// so the pages of all kinds add up to RAM.
+    /// Looks at every block of a bank. Blocks that begin where the one before has ended and end inside the bank tile
+    /// it, so the pages of all kinds add up to RAM.
     fn scan(&self, bank: Frames, report: &mut Report) -> Result<(), Inconsistency> {
         for_each_block(bank, |page, kind, order| {
             let (pfn, pages) = (page.pfn(), order.pages());

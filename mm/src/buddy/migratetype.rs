@@ -1,8 +1,8 @@
 //! Which memory can move: a type for each *pageblock* of 2 MiB, so that what cannot move gathers in few of them.
 //!
 //! One page table in the midst of 2 MiB of anonymous memory keeps those 2 MiB from ever becoming one block. So each
-//! pageblock has a type, free blocks stand on the lists of the type of their pageblock, and a request is served from the
-//! lists of its own type (Linux: `enum migratetype`).
+//! pageblock has a type, free blocks stand on the lists of the type of their pageblock, and a request is served from
+//! the lists of its own type (Linux: `enum migratetype`).
 //!
 //! ```text
 //!   [movable][movable][UNMOVABLE][movable][UNMOVABLE][movable]      one type for 2 MiB

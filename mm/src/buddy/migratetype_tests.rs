@@ -30,8 +30,8 @@ fn page(mm: &Mm, kind: PageKind) -> FolioRef {
     mm.alloc_pages(Order::PAGE, kind).unwrap()
 }
 
-/// Tables that are asked for between pages of objects, and given back in any order, stand in few pageblocks; without types
-/// they would stand in nearly all.
+/// Tables that are asked for between pages of objects, and given back in any order, stand in few pageblocks; without
+/// types they would stand in nearly all.
 #[test]
 fn tables_gather() {
     let mut random = Random::for_test("tables_gather", 41);
@@ -63,8 +63,8 @@ fn tables_gather() {
     });
 }
 
-/// What boot has left room beside is used up first. Then a table makes one pageblock unmovable, and those that follow stand
-/// in the same; pages that can move go on elsewhere.
+/// What boot has left room beside is used up first. Then a table makes one pageblock unmovable, and those that follow
+/// stand in the same; pages that can move go on elsewhere.
 #[test]
 fn a_free_pageblock_is_taken_whole() {
     machine(32).boot(|mm, _| {

@@ -19,9 +19,9 @@ use crate::stats::Counter;
 use crate::thp::reclaim;
 
 impl Mm {
-    /// A block of 2^`order` pages, the sole reference to which is the caller's: contents undefined, `kind` and `order` in the first struct page, which has
-    /// refcount 1. The pages are no folio yet ([`PageRef::prep_compound`]), nor single pages
-    /// ([`Self::split_page`]).
+    /// A block of 2^`order` pages, the sole reference to which is the caller's: contents undefined, `kind` and `order`
+    /// in the first struct page, which has refcount 1. The pages are no folio yet ([`PageRef::prep_compound`]), nor
+    /// single pages ([`Self::split_page`]).
     ///
     /// # Errors
     /// [`OutOfMemory`]: no such block is free, or only what [`Reserve`] keeps from this kind. `order` above
@@ -50,8 +50,8 @@ impl Mm {
         self.zone.alloc(order, Reserve::of(kind), MigrateType::of(kind))
     }
 
-    /// The highest free page in `[above, below)`, for anonymous memory that moves there out of a place that is to become
-    /// free: contents undefined, one reference. Never out of a free block of 2 MiB.
+    /// The highest free page in `[above, below)`, for anonymous memory that moves there out of a place that is to
+    /// become free: contents undefined, one reference. Never out of a free block of 2 MiB.
     pub(crate) fn alloc_high(&self, above: Pfn, below: Pfn) -> Option<FolioRef> {
         if inject::denied() {
             return None;
@@ -67,8 +67,8 @@ impl Mm {
         FolioRef::from_raw(page)
     }
 
-    /// Isolates the naturally aligned range of 2^`order` frames from `first`: what is free there, or becomes free, is given
-    /// to nobody until the isolation ends. All of it is RAM. `None`: another range is isolated.
+    /// Isolates the naturally aligned range of 2^`order` frames from `first`: what is free there, or becomes free, is
+    /// given to nobody until the isolation ends. All of it is RAM. `None`: another range is isolated.
     pub(crate) fn isolate(&self, first: Pfn, order: Order) -> Option<Isolation<'_>> {
         self.zone.isolate(Frames::new(first, order.pages()))?;
         self.drain_cpu_lists();
@@ -167,7 +167,8 @@ impl Mm {
         self.free_run(free);
     }
 
-    /// Drops `n` references to a folio, or to a single page, which entries have remembered that were cleared and flushed.
+    /// Drops `n` references to a folio, or to a single page, which entries have remembered that were cleared and
+    /// flushed.
     ///
     /// # Panics
     /// As [`Self::put_folio`].
@@ -281,7 +282,8 @@ impl Drop for Isolation<'_> {
     }
 }
 
-/// Panics where somebody still uses a page whose last reference is gone, but for the entries that are known to go with it.
+/// Panics where somebody still uses a page whose last reference is gone, but for the entries that are known to go with
+/// it.
 #[inline]
 pub(super) fn assert_unused(page: PageRef, going: u32) {
     let mapped = page.raw_mapcount();

@@ -57,8 +57,8 @@ impl Zone {
         })
     }
 
-    /// Gives frames to the zone for the first time. Their struct pages have kind `Free`. Beside a part of a pageblock stands
-    /// what boot has put there, which stays.
+    /// Gives frames to the zone for the first time. Their struct pages have kind `Free`. Beside a part of a pageblock
+    /// stands what boot has put there, which stays.
     pub(crate) fn add(&self, frames: Frames) {
         let mut area = self.area.lock();
         area.begin(frames);
@@ -126,7 +126,8 @@ impl Zone {
         })
     }
 
-    /// Takes a block back that was asked for as one of this type. All its struct pages have kind `Free` and are otherwise zero.
+    /// Takes a block back that was asked for as one of this type. All its struct pages have kind `Free` and are
+    /// otherwise zero.
     pub(super) fn free(&self, page: PageRef, order: Order, of: MigrateType) {
         if order == Order::PAGE && !self.is_isolated(page) {
             self.cache(page, of);
@@ -136,8 +137,8 @@ impl Zone {
         }
     }
 
-    /// As [`Self::free`] for `n` movable pages in a row, from the first on. Many go back as blocks at once, and not through this
-    /// CPU's list.
+    /// As [`Self::free`] for `n` movable pages in a row, from the first on. Many go back as blocks at once, and not
+    /// through this CPU's list.
     pub(super) fn free_run(&self, first: PageRef, n: u64) {
         if n < DIRECT {
             return (0..n).for_each(|k| self.free(first.nth(k), Order::PAGE, MigrateType::Movable));
@@ -146,8 +147,8 @@ impl Zone {
         self.free.fetch_add(n - isolated, Ordering::Relaxed);
     }
 
-    /// As [`Self::free`] for movable single pages in any order. Many go back at once, those that lie side by side as blocks, and not
-    /// through this CPU's list.
+    /// As [`Self::free`] for movable single pages in any order. Many go back at once, those that lie side by side as
+    /// blocks, and not through this CPU's list.
     pub(super) fn free_many(&self, pages: &[PageRef]) {
         if (pages.len() as u64) < DIRECT {
             return pages.iter().for_each(|&page| self.free(page, Order::PAGE, MigrateType::Movable));
@@ -182,8 +183,8 @@ impl Zone {
         self.free.fetch_add(order.pages() - isolated, Ordering::Relaxed);
     }
 
-    /// Isolates a naturally aligned range of this zone: what is free there, or becomes free, is given to nobody from now
-    /// on. `None`: another range is isolated.
+    /// Isolates a naturally aligned range of this zone: what is free there, or becomes free, is given to nobody from
+    /// now on. `None`: another range is isolated.
     pub(super) fn isolate(&self, range: Frames) -> Option<()> {
         let mut area = self.area.lock();
         let isolated = area.isolate(range)?;

@@ -14,8 +14,8 @@
 //! [`Tally`] compares without memory of its own.
 //!
 //! **When it holds.** At rest: no call of memory management is under way on any CPU, so that no page is in hand, and
-//! no walker holds a speculative reference. On the machine it runs under [`crate::env::KernelEnv::stop_machine`], while nobody is inside memory management. It
-//! takes spinlocks one at a time, allocates nothing and writes nothing.
+//! no walker holds a speculative reference. On the machine it runs under [`crate::env::KernelEnv::stop_machine`], while
+//! nobody is inside memory management. It takes spinlocks one at a time, allocates nothing and writes nothing.
 #![forbid(unsafe_code)]
 
 mod pages;

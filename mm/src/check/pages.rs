@@ -131,9 +131,9 @@ impl Mm {
         agree("references to a hugetlb folio", pfn, references, head.refcount().into())
     }
 
-    /// What is said of the folio's mappings against the leaves in the places where they may be: of the space in which it was born, and of
-    /// those that descend from it, at its linear index. Where a leaf lies that maps it elsewhere, the check of that leaf
-    /// says so. A leaf that grants writing is of the only space that maps the folio.
+    /// What is said of the folio's mappings against the leaves in the places where they may be: of the space in which
+    /// it was born, and of those that descend from it, at its linear index. Where a leaf lies that maps it elsewhere,
+    /// the check of that leaf says so. A leaf that grants writing is of the only space that maps the folio.
     fn check_mappings(&self, head: PageRef) -> Result<Mapped, Inconsistency> {
         let pfn = Some(head.pfn());
         let (mut mapped, mut spaces, mut scan) = (Mapped::default(), 0, Scan::new());

@@ -1,8 +1,8 @@
 //! A device that reads and writes memory by itself, later: in software.
 //!
-//! A transfer is submitted with a range of a space, whose pages are pinned there and then. The device does it when it is
-//! told to ([`Dma::step`]), by physical addresses, through no table of anybody; so a test, or a program, chooses what
-//! happens in between.
+//! A transfer is submitted with a range of a space, whose pages are pinned there and then. The device does it when it
+//! is told to ([`Dma::step`]), by physical addresses, through no table of anybody; so a test, or a program, chooses
+//! what happens in between.
 //!
 //! ```text
 //!   submit: pin the pages ---> queue ---> step: the frames are filled, or added up ---> unpin

@@ -3,10 +3,10 @@
 //! The handler of a device runs under M for writing, with the VMA already in its place, and inserts one entry a page
 //! through an [`Inserter`]. Nothing is inserted later: a page of the VMA that has no entry is a SIGBUS.
 //!
-//! A frame by its *number* is inserted as a special entry: nobody looks at its struct page, if it has one, and the device
-//! answers for the frame's life (Linux: `vmf_insert_pfn`, `remap_pfn_range`). A frame outside of RAM is mapped as device
-//! memory. A *page* is inserted with a reference and a mapping, whatever else the kernel does with it, and wherever it
-//! has mapped it for itself (Linux: `vm_insert_page`, also of vmalloc memory).
+//! A frame by its *number* is inserted as a special entry: nobody looks at its struct page, if it has one, and the
+//! device answers for the frame's life (Linux: `vmf_insert_pfn`, `remap_pfn_range`). A frame outside of RAM is mapped
+//! as device memory. A *page* is inserted with a reference and a mapping, whatever else the kernel does with it, and
+//! wherever it has mapped it for itself (Linux: `vm_insert_page`, also of vmalloc memory).
 //!
 //! What becomes of either later is the table of this room ([`super::TABLE`]).
 #![forbid(unsafe_code)]
@@ -87,8 +87,8 @@ impl<'i> Inserter<'i> {
     /// Maps a single page of the kernel at page `n` of the VMA, and takes a reference to it.
     ///
     /// # Errors
-    /// `NotInsertable`: as for [`Self::frame`], or the VMA is for numbers only, the page is no single page of the kernel,
-    /// or its counts are full. `OutOfMemory`.
+    /// `NotInsertable`: as for [`Self::frame`], or the VMA is for numbers only, the page is no single page of the
+    /// kernel, or its counts are full. `OutOfMemory`.
     pub fn page(&mut self, n: u64, page: PageRef) -> Result<(), MmapError> {
         let single = page.kind() == PageKind::Kernel && !page.is_folio();
         if self.map.entries == Entries::PfnMap || !single {

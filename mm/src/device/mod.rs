@@ -20,9 +20,9 @@
 //! | private copy | MIXEDMAP | by a write | the entry's | the page | in place | shared until written | Rss, Anonymous | its reference |
 //!
 //! **Pages that are neither anonymous nor of a file**, such as vmalloc memory: their mappings are counted like all others,
-//! since the count costs nothing that the reference does not cost too, and whoever frees such a page is told of a mapping
-//! that is left. No one walks from such a page to its mappings: it has no `mapping`, and is neither migrated nor
-//! reclaimed. It lives until the device and the last entry have both let go, in either order.
+//! since the count costs nothing that the reference does not cost too, and whoever frees such a page is told of a
+//! mapping that is left. No one walks from such a page to its mappings: it has no `mapping`, and is neither migrated
+//! nor reclaimed. It lives until the device and the last entry have both let go, in either order.
 //!
 //! **Life.** A frame that was put in by its number must outlive every VMA that was given it: neither fork nor munmap tells
 //! the device. Beyond this table: such a VMA neither grows nor merges (mremap EFAULT), a page without an entry is a

@@ -84,7 +84,8 @@ fn see_leaf(mm: &Mm, leaf: WalkStep, access: Access) -> Seen {
 
 /// Resolves a fault in an anonymous VMA whose rights allow the access. M is held for reading.
 ///
-/// What needs no memory is done at the first look: the page of zeros where a table is, and a page that is written again.
+/// What needs no memory is done at the first look: the page of zeros where a table is, and a page that is written
+/// again.
 // Walk A.3: what is there now, and how it is to be backed.
 #[inline(always)]
 pub(super) fn fault(
@@ -216,8 +217,8 @@ impl Site<'_> {
         done
     }
 
-    /// Makes the entry for `page`, a single page that nobody maps yet or the page of zeros, unless another thread has made
-    /// one that is as good. The entry has the caller's reference where the answer is [`FaultDone::Made`].
+    /// Makes the entry for `page`, a single page that nobody maps yet or the page of zeros, unless another thread has
+    /// made one that is as good. The entry has the caller's reference where the answer is [`FaultDone::Made`].
     #[inline]
     fn map(&self, page: PageRef) -> Result<FaultDone, FaultReason> {
         loop {
@@ -249,8 +250,8 @@ impl Site<'_> {
         Ok(FaultDone::Made)
     }
 
-    /// Sees to it that a table of pages is there, unless another thread makes a block meanwhile. The tables are empty, so
-    /// they may leave again.
+    /// Sees to it that a table of pages is there, unless another thread makes a block meanwhile. The tables are empty,
+    /// so they may leave again.
     #[cold]
     fn link_tables(&self, missing: usize) -> Result<(), FaultReason> {
         let Site { mm, space, va, .. } = *self;

@@ -16,8 +16,8 @@
 //!
 //! Where the counts of the shared folio are full, the write ends with SIGBUS and nothing has changed.
 //!
-//! A copy is a single page, whatever the policy says of huge pages, and takes no reservation: it is page `i` of nobody's
-//! block.
+//! A copy is a single page, whatever the policy says of huge pages, and takes no reservation: it is page `i` of
+//! nobody's block.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
@@ -52,8 +52,8 @@ pub(super) enum Verdict {
 
 /// A shared page, and the entry that maps it.
 pub(super) struct Source {
-    /// Keeps the page, and keeps it from being written. `None`: a frame that a device has put in by its number, which is
-    /// the device's to keep.
+    /// Keeps the page, and keeps it from being written. `None`: a frame that a device has put in by its number, which
+    /// is the device's to keep.
     folio: Option<FolioRef>,
     leaf: Desc,
 }
@@ -129,8 +129,8 @@ fn shared_folio(mm: &Mm, page: PageRef) -> Option<PageRef> {
     (!exclusive::is_exclusive(mm, head)).then_some(head)
 }
 
-/// A frame that is not counted, an access that is no write, a page that lacks the access flag alone, or one that is to be the
-/// space's own and stays read-only.
+/// A frame that is not counted, an access that is no write, a page that lacks the access flag alone, or one that is to
+/// be the space's own and stays read-only.
 #[cold]
 fn judge_other(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdict {
     let Site { mm, vma, access, .. } = *site;

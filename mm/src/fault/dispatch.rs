@@ -23,9 +23,9 @@ impl Mm {
         self.resolve(space, info, info.access)
     }
 
-    /// Sees to it that the private page of `info.va`, which the VMA lets be read, is the space's own, as by a write; but
-    /// the VMA need not be writable, and then the entry is not (Linux: FAULT_FLAG_UNSHARE). `info.access` is a write. May
-    /// sleep.
+    /// Sees to it that the private page of `info.va`, which the VMA lets be read, is the space's own, as by a write;
+    /// but the VMA need not be writable, and then the entry is not (Linux: FAULT_FLAG_UNSHARE). `info.access` is a
+    /// write. May sleep.
     ///
     /// # Errors
     /// As [`Self::handle_mm_fault`].

@@ -70,8 +70,8 @@ pub enum FaultDone {
     Spurious,
 }
 
-/// A fault on a leaf that grants less than the access needs, in a VMA whose pages a write copies: for the rooms that put
-/// such leaves in. M is held for reading.
+/// A fault on a leaf that grants less than the access needs, in a VMA whose pages a write copies: for the rooms that
+/// put such leaves in. M is held for reading.
 ///
 /// # Errors
 /// [`FaultReason::OutOfMemory`].

@@ -1,8 +1,8 @@
 //! The shared pages of zeros: what a read of untouched anonymous memory sees.
 //!
-//! There is one of 4 KiB, from boot on, and one of 2 MiB for ranges whose first write would be given a huge page at once:
-//! so a read does not spoil the range with a table. The huge one is made when it is first asked for, and kept: nobody
-//! counts who maps it (Linux counts address spaces, and frees it under memory pressure: `huge_zero_folio`).
+//! There is one of 4 KiB, from boot on, and one of 2 MiB for ranges whose first write would be given a huge page at
+//! once: so a read does not spoil the range with a table. The huge one is made when it is first asked for, and kept:
+//! nobody counts who maps it (Linux counts address spaces, and frees it under memory pressure: `huge_zero_folio`).
 //!
 //! It is mapped read-only any number of times, without references and without being counted as mapped, so it
 //! can neither be freed nor overflow a count (Linux: `empty_zero_page`, a special entry that is not

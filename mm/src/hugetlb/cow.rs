@@ -117,8 +117,8 @@ fn exchange(slot: &Slot<'_>, (source, leaf): (PageRef, Desc), copy: FolioRef) ->
     FaultDone::Made
 }
 
-/// A copy of what `leaf` of `level` maps, for a fork that may not share it: with one reference. `None`: it maps no hugetlb
-/// folio.
+/// A copy of what `leaf` of `level` maps, for a fork that may not share it: with one reference. `None`: it maps no
+/// hugetlb folio.
 ///
 /// # Errors
 /// [`OutOfMemory`]: the pool has none to spare.

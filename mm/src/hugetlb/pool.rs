@@ -181,9 +181,9 @@ pub fn free_folio(mm: &Mm, head: FolioRef) {
     mm.hugetlb.untake(head, Claim::Unreserved);
 }
 
-/// Puts a hugetlb folio back into the pool that no entry maps any more, and promises it to the slot that it has left: in
-/// one step, so that nobody can have it in between. The reference is the last one, but for those that walkers of physical
-/// memory hold for a moment without sleeping; they are waited for. No spinlock is held.
+/// Puts a hugetlb folio back into the pool that no entry maps any more, and promises it to the slot that it has left:
+/// in one step, so that nobody can have it in between. The reference is the last one, but for those that walkers of
+/// physical memory hold for a moment without sleeping; they are waited for. No spinlock is held.
 pub(crate) fn take_back(mm: &Mm, head: FolioRef) {
     while !head.freeze(1) {
         Machine::relax();

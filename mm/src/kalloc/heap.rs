@@ -218,8 +218,8 @@ impl KernelHeap {
             return unsafe { self.early.lock().deallocate(block, layout) };
         }
         if !is_large(layout) {
-            // SAFETY: 1. not in the early area and not large, so it came from there, with this layout; 2. the caller has
-            // done with it.
+            // SAFETY: 1. not in the early area and not large, so it came from there, with this layout; 2. the caller
+            // has done with it.
             return unsafe { self.small.lock().give(block, layout) };
         }
         let source = self.small.lock().source;

@@ -1,8 +1,8 @@
 //! The scheme that counts: chosen at boot, or when the kernel is built.
 //!
 //! [`Mapcount`] is an enum and each of its functions a `match` with the scheme's own function in each arm, so the calls
-//! are known to the compiler. A kernel that is built with `make MAPCOUNT_PIN=<word>` has one scheme only: [`PINNED`] is a
-//! constant, each `match` has one arm left, and the choice at boot must be the same word.
+//! are known to the compiler. A kernel that is built with `make MAPCOUNT_PIN=<word>` has one scheme only: [`PINNED`] is
+//! a constant, each `match` has one arm left, and the choice at boot must be the same word.
 #![forbid(unsafe_code)]
 
 use arch::{PhysAddr, VirtAddr};

@@ -2,8 +2,8 @@
 //!
 //! A folio has two *owner slots*: the small number of a space ([`super::OwnerId`]) and how many of the entries are its.
 //! A space that maps the folio gets a free slot; a third one finds none and is not tracked. The flag SHARED says that
-//! the entries may be of several spaces. The algorithm is mainline's since 6.15 (commit 6af8cb80; `folio_add_return_large_mapcount`,
-//! `folio_sub_return_large_mapcount`).
+//! the entries may be of several spaces. The algorithm is mainline's since 6.15 (commit 6af8cb80;
+//! `folio_add_return_large_mapcount`, `folio_sub_return_large_mapcount`).
 //!
 //! ```text
 //!   owners word, in the first tail:   63       62        32 31     30        0
@@ -175,8 +175,8 @@ impl MapcountScheme for MmOwner {
         if entries == whole { Answer::Exact(entries) } else { Answer::AtMost(entries) }
     }
 
-    /// Exact where nothing maps it, or something maps all of it, or it is private and one space maps it, each page once;
-    /// else no more than there are entries, or pages.
+    /// Exact where nothing maps it, or something maps all of it, or it is private and one space maps it, each page
+    /// once; else no more than there are entries, or pages.
     fn pages_mapped(head: PageRef) -> Answer<u32> {
         let (entries, whole, pages) =
             (head.raw_mapcount(), head.first_tail().whole(), head.order().pages() as u32);

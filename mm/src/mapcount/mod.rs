@@ -1,9 +1,9 @@
 //! Room 4: how often a folio is mapped, and by whom.
 //!
 //! A *mapping* is one leaf entry of a user tree, of any size, that maps a part of the folio. Each holds one
-//! reference to the folio's head. How mappings are counted is a choice ([`crate::config::Mapcount`]), at boot or when the
-//! kernel is built; what a scheme can answer, and how exactly, is the contract of [`MapcountScheme`]. Truth in tests is a
-//! scan of all tables.
+//! reference to the folio's head. How mappings are counted is a choice ([`crate::config::Mapcount`]), at boot or when
+//! the kernel is built; what a scheme can answer, and how exactly, is the contract of [`MapcountScheme`]. Truth in
+//! tests is a scan of all tables.
 //!
 //! | scheme | what it counts | mapped | entries | page_entries | pages_mapped | shared | average |
 //! |---|---|---|---|---|---|---|---|
@@ -17,8 +17,8 @@
 //! | [`total-mapped`](total_mapped) | leaf entries; pages that they map, in sum | exact | exact | bound | bound | bound | estimate |
 //!
 //! *exact*: always right. *bound*: right, or never less than the truth (of `shared`: "exclusive" is always right), and the
-//! answer says which. *estimate*: wrong either way. Of a single page all of them know everything, by one atomic operation
-//! a run. The table is a test, and how often a bound is off is measured ([`experiment`]).
+//! answer says which. *estimate*: wrong either way. Of a single page all of them know everything, by one atomic
+//! operation a run. The table is a test, and how often a bound is off is measured ([`experiment`]).
 //!
 //! # Protocol
 //! ```text
@@ -31,8 +31,9 @@
 //! ```
 //! Counts change under the page-table lock (T) of the tree whose entry was made or cleared. Who reads them without it,
 //! while others fork, unmap and split: what is mapped all the time is never said to be unmapped, or mapped by fewer
-//! entries, and what two spaces map all the time is never said to be `Exclusive`; but the entries of a block may be counted
-//! twice while it becomes a table, or a table it. That holds for every scheme, and `tests/lockless.rs` holds them to it.
+//! entries, and what two spaces map all the time is never said to be `Exclusive`; but the entries of a block may be
+//! counted twice while it becomes a table, or a table it. That holds for every scheme, and `tests/lockless.rs` holds
+//! them to it.
 //!
 //! | file | what |
 //! |---|---|
@@ -79,6 +80,6 @@ pub use run::{Place, Run};
 pub use scheme::MapcountScheme;
 pub(crate) use single::{add_first, add_one, remove_one};
 
-/// A count that would reach this is full: 2^31, where the sign bit of Linux's counters is. What adds without having seen
-/// another's addition may get beyond it by what is in flight, which is far from 2^32.
+/// A count that would reach this is full: 2^31, where the sign bit of Linux's counters is. What adds without having
+/// seen another's addition may get beyond it by what is in flight, which is far from 2^32.
 pub const LIMIT: u32 = 1 << 31;

@@ -1,20 +1,21 @@
 //! `rfc-v1` and `rfc-v1+counted`: one counter in the head, plus one for each top entry (`super::top`).
 //!
 //! The first version of hugetlb high-granularity mapping (2022). A folio that one process maps counts one, by whatever
-//! entries, so smaps and migration see at once whether it is shared; no tail is written; and collapsing page entries into
-//! a block changes no count. How many entries there are is not known.
+//! entries, so smaps and migration see at once whether it is shared; no tail is written; and collapsing page entries
+//! into a block changes no count. How many entries there are is not known.
 //!
 //! **Flaws of `rfc-v1`, kept as they are.**
 //! - Each leaf entry holds a reference, and each top entry a count: the two cannot be compared, so nobody can tell
 //!   whether a reference is more than the mappings' own, and the reference count overflows no later than with `rfc-v2`.
-//! - Truncation and migration clear leaves and leave the tables, and it is with the table that the count goes: the count
-//!   is *stranded*. The folio looks mapped when it is not, until it is freed ([`crate::stats::Counter::MapcountStranded`]).
+//! - Truncation and migration clear leaves and leave the tables, and it is with the table that the count goes: the
+//!   count is *stranded*. The folio looks mapped when it is not, until it is freed
+//!   ([`crate::stats::Counter::MapcountStranded`]).
 //! - A walk that stops when it has found as many entries as the count says (`folio_referenced`) stops after one of 512.
 //! - Partial unmaps leave the count as it is until the last page behind the top entry goes.
 //!
 //! **`rfc-v1+counted`** is the repair that was proposed: a mark, kept with the table, says that it is counted, so
-//! who zaps leaves can take the count back with the last of them. Both variants need the mark to know the first leaf from
-//! the second; only this one lets a zap use it.
+//! who zaps leaves can take the count back with the last of them. Both variants need the mark to know the first leaf
+//! from the second; only this one lets a zap use it.
 #![forbid(unsafe_code)]
 
 use arch::PhysAddr;

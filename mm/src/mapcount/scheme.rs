@@ -14,8 +14,9 @@ use crate::page::PageRef;
 /// an answer that is made of several (the documentation of each scheme says which) may then be that of no moment.
 ///
 /// One order is kept by all: a removal takes effect on [`Self::entries`] before it does on [`Self::sharing`], or with
-/// it. So who holds T of a space that maps the folio, reads the references, then `sharing` and then `entries`, and finds
-/// it exclusive with as many entries as references, knows that no other space has an entry or the reference of one.
+/// it. So who holds T of a space that maps the folio, reads the references, then `sharing` and then `entries`, and
+/// finds it exclusive with as many entries as references, knows that no other space has an entry or the reference of
+/// one.
 ///
 /// An unmapped folio has zeros wherever a scheme keeps something, but for what `rfc-v1` has stranded.
 pub trait MapcountScheme {
@@ -86,8 +87,8 @@ pub trait MapcountScheme {
     /// it is given only as `Exact`.
     fn sharing(head: PageRef) -> Answer<Sharing>;
 
-    /// As [`Self::sharing`], of this one page, which may be a tail of `head`. Where the folio is one space's, so is each
-    /// page of it; a page of a folio that is shared may still be one space's.
+    /// As [`Self::sharing`], of this one page, which may be a tail of `head`. Where the folio is one space's, so is
+    /// each page of it; a page of a folio that is shared may still be one space's.
     fn page_sharing(head: PageRef, _page: PageRef) -> Answer<Sharing> {
         match Self::sharing(head) {
             Answer::Exact(Sharing::Exclusive) => Answer::Exact(Sharing::Exclusive),
@@ -95,8 +96,8 @@ pub trait MapcountScheme {
         }
     }
 
-    /// By how many the size of a page is divided where each mapper is to bear its share (PSS): how often the pages of the
-    /// folio are mapped on average, rounded, at least 1 where it is mapped. 0: it is not.
+    /// By how many the size of a page is divided where each mapper is to bear its share (PSS): how often the pages of
+    /// the folio are mapped on average, rounded, at least 1 where it is mapped. 0: it is not.
     fn average(head: PageRef) -> u32;
 }
 

@@ -5,10 +5,10 @@
 //!   a smaller one                   mapcount of each page that it maps += 1       one write, one cache line, a page
 //!   a page's count leaves 0         pages mapped += 1
 //! ```
-//! The way in which anonymous huge pages were counted in Linux until 6.15 (`_entire_mapcount`, `_mapcount` of each tail,
-//! `_nr_pages_mapped`), and in which the second version of hugetlb high-granularity mapping did. It alone answers for
-//! each page, and it pays for that: a folio of 1 GiB that is mapped by pages has 262,144 counters to write, and the tails
-//! in which they stand cannot be mapped read-only, so it excludes HVO.
+//! The way in which anonymous huge pages were counted in Linux until 6.15 (`_entire_mapcount`, `_mapcount` of each
+//! tail, `_nr_pages_mapped`), and in which the second version of hugetlb high-granularity mapping did. It alone answers
+//! for each page, and it pays for that: a folio of 1 GiB that is mapped by pages has 262,144 counters to write, and the
+//! tails in which they stand cannot be mapped read-only, so it excludes HVO.
 //!
 //! How many entries there are in all is a sum over the pages.
 //!

@@ -5,13 +5,13 @@
 //!   L2    [ block ]                1      the entry of the folio's size is a leaf
 //!   L2    [ table ]-> p p p p p    1      it leads to a table with any number of page entries
 //! ```
-//! Making a leaf of the folio's size is plain. For smaller ones somebody must know whether it is the first behind its top
-//! entry. That is what the *mark* in the struct page of the table behind the top entry says: which folio the table is
-//! counted for, and how many leaves it has for it. So a page entry costs a look at the mark and no more, however many
-//! tables a folio of 1 GiB has.
+//! Making a leaf of the folio's size is plain. For smaller ones somebody must know whether it is the first behind its
+//! top entry. That is what the *mark* in the struct page of the table behind the top entry says: which folio the table
+//! is counted for, and how many leaves it has for it. So a page entry costs a look at the mark and no more, however
+//! many tables a folio of 1 GiB has.
 //!
-//! A folio that does not lie as its size asks (mremap moves by pages), one whose size no entry has (64 KiB), and a second
-//! folio behind one top entry have no mark: their table's entries are looked at, and each table counts one.
+//! A folio that does not lie as its size asks (mremap moves by pages), one whose size no entry has (64 KiB), and a
+//! second folio behind one top entry have no mark: their table's entries are looked at, and each table counts one.
 //!
 //! The struct page of a table is written by who holds the lock of its tree, T.
 #![forbid(unsafe_code)]

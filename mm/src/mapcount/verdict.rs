@@ -4,8 +4,8 @@
 //!   Truth, PageTruth     who has scanned the tables: a lab, or the check of live trees
 //!        `---- weigh_folio, weigh_page ----> note(question, said, truth)    or a Violation
 //! ```
-//! `Exact` answers are right to the number, whatever the contract; what the contract calls exact is never answered with a
-//! bound; a bound is never less than the truth. An estimate is noted, and no more.
+//! `Exact` answers are right to the number, whatever the contract; what the contract calls exact is never answered with
+//! a bound; a bound is never less than the truth. An estimate is noted, and no more.
 #![forbid(unsafe_code)]
 
 use core::fmt;

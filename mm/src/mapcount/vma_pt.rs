@@ -12,8 +12,8 @@
 //! 1 GiB that is mapped by pages counts 512 for one process.
 //!
 //! **VMAs change.** Where one is cut, a pair becomes two for each folio with entries on both sides of the cut in one
-//! table, and where two are joined two become one ([`boundary`]). The counts change under T, in the same critical section
-//! of the lock under which walks from the folio look VMAs up.
+//! table, and where two are joined two become one ([`boundary`]). The counts change under T, in the same critical
+//! section of the lock under which walks from the folio look VMAs up.
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
@@ -108,8 +108,8 @@ impl MapcountScheme for VmaPt {
     }
 }
 
-/// Calls `f` with each folio that has entries in the level-3 table at `table`, in line with one another, on both sides of
-/// the address `at`, inside `vma`, which is the union of both sides. Under T, or the table is nobody else's.
+/// Calls `f` with each folio that has entries in the level-3 table at `table`, in line with one another, on both sides
+/// of the address `at`, inside `vma`, which is the union of both sides. Under T, or the table is nobody else's.
 pub fn boundary(
     table: PhysAddr,
     at: VirtAddr,

@@ -49,8 +49,8 @@ impl PageRef {
         debug_assert!(old != 0, "{self:?}: a reference taken from none");
         FolioRef::from_raw(self)
     }
-    /// Takes `n` more references, 1..=2^18, which entries of a table will remember, unless there are [`MOST_REFERENCES`] or
-    /// more already. The caller holds one. Says whether they were taken.
+    /// Takes `n` more references, 1..=2^18, which entries of a table will remember, unless there are
+    /// [`MOST_REFERENCES`] or more already. The caller holds one. Says whether they were taken.
     #[must_use]
     pub(crate) fn try_get_many(self, n: u32) -> bool {
         let old = self.fetch_add_32(REFCOUNT, n);
@@ -60,8 +60,8 @@ impl PageRef {
         }
         old < MOST_REFERENCES
     }
-    /// Takes one more reference, unless there are [`MOST_REFERENCES`] or more already. The caller holds one, or a lock that
-    /// keeps one.
+    /// Takes one more reference, unless there are [`MOST_REFERENCES`] or more already. The caller holds one, or a lock
+    /// that keeps one.
     #[must_use]
     pub(crate) fn get_unless_full(self) -> Option<FolioRef> {
         self.try_get_many(1).then(|| FolioRef::from_raw(self))

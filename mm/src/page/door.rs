@@ -100,14 +100,14 @@ impl PageRef {
         }
     }
 
-    /// Fills the `n` struct pages from here: flags and word of a tail as given, zeros otherwise. Only for pages that nobody
-    /// has; who looks at one meanwhile finds each word old or new.
+    /// Fills the `n` struct pages from here: flags and word of a tail as given, zeros otherwise. Only for pages that
+    /// nobody has; who looks at one meanwhile finds each word old or new.
     pub(super) fn fill(self, n: u64, flags: u64, info: u64) {
         const { assert!(offset_of!(Page, flags) == 0 && offset_of!(Page, compound_info) == 8) };
         #[cfg(not(target_os = "none"))]
         (0..n).for_each(|k| touched::note(self.nth(k).0, Write::Plain));
-        // SAFETY: 1. the address is a multiple of 64. 2. struct pages of RAM are mapped next to one another, and accessed
-        // here only, always atomically.
+        // SAFETY: 1. the address is a multiple of 64. 2. struct pages of RAM are mapped next to one another, and
+        // accessed here only, always atomically.
         unsafe { Machine::fill_lines(self.0, n, [flags, info]) };
     }
 

@@ -2,8 +2,8 @@
 //!
 //! The head has one counter for mappings. What else a scheme of [`crate::mapcount`] needs stands here, in the second
 //! struct page, which is in the page of vmemmap that HVO keeps and leaves writable. An unmapped folio has nothing but
-//! zeros in these fields, under every scheme, so that the first tail is pristine whenever HVO looks at it; the full check
-//! and who frees a folio hold it to that.
+//! zeros in these fields, under every scheme, so that the first tail is pristine whenever HVO looks at it; the full
+//! check and who frees a folio hold it to that.
 //!
 //! ```text
 //!   0       8               16        24       32       36       40      44     48        52        56

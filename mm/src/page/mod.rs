@@ -15,7 +15,8 @@
 //! A *folio* is a naturally aligned block of 2^order pages that lives and dies as one. Its state stands in
 //! the first struct page, the head; the others are tails, and hold nothing but [`tails`]' word that leads to
 //! the head. Two exceptions serve [`crate::mapcount`]: the first tail has counters of its own (`first_tail`), and with
-//! `mapcount=thp-like` every tail has one. A tail's reference count is always 0, so [`PageRef::try_get`] of a tail never writes.
+//! `mapcount=thp-like` every tail has one. A tail's reference count is always 0, so [`PageRef::try_get`] of a tail
+//! never writes.
 //!
 //! A `PageRef` is a view: it is copied at will and frees nothing. Who may give memory up owns a reference, a
 //! [`FolioRef`].

@@ -59,8 +59,8 @@ impl PageRef {
         })
     }
 
-    /// Makes the `n` struct pages from here pristine tails: all zero but for the encoding. Only while nobody else has the
-    /// folio.
+    /// Makes the `n` struct pages from here pristine tails: all zero but for the encoding. Only while nobody else has
+    /// the folio.
     pub fn make_tails(self, n: u64, info: u64) {
         debug_assert!(info & TAIL != 0);
         self.fill(n, 0, info);

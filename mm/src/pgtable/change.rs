@@ -4,8 +4,8 @@
 //!   descriptor   | attributes | address | attributes |
 //!   a pattern    |     =      |   any   |     =      |   --> the same bits change in each: one exclusive or
 //! ```
-//! Who changes a stretch works out what becomes of one leaf, and says which others are of its kind. Those are changed by
-//! a loop that asks nothing else. The members of a folded group change together ([`super::fold`]).
+//! Who changes a stretch works out what becomes of one leaf, and says which others are of its kind. Those are changed
+//! by a loop that asks nothing else. The members of a folded group change together ([`super::fold`]).
 #![forbid(unsafe_code)]
 
 use core::array;
@@ -66,8 +66,8 @@ pub struct Row<'s, 'l> {
 }
 
 impl Row<'_, '_> {
-    /// Changes those that follow as the pattern says, up to one that is not of it, or of which `goes_along` does not say
-    /// that it is known to change in this way. Returns how many.
+    /// Changes those that follow as the pattern says, up to one that is not of it, or of which `goes_along` does not
+    /// say that it is known to change in this way. Returns how many.
     #[inline(always)]
     pub fn while_of(self, pattern: Pattern, goes_along: impl Fn(Desc) -> bool) -> usize {
         let (table, at) = self.stretch.place();
@@ -131,8 +131,8 @@ impl Row<'_, '_> {
 }
 
 impl Stretch<'_> {
-    /// Changes every entry as `change` says, to what a TLB may go on taking for what it was until the flush, one range for
-    /// all, that is owed to `gather`.
+    /// Changes every entry as `change` says, to what a TLB may go on taking for what it was until the flush, one range
+    /// for all, that is owed to `gather`.
     pub fn change(&mut self, gather: &mut Gather<'_>, change: &mut impl Change) {
         let (mut stores, mut first, mut end, mut n) = (0, self.len(), 0, 0);
         while n < self.len() {

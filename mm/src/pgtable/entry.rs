@@ -1,8 +1,8 @@
 //! The only writer of live entries.
 //!
 //! Each operation is one row of the rule in [`arch::bbm`], and debug builds hold each store against that rule and
-//! against the lock of its tree (`verify`). What changes one entry of a folded group unfolds it first, or changes all of
-//! it ([`super::fold`]).
+//! against the lock of its tree (`verify`). What changes one entry of a folded group unfolds it first, or changes all
+//! of it ([`super::fold`]).
 #![forbid(unsafe_code)]
 
 use core::marker::PhantomData;

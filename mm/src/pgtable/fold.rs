@@ -27,20 +27,21 @@
 //! | access flag set or cleared | all 16 at once | all 16 at once |
 //!
 //! **Unfolding is break-before-make** (Arm ARM D8.16, R_WHZWS, third bullet), with one flush of the whole group: a TLB
-//! may have made its one entry from any member. Level 1 and 2 of FEAT_BBM allow to change the bit in place, but an access
-//! may then take a TLB conflict abort (R_FCPSG); at level 3 it cannot, and the 16 are stored in place and flushed. The
-//! access flags are OR-ed into each entry. Dirty state is nobody's here: no entry has DBM.
+//! may have made its one entry from any member. Level 1 and 2 of FEAT_BBM allow to change the bit in place, but an
+//! access may then take a TLB conflict abort (R_FCPSG); at level 3 it cannot, and the 16 are stored in place and
+//! flushed. The access flags are OR-ed into each entry. Dirty state is nobody's here: no entry has DBM.
 //!
 //! **Meanwhile** T is held. A user's access to the group faults; its handler waits for T, finds a good entry and calls
 //! the fault spurious. Readers without a lock are not told of the 16 pages for as long as they are broken
 //! ([`crate::report`]).
 //!
 //! **Where groups are folded**: where it is to be had for no flush and no store more, in tables that no walker can reach
-//! yet. A block that is split gets a table of folded groups, but for the one that the cut is for, and fork copies the bit into the child's new table with
-//! the entries; a group that a VMA has only in part is unfolded first ([`super::Tightening`]). A call that gives other
-//! rights to whole groups folds those that are alike again ([`Stretch::fold`]): that costs a break of 16 and a flush
-//! once, and the group stays folded. A fault never folds: the 16th page of a reservation's run would cost a
-//! break of 16 entries and a flush, again and again on the way to the block that its promotion makes of all 512.
+//! yet. A block that is split gets a table of folded groups, but for the one that the cut is for, and fork copies the
+//! bit into the child's new table with the entries; a group that a VMA has only in part is unfolded first
+//! ([`super::Tightening`]). A call that gives other rights to whole groups folds those that are alike again
+//! ([`Stretch::fold`]): that costs a break of 16 and a flush once, and the group stays folded. A fault never folds: the
+//! 16th page of a reservation's run would cost a break of 16 entries and a flush, again and again on the way to the
+//! block that its promotion makes of all 512.
 //!
 //! Linux: `contpte_convert`, `contpte_try_unfold`, `contpte_ptep_get`.
 //!
@@ -97,8 +98,8 @@ fn is_one_row(descs: &Descs) -> bool {
     begins && (1..CONT_ENTRIES).all(|n| descs[n].raw() == first.raw().wrapping_add(n as u64 * PAGE_SIZE))
 }
 
-/// Whether `leaf`, a page entry for a page of the folio `head`, may be the first of a folded group. That the 15 after it go
-/// on as they must is asked elsewhere.
+/// Whether `leaf`, a page entry for a page of the folio `head`, may be the first of a folded group. That the 15 after
+/// it go on as they must is asked elsewhere.
 #[must_use]
 pub(crate) fn may_begin_group(mm: &Mm, head: PageRef, leaf: Desc) -> bool {
     let bytes = group_bytes(Level::L3);

@@ -16,8 +16,8 @@ use crate::stats::Counter;
 pub(super) const STEP_BY_STEP: u64 = PteFlags::READ_ONLY.bits() | PteFlags::ACCESSED.bits();
 
 impl Entry<'_> {
-    /// As [`Entry::relax`], of one of a folded group. An access flag is set in all 16, so that the next page of the group
-    /// does not fault for it.
+    /// As [`Entry::relax`], of one of a folded group. An access flag is set in all 16, so that the next page of the
+    /// group does not fault for it.
     #[cold]
     #[inline(never)]
     pub(super) fn relax_folded(self, new: Desc) {
@@ -40,8 +40,8 @@ impl Entry<'_> {
         self.flusher().flush(group.range());
     }
 
-    /// As [`Entry::tighten_run`], of this member and those of its group that follow it, at most `count`; returns how many.
-    /// They stay folded where all 16 get the same rights.
+    /// As [`Entry::tighten_run`], of this member and those of its group that follow it, at most `count`; returns how
+    /// many. They stay folded where all 16 get the same rights.
     pub(super) fn tighten_folded(
         self,
         count: usize,

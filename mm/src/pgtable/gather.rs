@@ -82,7 +82,8 @@ impl Mm {
 
 impl<'g> Gather<'g> {
     /// Takes over what an entry held: the reference to a folio, or the table; or what a run of entries held that mapped
-    /// pages of one folio. It is given up after the flush. Nothing is taken over where the entry was invalid or special.
+    /// pages of one folio. It is given up after the flush. Nothing is taken over where the entry was invalid or
+    /// special.
     pub fn hold(&mut self, unmapped: Unmapped<'g>) {
         self.take(unmapped.old, unmapped.entries());
     }

@@ -1,10 +1,10 @@
 //! Which leaves have a struct page that may be touched.
 //!
-//! A leaf of a user tree is *normal* or *special* ([`PteFlags::SPECIAL`]). A normal one holds a reference to a folio and
-//! is counted as one of its mappings. A special one does neither, and its frame may have no struct page at all: the page
-//! of zeros, and what the mmap of a device puts in without counting (`crate::device`). The bit stands in the descriptor,
-//! so what is asked is asked of the descriptor alone and answered without a look at the VMA (Linux: `vm_normal_page` on
-//! a CPU with `PTE_SPECIAL`).
+//! A leaf of a user tree is *normal* or *special* ([`PteFlags::SPECIAL`]). A normal one holds a reference to a folio
+//! and is counted as one of its mappings. A special one does neither, and its frame may have no struct page at all: the
+//! page of zeros, and what the mmap of a device puts in without counting (`crate::device`). The bit stands in the
+//! descriptor, so what is asked is asked of the descriptor alone and answered without a look at the VMA (Linux:
+//! `vm_normal_page` on a CPU with `PTE_SPECIAL`).
 //!
 //! Everything that goes from a descriptor of a user tree to a struct page goes through here.
 //!
@@ -16,8 +16,8 @@ use arch::{Desc, Level};
 use crate::Mm;
 use crate::page::{PageRef, page_of};
 
-/// The page that a leaf of `level` maps, or begins to map: a single page, a head or a tail. `None`: `desc` is no leaf, or
-/// a special one.
+/// The page that a leaf of `level` maps, or begins to map: a single page, a head or a tail. `None`: `desc` is no leaf,
+/// or a special one.
 #[must_use]
 #[inline(always)]
 pub fn normal_page(desc: Desc, level: Level) -> Option<PageRef> {

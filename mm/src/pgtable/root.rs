@@ -69,8 +69,8 @@ impl PtRoot {
         self.descend(flusher, va, level, |above| Err(Missing::Table(above.level())))
     }
 
-    /// Walks down to the entry of `level` for `va`. Where a table is missing, `missing` is given the entry that would lead
-    /// to it, and says where it is now.
+    /// Walks down to the entry of `level` for `va`. Where a table is missing, `missing` is given the entry that would
+    /// lead to it, and says where it is now.
     #[inline(always)]
     fn descend<'l>(
         &'l mut self,

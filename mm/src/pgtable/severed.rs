@@ -5,9 +5,9 @@
 //!                 |         sever                  leaves taken out, one run after the other
 //!   level 3   [ a b . c ]   ------>    [ a b . c ]  ------>   [ . . . c ]  ...  ------>  the table is freed
 //! ```
-//! One store takes 512 translations away and one flush makes every TLB forget them, so what the entries hold can be given
-//! up at once, without a gather. The tree's lock stays with the caller until all is taken out: who comes by way of a
-//! page looks under that lock, and must find as many entries as are counted.
+//! One store takes 512 translations away and one flush makes every TLB forget them, so what the entries hold can be
+//! given up at once, without a gather. The tree's lock stays with the caller until all is taken out: who comes by way
+//! of a page looks under that lock, and must find as many entries as are counted.
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
@@ -34,8 +34,8 @@ impl<'l> Stretch<'l> {
         self.level() == Level::L3 && self.len() == ENTRIES_PER_TABLE
     }
 
-    /// Takes the table, all of whose entries these are, out of the tree. What `gather` owes and holds is flushed and given
-    /// up with it. `None`: the stretch is no table.
+    /// Takes the table, all of whose entries these are, out of the tree. What `gather` owes and holds is flushed and
+    /// given up with it. `None`: the stretch is no table.
     pub fn sever<'t>(&'t mut self, gather: &mut Gather<'_>) -> Option<Severed<'t, 'l>> {
         let above = self.walk().steps().iter().find(|step| step.level == Level::L2)?;
         if !self.is_table() {

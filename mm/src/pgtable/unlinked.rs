@@ -37,9 +37,9 @@ impl Old {
     }
 }
 
-/// What an entry held that was cleared, or each of a run of entries that mapped consecutive frames, while TLBs may still
-/// hold it too. Only the gather `'g`, to which the
-/// flush is owed, takes it: [`super::Gather::hold`]. A table comes with everything below it.
+/// What an entry held that was cleared, or each of a run of entries that mapped consecutive frames, while TLBs may
+/// still hold it too. Only the gather `'g`, to which the flush is owed, takes it: [`super::Gather::hold`]. A table
+/// comes with everything below it.
 #[must_use = "what was unmapped must be given to the gather; otherwise its memory is lost"]
 #[derive(Debug)]
 pub struct Unmapped<'g> {
@@ -61,8 +61,8 @@ impl Unmapped<'_> {
     pub fn entries(&self) -> u32 {
         self.entries
     }
-    /// Takes what the first `n` of the run held; the rest stays. `n` is at most all of them, and then nothing is left that
-    /// anybody must hold.
+    /// Takes what the first `n` of the run held; the rest stays. `n` is at most all of them, and then nothing is left
+    /// that anybody must hold.
     pub fn take(&mut self, n: u32) -> Self {
         debug_assert!(n <= self.entries, "{n} entries taken of {}", self.entries);
         let first = self.old;

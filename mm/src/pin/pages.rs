@@ -171,7 +171,8 @@ impl Mm {
             // In private memory: the page of zeros, or a frame of a device.
             return if private { Ok(Tried::Unshare) } else { Err(PinError::Special(va)) };
         };
-        // A leaf of private memory that grants writing maps what is the space's alone, also where nobody can count that.
+        // A leaf of private memory that grants writing maps what is the space's alone, also where nobody can count
+        // that.
         let writes = fault::grants(leaf.desc.flags(leaf.level), Access::Write);
         if private && !writes && !exclusive::is_exclusive(self, head) {
             return Ok(Tried::Unshare);

@@ -98,8 +98,8 @@ fn pins_are_counted() {
     }
 }
 
-/// A page that the space may write is pinned where it is, whatever the way of counting can say of its folio: here of a block
-/// that is mapped by entries, and not by all of them.
+/// A page that the space may write is pinned where it is, whatever the way of counting can say of its folio: here of a
+/// block that is mapped by entries, and not by all of them.
 #[test]
 fn pages_of_a_split_block_under_every_scheme() {
     for &mapcount in Mapcount::ALL {
@@ -184,8 +184,8 @@ fn the_page_of_zeros_is_replaced() {
     });
 }
 
-/// The right to write, taken and given back, leaves a pinned page where it is: also a page of a block that was cut, which
-/// not every way of counting can tell to be one space's.
+/// The right to write, taken and given back, leaves a pinned page where it is: also a page of a block that was cut,
+/// which not every way of counting can tell to be one space's.
 #[test]
 fn rights_that_come_and_go() {
     for thp in [ThpMode::Never, ThpMode::Always] {
@@ -255,7 +255,8 @@ fn promotion() {
     });
 }
 
-/// The split of a block leaves its folio, and so its pins, as they are; releasing reservations does not touch pages in use.
+/// The split of a block leaves its folio, and so its pins, as they are; releasing reservations does not touch pages in
+/// use.
 #[test]
 fn splits_and_reclaim() {
     let machine = Builder::new().ram_mib(32).config(|config| config.thp = ThpMode::Always);
@@ -387,7 +388,8 @@ fn moved(mm: &Mm, space: &AddressSpace, page: u64) -> Result<(), Refused> {
     })
 }
 
-/// Migration refuses a pinned folio, of private memory or of an object, small or huge, and moves it once it is unpinned.
+/// Migration refuses a pinned folio, of private memory or of an object, small or huge, and moves it once it is
+/// unpinned.
 #[test]
 fn migration() {
     for thp in [ThpMode::Never, ThpMode::Always] {

@@ -20,11 +20,11 @@
 //! made. The readers without a lock race with their own space too. Whatever they meet:
 //!
 //! - no number is negative, and nothing panics: counts are read once and held to at least 1 before a division;
-//! - nothing wild is read: the frame of a normal leaf always has a struct page, whoever has it meanwhile, and a table is
-//!   read under a reference only (`leaves`);
+//! - nothing wild is read: the frame of a normal leaf always has a struct page, whoever has it meanwhile, and a table
+//!   is read under a reference only (`leaves`);
 //! - PSS ≤ RSS = private + shared, RSS ≤ size of the range: each address is counted once at most;
-//! - a leaf that is broken to be made anew (promotion, a contiguous group), or whose folio is being moved, may be missing,
-//!   with up to 2 MiB;
+//! - a leaf that is broken to be made anew (promotion, a contiguous group), or whose folio is being moved, may be
+//!   missing, with up to 2 MiB;
 //! - what is said of a frame may be true of what it became after the leaf was read: a count of the folio that it now
 //!   belongs to, or of none. A scheme with exact counts gives a count that was right at the moment of the look; a
 //!   split in progress may show as the block's count or the pages'.

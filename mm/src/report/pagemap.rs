@@ -31,7 +31,8 @@ pub const WORDS: u64 = USER_END.raw() / PAGE_SIZE;
 
 impl Mm {
     /// Writes the words of the pages from number `first` on (virtual address / 4096) to `words`, and returns how many
-    /// there are: fewer than asked for only at the end of the user half, none of a space that has ended. Takes M for reading, so it may sleep.
+    /// there are: fewer than asked for only at the end of the user half, none of a space that has ended. Takes M for
+    /// reading, so it may sleep.
     pub fn read_pagemap(&self, space: &AddressSpace, first: u64, words: &mut [u64]) -> usize {
         let left = WORDS.saturating_sub(first).min(words.len() as u64) as usize;
         let words = &mut words[..left];

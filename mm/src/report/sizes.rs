@@ -197,8 +197,8 @@ impl<'m> Tally<'m> {
         }
     }
 
-    /// Adds pages of this kind, anonymous, of an object or of the kernel, each with this share. Of the last, those are met
-    /// that a device has put in.
+    /// Adds pages of this kind, anonymous, of an object or of the kernel, each with this share. Of the last, those are
+    /// met that a device has put in.
     fn resident(&mut self, kind: PageKind, pages: u64, share: Share) {
         let pss = pages * if share.mappings == 1 { PAGE } else { PAGE / u64::from(share.mappings) };
         if share.owner == Owner::Private {

@@ -64,8 +64,8 @@ impl Deferral {
     }
 }
 
-/// A free block of 2^`order` pages is wanted and there is none: compacts, unless that was in vain lately. Whether there is
-/// one now. The caller holds no lock of rank 30 or above.
+/// A free block of 2^`order` pages is wanted and there is none: compacts, unless that was in vain lately. Whether there
+/// is one now. The caller holds no lock of rank 30 or above.
 pub(crate) fn direct(mm: &Mm, order: Order) -> bool {
     if mm.rmap.compaction.passes() {
         return false;

@@ -7,7 +7,8 @@
 //! ```
 //! **Guarantee.** All or nothing: where it fails no page is lost, though some have moved. Nobody gets a page of the range
 //! meanwhile, so it becomes emptier with each turn. What cannot be moved (kernel memory, tables, struct pages, pinned
-//! folios, free folios of the hugetlb pool) makes a range impossible, and another is tried (Linux: `alloc_contig_range`).
+//! folios, free folios of the hugetlb pool) makes a range impossible, and another is tried (Linux:
+//! `alloc_contig_range`).
 #![forbid(unsafe_code)]
 
 use core::fmt;

@@ -1,9 +1,9 @@
 //! Folios that are mapped in part: a list of what would give pages back if it were split.
 //!
 //! A folio is freed as a whole. When a part of it was unmapped, that part is memory which nobody can use and nobody
-//! misses, for as long as the rest is mapped. To split it at once would be in vain where the rest is about to go too, as
-//! at the end of a program; so it is put on a list, and split when memory is short (Linux: `deferred_split_folio` and
-//! its shrinker).
+//! misses, for as long as the rest is mapped. To split it at once would be in vain where the rest is about to go too,
+//! as at the end of a program; so it is put on a list, and split when memory is short (Linux: `deferred_split_folio`
+//! and its shrinker).
 //!
 //! ```text
 //!   a leaf of it goes, the scheme says "some pages are mapped, some are not" --> list --> memory is short: split

@@ -9,11 +9,11 @@
 //! ```
 //! **Guarantee.** A user's load sees what was stored, whenever it comes; a store is in the copy or faults and waits.
 //! That rests on two orders. The entry is broken and flushed before the copy begins, so that no store goes to the old
-//! frame after it was read. And the new leaf is made only over an entry that was flushed: no TLB has two translations for
-//! one address (Arm ARM D8.16, R_WHZWS).
+//! frame after it was read. And the new leaf is made only over an entry that was flushed: no TLB has two translations
+//! for one address (Arm ARM D8.16, R_WHZWS).
 //!
-//! An object has a reference to each of its pages; it goes over to the new one under the object's lock, where faults look
-//! for the page.
+//! An object has a reference to each of its pages; it goes over to the new one under the object's lock, where faults
+//! look for the page.
 //!
 //! **Others meanwhile.** munmap takes a migration entry away, mprotect changes it, fork gives the child one, mremap takes
 //! it along: step 4 finds what there is. Nobody can hold the folio from step 2 on: not by a frame number, since its

@@ -1,5 +1,5 @@
-//! Counting the entries that a walk takes away or makes: entries of one table, next to one another, that map consecutive
-//! pages of one folio are counted at once.
+//! Counting the entries that a walk takes away or makes: entries of one table, next to one another, that map
+//! consecutive pages of one folio are counted at once.
 #![forbid(unsafe_code)]
 
 use arch::Level;
@@ -32,8 +32,8 @@ impl<'m> Runs<'m> {
         Runs { mm, change, run: None }
     }
 
-    /// One entry more, a run of one or of a folded group, which is about to change: when the run before it is counted, whoever looks at the table
-    /// must find that run changed and this entry not.
+    /// One entry more, a run of one or of a folded group, which is about to change: when the run before it is counted,
+    /// whoever looks at the table must find that run changed and this entry not.
     pub(super) fn push(&mut self, entry: Run) {
         if let Some(run) = &mut self.run
             && continues(run, &entry)

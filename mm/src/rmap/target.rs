@@ -8,8 +8,8 @@ use crate::Mm;
 use crate::hugetlb;
 use crate::page::{FolioRef, PageKind, PageRef};
 
-/// A folio like `like`, contents undefined, with one reference: of the buddy allocator, or of the hugetlb pool where that
-/// has one that it has promised to nobody. Given back by [`drop_target`] where nothing was moved there.
+/// A folio like `like`, contents undefined, with one reference: of the buddy allocator, or of the hugetlb pool where
+/// that has one that it has promised to nobody. Given back by [`drop_target`] where nothing was moved there.
 ///
 /// # Errors
 /// [`Refused::Kind`]: nothing of this kind can be moved. [`Refused::Memory`].

@@ -117,8 +117,8 @@ pub struct Place<'p> {
 }
 
 impl Place<'_> {
-    /// Tells `f` each descriptor at which a walk of the place's addresses ends, the lowest first. `tree` is the space's,
-    /// under T; `f` may change the descriptor.
+    /// Tells `f` each descriptor at which a walk of the place's addresses ends, the lowest first. `tree` is the
+    /// space's, under T; `f` may change the descriptor.
     pub(super) fn scan(&self, tree: &mut PtRoot, mut f: impl FnMut(&mut PtRoot, VirtAddr, WalkStep)) {
         let mut va = self.part.start;
         while va < self.part.end {
@@ -131,8 +131,8 @@ impl Place<'_> {
     }
 }
 
-/// Calls `visit` for every leaf entry that maps a part of the folio, in every space, until it breaks: the place, and the
-/// leaf, T of its space held. The caller holds a reference to the folio and no lock of rank 30 or above.
+/// Calls `visit` for every leaf entry that maps a part of the folio, in every space, until it breaks: the place, and
+/// the leaf, T of its space held. The caller holds a reference to the folio and no lock of rank 30 or above.
 ///
 /// Migration entries are no leaves: while the folio moves, what is on its way is not visited. (Linux: `rmap_walk`.)
 pub fn rmap_walk<B>(

@@ -85,8 +85,8 @@ fn search(all: &[Attachment], id: ObjectId) -> Result<usize, usize> {
 }
 
 impl Mm {
-    /// `pages` pages of VMAs of the object are about to be made in the space. M is held for writing, or the space is not
-    /// used yet; the caller has a share in the object or another space's M that keeps it.
+    /// `pages` pages of VMAs of the object are about to be made in the space. M is held for writing, or the space is
+    /// not used yet; the caller has a share in the object or another space's M that keeps it.
     ///
     /// # Errors
     /// [`OutOfMemory`]; nothing has changed.
@@ -112,8 +112,8 @@ impl Mm {
         Ok(())
     }
 
-    /// The child has the objects of its parent, and as much of each. Its VMAs are set after. M of the parent is held for
-    /// writing.
+    /// The child has the objects of its parent, and as much of each. Its VMAs are set after. M of the parent is held
+    /// for writing.
     ///
     /// # Errors
     /// [`OutOfMemory`]; the child has none.

@@ -1,8 +1,8 @@
 //! Reading and writing an object by offset, as a descriptor of it does, without mapping it.
 //!
-//! Writers take turns with each other and with truncation (`resize`), so that a write is wholly before a smaller size or
-//! wholly after it. Bytes are copied under O, a page at a time, where the page can neither leave nor move. Those who map the
-//! object do not wait for that: they see a write word by word, as on Linux.
+//! Writers take turns with each other and with truncation (`resize`), so that a write is wholly before a smaller size
+//! or wholly after it. Bytes are copied under O, a page at a time, where the page can neither leave nor move. Those who
+//! map the object do not wait for that: they see a write word by word, as on Linux.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
@@ -24,8 +24,8 @@ pub enum WriteError {
 }
 
 impl Mm {
-    /// Reads from `offset` on, up to the end of the object or of `into`; returns how many bytes. What has no page reads as
-    /// zeros and gets none. No spinlock of rank 38 or above is held.
+    /// Reads from `offset` on, up to the end of the object or of `into`; returns how many bytes. What has no page reads
+    /// as zeros and gets none. No spinlock of rank 38 or above is held.
     pub fn read_object(&self, object: &Object, offset: u64, into: &mut [u8]) -> usize {
         let mut done = 0;
         while done < into.len() {

@@ -7,7 +7,8 @@
 //! | a private copy | - | raised | raised, or copied once more where fork shared it |
 //! | migration entry | waits until the frame has moved | the same | the same |
 //!
-//! The object's page is made where there is none: also by a read, since who reads shared memory will meet who writes it.
+//! The object's page is made where there is none: also by a read, since who reads shared memory will meet who writes
+//! it.
 //!
 //! **Protocol.** Tables and the page are there before any spinlock is taken. Then, under O, the size and the page are
 //! looked at again, and under T the entry is made: so whoever has changed the size or taken pages out under O finds
@@ -188,7 +189,8 @@ impl Site<'_> {
         Ok(done?)
     }
 
-    /// Maps `page`, a copy of `source`: not, where the object has lost that meanwhile, or somebody else has mapped something.
+    /// Maps `page`, a copy of `source`: not, where the object has lost that meanwhile, or somebody else has mapped
+    /// something.
     fn map_copy(&self, source: PageRef, page: FolioRef, stock: &mut TableStock<'_>) -> Result<(), FolioRef> {
         let Site { mm, space, vma, va, object, index } = *self;
         let contents = object.contents.lock();

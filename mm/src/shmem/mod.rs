@@ -1,9 +1,9 @@
 //! Room 13: memory that address spaces share.
 //!
 //! An [`Object`] is a growing set of pages by index, which lives apart from every address space (Linux: the inode and
-//! page cache of a shmem file). MAP_SHARED | MAP_ANONYMOUS makes one that has no other name; memfd_create makes one that
-//! a descriptor has. A page is made at the first access, by whichever space; all that access the same index see the
-//! same page.
+//! page cache of a shmem file). MAP_SHARED | MAP_ANONYMOUS makes one that has no other name; memfd_create makes one
+//! that a descriptor has. A page is made at the first access, by whichever space; all that access the same index see
+//! the same page.
 //!
 //! ```text
 //!   space 1: VMA, pgoff 2  --.                             .--> page 2   mapping = tag | number, index = 2

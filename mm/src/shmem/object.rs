@@ -183,8 +183,8 @@ impl Mm {
         Ok(ObjectUse(object))
     }
 
-    /// Gives a share up. With the last one the object ends: nothing maps it any more, and its pages go back, but for those
-    /// that are pinned, which stay until they are not. May sleep.
+    /// Gives a share up. With the last one the object ends: nothing maps it any more, and its pages go back, but for
+    /// those that are pinned, which stay until they are not. May sleep.
     pub fn close_object(&self, object: ObjectUse) {
         let ObjectUse(object) = object;
         if object.users.fetch_sub(1, Ordering::AcqRel) != 1 {

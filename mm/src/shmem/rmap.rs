@@ -14,8 +14,8 @@ use crate::space::{AddressSpace, Vma};
 impl Object {
     /// Asks `f` of each address at which a page with one of these indices may be mapped, until it breaks: every space
     /// that maps the object, every VMA of it there. Whether the page *is* mapped the tables say, under T, which `f`
-    /// takes. I is held meanwhile: no space is attached or detached, and mremap takes no entries of this object from one
-    /// VMA to another. `f` does not sleep and takes locks of rank 35 and above.
+    /// takes. I is held meanwhile: no space is attached or detached, and mremap takes no entries of this object from
+    /// one VMA to another. `f` does not sleep and takes locks of rank 35 and above.
     ///
     /// # Errors
     /// What `f` breaks with.
@@ -41,9 +41,10 @@ impl Object {
         ControlFlow::Continue(())
     }
 
-    /// Puts `new` in the place of `old`, which no entry maps any more and to which the caller has a reference: copies its
-    /// bytes, its owner and its index, under O, where no fault can find it. `old` is frozen then: it is the caller's.
-    /// Whether that was done: not, where the object has another page there by now, or somebody else holds `old`.
+    /// Puts `new` in the place of `old`, which no entry maps any more and to which the caller has a reference: copies
+    /// its bytes, its owner and its index, under O, where no fault can find it. `old` is frozen then: it is the
+    /// caller's. Whether that was done: not, where the object has another page there by now, or somebody else holds
+    /// `old`.
     pub(crate) fn exchange_page(&self, index: u64, old: PageRef, new: PageRef) -> bool {
         /// The caller's, and the object's own.
         const EXPECTED: u32 = 2;

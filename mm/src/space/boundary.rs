@@ -1,8 +1,9 @@
 //! Changes of the VMA set, as far as counts of mappings depend on where one VMA ends and the next begins.
 //!
 //! With `mapcount=vma-pt` a folio counts one for each VMA that maps it through a table. So when VMAs are cut or joined
-//! inside a level-3 table, folios with entries on both sides of the cut count one more, or one fewer. Any change is done
-//! in three parts, with the set and the tables locked (G, the set, T) so that nobody counts by a VMA that is no more:
+//! inside a level-3 table, folios with entries on both sides of the cut count one more, or one fewer. Any change is
+//! done in three parts, with the set and the tables locked (G, the set, T) so that nobody counts by a VMA that is no
+//! more:
 //!
 //! ```text
 //!   as it was      [ a )[ b )    [ c )      join all, left to right: as if one VMA held [a.start, c.end)
@@ -21,8 +22,8 @@ use crate::mapcount::{self, Boundary};
 use crate::pgtable::PtRoot;
 
 impl AddressSpace {
-    /// Changes VMAs of `[start, end)`, and their neighbours as far as they join, by `change`. M is held for writing; what
-    /// `change` takes out has no entries any more.
+    /// Changes VMAs of `[start, end)`, and their neighbours as far as they join, by `change`. M is held for writing;
+    /// what `change` takes out has no entries any more.
     pub(crate) fn change_vmas(
         &self,
         mm: &Mm,

@@ -73,8 +73,8 @@ impl Mm {
         let Some(vma) = vma else { return Ok(()) };
         let huge_zero = self.huge_zero.is_at(output);
         let zero = huge_zero || self.zero_page.is_at(output);
-        // Any leaf may lack the right to write: its page may be shared, or have been. That of an object's page in a private
-        // VMA never has it.
+        // Any leaf may lack the right to write: its page may be shared, or have been. That of an object's page in a
+        // private VMA never has it.
         let objects = self.pfn_valid(output.pfn())
             && normal_page(leaf.desc, leaf.level).is_some_and(|page| page.kind() == PageKind::Shmem);
         let only_read = if zero {

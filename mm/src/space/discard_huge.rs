@@ -1,9 +1,10 @@
 //! MADV_DONTNEED of hugetlb memory: the pages go, the promises stay.
 //!
-//! Every slot of a VMA that was promised its pages is mapped or has one promise ([`crate::hugetlb`]). A folio that leaves
-//! its slot must not be seen in the pool without that promise: whoever is faster, be it a pool that shrinks, mmap, or a
-//! fault without a promise, would take it, and the slot's next touch would be SIGBUS. So the folio is kept by a reference
-//! while its entry goes, and enters the pool in one step with the promise (Linux: `folio_set_hugetlb_restore_reserve`).
+//! Every slot of a VMA that was promised its pages is mapped or has one promise ([`crate::hugetlb`]). A folio that
+//! leaves its slot must not be seen in the pool without that promise: whoever is faster, be it a pool that shrinks,
+//! mmap, or a fault without a promise, would take it, and the slot's next touch would be SIGBUS. So the folio is kept
+//! by a reference while its entry goes, and enters the pool in one step with the promise (Linux:
+//! `folio_set_hugetlb_restore_reserve`).
 //!
 //! | the slot | its folio | its promise |
 //! |---|---|---|
@@ -95,8 +96,8 @@ impl Mm {
     }
 }
 
-/// What is in the slot at `va`. While M is held for writing, no fault and no pin changes that; a folio that begins to move
-/// does not get far against the reference.
+/// What is in the slot at `va`. While M is held for writing, no fault and no pin changes that; a folio that begins to
+/// move does not get far against the reference.
 fn slot(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Slot {
     loop {
         let tree = space.ptl.lock();
@@ -114,8 +115,8 @@ fn slot(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Slot {
     }
 }
 
-/// Whether somebody may go on using a folio for long when its entry here goes. A reference alone says nothing: walkers of
-/// physical memory have one for a moment.
+/// Whether somebody may go on using a folio for long when its entry here goes. A reference alone says nothing: walkers
+/// of physical memory have one for a moment.
 fn is_used_elsewhere(mm: &Mm, head: PageRef) -> bool {
     let alone = || mapcount::scheme(mm).sharing(head).value() == Some(Sharing::Exclusive);
     head.maybe_pinned() || (head.refcount() > 1 && !alone())

@@ -46,8 +46,8 @@ impl AddressSpace {
         }
     }
     /// Asks `f` of the part of each VMA whose pages have a linear index in `pages`, lowest address first, until it
-    /// breaks: the VMA, and where the part begins and ends. The set is locked meanwhile, so VMAs stay as they are; `f` may
-    /// take T.
+    /// breaks: the VMA, and where the part begins and ends. The set is locked meanwhile, so VMAs stay as they are; `f`
+    /// may take T.
     pub(crate) fn try_for_each_linear<B>(
         &self,
         pages: Range<u64>,

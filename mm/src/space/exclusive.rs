@@ -27,8 +27,9 @@ use crate::mapcount::{self, Answer, Sharing};
 use crate::page::{Flags, PageKind, PageRef};
 use crate::pgtable::normal_page;
 
-/// Whether the folio is the caller's alone, as no page of an object or of a device ever is: who may write those, the kind of
-/// VMA says. The caller holds M and T of a space that maps it. A wrong yes is impossible; the answer is no wherever the scheme of counting cannot tell.
+/// Whether the folio is the caller's alone, as no page of an object or of a device ever is: who may write those, the
+/// kind of VMA says. The caller holds M and T of a space that maps it. A wrong yes is impossible; the answer is no
+/// wherever the scheme of counting cannot tell.
 #[must_use]
 pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
     if !may_be(head) {
@@ -49,8 +50,9 @@ pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
     sharing == Answer::Exact(Sharing::Exclusive) && entries == Answer::Exact(by_entries)
 }
 
-/// Whether the page that a leaf of the caller's space maps is an anonymous one, or a hugetlb one, and that leaf's reference
-/// the only one: then it is exclusive, and no reservation's. A tail, which has no references, is not looked through.
+/// Whether the page that a leaf of the caller's space maps is an anonymous one, or a hugetlb one, and that leaf's
+/// reference the only one: then it is exclusive, and no reservation's. A tail, which has no references, is not looked
+/// through.
 #[must_use]
 #[inline(always)]
 pub(crate) fn is_sole(page: PageRef) -> bool {
@@ -66,7 +68,8 @@ fn may_be(page: PageRef) -> bool {
 /// Who may do what, of a leaf's attributes.
 const RIGHTS: PteFlags = PteFlags::USER.union(PteFlags::READ_ONLY).union(PteFlags::PXN).union(PteFlags::UXN);
 
-/// `leaf` with all rights of a VMA. A special one keeps its mark and its memory type, and one of a folded group stays one.
+/// `leaf` with all rights of a VMA. A special one keeps its mark and its memory type, and one of a folded group stays
+/// one.
 #[must_use]
 #[inline(always)]
 pub(crate) fn with_all_rights(leaf: Desc, level: Level, prot: Prot) -> Desc {

@@ -31,7 +31,8 @@ pub enum Grown {
 }
 
 impl Mm {
-    /// M for reading, and the VMA that holds `va` while it is held, after a stack has grown to it where one can. May sleep.
+    /// M for reading, and the VMA that holds `va` while it is held, after a stack has grown to it where one can. May
+    /// sleep.
     pub(crate) fn find_or_grow<'a>(
         &'a self,
         space: &'a AddressSpace,
@@ -48,8 +49,8 @@ impl Mm {
         (mmap, vma.filter(|vma| vma.contains(va)))
     }
 
-    /// Lets the stack above `va`, which no VMA holds, grow down to it. Takes M for writing: the caller has let go of it,
-    /// and looks again. May sleep.
+    /// Lets the stack above `va`, which no VMA holds, grow down to it. Takes M for writing: the caller has let go of
+    /// it, and looks again. May sleep.
     pub fn grow_stack(&self, space: &AddressSpace, va: VirtAddr) -> Grown {
         let _mmap = space.mmap_lock.write(self.env);
         let mut vmas = space.vmas.lock();

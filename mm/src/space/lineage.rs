@@ -171,8 +171,8 @@ pub struct HeldLineage<'l> {
 }
 
 impl HeldLineage<'_> {
-    /// Asks `f` of the space of the node and of each that descends from it, as far as they live, parents before children,
-    /// until it breaks. Nobody is asked where the node is gone, with all below.
+    /// Asks `f` of the space of the node and of each that descends from it, as far as they live, parents before
+    /// children, until it breaks. Nobody is asked where the node is gone, with all below.
     pub fn visit<B>(&self, mut f: impl FnMut(&KArc<AddressSpace>) -> ControlFlow<B>) -> ControlFlow<B> {
         let mut at = Some(self.place).filter(|&place| self.tree.is(place, self.id));
         while let Some(place) = at {

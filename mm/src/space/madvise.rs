@@ -15,8 +15,8 @@
 //! Of an object MADV_DONTNEED drops entries and private copies, and the object's pages stay; MADV_REMOVE takes them out
 //! of the object, through a shared mapping that is writable (else EACCES).
 //!
-//! MADV_COLD, MADV_PAGEOUT and MADV_DONTNEED of a PFNMAP device are EINVAL. All other numbers are EINVAL, whatever the range
-//! (Linux: `madvise_behavior_valid`).
+//! MADV_COLD, MADV_PAGEOUT and MADV_DONTNEED of a PFNMAP device are EINVAL. All other numbers are EINVAL, whatever the
+//! range (Linux: `madvise_behavior_valid`).
 //!
 //! Parts of the range that are not mapped are passed over, and the call then fails with ENOMEM, as on Linux; populating
 //! stops at the first page that cannot be had.

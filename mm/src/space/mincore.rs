@@ -21,8 +21,9 @@ use crate::kalloc::KArc;
 use crate::shmem::Object;
 
 impl Mm {
-    /// Says of each page from `va` on, which is aligned, whether it is in memory: 1 or 0. Stops at the end of the VMA; returns
-    /// of how many pages it has told. What it tells may have changed when it returns. Takes M for reading, so it may sleep.
+    /// Says of each page from `va` on, which is aligned, whether it is in memory: 1 or 0. Stops at the end of the VMA;
+    /// returns of how many pages it has told. What it tells may have changed when it returns. Takes M for reading, so
+    /// it may sleep.
     ///
     /// # Errors
     /// `Hole` (ENOMEM): nothing is mapped at `va`.

@@ -215,8 +215,8 @@ impl Mm {
         self.map_whole(space, request, &plan, Some(object))
     }
 
-    /// Maps a device: `handler` puts its memory in, all of it, and may refuse ([`crate::device::map`]). Nothing of it is
-    /// executed. May sleep.
+    /// Maps a device: `handler` puts its memory in, all of it, and may refuse ([`crate::device::map`]). Nothing of it
+    /// is executed. May sleep.
     ///
     /// # Errors
     /// [`MmapError`], also what the handler says. Nothing is mapped; but as on Linux, what MAP_FIXED was to replace is

@@ -8,8 +8,9 @@
 //! | MREMAP_DONTUNMAP | the pages move, the old mapping stays and is empty |
 //! | 0 old bytes | what is shared is mapped once more; EINVAL for private memory |
 //!
-//! Linux's checks, in its order (`mremap`, `mremap_to`, `vma_to_resize`), and its error numbers. Where Linux has already
-//! unmapped the new place, or the end of the old one, when it finds that it cannot go on, here nothing has changed.
+//! Linux's checks, in its order (`mremap`, `mremap_to`, `vma_to_resize`), and its error numbers. Where Linux has
+//! already unmapped the new place, or the end of the old one, when it finds that it cannot go on, here nothing has
+//! changed.
 //!
 //! A page keeps its linear index when it moves ([`Vma::pgoff`]); only a mapping that was never touched gets that of its
 //! new place, so that it can merge with its neighbours there (Linux: `copy_vma`). Reservations of huge pages in the old

@@ -13,8 +13,8 @@ impl Mm {
     /// each, or one for a block. May sleep (Linux: `mm_populate`, `madvise_populate`).
     ///
     /// # Errors
-    /// The first page that cannot be had; what lies below is there. `Hole`, `OutOfMemory`: ENOMEM. `Unadvisable`: EINVAL,
-    /// the mapping does not allow the access. `NoPage`: EFAULT, the access would be SIGBUS.
+    /// The first page that cannot be had; what lies below is there. `Hole`, `OutOfMemory`: ENOMEM. `Unadvisable`:
+    /// EINVAL, the mapping does not allow the access. `NoPage`: EFAULT, the access would be SIGBUS.
     pub fn populate(
         &self,
         space: &KArc<AddressSpace>,

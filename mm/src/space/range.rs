@@ -17,8 +17,8 @@ use crate::mapcount::Run;
 use crate::page::PageRef;
 use crate::pgtable::{Entry, Gather, PtRoot, Stretch};
 
-/// Visits every entry of `[start, end)` that is no table, by stretches of one table. The page-table lock is held for one
-/// stretch at a time.
+/// Visits every entry of `[start, end)` that is no table, by stretches of one table. The page-table lock is held for
+/// one stretch at a time.
 pub(super) fn scan(
     mm: &Mm,
     space: &AddressSpace,
@@ -92,8 +92,8 @@ pub(super) fn leaf_table(tree: &PtRoot, va: VirtAddr) -> Option<PhysAddr> {
     (last.level == Level::L3).then(|| PhysAddr::new(last.slot.raw() & !(PAGE_SIZE - 1)))
 }
 
-/// Gives every leaf of `[start, end)` the rights of `prot`, but for writing to a page that is not exclusive: that is for
-/// a write to ask for. M is held for writing, and no block is cut by the range.
+/// Gives every leaf of `[start, end)` the rights of `prot`, but for writing to a page that is not exclusive: that is
+/// for a write to ask for. M is held for writing, and no block is cut by the range.
 ///
 /// The flush that `gather` owes covers leaves that got more and leaves that got fewer rights: a TLB may hold the old
 /// permission of either kind, and one that grants too little would fault for ever.

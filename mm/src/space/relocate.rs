@@ -8,8 +8,8 @@
 //! **Protocol.** All that can fail is done in [`prepare`], which changes nothing that anybody can see: blocks are split
 //! where they must be, and tables allocated. [`entries`] moves by steps, each of a few tables of the old place. A
 //! step holds the lineage, and the mappers of an object, under which the reverse map looks for pages; the old
-//! translations are flushed before it lets them go (Linux: `move_page_tables`, `move_pgt_entry`). So whoever finds a page
-//! at its new place may unmap and free it.
+//! translations are flushed before it lets them go (Linux: `move_page_tables`, `move_pgt_entry`). So whoever finds a
+//! page at its new place may unmap and free it.
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
@@ -135,8 +135,8 @@ pub(super) fn is_touched(space: &AddressSpace, start: VirtAddr, end: VirtAddr) -
     false
 }
 
-/// Takes tables away that hold nothing, where whole level-2 entries will go. M is held for writing, and nothing is mapped
-/// at the new place.
+/// Takes tables away that hold nothing, where whole level-2 entries will go. M is held for writing, and nothing is
+/// mapped at the new place.
 pub(super) fn clear_target(mm: &Mm, space: &AddressSpace, job: &Move) {
     if !job.is_congruent() {
         return;
@@ -258,8 +258,8 @@ impl Step<'_> {
         next
     }
 
-    /// Entries `first..end` from here, all of one large folio or none of any. Single pages are counted the same wherever
-    /// they are mapped; of others the count may depend on table and place.
+    /// Entries `first..end` from here, all of one large folio or none of any. Single pages are counted the same
+    /// wherever they are mapped; of others the count may depend on table and place.
     fn run_of_pages(
         &self,
         tree: &mut PtRoot,

@@ -1,10 +1,10 @@
 //! What leaves become when the rights of their VMA change.
 //!
 //! A leaf gets all rights of the VMA, but for writing: that only where the leaf grants it already or the page is
-//! exclusive ([`exclusive`]). Neighbours are mostly alike, so what was worked out for one leaf is kept for the next: the
-//! new attributes follow from the old ones, and whether a folio is exclusive is asked once for a row of its pages. All
-//! of it holds under M for writing and T, which the caller has for a stretch at a time; so [`Rights::begin`] forgets the
-//! folio.
+//! exclusive ([`exclusive`]). Neighbours are mostly alike, so what was worked out for one leaf is kept for the next:
+//! the new attributes follow from the old ones, and whether a folio is exclusive is asked once for a row of its pages.
+//! All of it holds under M for writing and T, which the caller has for a stretch at a time; so [`Rights::begin`]
+//! forgets the folio.
 #![forbid(unsafe_code)]
 
 use arch::pte::PteFlags;

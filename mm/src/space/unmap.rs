@@ -164,8 +164,8 @@ fn taken_run(
     }
 }
 
-/// What a run of entries had that were flushed goes: its counts and its references. Returns how many anonymous pages they
-/// mapped.
+/// What a run of entries had that were flushed goes: its counts and its references. Returns how many anonymous pages
+/// they mapped.
 fn give_up_run(mm: &Mm, run: &Run) -> u64 {
     let anon = uncount(mm, run);
     mm.put_references(run.head, run.entries);
@@ -186,8 +186,8 @@ fn same_table(start: VirtAddr, end: VirtAddr) -> bool {
     start.align_down(bytes).raw() == (end.raw() - 1) & !(bytes - 1)
 }
 
-/// Where the scan leaves a table, frees it if it is empty, and then the one above. `tables` are the steps from the root to
-/// an entry of the lowest table that is still there.
+/// Where the scan leaves a table, frees it if it is empty, and then the one above. `tables` are the steps from the root
+/// to an entry of the lowest table that is still there.
 ///
 /// `rest` is where the first of what is left of the space begins, if that is known: then nothing else need be looked at
 /// to know whether a table is empty (Linux: the ceiling of `free_pgtables`).

@@ -124,8 +124,8 @@ pub enum HugeAdvice {
     NoHuge,
 }
 
-/// In which order the user says that he will use the pages (madvise). Nothing is read ahead here, so it is only noted and
-/// shown, as on Linux for memory without a file.
+/// In which order the user says that he will use the pages (madvise). Nothing is read ahead here, so it is only noted
+/// and shown, as on Linux for memory without a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AccessPattern {
     /// MADV_NORMAL: he says nothing.

@@ -123,8 +123,8 @@ impl VmaSet {
         self.tree.highest_gap(low, high, wish)
     }
 
-    /// The same VMAs, each changed by `change`, which leaves addresses and index as they are. Takes time for each, but no
-    /// look for its place.
+    /// The same VMAs, each changed by `change`, which leaves addresses and index as they are. Takes time for each, but
+    /// no look for its place.
     ///
     /// # Errors
     /// [`OutOfMemory`].
@@ -173,8 +173,8 @@ impl VmaSet {
         }
     }
 
-    /// Lets the VMA that begins at `start` end at `end`, above where it ended and no further than the next one begins, and
-    /// merges it with that.
+    /// Lets the VMA that begins at `start` end at `end`, above where it ended and no further than the next one begins,
+    /// and merges it with that.
     pub fn extend(&mut self, start: VirtAddr, end: VirtAddr) {
         self.tree.edit(start, |vma| vma.end = end);
         self.merge_around(end, end);

@@ -350,8 +350,8 @@ impl VmaTree {
         (self.root, self.len, self.moved) = (None, 0, 0);
     }
 
-    /// The highest address for a mapping in `[low, high)`. A VMA that grows down keeps its guard gap free of what is put
-    /// next to it.
+    /// The highest address for a mapping in `[low, high)`. A VMA that grows down keeps its guard gap free of what is
+    /// put next to it.
     pub(super) fn highest_gap(&self, low: VirtAddr, high: VirtAddr, wish: Wish) -> Option<VirtAddr> {
         self.highest_below(self.root, (low, high), (low, high), wish)
     }

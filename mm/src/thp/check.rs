@@ -83,8 +83,8 @@ fn check_range(space: &AddressSpace, record: Record) -> Result<(), Inconsistency
     agree("a VMA holds the range of a reservation", Some(record.block().pfn()), 1, fits.into())
 }
 
-/// Page `i` is mapped at page `i` of the range where bit `i` is set, or another page. Where the bit is clear page `i` is
-/// not mapped; a page of its own may be, from a fault that found no block for a reservation while another made one.
+/// Page `i` is mapped at page `i` of the range where bit `i` is set, or another page. Where the bit is clear page `i`
+/// is not mapped; a page of its own may be, from a fault that found no block for a reservation while another made one.
 fn check_entries(space: &AddressSpace, record: Record) -> Result<(), Inconsistency> {
     let (map, key) = (record.popmap(), record.key());
     for i in 0..PAGES {

@@ -5,8 +5,8 @@
 //! ```
 //! **Steps.** 1. A folio is allocated, and room for what stands in the table. 2. Under T: every entry is looked at, and
 //! loses the right to write; the flush is done before T is let go. 3. Without T: the pages are copied, and zeros filled
-//! in where there is none. 4. Under T: every entry must be as it was left and every page referenced by its entries alone;
-//! then the table leaves the tree with all that it holds, which is flushed and given up, and the block is made.
+//! in where there is none. 4. Under T: every entry must be as it was left and every page referenced by its entries
+//! alone; then the table leaves the tree with all that it holds, which is flushed and given up, and the block is made.
 //!
 //! **Why what is copied cannot change.** The caller holds M for writing: no fault of this space gives the right back, no
 //! fork, no pin. What other spaces map of it they map without the right to write, since it is shared with this one. A
@@ -60,8 +60,8 @@ impl From<OutOfMemory> for CollapseError {
     }
 }
 
-/// Collapses every aligned range of 2 MiB that lies wholly in `[start, end)`, a part of `vma`. M is held for writing; no
-/// spinlock.
+/// Collapses every aligned range of 2 MiB that lies wholly in `[start, end)`, a part of `vma`. M is held for writing;
+/// no spinlock.
 ///
 /// # Errors
 /// [`CollapseError`] of the last range that failed; the others are collapsed.

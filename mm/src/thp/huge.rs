@@ -1,4 +1,5 @@
-//! A huge page at the first write, and the block of zeros at the first read: `thp=always`, MADV_HUGEPAGE with `thp=madvise`, and a threshold of 1.
+//! A huge page at the first write, and the block of zeros at the first read: `thp=always`, MADV_HUGEPAGE with
+//! `thp=madvise`, and a threshold of 1.
 #![forbid(unsafe_code)]
 
 use arch::pte::Kind;

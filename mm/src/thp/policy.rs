@@ -127,8 +127,8 @@ mod tests {
         }
     }
 
-    /// A read asks for the block of zeros where a write would ask for a huge page, and for nothing else that is huge; no
-    /// access does to a range that does not fit, nor of a process that may not have huge pages.
+    /// A read asks for the block of zeros where a write would ask for a huge page, and for nothing else that is huge;
+    /// no access does to a range that does not fit, nor of a process that may not have huge pages.
     #[test]
     fn reads_and_odd_ranges() {
         for &mode in ThpMode::ALL {

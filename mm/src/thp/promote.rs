@@ -21,7 +21,8 @@
 //! spurious.
 //!
 //! **After a fork** entries have lost the right to write, and some map strays (`strays`). While a child has a
-//! page of the block, a reference more says so. Afterwards the block gets all rights again, and strays are brought back.
+//! page of the block, a reference more says so. Afterwards the block gets all rights again, and strays are brought
+//! back.
 //!
 //! **References.** A page is referenced by the reservation and by its entry, or by the claim. Each count must freeze
 //! from 2 to 0, so one reference more, of a walker or of a pin, stops the promotion, and none can be taken after.
@@ -59,8 +60,8 @@ pub enum PromoteError {
     NoTable,
     /// A fault has taken the page for this address and not made its entry yet; or what is mapped there is moving.
     InProgress(VirtAddr),
-    /// A page that is not the reservation's is mapped here, and is no stray. The reservation, which is of no more use, was
-    /// released.
+    /// A page that is not the reservation's is mapped here, and is no stray. The reservation, which is of no more use,
+    /// was released.
     Foreign(VirtAddr),
     /// The page that is mapped here is the space's copy of a page of the block that a child still has, or is in use
     /// otherwise. It may be brought back later.

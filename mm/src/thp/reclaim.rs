@@ -2,8 +2,8 @@
 //!
 //! First generation: every reservation is dropped (`reserve_reclaim=all`). Their unused pages are memory that can be
 //! had at no cost but speed, so they go before anything else does. Ranges that lose their reservation keep their
-//! populated pages. Where there are none, folios that are mapped in part are split, and the parts that nobody maps are free
-//! ([`crate::rmap::deferred`]).
+//! populated pages. Where there are none, folios that are mapped in part are split, and the parts that nobody maps are
+//! free ([`crate::rmap::deferred`]).
 //!
 //! | allocation | looks here |
 //! |---|---|
@@ -37,9 +37,9 @@ pub(crate) fn make_room(mm: &Mm, order: Order, kind: PageKind) -> u64 {
     }
 }
 
-/// Releases every reservation of every space, and returns how many unused pages that freed (4 KiB units). Takes R of one
-/// bucket at a time and no sleeping lock, so a fault that holds M may call it; the caller holds no lock of rank 40 or
-/// above. A promotion under way notices, and gives up.
+/// Releases every reservation of every space, and returns how many unused pages that freed (4 KiB units). Takes R of
+/// one bucket at a time and no sleeping lock, so a fault that holds M may call it; the caller holds no lock of rank 40
+/// or above. A promotion under way notices, and gives up.
 pub fn drop_reservations(mm: &Mm) -> u64 {
     reservation::release_where(mm, |_| true)
 }

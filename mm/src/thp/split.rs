@@ -129,8 +129,8 @@ fn split_migration(entry: Entry<'_>, block: Migration, stock: &mut TableStock<'_
     Ok(())
 }
 
-/// Page entries for all of a block: folded groups, as a block is aligned and one folio, but for that of `va`, of which a
-/// part is about to change.
+/// Page entries for all of a block: folded groups, as a block is aligned and one folio, but for that of `va`, of which
+/// a part is about to change.
 fn fill_table(mm: &Mm, table: &mut LooseTable, block: Desc, va: VirtAddr) {
     let (start, flags) = (block.output(Level::L2), block.flags(Level::L2));
     let leaf = Desc::leaf(start, Level::L3, flags);
@@ -144,8 +144,8 @@ fn fill_table(mm: &Mm, table: &mut LooseTable, block: Desc, va: VirtAddr) {
     mm.stats.add(Counter::ContpteFold, (ENTRIES_PER_TABLE / CONT_ENTRIES - 1) as u64);
 }
 
-/// Writes a row of entries that go on from each other; `first` is, or would be, entry 0. A block is aligned, so nothing is
-/// carried from addresses into attributes.
+/// Writes a row of entries that go on from each other; `first` is, or would be, entry 0. A block is aligned, so nothing
+/// is carried from addresses into attributes.
 fn fill_row(table: &mut LooseTable, first: Desc, row: Range<usize>) {
     let mut entries = table.entries();
     for n in row.start..row.end.min(ENTRIES_PER_TABLE) {

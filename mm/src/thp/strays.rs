@@ -6,11 +6,11 @@
 //!   exit     parent [ rw X  ]                       A3 has the reservation's reference alone
 //!   promote  parent [ block ]                       X is copied to A3, and freed
 //! ```
-//! So a reservation outlives a fork: what is promoted in place later is copied as far as the parent has written while the
-//! child lived, and no further. (The reservations of 2018 were given up at the parent's first copy.)
+//! So a reservation outlives a fork: what is promoted in place later is copied as far as the parent has written while
+//! the child lived, and no further. (The reservations of 2018 were given up at the parent's first copy.)
 //!
-//! The copy is made while the range's entry is broken and flushed: nobody can write to the stray then. Under R and T, so
-//! there are not many of them.
+//! The copy is made while the range's entry is broken and flushed: nobody can write to the stray then. Under R and T,
+//! so there are not many of them.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
@@ -49,8 +49,8 @@ pub(super) fn bring_back(strays: &Popmap, table: PhysAddr, block: PageRef) {
     }
 }
 
-/// The strays' mappings end; their entries' references are returned. `block` is the run that the range has now. Under T;
-/// the table is not freed yet.
+/// The strays' mappings end; their entries' references are returned. `block` is the run that the range has now. Under
+/// T; the table is not freed yet.
 pub(super) fn release(mm: &Mm, strays: &Popmap, table: PhysAddr, (key, block): (Key, &Run)) -> FolioList {
     let mut released = FolioList::new();
     for i in strays.iter() {

@@ -46,8 +46,8 @@ fn counts(nr: u64, free: u64, reserved: u64) -> Counts {
     Counts { nr, free, reserved, surplus: 0 }
 }
 
-/// Runs MADV_DONTNEED of a slot, the folio of which so many walkers hold, and a rival on another vCPU in every order with one
-/// switch: the rival gets no promise, and the slot's next touch is not refused.
+/// Runs MADV_DONTNEED of a slot, the folio of which so many walkers hold, and a rival on another vCPU in every order
+/// with one switch: the rival gets no promise, and the slot's next touch is not refused.
 fn explore(walkers: usize) {
     let explored = explore_runs(Bounds { switches: 1, runs: 20_000 }, || {
         machine().boot(|mm, env| {

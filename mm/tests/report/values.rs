@@ -43,8 +43,8 @@ fn rows_say_what_is_mapped() {
     });
 }
 
-/// A huge page that is mapped whole is in AnonHugePages, whole and private; mapped in pieces it is not in AnonHugePages,
-/// and PSS stays what is mapped of it.
+/// A huge page that is mapped whole is in AnonHugePages, whole and private; mapped in pieces it is not in
+/// AnonHugePages, and PSS stays what is mapped of it.
 #[test]
 fn a_huge_page_whole_and_in_pieces() {
     with_space(&machine(ThpMode::Always), |mm, _, space| {

@@ -38,8 +38,8 @@ const SCHEMES: &[&str] = &[
     "total-mapped",
 ];
 
-/// Every suite. `mmbench` asks for huge pages at the first touch and for a hugetlb pool, as Linux was set. Atomic operations
-/// and lines that `mapcount` counts are counted on the model.
+/// Every suite. `mmbench` asks for huge pages at the first touch and for a hugetlb pool, as Linux was set. Atomic
+/// operations and lines that `mapcount` counts are counted on the model.
 pub const SUITES: [Suite; 3] = [
     Suite { name: "mmbench", choices: "thp=always hugepages=64", parts: MMBENCH, beside: None },
     Suite { name: "kernel", choices: "", parts: &[], beside: None },

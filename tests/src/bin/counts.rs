@@ -1,6 +1,6 @@
-//! `counts`: what `make bench` cannot measure on the machine. Runs the operations of the experiment `mapcount` on the model,
-//! and counts at the one door to struct pages how many atomic operations each needs, and how many struct pages, of which
-//! each is a cache line, it writes.
+//! `counts`: what `make bench` cannot measure on the machine. Runs the operations of the experiment `mapcount` on the
+//! model, and counts at the one door to struct pages how many atomic operations each needs, and how many struct pages,
+//! of which each is a cache line, it writes.
 //!
 //! The arguments name schemes, all of them where there is none. Prints rows as a suite of the kernel does.
 #![forbid(unsafe_code, unstable_features)]

@@ -64,8 +64,8 @@ fn dma(mm: &'static Mm) -> Verdict {
     Ok(())
 }
 
-/// A device maps entries of every kind; what the table says of reads, writes, fork, pins and smaps is so, and what cannot be
-/// had is a SIGBUS. Nothing stays pinned.
+/// A device maps entries of every kind; what the table says of reads, writes, fork, pins and smaps is so, and what
+/// cannot be had is a SIGBUS. Nothing stays pinned.
 fn devmap(mm: &'static Mm) -> Verdict {
     expect("devmap", &["devmap"], 0)?;
     expect("devmap", &["devmap", "private"], SIGBUS)?;
@@ -218,8 +218,8 @@ fn fork_bombs_get_errors(_: &'static Mm) -> Verdict {
     expect("fork", &["fork", "bomb"], 0)
 }
 
-/// A fork that finds no memory left, at whichever of its pages: it is refused, and everything that it had taken is given back.
-/// All of memory is taken first, and one page more left free for each further try, until a child is born.
+/// A fork that finds no memory left, at whichever of its pages: it is refused, and everything that it had taken is
+/// given back. All of memory is taken first, and one page more left free for each further try, until a child is born.
 fn fork_without_memory(mm: &'static Mm) -> Verdict {
     const TRIES: u64 = 200;
     let parent = process::run("tick", &["tick", "ticks=1", "ms=600000"], None)

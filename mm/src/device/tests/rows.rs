@@ -221,8 +221,8 @@ impl Case<'_> {
         });
     }
 
-    /// The same in a table of its own, in one that a neighbour has brought the child, and while somebody has the device's
-    /// page pinned.
+    /// The same in a table of its own, in one that a neighbour has brought the child, and while somebody has the
+    /// device's page pinned.
     fn forking(&self, fork: Fork) {
         self.forking_once(fork);
         let neighbour = MmapRequest::anonymous(PAGE_SIZE, RW).fixed(BEFORE.raw());

@@ -12,8 +12,8 @@ use crate::mapcount::lab::{Dice, Lab, Scores, Verdict};
 const STRIDE: u64 = 3;
 
 /// Looks at `states` states of a random workload, the same one for each scheme, and says of each question how many
-/// answers were exact, over and under, in basis points (hundredths of a per cent). A bound counts by its value: a scheme that says "at
-/// most 512" where there are 3 is over. Returns how many answers broke a contract: none.
+/// answers were exact, over and under, in basis points (hundredths of a per cent). A bound counts by its value: a
+/// scheme that says "at most 512" where there are 3 is over. Returns how many answers broke a contract: none.
 ///
 /// # Errors
 /// [`OutOfMemory`].

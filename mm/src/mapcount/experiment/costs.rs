@@ -1,4 +1,5 @@
-//! What counting costs for a folio of 2 MiB: the scheme's part of each operation, with the entries already in the tables.
+//! What counting costs for a folio of 2 MiB: the scheme's part of each operation, with the entries already in the
+//! tables.
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};

@@ -29,8 +29,8 @@ const TABLES: u64 = Order::PUD.bytes() / HUGE;
 /// Mappings of 1 GiB by pages at which leaf entries overflow: 2^13, with 2^18 entries each.
 const OVERFLOW: u64 = 1 << 13;
 
-/// Measures both ways of collapsing the folio of 1 GiB that is made of `block`, which the caller gives up: that much real
-/// memory in one piece, as `Mm::alloc_contig` gives it. Closes with how many mappings by pages fit.
+/// Measures both ways of collapsing the folio of 1 GiB that is made of `block`, which the caller gives up: that much
+/// real memory in one piece, as `Mm::alloc_contig` gives it. Closes with how many mappings by pages fit.
 ///
 /// # Errors
 /// [`OutOfMemory`].

@@ -1,8 +1,8 @@
 //! The experiment `mapcount`: what each way of counting costs, and what it can answer.
 //!
-//! It needs no process and no boot choice: each scheme is tried on folios and tables of its own ([`super::lab`]). On the
-//! machine a meter reads the clock, which counts guest instructions under `make bench`; on the host one counts atomic
-//! operations and struct pages written, of which each is a cache line.
+//! It needs no process and no boot choice: each scheme is tried on folios and tables of its own ([`super::lab`]). On
+//! the machine a meter reads the clock, which counts guest instructions under `make bench`; on the host one counts
+//! atomic operations and struct pages written, of which each is a cache line.
 //!
 //! | rows | what |
 //! |---|---|

@@ -1,8 +1,9 @@
 //! How many mappings of one folio fit before a count would overflow.
 //!
-//! Leaf entries are full at 2^31 ([`crate::mapcount::LIMIT`]): at 2^22 VMAs that map 2 MiB by 512 pages each, and at 8192
-//! mappings of 1 GiB by pages. Nobody makes so many here. One mapping is made, every count that it left is multiplied, and
-//! one more is tried as any other is: begun from a high count, and never by wrapping one. What was multiplied is put back.
+//! Leaf entries are full at 2^31 ([`crate::mapcount::LIMIT`]): at 2^22 VMAs that map 2 MiB by 512 pages each, and at
+//! 8192 mappings of 1 GiB by pages. Nobody makes so many here. One mapping is made, every count that it left is
+//! multiplied, and one more is tried as any other is: begun from a high count, and never by wrapping one. What was
+//! multiplied is put back.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;

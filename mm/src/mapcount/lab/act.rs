@@ -92,8 +92,8 @@ impl Lab<'_> {
         }
     }
 
-    /// Makes page entries for `pages` pages of folio `f`, from page `first` on, at `va` and following; where something is
-    /// mapped already, or the page is, there is none. Returns how many were made.
+    /// Makes page entries for `pages` pages of folio `f`, from page `first` on, at `va` and following; where something
+    /// is mapped already, or the page is, there is none. Returns how many were made.
     ///
     /// # Errors
     /// [`OutOfMemory`], for tables; what was made stays.
@@ -401,8 +401,8 @@ impl Lab<'_> {
         Ok(())
     }
 
-    /// Takes folio `f`, a private one of 2 MiB that nothing maps, apart, maps some of its pages singly at `va`, and makes
-    /// a folio of them again that a block maps: what promotion does. `None`: it cannot be done here.
+    /// Takes folio `f`, a private one of 2 MiB that nothing maps, apart, maps some of its pages singly at `va`, and
+    /// makes a folio of them again that a block maps: what promotion does. `None`: it cannot be done here.
     ///
     /// # Errors
     /// [`OutOfMemory`], for a table.

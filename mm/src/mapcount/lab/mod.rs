@@ -6,8 +6,8 @@
 //!        `---- map, unmap, zap, split, join, fold, fork, move, cut and join VMAs ----'
 //!   truth              a scan of all trees, entry by entry
 //! ```
-//! What is done follows the rules of live trees: entries are counted by runs of one table, one VMA and one folio, in the
-//! order of [`super`]; a block lies in one VMA; a private folio's page is mapped once by each space.
+//! What is done follows the rules of live trees: entries are counted by runs of one table, one VMA and one folio, in
+//! the order of [`super`]; a block lies in one VMA; a private folio's page is mapped once by each space.
 //!
 //! | file | what |
 //! |---|---|

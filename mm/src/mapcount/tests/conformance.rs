@@ -48,7 +48,8 @@ fn every_scheme_keeps_its_contract() {
     }
 }
 
-/// What may be done to a folio of 1 GiB: entries of all three sizes, mixed, split, put together again, in several spaces.
+/// What may be done to a folio of 1 GiB: entries of all three sizes, mixed, split, put together again, in several
+/// spaces.
 fn step_gigabyte(lab: &mut Lab<'_>, dice: &mut Dice, f: usize) {
     const HUGE: u64 = 2 << 20;
     let spaces: Vec<usize> = (0..lab.spaces.len()).filter(|&n| lab.spaces[n].is_some()).collect();

@@ -49,9 +49,9 @@ fn a_run_is_one_atomic_operation() {
     }
 }
 
-/// Collapsing 1 GiB of real memory that is mapped by pages: rule A and pairs touch a count for each table at most, counters
-/// of pages one for each page, there and back. Of 8192 such mappings the last is one too many where leaf entries or
-/// their pages are counted.
+/// Collapsing 1 GiB of real memory that is mapped by pages: rule A and pairs touch a count for each table at most,
+/// counters of pages one for each page, there and back. Of 8192 such mappings the last is one too many where leaf
+/// entries or their pages are counted.
 #[test]
 fn a_gigabyte_collapses() {
     with_gigabyte(|mm| {
@@ -99,8 +99,8 @@ fn counts_leaves(scheme: Mapcount) -> bool {
     matches!(scheme, RfcV2 | Vmacount | MmOwner | TotalMapped)
 }
 
-/// Of 2^22 VMAs that map 2 MiB by 512 pages the last is one too many where leaf entries are counted. Where tops, pairs or
-/// each page by itself are, they all fit.
+/// Of 2^22 VMAs that map 2 MiB by 512 pages the last is one too many where leaf entries are counted. Where tops, pairs
+/// or each page by itself are, they all fit.
 #[test]
 fn vmas_fit_until_a_count_is_full() {
     for &scheme in Mapcount::ALL {

@@ -73,8 +73,8 @@ fn partial_unmaps_leave_the_count() {
     });
 }
 
-/// A walk over all entries of a folio, in the way of `folio_referenced`, which stops when it has met as many as the count
-/// says. Returns how many it met.
+/// A walk over all entries of a folio, in the way of `folio_referenced`, which stops when it has met as many as the
+/// count says. Returns how many it met.
 fn walk_with_early_exit(lab: &Lab<'_>, head: PageRef) -> u32 {
     let (mut left, mut met) = (lab.scheme.count(head), 0);
     let (mut va, end) = lab.range();
@@ -102,7 +102,8 @@ fn an_early_exit_undercounts() {
     }
 }
 
-/// `rfc-v2`: a folio that one process maps by two entries looks shared; the count of top entries beside it knows better.
+/// `rfc-v2`: a folio that one process maps by two entries looks shared; the count of top entries beside it knows
+/// better.
 #[test]
 fn one_process_looks_like_two() {
     for (scheme, expected) in [
@@ -143,8 +144,8 @@ fn unmap_one(lab: &mut Lab<'_>, page: u64) -> Remains {
     remains
 }
 
-/// `total-mapped`: where several spaces map different parts, or the same part, total is as high as if one mapped all: that
-/// the folio is mapped in part is missed. Counters of pages see it.
+/// `total-mapped`: where several spaces map different parts, or the same part, total is as high as if one mapped all:
+/// that the folio is mapped in part is missed. Counters of pages see it.
 #[test]
 fn shared_folios_in_part_are_missed() {
     for (scheme, seen) in [
@@ -167,8 +168,8 @@ fn shared_folios_in_part_are_missed() {
     }
 }
 
-/// `mm-owner`: a third space is not tracked; if it is the last that maps the folio, the folio looks shared until one entry
-/// is left.
+/// `mm-owner`: a third space is not tracked; if it is the last that maps the folio, the folio looks shared until one
+/// entry is left.
 #[test]
 fn a_third_space_is_not_tracked() {
     with_lab(Mapcount::MmOwner, |lab, _, object| {
@@ -193,8 +194,8 @@ fn a_third_space_is_not_tracked() {
     });
 }
 
-/// `thp-like`: two spaces that map different pages look like one that maps both, as far as the folio is asked; each page
-/// knows.
+/// `thp-like`: two spaces that map different pages look like one that maps both, as far as the folio is asked; each
+/// page knows.
 #[test]
 fn pages_know_and_the_folio_does_not() {
     with_lab(Mapcount::ThpLike, |lab, private, _| {

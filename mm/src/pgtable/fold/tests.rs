@@ -284,8 +284,8 @@ fn forked_in_part() {
     });
 }
 
-/// mremap of a part: what goes wholly to a place that is aligned alike stays folded; everything else is plain, and stays
-/// so when the folio moves.
+/// mremap of a part: what goes wholly to a place that is aligned alike stays folded; everything else is plain, and
+/// stays so when the folio moves.
 #[test]
 fn moved_in_part() {
     let target = BASE + (1 << 30);

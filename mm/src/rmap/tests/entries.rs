@@ -1,5 +1,5 @@
-//! What calls on a range and page faults make of migration entries. An entry holds no reference, so it may stand for any
-//! frame: here for one that the test owns.
+//! What calls on a range and page faults make of migration entries. An entry holds no reference, so it may stand for
+//! any frame: here for one that the test owns.
 
 use arch::addr::PAGE_SIZE;
 use arch::contract::{Cpu, FaultStatus, Privilege};

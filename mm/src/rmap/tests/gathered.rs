@@ -14,9 +14,9 @@ fn all_blocks(mm: &Mm) -> Vec<FolioRef> {
     std::iter::from_fn(|| mm.alloc_contig(Order::PMD, PageKind::Kernel).ok()).collect()
 }
 
-/// Programs come and go while memory is nearly full, and write pages here and there, each stretch of which needs a table of
-/// its own. In the end they give most back. Of what is free then, nearly all can be had in one piece, and what is left
-/// of the programs is still there.
+/// Programs come and go while memory is nearly full, and write pages here and there, each stretch of which needs a
+/// table of its own. In the end they give most back. Of what is free then, nearly all can be had in one piece, and what
+/// is left of the programs is still there.
 #[test]
 fn most_of_free_memory_can_be_had_in_one_piece() {
     const SPACES: usize = 6;

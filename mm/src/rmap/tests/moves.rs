@@ -137,8 +137,8 @@ fn refusals() {
     });
 }
 
-/// What somebody holds is neither moved nor split under any way of counting, and stays mapped as it is: where the scheme
-/// cannot say how many entries there are, they are counted by a walk.
+/// What somebody holds is neither moved nor split under any way of counting, and stays mapped as it is: where the
+/// scheme cannot say how many entries there are, they are counted by a walk.
 #[test]
 fn what_is_held_stays_under_every_scheme() {
     for &mapcount in Mapcount::ALL {
@@ -219,8 +219,8 @@ fn a_folio_is_split_where_it_is() {
     }
 }
 
-/// What was unmapped of a folio is had back when memory is short, where the scheme noticed; what somebody holds stays on
-/// the list.
+/// What was unmapped of a folio is had back when memory is short, where the scheme noticed; what somebody holds stays
+/// on the list.
 #[test]
 fn partly_mapped_folios_are_split_under_pressure() {
     use crate::rmap::deferred::{backlog, split_deferred};
@@ -276,8 +276,8 @@ fn a_reference_that_comes_meanwhile() {
     });
 }
 
-/// A page of an object moves under all spaces that map it, shared or as the source of private copies; the object has the
-/// new one. One that is punched out meanwhile is not moved.
+/// A page of an object moves under all spaces that map it, shared or as the source of private copies; the object has
+/// the new one. One that is punched out meanwhile is not moved.
 #[test]
 fn a_page_of_an_object_moves() {
     machine(ThpMode::Never).boot(|mm, _| {

@@ -102,8 +102,8 @@ fn a_piece_larger_than_any_block() {
     });
 }
 
-/// A range with folios of 2 MiB, pages of a reservation and a hugetlb folio is emptied too; one with kernel memory, a pin
-/// or somebody's reference is not, and stays as it was.
+/// A range with folios of 2 MiB, pages of a reservation and a hugetlb folio is emptied too; one with kernel memory, a
+/// pin or somebody's reference is not, and stays as it was.
 #[test]
 fn what_can_be_emptied() {
     machine(ThpMode::Always).boot(|mm, _| {

@@ -47,8 +47,8 @@ fn as_a_vector_of_bytes() {
     }
 }
 
-/// Holes read as zeros and get no page; what lies too far is refused; the rest of a last page that a user has written behind
-/// the end is zeros when the object grows over it.
+/// Holes read as zeros and get no page; what lies too far is refused; the rest of a last page that a user has written
+/// behind the end is zeros when the object grows over it.
 #[test]
 fn holes_ends_and_far_away() {
     with_spaces(|mm, [a]| {

@@ -173,8 +173,8 @@ fn fork_shares_objects() {
     });
 }
 
-/// mremap moves, grows and shrinks a shared mapping: pages keep their index, the space its share, and what is shared can
-/// be mapped once more.
+/// mremap moves, grows and shrinks a shared mapping: pages keep their index, the space its share, and what is shared
+/// can be mapped once more.
 #[test]
 fn mremap_keeps_the_index() {
     use crate::space::{MremapRequest, RemapFlags};

@@ -20,7 +20,8 @@ fn beyond_the_end() {
     });
 }
 
-/// An object of four pages, each with its number, counted from 1: `a` maps it shared, `b` privately, and both have looked.
+/// An object of four pages, each with its number, counted from 1: `a` maps it shared, `b` privately, and both have
+/// looked.
 fn four_pages(mm: &Mm, a: &KArc<AddressSpace>, b: &KArc<AddressSpace>) -> ObjectUse {
     let object = mm.new_object(4 * PAGE_SIZE).unwrap();
     map(mm, a, &object, 4, 0, MapFlags::SHARED);
@@ -32,8 +33,8 @@ fn four_pages(mm: &Mm, a: &KArc<AddressSpace>, b: &KArc<AddressSpace>) -> Object
     object
 }
 
-/// Truncation takes entries away in every space, shared or private, copies too; the rest of the last page is zeros, also
-/// when the object grows again.
+/// Truncation takes entries away in every space, shared or private, copies too; the rest of the last page is zeros,
+/// also when the object grows again.
 #[test]
 fn truncation_reaches_everybody() {
     with_spaces(|mm, [a, b]| {

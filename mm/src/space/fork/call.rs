@@ -10,9 +10,9 @@ use crate::space::{AddressSpace, Commit, Vma, VmaKind, VmaSet};
 impl Mm {
     /// A child of `parent`: the same VMAs and the same private memory, to be copied where either writes (Linux:
     /// `dup_mmap`). The parent goes on with its reservations of huge pages; the child begins without any. hugetlb
-    /// pages that the pool has promised to the parent stay the parent's: the child gets a page of its own, for a slot or
-    /// for a copy, where the pool has one that is promised to nobody, and else SIGBUS (Linux: `HPAGE_RESV_OWNER`). May
-    /// sleep; the caller holds no lock.
+    /// pages that the pool has promised to the parent stay the parent's: the child gets a page of its own, for a slot
+    /// or for a copy, where the pool has one that is promised to nobody, and else SIGBUS (Linux: `HPAGE_RESV_OWNER`).
+    /// May sleep; the caller holds no lock.
     ///
     /// # Errors
     /// [`ForkError`]; there is no child.

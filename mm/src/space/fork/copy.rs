@@ -1,14 +1,14 @@
 //! The tables of the child.
 //!
-//! One step copies what the parent has in one level-3 table, whichever VMAs have a share in it, or a row of blocks of one
-//! VMA:
+//! One step copies what the parent has in one level-3 table, whichever VMAs have a share in it, or a row of blocks of
+//! one VMA:
 //!
 //! ```text
 //!   parent, level 2   [ table | block | block | . | block | table ... ]     four steps for two tables and two rows,
 //!                         1      `----- 2 -----'      2       3             or one row where it is short
 //! ```
-//! A migration entry is copied like a leaf, but for counts: whoever migrates finds it by the lineage, in the parent or in
-//! the child, and counts what he makes of it. The memory for the step is there before any spinlock is taken.
+//! A migration entry is copied like a leaf, but for counts: whoever migrates finds it by the lineage, in the parent or
+//! in the child, and counts what he makes of it. The memory for the step is there before any spinlock is taken.
 #![forbid(unsafe_code)]
 
 use core::ops::Range;
@@ -278,8 +278,8 @@ pub(super) fn held(head: PageRef) -> Result<FolioRef, ForkError> {
     head.get_unless_full().ok_or(ForkError::TooManyMappings(head.pfn()))
 }
 
-/// Whether the block maps memory that must not be shared. Under T of the parent: what is not pinned now is not pinned as
-/// exclusive once it is shared.
+/// Whether the block maps memory that must not be shared. Under T of the parent: what is not pinned now is not pinned
+/// as exclusive once it is shared.
 fn is_pinned(mm: &Mm, block: Desc) -> bool {
     normal_folio(mm, block, Level::L2).is_some_and(|head| is_private(&head) && head.maybe_pinned())
 }

@@ -125,8 +125,8 @@ impl<'s> Sharer<'s> {
         }
     }
 
-    /// Shares the single pages that the entries from `first` on map. Returns the number of the next entry. A function of its
-    /// own: its loop has need of all registers.
+    /// Shares the single pages that the entries from `first` on map. Returns the number of the next entry. A function
+    /// of its own: its loop has need of all registers.
     #[inline(never)]
     fn share_singles(&mut self, part: &mut Part<'_, '_, '_>, first: usize) -> usize {
         let (mut n, end) = (first, part.entries.range().end);
@@ -152,7 +152,8 @@ impl<'s> Sharer<'s> {
         if n == first { n + 1 } else { n }
     }
 
-    /// Shares what entry `first` maps, `page` of a folio, and all that go on in it. Returns the number of the next entry.
+    /// Shares what entry `first` maps, `page` of a folio, and all that go on in it. Returns the number of the next
+    /// entry.
     #[inline(never)]
     fn share_folio(&mut self, part: &mut Part<'_, '_, '_>, first: usize, page: PageRef) -> usize {
         let head = page.head(self.mm.config.tails);

@@ -362,8 +362,8 @@ fn a_page_that_somebody_holds_is_copied() {
     });
 }
 
-/// 2^31 references to a folio of 512 pages that are mapped one by one: 2^22 spaces may share it, and the next fork fails,
-/// with nothing lost. (Begun near the end.)
+/// 2^31 references to a folio of 512 pages that are mapped one by one: 2^22 spaces may share it, and the next fork
+/// fails, with nothing lost. (Begun near the end.)
 #[test]
 fn fork_refuses_before_a_count_wraps() {
     const SPACES: u32 = 1 << 22;
@@ -399,8 +399,8 @@ fn fork_refuses_before_a_count_wraps() {
     });
 }
 
-/// A gigantic page that is mapped by 2^18 entries at a time may be mapped 8192 times; a block is not split where its pieces
-/// would be too many.
+/// A gigantic page that is mapped by 2^18 entries at a time may be mapped 8192 times; a block is not split where its
+/// pieces would be too many.
 #[test]
 fn counts_end_where_the_arithmetic_says() {
     with_parent(ThpMode::Always, 512, |mm, _, parent| {
@@ -423,7 +423,8 @@ fn counts_end_where_the_arithmetic_says() {
 /// A parent and its children.
 type Family = (KArc<AddressSpace>, RefCell<Vec<KArc<AddressSpace>>>);
 
-/// Memory may run out at each allocation of fork and of the writes after it: nothing is lost, the parent has what it had.
+/// Memory may run out at each allocation of fork and of the writes after it: nothing is lost, the parent has what it
+/// had.
 #[test]
 fn each_allocation_may_fail() {
     for (thp, least) in [(ThpMode::Never, 9), (ThpMode::Always, 8), (ThpMode::Reserve, 9)] {
@@ -459,8 +460,8 @@ fn each_allocation_may_fail() {
     }
 }
 
-/// Blocks and pieces of blocks are shared, split and copied under every way of counting, in VMAs that share a table; counts
-/// agree with the tables all along, and who is alone at last writes without a copy where the scheme can tell.
+/// Blocks and pieces of blocks are shared, split and copied under every way of counting, in VMAs that share a table;
+/// counts agree with the tables all along, and who is alone at last writes without a copy where the scheme can tell.
 #[test]
 fn every_way_of_counting() {
     for &mapcount in Mapcount::ALL {
@@ -502,8 +503,8 @@ fn every_way_of_counting() {
     }
 }
 
-/// A row of blocks, with holes, that is longer than one step: the child has them all, and of none the parent may go on to
-/// write to what the child sees.
+/// A row of blocks, with holes, that is longer than one step: the child has them all, and of none the parent may go on
+/// to write to what the child sees.
 #[test]
 fn a_long_row_of_blocks() {
     const BLOCKS: u64 = 45;
@@ -527,8 +528,8 @@ fn a_long_row_of_blocks() {
     });
 }
 
-/// Entries in a row map a folio to its end and the next folio from its beginning, frame after frame: each folio has its own
-/// counts.
+/// Entries in a row map a folio to its end and the next folio from its beginning, frame after frame: each folio has its
+/// own counts.
 #[test]
 fn a_run_ends_with_its_folio() {
     const TO: u64 = BASE + (64 << 20) + 16 * PAGE;

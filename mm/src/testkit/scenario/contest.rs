@@ -1,5 +1,5 @@
-//! Four vCPUs in one space: one disturbs it, one changes it by calls, and two access it; the disturber goes on as long as
-//! they do, and the changes are spread over that time.
+//! Four vCPUs in one space: one disturbs it, one changes it by calls, and two access it; the disturber goes on as long
+//! as they do, and the changes are spread over that time.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};

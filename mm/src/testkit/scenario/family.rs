@@ -1,9 +1,9 @@
 //! Spaces that descend from each other by fork, and what must be read in each.
 //!
-//! Each vCPU has a word of its own in each page and writes rising numbers to it. Before a store it says what it begins to
-//! write, after it what it has written; so whoever reads the word at any moment reads something in between. A child's
-//! word is in between what was written when the fork began and what was begun when it had ended; once its writer has
-//! read it there, it is that and nothing else.
+//! Each vCPU has a word of its own in each page and writes rising numbers to it. Before a store it says what it begins
+//! to write, after it what it has written; so whoever reads the word at any moment reads something in between. A
+//! child's word is in between what was written when the fork began and what was begun when it had ended; once its
+//! writer has read it there, it is that and nothing else.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

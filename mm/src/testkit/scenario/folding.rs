@@ -46,8 +46,8 @@ fn used_page(random: &mut Random) -> usize {
     group + [0, 7, 8, 15, random.below(GROUP as u64) as usize][random.below(5) as usize]
 }
 
-/// A change of a part, so that a group is cut; of whole groups; or of all, so that there is a block again, which the next
-/// part cuts.
+/// A change of a part, so that a group is cut; of whole groups; or of all, so that there is a block again, which the
+/// next part cuts.
 fn any_part(random: &mut Random) -> (Range<usize>, Change) {
     let (first, last) = (used_page(random), used_page(random));
     let part = first.min(last)..first.max(last) + 1;

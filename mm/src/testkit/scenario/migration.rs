@@ -1,5 +1,6 @@
-//! Frames that move under everybody: two vCPUs load and store, one moves what they use to other frames, splits it, takes
-//! it for a larger piece, compacts memory, clears access flags, while one unmaps, protects, discards and forks it.
+//! Frames that move under everybody: two vCPUs load and store, one moves what they use to other frames, splits it,
+//! takes it for a larger piece, compacts memory, clears access flags, while one unmaps, protects, discards and forks
+//! it.
 #![forbid(unsafe_code)]
 
 use std::ops::Range;

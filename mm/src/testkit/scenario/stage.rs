@@ -132,8 +132,8 @@ impl Stage<'_> {
         results.into_iter().flatten().collect()
     }
 
-    /// Looks at all that each vCPU has written to a home, checks everything with `homes`, which are all that there are, and
-    /// ends them. `memories[cpu][home]` is what vCPU `cpu` knows.
+    /// Looks at all that each vCPU has written to a home, checks everything with `homes`, which are all that there are,
+    /// and ends them. `memories[cpu][home]` is what vCPU `cpu` knows.
     pub(super) fn close(&self, homes: Vec<Home>, memories: &mut [Vec<Vec<Memory>>]) {
         for (n, home) in homes.iter().enumerate() {
             let Some(inside) = home.enter(self) else { panic!("a home is closed at the end") };

@@ -5,8 +5,8 @@ use crate::space::{Advice, MmapError};
 use crate::testkit::fail_every_allocation;
 use crate::thp::reclaim;
 
-/// Reserve, promote, collapse, split and release, with every allocation failing in turn: no page is lost, and what was written is
-/// there or the write itself has failed.
+/// Reserve, promote, collapse, split and release, with every allocation failing in turn: no page is lost, and what was
+/// written is there or the write itself has failed.
 #[test]
 fn no_failure_loses_a_page() {
     for pages in [1, 3] {
