@@ -24,7 +24,8 @@ use super::rfc_v1::RfcV1Counted;
 use super::single::room;
 use super::{Answer, Claim, Contract, CountFull, MapcountScheme, Place, Remains, Run, Sharing};
 use crate::config::TailEncoding;
-use crate::page::{PageRef, page_of};
+use crate::page::PageRef;
+use crate::pgtable::normal_page;
 
 /// The scheme; it has no state of its own.
 #[derive(Clone, Copy, Debug)]
@@ -122,10 +123,7 @@ pub fn boundary(
     let mut last = None;
     for n in first..cut {
         let desc = Machine::read_desc(table.add(8 * n as u64));
-        if !desc.is_leaf(Level::L3) {
-            continue;
-        }
-        let page = page_of(desc.output(Level::L3).pfn());
+        let Some(page) = normal_page(desc, Level::L3) else { continue };
         let head = page.head(tails);
         // One past the entry that would map the folio's last page.
         let end = n as u64 + head.order().pages() - page.pfn().offset_from(head.pfn());

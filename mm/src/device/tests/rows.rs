@@ -6,6 +6,7 @@ use arch::{Access, Desc, Level, Order, Pfn, PhysMem, VirtAddr};
 use super::super::table::{Count, EntryKind, Fork, Munmap, Pin, PrivateWrite, Row, Semantics, Smaps};
 use super::super::{Entries, Sharing, TABLE};
 use crate::Mm;
+use crate::config::{HvoStrategy, Mapcount, MmConfig};
 use crate::fault::{FaultInfo, FaultReason, Signal};
 use crate::kalloc::KArc;
 use crate::kalloc::inject::Failing;
@@ -358,6 +359,33 @@ fn the_last_to_let_go_frees() {
         mm.destroy_space(&space);
         assert_eq!(mm.free_page_count(), free);
     });
+}
+
+/// A VMA of frames that have no struct page is cut under every way of counting, also the one that counts VMAs.
+#[test]
+fn vmas_of_frames_are_cut() {
+    let request = MmapRequest::anonymous(4 * PAGE_SIZE, RW).fixed(AT.raw());
+    let shared = MmapRequest { flags: MapFlags::SHARED | MapFlags::FIXED, ..request };
+    for &mapcount in Mapcount::ALL {
+        let choices = |config: &mut MmConfig| (config.mapcount, config.hvo) = (mapcount, HvoStrategy::Off);
+        Builder::new().ram_mib(32).config(choices).boot(|mm, _| {
+            let space = mm.new_space().unwrap();
+            let insert = |page| Pfn::new(OUTSIDE.raw() + page);
+            mm.mmap_device(&space, &shared, Entries::PfnMap, |inserter| {
+                (0..4).try_for_each(|page| inserter.frame(page, insert(page)))
+            })
+            .unwrap();
+            let second = AT.add(PAGE_SIZE).raw();
+            for prot in [MapProt::READ, RW] {
+                mm.mprotect(&space, second, PAGE_SIZE, prot).unwrap();
+                assert_eq!(space.vma_count(), 3, "{mapcount}");
+                check(mm);
+            }
+            mm.munmap(&space, second, PAGE_SIZE).unwrap();
+            check(mm);
+            mm.destroy_space(&space);
+        });
+    }
 }
 
 /// A handler that refuses leaves nothing mapped; so does one that runs out of memory, at any of its allocations.
