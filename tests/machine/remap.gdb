@@ -13,4 +13,5 @@ while seen != "restore_end":
         print(f"walk at {seen}")
         gdb.execute(f"pt {address:#x}")
 end
-kill
+# Not `kill`: QEMU may be gone before gdb has its answer. The trial ends the machine.
+detach
