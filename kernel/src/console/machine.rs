@@ -115,7 +115,7 @@ pub(super) fn experiment(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint
         return Err(Complaint::new(ConfigError::Word { key, value: word, permitted }));
     }
     println!(
-        "    times are this machine's, of one run each; `make bench SUITE=mapcount` counts instructions"
+        "    times are those of this machine and of one run; `make bench SUITE=mapcount` counts instructions"
     );
     match bench::mapcount::experiment(mm, schemes) {
         Ok(0) => Ok(()),

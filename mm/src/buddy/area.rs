@@ -43,7 +43,8 @@ impl FreeArea {
         MigrateType::ALL.iter().map(|&of| self.list(order, of).len()).sum()
     }
 
-    /// Frames that are about to be inserted for the first time: of which pageblocks they are only a part is unmovable.
+    /// Frames that are about to be inserted for the first time. A pageblock that they fill only in part has something
+    /// of boot's in it: it is unmovable.
     pub(super) fn begin(&mut self, frames: Frames) {
         let ends = [frames.start, Pfn::new(frames.end.raw() - 1)];
         for at in ends.into_iter().filter(|_| !frames.is_empty()) {

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   put_mapped --> references 1 -> 0?  --yes--> [ page | page | ... ] --full, or the end--> the zone, under one lock
-//!                        \\--no--> mappings - 1, references - 1
+//!                        `--no--> mappings - 1, references - 1
 //! ```
 #![forbid(unsafe_code)]
 

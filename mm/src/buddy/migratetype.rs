@@ -14,8 +14,8 @@
 //! | movable | from the smallest block of an unmovable pageblock, which stays so |
 //!
 //! A pageblock in which boot has left something is unmovable from the start. One that is wholly free is movable again:
-//! nothing in it says otherwise. The type is where memory should come from,
-//! not what stands there; it is never relied on for safety.
+//! nothing in it says otherwise. The type is where memory should come from, not what stands there; it is never relied
+//! on for safety.
 #![forbid(unsafe_code)]
 
 use allocator_api2::vec::Vec;

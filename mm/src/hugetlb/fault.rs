@@ -4,9 +4,8 @@
 //! slot would take two folios, and the second of them may be what another slot was promised.
 #![forbid(unsafe_code)]
 
-use arch::addr::ENTRIES_PER_TABLE;
 use arch::pte::Kind;
-use arch::{Access, Desc, Machine, PhysAddr, PhysMem, VirtAddr};
+use arch::{Access, Desc, Machine, PhysMem, VirtAddr};
 
 use super::cow::{self, Slot};
 use super::hstate::SIZE_2M;
@@ -16,6 +15,7 @@ use crate::fault::{FaultDone, FaultInfo, FaultReason, grants};
 use crate::kalloc::KArc;
 use crate::mapcount;
 use crate::page::PageRef;
+use crate::pgtable::walk::is_empty;
 use crate::pgtable::{Entry, Missing, TableStock};
 use crate::rmap;
 use crate::space::range::{leaf_for, run_of};
@@ -110,8 +110,4 @@ fn remove_empty_table(mm: &Mm, space: &AddressSpace, entry: Entry<'_>) {
         debug_assert!(empty, "a table in use where a hugetlb page belongs");
         gather.hold(table);
     });
-}
-
-fn is_empty(table: PhysAddr) -> bool {
-    (0..ENTRIES_PER_TABLE as u64).all(|n| Machine::read_desc(table.add(8 * n)) == Desc::INVALID)
 }

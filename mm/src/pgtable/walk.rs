@@ -1,8 +1,9 @@
 //! Reading a tree of tables, as the hardware's walker would.
 #![forbid(unsafe_code)]
 
+use arch::addr::ENTRIES_PER_TABLE;
 use arch::pte::Kind;
-use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
+use arch::{Desc, DescTable, Level, Machine, PhysAddr, PhysMem, VirtAddr};
 
 /// Where the descriptor of `level` for `va` stands in the table at `table`.
 #[must_use]
@@ -80,6 +81,18 @@ pub fn last(root: PhysAddr, va: VirtAddr) -> WalkStep {
         step = read(step.desc.output(step.level), level, va);
     }
     step
+}
+
+/// Entries that [`is_empty`] reads before it asks whether one of them holds something.
+const ROW: usize = 16;
+
+/// Whether no entry of the table at `table` holds anything, be it valid or a migration entry. The lock of its tree is
+/// held.
+#[must_use]
+pub fn is_empty(table: PhysAddr) -> bool {
+    let table = Machine::table(table);
+    let row = |first: usize| (first..first + ROW).fold(0, |bits, n| bits | table.read(n).raw());
+    (0..ENTRIES_PER_TABLE).step_by(ROW).all(|first| Desc::from_raw(row(first)).is_empty())
 }
 
 /// The descriptor of `level` for `va` in the table at `table`.

@@ -16,12 +16,12 @@ use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::{Desc, Level, Machine, Order, PageSize, PhysAddr, PhysMem, VirtAddr};
 
 use super::range::run_of;
-use super::unmap::is_empty;
 use super::{AddressSpace, Vma};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount::{self, Place, Run};
 use crate::page::{PageRef, page_of};
+use crate::pgtable::walk::is_empty;
 use crate::pgtable::{Gather, PtRoot, TableStock, normal_folio};
 use crate::thp;
 

@@ -8,7 +8,7 @@
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::layout::USER_END;
-use arch::{Desc, DescTable, Level, Machine, PhysAddr, PhysMem, VirtAddr};
+use arch::{Desc, Level, VirtAddr};
 
 use super::range::{assert_whole, run_of, scan, table_bytes};
 use super::{AddressSpace, Vma};
@@ -16,6 +16,7 @@ use crate::Mm;
 use crate::buddy::SingleBatch;
 use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef, page_of};
+use crate::pgtable::walk::is_empty;
 use crate::pgtable::{Gather, Severed, Stretch, Unmapped, WalkStep, normal_folio, normal_page};
 use crate::rmap;
 use crate::stats::Counter;
@@ -52,8 +53,8 @@ pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAdd
 }
 
 /// Unmaps the leaves of `part`, a part of a VMA, whose folio is `wanted`, and entries that are to map it when it has
-/// moved; tables stay. The caller has not M, but knows
-/// that the space has its tables yet: whatever else happens to the VMA happens to each leaf under T.
+/// moved; tables stay. The caller has not M, but knows that the space has its tables yet: whatever else happens to the
+/// VMA happens to each leaf under T.
 pub(crate) fn unmap_if(mm: &Mm, space: &AddressSpace, part: &Vma, wanted: impl Fn(PageRef) -> bool) {
     mm.gather(space.tag(), |gather| {
         scan(mm, space, part.start, part.end, |stretch| {
@@ -220,14 +221,4 @@ fn prune(
             gather.hold(unmapped);
         }
     }
-}
-
-/// Entries that are looked at before it is asked whether one of them holds something.
-const ROW: usize = 16;
-
-/// Whether no entry of the table holds anything.
-pub(super) fn is_empty(table: PhysAddr) -> bool {
-    let table = Machine::table(table);
-    let row = |first: usize| (first..first + ROW).fold(0, |bits, n| bits | table.read(n).raw());
-    (0..ENTRIES_PER_TABLE).step_by(ROW).all(|first| Desc::from_raw(row(first)).is_empty())
 }

@@ -41,7 +41,8 @@ fn of_2m(lab: &mut Lab<'_>) -> Result<u64, OutOfMemory> {
 }
 
 /// How many of `most` mappings by pages of a folio fit, which is mapped so once: all, or those before the first that is
-/// refused. Of all but the last one only the last but one is tried. At `va` another space has room for it.
+/// refused. Only the last two are tried: the counts begin where all before them would have brought them. At `va`
+/// another space has room for the folio.
 pub(super) fn fits(lab: &mut Lab<'_>, va: VirtAddr, folio: usize, most: u64) -> Result<u64, OutOfMemory> {
     let head = lab.folios[folio].as_ref().map(|folio| folio.head).ok_or(OutOfMemory)?;
     let pages = head.order().pages();

@@ -9,6 +9,7 @@ use super::{Lab, LabSpace};
 use crate::error::OutOfMemory;
 use crate::mapcount::{Boundary, Run};
 use crate::page::{PageKind, PageRef, page_of};
+use crate::pgtable::walk::is_empty;
 
 /// How entries are cleared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -258,7 +259,7 @@ impl Lab<'_> {
     pub fn prune(&mut self, s: usize, va: VirtAddr) {
         let mm = self.mm;
         let Some(space) = self.space(s) else { return };
-        let Some(table) = space.table(va, Level::L3).filter(|&table| LabSpace::is_empty(table)) else {
+        let Some(table) = space.table(va, Level::L3).filter(|&table| is_empty(table)) else {
             return;
         };
         if let Some(loose) = space.tree.replace_table(va, Level::L2, Desc::INVALID) {

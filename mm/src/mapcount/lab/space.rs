@@ -1,7 +1,7 @@
 //! The address spaces of a lab: a tree that no CPU uses, and VMAs side by side.
 #![forbid(unsafe_code)]
 
-use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::addr::PAGE_SIZE;
 use arch::{Level, PhysAddr, VirtAddr};
 
 use crate::mapcount::OwnerId;
@@ -31,12 +31,6 @@ impl LabSpace {
     #[must_use]
     pub fn is_free(&self, va: VirtAddr) -> bool {
         self.tree.walk(va).leaf().is_none()
-    }
-    /// Whether the table has no valid entry.
-    #[must_use]
-    pub fn is_empty(table: PhysAddr) -> bool {
-        use arch::{Machine, PhysMem};
-        (0..ENTRIES_PER_TABLE as u64).all(|n| !Machine::read_desc(table.add(8 * n)).is_valid())
     }
 }
 

@@ -4,8 +4,8 @@
 //! one VMA:
 //!
 //! ```text
-//!   parent, level 2   [ table | block | block | . | block | table ... ]     four steps for two tables and two rows,
-//!                         1      `----- 2 -----'      2       3             or one row where it is short
+//!   parent, level 2   [ table | block | block | . | block | table ... ]
+//!            step         1       2       2             2       3
 //! ```
 //! A migration entry is copied like a leaf, but for counts: whoever migrates finds it by the lineage, in the parent or
 //! in the child, and counts what he makes of it. The memory for the step is there before any spinlock is taken.
