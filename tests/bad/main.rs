@@ -118,9 +118,11 @@ bad! {
         store_after_write_protect
         store_to_somebody_elses_page
         copied_before_the_break
+        folio_split_after_a_look
         made_by_another_vcpu_too_soon
         shared_page_not_flushed
         shared_page_reused_before_the_flush
+        tail_held_by_its_old_head
     }
 }
 

@@ -32,6 +32,7 @@ good! {
     copied_after_the_break
     dirty_state_kept_by_cas
     each_vcpu_flushes_itself
+    folio_split_with_its_count_frozen
     global_page_made_private
     kernel_page_made_and_published
     locks_in_order
@@ -57,6 +58,7 @@ good! {
     table_folded_by_break_before_make
     table_replaced_by_an_equal_one
     table_unlinked_flushed_and_freed
+    tail_looked_up_again
     unlinked_table_filled
     vcpu_that_comes_after_the_break
     vmemmap_page_shared_and_restored
