@@ -1,10 +1,16 @@
 //! The order of locks, and the sleeping lock.
 //!
-//! A CPU takes locks in rising rank; `arch::sync` checks it in debug builds and in every host test.
+//! A CPU takes spinlocks in rising rank, and a thread sleeping locks, with no spinlock held; `arch::sync` checks both in
+//! debug builds and in every host test.
 //!
 //! | letter | rank | lock | protects |
 //! |---|--:|---|---|
+//! | - | 8 | turn (sleeping) | whose turn it is to use an open file, in the kernel |
 //! | M | 10 | mmap lock (sleeping) | the VMAs of an address space |
+//! | F | 11 | hugetlb fault (sleeping) | that one thread at a time makes a huge page of hugetlb for a place |
+//! | - | 12 | size of an object (sleeping) | that one thread at a time changes it, or takes pages out |
+//! | - | 13 | hugetlb resize (sleeping) | that one thread at a time grows, shrinks or treats the pool |
+//! | - | 14 | isolation (sleeping) | that one thread at a time isolates a range |
 //! | S | 16 | address spaces | the list of live address spaces |
 //! | L | 17 | link | one space's link in that list |
 //! | - | 18 | owner numbers | which small numbers of spaces are in use |
@@ -35,10 +41,22 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use arch::sync::Rank;
+use arch::sync::{Rank, sleeping};
 
 use crate::env::KernelEnv;
 
+/// Whose turn it is to use an open file (kernel); a sleeping lock.
+pub const TURN: Rank = Rank(8);
+/// The mmap lock of an address space; a sleeping lock.
+pub const MMAP: Rank = Rank(10);
+/// One bucket of the places where faults make huge pages of hugetlb; a sleeping lock.
+pub const HUGETLB_FAULT: Rank = Rank(11);
+/// The right to change an object's size; a sleeping lock.
+pub const OBJECT_RESIZE: Rank = Rank(12);
+/// The right to change the size of the hugetlb pool; a sleeping lock.
+pub const HUGETLB_RESIZE: Rank = Rank(13);
+/// The right to isolate a range of frames; a sleeping lock.
+pub const ISOLATION: Rank = Rank(14);
 /// The list of live address spaces.
 pub const SPACES: Rank = Rank(16);
 /// One space's link in that list.
@@ -86,10 +104,12 @@ pub const CONSOLE: Rank = Rank(90);
 /// Kernel heap.
 pub const HEAP: Rank = Rank(95);
 
-/// A sleeping lock for readers and writers. Nobody may hold a spinlock while taking it. Writers are not
+/// A sleeping lock for readers and writers, with a rank. Nobody may hold a spinlock while taking it, nor a sleeping lock
+/// of the same or a higher rank ([`arch::sync::sleeping`]). Writers are not
 /// preferred: as with any lock whose readers come from page faults, a stream of readers can delay one.
 #[derive(Debug)]
 pub struct SleepLock {
+    rank: Rank,
     /// Who holds it: nobody (0), a [`READER`] for each who reads, or a [`WRITER`]; and [`WAITED`].
     state: AtomicUsize,
 }
@@ -105,8 +125,8 @@ const WRITER: usize = !WAITED;
 impl SleepLock {
     /// A free lock.
     #[must_use]
-    pub const fn new() -> Self {
-        SleepLock { state: AtomicUsize::new(0) }
+    pub const fn new(rank: Rank) -> Self {
+        SleepLock { rank, state: AtomicUsize::new(0) }
     }
 
     /// Takes the lock for reading; sleeps while it is written.
@@ -125,7 +145,7 @@ impl SleepLock {
 
     #[inline]
     fn acquire(&self, env: &dyn KernelEnv, attempt: impl Fn(&Self) -> bool) {
-        arch::sync::assert_may_sleep("a sleeping lock");
+        sleeping::take(self.rank);
         if !attempt(self) {
             self.wait(env, &attempt);
         }
@@ -159,6 +179,7 @@ impl SleepLock {
         if self.state.fetch_sub(held, Ordering::Release) & WAITED != 0 {
             self.wake(env);
         }
+        sleeping::let_go(self.rank);
     }
 
     #[cold]
@@ -169,12 +190,6 @@ impl SleepLock {
 
     fn key(&self) -> usize {
         core::ptr::from_ref(self).addr()
-    }
-}
-
-impl Default for SleepLock {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -7,6 +7,7 @@ use arch::aarch64::context::Context;
 use arch::aarch64::fpsimd::FpState;
 use arch::aarch64::vectors::TrapFrame;
 use arch::contract::CpuId;
+use arch::sync::sleeping::Ranks;
 use mm::Mm;
 use mm::kalloc::{KAlloc, KArc};
 
@@ -91,6 +92,8 @@ pub(super) struct Thread {
     pub(super) fp: Option<FpBox>,
     /// TPIDR_EL0 while it does not run.
     pub(super) tls: u64,
+    /// The ranks of the sleeping locks that it holds while it does not run.
+    pub(super) holds: Ranks,
     /// Timer ticks during which it ran.
     pub(super) ticks: u64,
 }
@@ -107,6 +110,7 @@ impl Thread {
             frame: None,
             fp: None,
             tls: 0,
+            holds: Ranks::NONE,
             ticks: 0,
         }
     }

@@ -80,7 +80,7 @@ pub mod walk;
 pub use entry::{Broken, Clean, Entry};
 pub use flush::{AsidCell, FlushTag, Flusher};
 pub use gather::Gather;
-pub use normal::{normal_folio, normal_page};
+pub use normal::{moving_kind, normal_folio, normal_page};
 pub use private_tree::PrivateTree;
 pub use root::{Missing, PtRoot};
 pub use severed::Severed;

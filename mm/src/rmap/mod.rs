@@ -40,7 +40,7 @@ pub use wait::wait;
 use wait::wake;
 pub use walk::{Mappings, Place, count_mappings, rmap_walk};
 
-use crate::locks::SleepLock;
+use crate::locks::{ISOLATION, SleepLock};
 use crate::turnstile::Turnstile;
 use compact::Deferral;
 use deferred::Deferred;
@@ -64,7 +64,7 @@ impl Rmap {
         Rmap {
             moved: Turnstile::new(),
             deferred: Deferred::new(),
-            isolating: SleepLock::new(),
+            isolating: SleepLock::new(ISOLATION),
             compaction: Deferral::new(),
         }
     }

@@ -55,7 +55,7 @@ impl Mm {
                 id,
                 owner,
                 asid: AsidCell::new(),
-                mmap_lock: SleepLock::new(),
+                mmap_lock: SleepLock::new(locks::MMAP),
                 root: tree.root(),
                 ptl: SpinLock::new(locks::PAGE_TABLE, tree),
                 reservations: SpaceReservations::new(),
