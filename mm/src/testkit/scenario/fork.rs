@@ -17,7 +17,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 /// What each vCPU does.
-const TURNS: u64 = 70;
+const TURNS: u64 = 100;
 
 fn run(seed: u64) -> Ran {
     let config = |random: &mut Random, choices: &mut MmConfig| {

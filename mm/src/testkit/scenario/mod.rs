@@ -25,6 +25,11 @@
 //! | `area` | pages of a space under laws; the calls that change them |
 //! | `home` | a space with its areas; who is in it, its end and rebirth |
 //! | `person` | a vCPU that goes from home to home |
+//! | `words` | words of one writer each, and what may be read in them while contents are taken away |
+//! | `object` | an object that spaces map: its size, its holes, its words |
+//! | `view` | an object in a space, shared or private |
+//! | `hold` | a pinned page, and the device that uses it |
+//! | `deeds` | what a vCPU does with an object |
 //! | `family` | spaces that descend from each other by fork, and what must be read in each |
 //! | `contest` | four vCPUs in one space: one disturbs it, one changes it, two access it |
 //! | `stage` | the machine, the boot choices, the end of a run |
@@ -34,10 +39,12 @@
 mod area;
 mod asid;
 mod contest;
+mod deeds;
 mod exit;
 mod family;
 mod folding;
 mod fork;
+mod hold;
 mod home;
 mod hugetlb;
 mod hvo;
@@ -45,12 +52,15 @@ mod law;
 mod memory;
 mod migration;
 mod mixed;
+mod object;
 mod person;
 mod pressure;
 mod promotion;
 mod report;
 mod shared;
 mod stage;
+mod view;
+mod words;
 
 /// What a run did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -84,7 +84,7 @@ impl Contest for Promotion {
     fn between(stage: &Stage<'_>, inside: &Inside<'_>, walker: &mut Walker, random: &mut Random) {
         walker.turn(stage.mm, inside, random);
     }
-    fn let_go(stage: &Stage<'_>, walker: &mut Walker) {
+    fn let_go(stage: &Stage<'_>, walker: &mut Walker, _: &mut Random) {
         walker.let_go(stage.mm);
     }
     fn end(stage: &Stage<'_>) {
