@@ -7,7 +7,7 @@
 //! | `tails=` | `mask` `pointer` | `mask` |
 //! | `vmemmap=` | `pmd` `pte` | `pmd` |
 //! | `hvo=` | `off` `stop-machine` | `stop-machine` |
-//! | `thp=` | `never` `always` `madvise` `reserve` | `reserve` |
+//! | `thp=` | `never` `always` `madvise` `reserve` `defer` | `reserve` |
 //! | `promotion_threshold=` | 1..=512 | 256 |
 //! | `contpte=` | `off` `on` | `on` |
 //! | `hugepages=` | number of 2 MiB pages in the hugetlb pool at boot | 8 |
@@ -113,6 +113,8 @@ choice! {
         Madvise = "madvise",
         /// The first write reserves; the range is promoted in place at `promotion_threshold` pages.
         Reserve = "reserve",
+        /// As `madvise` at a fault; khugepaged collapses all other memory later, by copy.
+        Defer = "defer",
     }
 }
 

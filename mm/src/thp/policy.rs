@@ -6,6 +6,11 @@
 //! | `always` | huge |
 //! | `madvise` | huge where MADV_HUGEPAGE was given, else small |
 //! | `reserve` | threshold 1: huge (classic huge pages); else reserve |
+//! | `defer` | as `madvise`: all other memory is left to khugepaged |
+//!
+//! `defer` is the mode of the series \[RFC v2 0/5\] "mm: introduce THP deferred setting" (N. Pache, February 2025): the
+//! fault handler gives huge pages where MADV_HUGEPAGE asks for them, and khugepaged collapses whatever it finds
+//! ([`super::khugepaged`]). There is no `defer+madvise` beside it there, as there is for `defrag`: `defer` is it.
 //!
 //! A read sees zeros, and reserves nothing: a block of them where a write would be huge, else the page of zeros.
 //! MADV_NOHUGEPAGE is always small, and so is a process that has given up huge pages (PR_SET_THP_DISABLE).
@@ -79,8 +84,8 @@ pub fn decide(question: &Question) -> Backing {
     }
     let write = match (question.mode, question.advice) {
         (ThpMode::Never, _) => Backing::Small,
-        (ThpMode::Madvise, HugeAdvice::None | HugeAdvice::NoHuge) => Backing::Small,
-        (ThpMode::Always, _) | (ThpMode::Madvise, HugeAdvice::Huge) => Backing::Huge,
+        (ThpMode::Madvise | ThpMode::Defer, HugeAdvice::None | HugeAdvice::NoHuge) => Backing::Small,
+        (ThpMode::Always, _) | (ThpMode::Madvise | ThpMode::Defer, HugeAdvice::Huge) => Backing::Huge,
         (ThpMode::Reserve, _) if question.threshold == 1 => Backing::Huge,
         (ThpMode::Reserve, _) => Backing::Reserve,
     };
@@ -121,6 +126,9 @@ mod tests {
             (ThpMode::Reserve, A::None, 2, Reserve),
             (ThpMode::Reserve, A::Huge, 512, Reserve),
             (ThpMode::Reserve, A::NoHuge, 1, Small),
+            (ThpMode::Defer, A::None, 1, Small),
+            (ThpMode::Defer, A::Huge, 256, Huge),
+            (ThpMode::Defer, A::NoHuge, 256, Small),
         ] {
             let question = Question { mode, advice, threshold, ..WRITE };
             assert_eq!(decide(&question), answer, "{question:?}");

@@ -114,7 +114,7 @@ mod tests {
         }
         let last = thp.mode();
         let error = thp.set_mode_word("sometimes").unwrap_err();
-        assert_eq!(error.to_string(), "must be one of never always madvise reserve");
+        assert_eq!(error.to_string(), "must be one of never always madvise reserve defer");
         assert_eq!(thp.mode(), last);
     }
 }
