@@ -102,7 +102,7 @@ impl KernelEnv for HostEnv {
     /// Time passes by steps, so it lets one pass.
     fn park_until(&self, _: usize, until: u64, still_wait: &dyn Fn() -> bool) {
         if self.now_ns() < until && still_wait() {
-            Machine::relax();
+            Machine::interleave();
         }
     }
 

@@ -326,10 +326,15 @@ pub fn space_born(mm: &Mm) {
 pub fn run(mm: &Mm) {
     loop {
         wait_for_work(mm);
-        let changes = mm.thp.khugepaged.changes.load(Ordering::Acquire);
+        let seen = changes(mm);
         scan(mm, mm.thp.number(Number::PagesToScan));
-        pause(mm, changes);
+        pause(mm, seen);
     }
+}
+
+/// How many settings were changed so far.
+pub(super) fn changes(mm: &Mm) -> usize {
+    mm.thp.khugepaged.changes.load(Ordering::Acquire)
 }
 
 /// Sleeps while the mode gives it nothing to do, or there is no space.
@@ -346,8 +351,7 @@ fn wait_for_work(mm: &Mm) {
 
 /// Sleeps for `scan_sleep_millisecs`, or until more than these settings were changed.
 pub(super) fn pause(mm: &Mm, seen: usize) {
-    let changes = &mm.thp.khugepaged.changes;
-    let unchanged = || changes.load(Ordering::Acquire) == seen;
+    let unchanged = || changes(mm) == seen;
     let until = mm.env.now_ns().saturating_add(mm.thp.number(Number::ScanSleepMillisecs) * NS_PER_MS);
     while unchanged() && mm.env.now_ns() < until {
         mm.env.park_until(mm.thp.khugepaged.key(), until, &unchanged);
