@@ -34,7 +34,7 @@ use arch::contract::PhysMem;
 use arch::pte::{Kind, PteFlags};
 use arch::{Desc, Level, Machine, Order, PhysAddr, VirtAddr};
 
-use super::{ThpPermission, reservation};
+use super::reservation;
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::kalloc::KAlloc;
@@ -42,7 +42,7 @@ use crate::mapcount::{self, Answer, Sharing};
 use crate::page::{FolioRef, PageKind, PageRef};
 use crate::pgtable::{PtRoot, Stretch, normal_folio, normal_page};
 use crate::space::exclusive::read_only;
-use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind, range, unmap};
+use crate::space::{AddressSpace, Vma, VmaKind, range, unmap};
 use crate::stats::Counter;
 
 /// Why a range was not collapsed.
@@ -93,8 +93,8 @@ pub fn collapse(
     vma: &Vma,
     (start, end): (VirtAddr, VirtAddr),
 ) -> Result<(), CollapseError> {
-    let forbidden = vma.advice == HugeAdvice::NoHuge || space.thp_permission() != ThpPermission::Granted;
-    if vma.kind != VmaKind::Anon || forbidden || !vma.has_block() {
+    let allowed = space.thp_permission().allows_collapse(vma.advice);
+    if vma.kind != VmaKind::Anon || !allowed || !vma.has_block() {
         return Err(CollapseError::Unsuitable);
     }
     let bytes = Order::PMD.bytes();

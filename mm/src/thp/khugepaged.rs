@@ -37,7 +37,6 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use arch::sync::SpinLock;
 use arch::{Order, VirtAddr};
 
-use super::ThpPermission;
 use super::collapse::{CollapseError, Limits, Range, Room};
 use crate::Mm;
 use crate::config::{Number, ThpMode};
@@ -287,12 +286,12 @@ fn runs(mode: ThpMode) -> bool {
 
 /// Whether mode, advice and permission of this moment let it collapse memory of the VMA.
 fn may_collapse(mm: &Mm, space: &AddressSpace, vma: &Vma) -> bool {
-    let advised = match mm.thp.mode() {
-        ThpMode::Always | ThpMode::Defer => vma.advice != HugeAdvice::NoHuge,
+    let by_mode = match mm.thp.mode() {
+        ThpMode::Always | ThpMode::Defer => true,
         ThpMode::Madvise => vma.advice == HugeAdvice::Huge,
         ThpMode::Never | ThpMode::Reserve => false,
     };
-    advised && vma.kind == VmaKind::Anon && space.thp_permission() == ThpPermission::Granted
+    by_mode && vma.kind == VmaKind::Anon && space.thp_permission().allows(vma.advice)
 }
 
 /// A range and the limits of this moment.

@@ -13,7 +13,7 @@
 //! ([`super::khugepaged`]). There is no `defer+madvise` beside it there, as there is for `defrag`: `defer` is it.
 //!
 //! A read sees zeros, and reserves nothing: a block of them where a write would be huge, else the page of zeros.
-//! MADV_NOHUGEPAGE is always small, and so is a process that has given up huge pages (PR_SET_THP_DISABLE).
+//! MADV_NOHUGEPAGE is always small, and so is what a process has given up by PR_SET_THP_DISABLE ([`ThpPermission`]).
 //! The answer is a wish: where there is no block of 2 MiB, or other pages are mapped in the range, `huge` and
 //! `reserve` end as small.
 #![forbid(unsafe_code)]
@@ -76,10 +76,7 @@ pub fn backing(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr, access: A
 /// Answers the question.
 // Walk A.4: sees values, answers a word.
 pub fn decide(question: &Question) -> Backing {
-    let refused = question.fits == Fits::No
-        || question.permission == ThpPermission::Withheld
-        || question.advice == HugeAdvice::NoHuge;
-    if refused {
+    if question.fits == Fits::No || !question.permission.allows(question.advice) {
         return Backing::Small;
     }
     let write = match (question.mode, question.advice) {
@@ -145,8 +142,14 @@ mod tests {
                 assert_eq!(decide(&Question { mode, access, ..WRITE }), zeros);
             }
             assert_eq!(decide(&Question { mode, fits: Fits::No, ..WRITE }), Backing::Small);
+            for permission in [ThpPermission::Withheld, ThpPermission::Advised] {
+                assert_eq!(decide(&Question { mode, permission, ..WRITE }), Backing::Small);
+            }
+            let advised = Question { mode, advice: HugeAdvice::Huge, ..WRITE };
+            let permission = ThpPermission::Advised;
+            assert_eq!(decide(&Question { permission, ..advised }), decide(&advised));
             let permission = ThpPermission::Withheld;
-            assert_eq!(decide(&Question { mode, permission, ..WRITE }), Backing::Small);
+            assert_eq!(decide(&Question { permission, ..advised }), Backing::Small);
         }
     }
 }

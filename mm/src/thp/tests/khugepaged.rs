@@ -75,8 +75,35 @@ fn modes_and_advice() {
             site.mm.thp.set_mode(thp);
             site.space.set_thp_permission(ThpPermission::Withheld);
             assert_eq!(site.scan(), 0, "{thp} {advice:?}: the process may not have huge pages");
+            site.space.set_thp_permission(ThpPermission::Advised);
+            let advised = if advice == Some(HugePage) { collapses } else { 0 };
+            assert_eq!(site.scan(), advised, "{thp} {advice:?}: where it was advised");
             site.space.set_thp_permission(ThpPermission::Granted);
-            assert_eq!(site.scan(), collapses, "{thp} {advice:?}");
+            assert_eq!(site.scan(), collapses - advised, "{thp} {advice:?}");
+        });
+    }
+}
+
+/// MADV_COLLAPSE is advice enough where only advised memory may be huge; where the process or the VMA may not have huge
+/// pages at all it is EINVAL.
+#[test]
+fn madv_collapse_and_permission() {
+    use ThpPermission::{Advised, Granted, Withheld};
+    for (permission, advice, allowed) in [
+        (Granted, Advice::HugePage, true),
+        (Granted, Advice::NoHugePage, false),
+        (Advised, Advice::Normal, true),
+        (Advised, Advice::NoHugePage, false),
+        (Withheld, Advice::HugePage, false),
+    ] {
+        with_site(mode(ThpMode::Never), |site| {
+            site.store(0);
+            site.mm.madvise(&site.space, BASE.raw(), RANGE_BYTES, advice).unwrap();
+            site.space.set_thp_permission(permission);
+            let collapsed = site.mm.madvise(&site.space, BASE.raw(), RANGE_BYTES, Advice::Collapse);
+            let expected = if allowed { Ok(()) } else { Err(Errno::Inval) };
+            assert_eq!(collapsed.map_err(|error| error.errno()), expected, "{permission:?} {advice:?}");
+            assert_eq!(site.is_block(0), allowed);
         });
     }
 }
@@ -354,7 +381,11 @@ fn writers_beside_it() {
             run_on_cpus(
                 site.env,
                 vec![
-                    Box::new(|| (0..4).for_each(|_| drop(site.scan()))),
+                    Box::new(|| {
+                        for _ in 0..4 {
+                            site.scan();
+                        }
+                    }),
                     Box::new(|| on(&|| site.store_all(0..RANGE_PAGES))),
                     Box::new(|| {
                         for n in 0..4 {

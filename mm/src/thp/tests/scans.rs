@@ -58,7 +58,9 @@ fn spaces_end_under_the_cursor() {
             }
             khugepaged::scan(mm, 2);
             let jobs: Vec<Job<'_>> = vec![
-                Box::new(|| drop(khugepaged::scan(mm, 100))),
+                Box::new(|| {
+                    khugepaged::scan(mm, 100);
+                }),
                 Box::new(|| mm.destroy_space(&spaces[gone])),
             ];
             run_on_cpus(jobs);
@@ -80,8 +82,12 @@ fn spaces_end_under_the_cursor() {
 fn a_space_ends_under_a_collapse() {
     with_seeds(|mm, _| {
         let space = space(mm);
-        let jobs: Vec<Job<'_>> =
-            vec![Box::new(|| drop(khugepaged::scan(mm, 512))), Box::new(|| mm.destroy_space(&space))];
+        let jobs: Vec<Job<'_>> = vec![
+            Box::new(|| {
+                khugepaged::scan(mm, 512);
+            }),
+            Box::new(|| mm.destroy_space(&space)),
+        ];
         run_on_cpus(jobs);
         assert_eq!(KArc::owners(&space), 1);
     });
@@ -93,7 +99,9 @@ fn a_store_under_a_collapse() {
     with_seeds(|mm, env| {
         let space = space(mm);
         let jobs: Vec<Job<'_>> = vec![
-            Box::new(|| drop(khugepaged::scan(mm, 512))),
+            Box::new(|| {
+                khugepaged::scan(mm, 512);
+            }),
             Box::new(|| {
                 run_as_user(mm, env, &space, || {
                     model::user_store(va(0), 7).unwrap();
@@ -118,7 +126,9 @@ fn a_vma_changes_under_a_collapse() {
         with_seeds(|mm, _| {
             let space = space(mm);
             let jobs: Vec<Job<'_>> = vec![
-                Box::new(|| drop(khugepaged::scan(mm, 512))),
+                Box::new(|| {
+                    khugepaged::scan(mm, 512);
+                }),
                 Box::new(|| {
                     let (at, advice) = (va(100).raw(), crate::space::Advice::NoHugePage);
                     if unmaps {
@@ -143,8 +153,14 @@ fn a_vma_changes_under_a_collapse() {
 fn two_scans() {
     with_seeds(|mm, _| {
         let space = space(mm);
-        let jobs: Vec<Job<'_>> =
-            vec![Box::new(|| drop(khugepaged::scan(mm, 512))), Box::new(|| drop(khugepaged::scan(mm, 512)))];
+        let jobs: Vec<Job<'_>> = vec![
+            Box::new(|| {
+                khugepaged::scan(mm, 512);
+            }),
+            Box::new(|| {
+                khugepaged::scan(mm, 512);
+            }),
+        ];
         run_on_cpus(jobs);
         assert_eq!(khugepaged::pages_collapsed(mm), 1);
         mm.destroy_space(&space);
