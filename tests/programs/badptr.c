@@ -239,8 +239,7 @@ static void answers_of_linux(void)
     CHECK_EQ(map_at(region, PAGE, MAP_FIXED_NOREPLACE), -EEXIST, "mmap MAP_FIXED_NOREPLACE where something is");
     CHECK_EQ(sys_mprotect(region, 0, RW), 0, "mprotect of 0 bytes");
     advices();
-    if (!lax)
-        populating();
+    populating();
     residence();
 }
 
