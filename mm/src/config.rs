@@ -7,16 +7,20 @@
 //! | `tails=` | `mask` `pointer` | `mask` |
 //! | `vmemmap=` | `pmd` `pte` | `pmd` |
 //! | `hvo=` | `off` `stop-machine` | `stop-machine` |
-//! | `thp=` | `never` `always` `madvise` `reserve` | `reserve` |
-//! | `promotion_threshold=` | 1..=512 | 256 |
+//! | `thp=` | `never` `always` `madvise` `reserve` `defer` | `reserve` |
+//! | `promotion_threshold=` and the other numbers of huge pages | [`Number`] | |
 //! | `contpte=` | `off` `on` | `on` |
 //! | `hugepages=` | number of 2 MiB pages in the hugetlb pool at boot | 8 |
 #![forbid(unsafe_code)]
 
+mod number;
 mod validate;
 
 use core::fmt;
 
+#[cfg(test)]
+pub(crate) use number::wrong;
+pub use number::{Khugepaged, Number, OutOfRange};
 pub use validate::Refusal;
 
 /// Declares a boot choice: an enum, its words, and `ALL`.
@@ -113,6 +117,8 @@ choice! {
         Madvise = "madvise",
         /// The first write reserves; the range is promoted in place at `promotion_threshold` pages.
         Reserve = "reserve",
+        /// As `madvise` at a fault; khugepaged collapses all other memory later, by copy.
+        Defer = "defer",
     }
 }
 
@@ -133,7 +139,7 @@ pub struct PromotionThreshold(u16);
 
 impl PromotionThreshold {
     /// The permitted range.
-    pub const RANGE: core::ops::RangeInclusive<u64> = 1..=512;
+    pub const RANGE: core::ops::RangeInclusive<u64> = Number::PromotionThreshold.range();
 
     /// A threshold in pages.
     ///
@@ -164,6 +170,8 @@ pub struct MmConfig {
     pub thp: ThpMode,
     /// The promotion threshold at boot; the console may change it.
     pub promotion_threshold: PromotionThreshold,
+    /// The settings of khugepaged at boot; files may change them.
+    pub khugepaged: Khugepaged,
     /// Whether groups of page entries are folded.
     pub contpte: Contpte,
     /// 2 MiB pages in the hugetlb pool at boot.
@@ -181,7 +189,8 @@ impl Default for MmConfig {
             vmemmap: VmemmapMap::Pmd,
             hvo: HvoStrategy::StopMachine,
             thp: ThpMode::Reserve,
-            promotion_threshold: PromotionThreshold(256),
+            promotion_threshold: PromotionThreshold(Number::PromotionThreshold.default_value() as u16),
+            khugepaged: Number::khugepaged(),
             contpte: Contpte::On,
             hugepages: 8,
         }
@@ -261,12 +270,18 @@ impl MmConfig {
             HvoStrategy::KEY => take!(hvo, HvoStrategy),
             ThpMode::KEY => take!(thp, ThpMode),
             Contpte::KEY => take!(contpte, Contpte),
-            "promotion_threshold" => {
-                let pages = number("promotion_threshold", value, PromotionThreshold::RANGE)?;
-                self.promotion_threshold = PromotionThreshold(pages as u16);
-            }
             "hugepages" => self.hugepages = number("hugepages", value, 0..=MAX_HUGEPAGES)?,
-            _ => return Ok(Parsed::NotOurs),
+            _ => {
+                let Some(setting) = Number::of_word(key) else { return Ok(Parsed::NotOurs) };
+                let OutOfRange { low, high } = match setting.parse(value) {
+                    Ok(number) => {
+                        self.set_number(setting, number);
+                        return Ok(Parsed::Taken);
+                    }
+                    Err(range) => range,
+                };
+                return Err(ConfigError::Number { key: setting.word(), value, low, high });
+            }
         }
         Ok(Parsed::Taken)
     }
@@ -288,16 +303,11 @@ impl fmt::Display for MmConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "mapcount={} tails={} vmemmap={} hvo={} thp={} promotion_threshold={} contpte={} hugepages={}",
-            self.mapcount,
-            self.tails,
-            self.vmemmap,
-            self.hvo,
-            self.thp,
-            self.promotion_threshold.pages(),
-            self.contpte,
-            self.hugepages
-        )
+            "mapcount={} tails={} vmemmap={} hvo={} thp={}",
+            self.mapcount, self.tails, self.vmemmap, self.hvo, self.thp
+        )?;
+        Number::ALL.iter().try_for_each(|&n| write!(f, " {}={}", n.word(), self.number(n)))?;
+        write!(f, " contpte={} hugepages={}", self.contpte, self.hugepages)
     }
 }
 

@@ -11,6 +11,7 @@
 //! | - | 12 | size of an object (sleeping) | that one thread at a time changes it, or takes pages out |
 //! | - | 13 | hugetlb resize (sleeping) | that one thread at a time grows, shrinks or treats the pool |
 //! | - | 14 | isolation (sleeping) | that one thread at a time isolates a range |
+//! | - | 15 | khugepaged | where khugepaged stands in the list of live address spaces |
 //! | S | 16 | address spaces | the list of live address spaces |
 //! | L | 17 | link | one space's link in that list |
 //! | - | 18 | owner numbers | which small numbers of spaces are in use |
@@ -57,6 +58,8 @@ pub const OBJECT_RESIZE: Rank = Rank(12);
 pub const HUGETLB_RESIZE: Rank = Rank(13);
 /// The right to isolate a range of frames; a sleeping lock.
 pub const ISOLATION: Rank = Rank(14);
+/// Where khugepaged stands.
+pub const KHUGEPAGED: Rank = Rank(15);
 /// The list of live address spaces.
 pub const SPACES: Rank = Rank(16);
 /// One space's link in that list.
@@ -132,14 +135,21 @@ impl SleepLock {
     /// Takes the lock for reading; sleeps while it is written.
     #[inline]
     pub fn read<'a>(&'a self, env: &'a dyn KernelEnv) -> ReadGuard<'a> {
-        self.acquire(env, Self::try_read);
+        self.acquire(env, Self::enter_read);
         ReadGuard { lock: self, env }
+    }
+
+    /// Takes the lock for reading, unless it is written now.
+    #[inline]
+    pub fn try_read<'a>(&'a self, env: &'a dyn KernelEnv) -> Option<ReadGuard<'a>> {
+        arch::sync::assert_may_sleep("a sleeping lock");
+        self.enter_read().then(|| ReadGuard { lock: self, env })
     }
 
     /// Takes the lock for writing; sleeps while anybody holds it.
     #[inline]
     pub fn write<'a>(&'a self, env: &'a dyn KernelEnv) -> WriteGuard<'a> {
-        self.acquire(env, Self::try_write);
+        self.acquire(env, Self::enter_write);
         WriteGuard { lock: self, env }
     }
 
@@ -162,13 +172,13 @@ impl SleepLock {
     }
 
     #[inline]
-    fn try_read(&self) -> bool {
+    fn enter_read(&self) -> bool {
         let enter = |state: usize| (state < WRITER - READER).then(|| state + READER);
         self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_ok()
     }
 
     #[inline]
-    fn try_write(&self) -> bool {
+    fn enter_write(&self) -> bool {
         let enter = |state: usize| (state <= WAITED).then_some(state | WRITER);
         self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_ok()
     }

@@ -49,10 +49,14 @@ counters! {
     NrShmem = "nr_shmem",
     /// Pages in reservations that no entry maps (4 KiB units).
     NrThpReserved = "nr_thp_reserved",
-    /// Huge pages made by MADV_COLLAPSE.
+    /// Huge pages made by copy, by MADV_COLLAPSE or khugepaged.
     ThpCollapseAlloc = "thp_collapse_alloc",
-    /// Ranges that MADV_COLLAPSE could not make one.
+    /// Ranges that one of both tried to make one, and could not.
     ThpCollapseFailed = "thp_collapse_alloc_failed",
+    /// Ranges that khugepaged left, since more than `max_ptes_none` pages of them have no memory of their own.
+    ThpScanExceedNone = "thp_scan_exceed_none_pte",
+    /// Ranges that khugepaged left, since more than `max_ptes_shared` pages of them may be another process's too.
+    ThpScanExceedShared = "thp_scan_exceed_share_pte",
     /// Huge pages made at the first fault.
     ThpFaultAlloc = "thp_fault_alloc",
     /// Counts that had been left behind in folios that were freed (`mapcount=rfc-v1`).

@@ -58,6 +58,8 @@ pub enum State {
     Parked(usize),
     /// Waits for this time, in nanoseconds since boot.
     Sleeping(u64),
+    /// Waits for [`super::unpark_all`] of this key, or for this time.
+    ParkedUntil(usize, u64),
     /// Has ended; its stack is still to be freed.
     Dead,
 }
@@ -68,7 +70,7 @@ impl State {
         match self {
             State::Free => '-',
             State::Runnable | State::Running(_) => 'R',
-            State::Parked(_) | State::Sleeping(_) => 'S',
+            State::Parked(_) | State::Sleeping(_) | State::ParkedUntil(..) => 'S',
             State::Dead => 'Z',
         }
     }

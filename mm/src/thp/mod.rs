@@ -29,7 +29,7 @@
 //! |---|---|
 //! | [`permission`] | whether a process may have huge pages at all |
 //! | [`policy`] | sees values, returns a word: small, reserve, huge |
-//! | [`settings`] | mode and threshold, changed at run time |
+//! | [`settings`] | words and numbers, changed at run time |
 //! | [`popmap`] | which of 512 pages are populated |
 //! | [`record`] | a reservation, as it stands in its struct pages |
 //! | [`table`] | all reservations, by space and range |
@@ -40,6 +40,7 @@
 //! | `strays` | pages that a write after fork has put elsewhere |
 //! | [`huge`] | a block at the first fault |
 //! | [`collapse`] | a range of anything becomes one huge page, by copy |
+//! | [`khugepaged`] | the thread that looks for ranges to collapse |
 //! | [`split`] | one block becomes 512 page entries |
 //! | [`check`] | reservations against struct pages, counters and tables |
 #![forbid(unsafe_code)]
@@ -47,6 +48,7 @@
 pub mod check;
 pub mod collapse;
 pub mod huge;
+pub mod khugepaged;
 pub mod permission;
 pub mod policy;
 pub mod popmap;
@@ -69,6 +71,7 @@ pub use settings::SettingError;
 use crate::config::MmConfig;
 use crate::error::OutOfMemory;
 use crate::turnstile::Turnstile;
+use khugepaged::Khugepaged;
 use promoter::Promoter;
 use settings::Settings;
 use table::Table;
@@ -78,6 +81,7 @@ pub struct Thp {
     settings: Settings,
     table: Table,
     promoter: Promoter,
+    khugepaged: Khugepaged,
     turnstile: Turnstile,
 }
 
@@ -88,9 +92,10 @@ impl Thp {
     /// [`OutOfMemory`].
     pub fn new(config: &MmConfig) -> Result<Self, OutOfMemory> {
         Ok(Thp {
-            settings: Settings::new(config.thp, config.promotion_threshold),
+            settings: Settings::new(config),
             table: Table::new()?,
             promoter: Promoter::new(),
+            khugepaged: Khugepaged::new(),
             turnstile: Turnstile::new(),
         })
     }

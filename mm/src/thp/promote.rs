@@ -32,7 +32,6 @@ use arch::addr::PAGE_SIZE;
 use arch::pte::{Kind, PteFlags};
 use arch::{Desc, Level, Machine, Order, Pfn, PhysAddr, PhysMem, VirtAddr};
 
-use super::ThpPermission;
 use super::popmap::{PAGES, Popmap};
 use super::record::{Key, Record};
 use super::reservation;
@@ -43,7 +42,7 @@ use crate::mapcount::{self, Run};
 use crate::page::{FolioList, FolioRef, LastRef, PageKind, PageRef};
 use crate::pgtable::{Displaced, Entry};
 use crate::space::exclusive::read_only;
-use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind, range};
+use crate::space::{AddressSpace, Vma, VmaKind, range};
 use crate::stats::Counter;
 use crate::steps::{Owed, Step, StepKind, announce};
 
@@ -102,10 +101,7 @@ pub fn promote_range(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), 
 }
 
 fn may_be_huge(space: &AddressSpace, vma: &Vma, va: VirtAddr) -> bool {
-    space.thp_permission() == ThpPermission::Granted
-        && vma.kind == VmaKind::Anon
-        && vma.advice != HugeAdvice::NoHuge
-        && vma.fits_block(va)
+    space.thp_permission().allows(vma.advice) && vma.kind == VmaKind::Anon && vma.fits_block(va)
 }
 
 fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> Result<(), PromoteError> {

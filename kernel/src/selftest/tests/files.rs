@@ -1,7 +1,10 @@
 //! Settings: what is permitted is taken, all else is refused and changes nothing.
 
-use arrayvec::ArrayString;
+use core::fmt::Write as _;
+
+use arrayvec::{ArrayString, ArrayVec};
 use mm::Mm;
+use mm::config::Number;
 use mm::hvo::Switch;
 
 use super::kit::ThpSettings;
@@ -21,11 +24,21 @@ const SWITCH: &str = "/proc/sys/vm/hugetlb_optimize_vmemmap";
 
 /// Values out of range, words that are none, files that cannot be written and paths that do not exist.
 fn wrong_values_are_refused(mm: &'static Mm) -> Verdict {
-    let state = || (mm.thp.mode(), mm.thp.threshold(), mm.hugetlb.counts(), mm.hvo.switch());
+    let numbers =
+        || Number::ALL.iter().map(|&n| mm.thp.number(n)).collect::<ArrayVec<_, { Number::COUNT }>>();
+    let state = || (mm.thp.mode(), numbers(), mm.hugetlb.counts(), mm.hvo.switch());
     let before = state();
-    let threshold = FileError::Value(Refused::Number { low: 1, high: 512 });
-    for value in ["0", "513", "-1", "", "-", "1.5", "0x10", "18446744073709551616", "many"] {
-        check_eq!(files::write(mm, THRESHOLD, value), Err(threshold), "a wrong threshold");
+    for &number in Number::ALL {
+        let (low, high) = (*number.range().start(), *number.range().end());
+        let refused = Err(FileError::Value(Refused::Number { low, high }));
+        let mut ends = [ArrayString::<20>::new(); 2];
+        let _ = write!(ends[0], "{}", high + 1).and(write!(ends[1], "{}", low.wrapping_sub(1)));
+        let ends = ends.iter().map(|text| text.as_str());
+        for value in ["-1", "", "-", "1.5", "0x10", "18446744073709551616", "many"].into_iter().chain(ends) {
+            let said = files::write(mm, number.path(), value);
+            check!(said == refused, "{} = `{value}`: {said:?}", number.path());
+            check!(state() == before, "{} = `{value}` changed something", number.path());
+        }
     }
     let pool = FileError::Value(Refused::Number { low: 0, high: mm.managed_pages() / 512 });
     check_eq!(files::write(mm, NR, "1000000000"), Err(pool), "a pool larger than memory");
@@ -45,6 +58,16 @@ fn values_are_taken(mm: &'static Mm) -> Verdict {
     for (value, pages) in [("1", 1), ("512", 512), (" 2\n", 2)] {
         check_eq!(files::write(mm, THRESHOLD, value), Ok(Written::Exactly), "a threshold");
         check_eq!(mm.thp.threshold(), pages, "the threshold");
+    }
+    for &number in Number::ALL {
+        for value in [*number.range().start(), *number.range().end(), number.default_value()] {
+            let mut text = ArrayString::<21>::new();
+            let _ = writeln!(text, "{value}");
+            check_eq!(files::write(mm, number.path(), &text), Ok(Written::Exactly), "a number");
+            let mut said = ArrayString::<21>::new();
+            let printed = files::print(mm, number.path(), &mut said);
+            check!(printed.is_ok() && said == text, "{} = {value}: {said}", number.path());
+        }
     }
     for &mode in mm::config::ThpMode::ALL {
         check_eq!(files::write(mm, ENABLED, mode.word()), Ok(Written::Exactly), "a mode");

@@ -1,14 +1,16 @@
 //! What several self-tests need.
 #![forbid(unsafe_code)]
 
+use core::fmt::Write as _;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use arch::contract::Cpu;
 use arch::{Machine, Order};
-use arrayvec::ArrayVec;
+use arrayvec::{ArrayString, ArrayVec};
 use mm::Mm;
-use mm::config::ThpMode;
+use mm::config::{Number, ThpMode};
 use mm::page::{FolioList, FolioRef, PageKind, PageRef};
+use mm::thp::khugepaged;
 
 use crate::process::{self, ExitStatus, Observer};
 use crate::sched::{self, ThreadId};
@@ -78,16 +80,17 @@ pub(super) fn expect(name: &str, args: &[&str], code: u8) -> Verdict {
     Err(Failure::new(file!(), line!(), words).into())
 }
 
-/// Mode and threshold of huge pages, put back when dropped.
+/// Mode and numbers of huge pages, put back when dropped.
 pub(super) struct ThpSettings {
     mm: &'static Mm,
     mode: ThpMode,
-    threshold: u16,
+    numbers: [u64; Number::COUNT],
 }
 
 impl ThpSettings {
     pub(super) fn set(mm: &'static Mm, mode: ThpMode, threshold: u64) -> Result<Self, NotPassed> {
-        let before = ThpSettings { mm, mode: mm.thp.mode(), threshold: mm.thp.threshold() };
+        let numbers = core::array::from_fn(|n| mm.thp.number(Number::ALL[n]));
+        let before = ThpSettings { mm, mode: mm.thp.mode(), numbers };
         mm.thp.set_mode(mode);
         mm.thp
             .set_threshold(threshold)
@@ -99,8 +102,12 @@ impl ThpSettings {
 impl Drop for ThpSettings {
     fn drop(&mut self) {
         self.mm.thp.set_mode(self.mode);
-        // It was in force before, so it is in range.
-        let _ = self.mm.thp.set_threshold(self.threshold.into());
+        for (&number, value) in Number::ALL.iter().zip(self.numbers) {
+            // It was in force before, so it is in range, and 20 digits are enough.
+            let mut text = ArrayString::<20>::new();
+            let _ = write!(text, "{value}").map(|()| self.mm.thp.set_number(number, &text));
+        }
+        khugepaged::wake(self.mm);
     }
 }
 

@@ -184,6 +184,7 @@ fn every_mode_keeps_contents(mm: &'static Mm) -> Verdict {
         (ThpMode::Never, 256),
         (ThpMode::Always, 256),
         (ThpMode::Madvise, 256),
+        (ThpMode::Defer, 256),
         (ThpMode::Reserve, 1),
         (ThpMode::Reserve, 8),
     ] {

@@ -33,7 +33,8 @@
 //! | `family` | spaces that descend from each other by fork, and what must be read in each |
 //! | `contest` | four vCPUs in one space: one disturbs it, one changes it, two access it |
 //! | `stage` | the machine, the boot choices, the end of a run |
-//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `fork` `migration` `folding` `report` | the scenarios |
+//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `fork` `migration` `folding` | scenarios |
+//! | `report` `khugepaged` | scenarios |
 #![forbid(unsafe_code)]
 
 mod area;
@@ -48,6 +49,7 @@ mod hold;
 mod home;
 mod hugetlb;
 mod hvo;
+mod khugepaged;
 mod law;
 mod memory;
 mod migration;
@@ -94,6 +96,7 @@ pub const ALL: &[Scenario] = &[
     migration::SCENARIO,
     folding::SCENARIO,
     report::SCENARIO,
+    khugepaged::SCENARIO,
 ];
 
 /// The scenario with this name.

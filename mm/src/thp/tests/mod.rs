@@ -4,10 +4,12 @@
 mod collapse;
 mod exhaust;
 mod huge;
+mod khugepaged;
 mod promote;
 mod races;
 mod release;
 mod reserve;
+mod scans;
 mod split;
 mod zeros;
 
