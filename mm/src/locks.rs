@@ -19,6 +19,7 @@
 //! | R | 40 | reservation | one bucket of the table of reservations: its chain and their records |
 //! | Q | 45 | promoter | the promoter's queue |
 //! | T | 50 | page-table lock | the tables of one user root |
+//! | U | 52 | partial reservations | the order in which reservations were last populated |
 //! | V | 55 | vmemmap tables | the kernel's own tables |
 //! | D | 58 | deferred split | the list of folios that are mapped in part |
 //! | H | 60 | hugetlb pool | free huge pages and their numbers |
@@ -67,6 +68,8 @@ pub const RESERVATION: Rank = Rank(40);
 pub const RESERVATION_LIST: Rank = Rank(45);
 /// Tables of a user root.
 pub const PAGE_TABLE: Rank = Rank(50);
+/// The queue of partially populated reservations.
+pub const RESERVATION_ORDER: Rank = Rank(52);
 /// The kernel's own tables.
 pub const KERNEL_TABLE: Rank = Rank(55);
 /// The list of folios that are mapped in part.

@@ -4,8 +4,9 @@
 use core::fmt;
 
 use mm::Mm;
-use mm::config::{PromotionThreshold, ThpMode};
+use mm::config::{PromotionThreshold, ReserveReclaim, ThpMode};
 use mm::stats::Counter;
+use mm::thp::settings::ShrinkUnderused;
 
 use super::{Content, File, Refused, Written, number};
 
@@ -28,15 +29,40 @@ pub(super) const FILES: &[File] = &[
         content: Content::Text(|mm, out| writeln!(out, "{}", mm.thp.threshold())),
         write: Some(write_threshold),
     },
+    File {
+        path: "/sys/kernel/mm/transparent_hugepage/reserve_reclaim",
+        what: "which reservations go where memory is short; the word in brackets is in force",
+        content: Content::Text(|mm, out| words(ReserveReclaim::ALL, mm.thp.reserve_reclaim(), out)),
+        write: Some(|mm, value| {
+            let refused = |_| Refused::Word(ReserveReclaim::WORDS);
+            mm.thp.set_reserve_reclaim_word(value).map_err(refused)?;
+            Ok(Written::Exactly)
+        }),
+    },
+    File {
+        path: "/sys/kernel/mm/transparent_hugepage/shrink_underused",
+        what: "1: huge pages that hold many zeros are split where memory is short; 0: they stay",
+        content: Content::Text(|mm, out| writeln!(out, "{}", mm.thp.shrink_underused() as u8)),
+        write: Some(|mm, value| {
+            let on = number(value, 0, 1)? == 1;
+            mm.thp.set_shrink_underused(if on { ShrinkUnderused::On } else { ShrinkUnderused::Off });
+            Ok(Written::Exactly)
+        }),
+    },
 ];
 
 fn read_enabled(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
-    for (n, &mode) in ThpMode::ALL.iter().enumerate() {
+    words(ThpMode::ALL, mm.thp.mode(), out)
+}
+
+/// All words, the one in force in brackets.
+fn words<T: Copy + PartialEq + fmt::Display>(all: &[T], now: T, out: &mut dyn fmt::Write) -> fmt::Result {
+    for (n, &word) in all.iter().enumerate() {
         let gap = if n == 0 { "" } else { " " };
-        if mode == mm.thp.mode() {
-            write!(out, "{gap}[{mode}]")?;
+        if word == now {
+            write!(out, "{gap}[{word}]")?;
         } else {
-            write!(out, "{gap}{mode}")?;
+            write!(out, "{gap}{word}")?;
         }
     }
     writeln!(out)

@@ -39,6 +39,7 @@ use crate::kalloc::KAlloc;
 use crate::mapcount::{self, Answer};
 use crate::page::{FolioRef, PageKind, PageRef};
 use crate::pgtable::{PtRoot, Stretch, normal_folio, normal_page};
+use crate::rmap::deferred;
 use crate::space::exclusive::read_only;
 use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind, range, unmap};
 use crate::stats::Counter;
@@ -218,6 +219,7 @@ impl Range<'_> {
         mm.stats.add(Counter::NrAnon, Order::PMD.pages());
         mm.stats.inc(Counter::NrAnonThp);
         mm.stats.inc(Counter::ThpCollapseAlloc);
+        deferred::offer(mm, head);
         Ok(())
     }
 }

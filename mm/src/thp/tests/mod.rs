@@ -4,6 +4,7 @@
 mod collapse;
 mod exhaust;
 mod huge;
+mod pressure;
 mod promote;
 mod races;
 mod release;
