@@ -6,4 +6,5 @@ mod family;
 mod gathered;
 mod moves;
 mod pieces;
+mod underused;
 mod walks;
