@@ -3,6 +3,7 @@
 use arrayvec::ArrayString;
 use mm::Mm;
 use mm::hvo::Switch;
+use mm::thp::settings::ShrinkUnderused;
 
 use super::kit::ThpSettings;
 use crate::files::{self, Content, FileError, Position, Refused, Written};
@@ -15,13 +16,16 @@ selftest!("files::pieces_make_the_whole", pieces_make_the_whole);
 
 const THRESHOLD: &str = "/sys/kernel/mm/transparent_hugepage/promotion_threshold";
 const ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+const RECLAIM: &str = "/sys/kernel/mm/transparent_hugepage/reserve_reclaim";
+const SHRINK: &str = "/sys/kernel/mm/transparent_hugepage/shrink_underused";
 const COLLAPSED: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged/res_pages_collapsed";
 const NR: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
 const SWITCH: &str = "/proc/sys/vm/hugetlb_optimize_vmemmap";
 
 /// Values out of range, words that are none, files that cannot be written and paths that do not exist.
 fn wrong_values_are_refused(mm: &'static Mm) -> Verdict {
-    let state = || (mm.thp.mode(), mm.thp.threshold(), mm.hugetlb.counts(), mm.hvo.switch());
+    let pressure = || (mm.thp.reserve_reclaim(), mm.thp.shrink_underused());
+    let state = || (mm.thp.mode(), mm.thp.threshold(), mm.hugetlb.counts(), mm.hvo.switch(), pressure());
     let before = state();
     let threshold = FileError::Value(Refused::Number { low: 1, high: 512 });
     for value in ["0", "513", "-1", "", "-", "1.5", "0x10", "18446744073709551616", "many"] {
@@ -31,6 +35,9 @@ fn wrong_values_are_refused(mm: &'static Mm) -> Verdict {
     check_eq!(files::write(mm, NR, "1000000000"), Err(pool), "a pool larger than memory");
     let switch = FileError::Value(Refused::Number { low: 0, high: 1 });
     check_eq!(files::write(mm, SWITCH, "2"), Err(switch), "a switch of 2");
+    check_eq!(files::write(mm, SHRINK, "2"), Err(switch), "shrink_underused of 2");
+    let words = FileError::Value(Refused::Word(&["all", "lru"]));
+    check_eq!(files::write(mm, RECLAIM, "some"), Err(words), "reserve_reclaim = some");
     let refused = files::write(mm, ENABLED, "sometimes");
     check!(matches!(refused, Err(FileError::Value(Refused::Word(_)))), "enabled = sometimes: {refused:?}");
     check_eq!(files::write(mm, COLLAPSED, "1"), Err(FileError::ReadOnly), "a counter");
@@ -49,6 +56,15 @@ fn values_are_taken(mm: &'static Mm) -> Verdict {
     for &mode in mm::config::ThpMode::ALL {
         check_eq!(files::write(mm, ENABLED, mode.word()), Ok(Written::Exactly), "a mode");
         check_eq!(mm.thp.mode(), mode, "the mode");
+    }
+    let which = mm.thp.reserve_reclaim();
+    for word in ["lru", "all", which.word()] {
+        check_eq!(files::write(mm, RECLAIM, word), Ok(Written::Exactly), "reserve_reclaim");
+        check_eq!(mm.thp.reserve_reclaim().word(), word, "reserve_reclaim");
+    }
+    for (word, to) in [("0", ShrinkUnderused::Off), ("1", ShrinkUnderused::On)] {
+        check_eq!(files::write(mm, SHRINK, word), Ok(Written::Exactly), "shrink_underused");
+        check_eq!(mm.thp.shrink_underused(), to, "shrink_underused");
     }
     let switch = mm.hvo.switch();
     let off = files::write(mm, SWITCH, "0");
