@@ -9,6 +9,7 @@
 //! | `hvo=` | `off` `stop-machine` | `stop-machine` |
 //! | `thp=` | `never` `always` `madvise` `reserve` `defer` | `reserve` |
 //! | `promotion_threshold=` and the other numbers of huge pages | [`Number`] | |
+//! | `reserve_reclaim=` | `all` `lru` | `all` |
 //! | `contpte=` | `off` `on` | `on` |
 //! | `hugepages=` | number of 2 MiB pages in the hugetlb pool at boot | 8 |
 #![forbid(unsafe_code)]
@@ -123,6 +124,16 @@ choice! {
 }
 
 choice! {
+    /// Which reservations of huge pages are given up where memory is short ([`crate::thp::reclaim`]).
+    ReserveReclaim, "reserve_reclaim" {
+        /// All of them.
+        All = "all",
+        /// Those that were populated least recently, and as many as it takes.
+        Lru = "lru",
+    }
+}
+
+choice! {
     /// Whether 16 page entries that map 64 KiB of one folio may carry the contiguous bit ([`crate::pgtable::fold`]).
     Contpte, "contpte" {
         /// Never.
@@ -172,6 +183,10 @@ pub struct MmConfig {
     pub promotion_threshold: PromotionThreshold,
     /// The settings of khugepaged at boot; files may change them.
     pub khugepaged: Khugepaged,
+    /// [`Number::ShrinkUnderused`] at boot; a file may change it.
+    pub shrink_underused: u64,
+    /// Which reservations are given up where memory is short, at boot; a file may change it.
+    pub reserve_reclaim: ReserveReclaim,
     /// Whether groups of page entries are folded.
     pub contpte: Contpte,
     /// 2 MiB pages in the hugetlb pool at boot.
@@ -191,6 +206,8 @@ impl Default for MmConfig {
             thp: ThpMode::Reserve,
             promotion_threshold: PromotionThreshold(Number::PromotionThreshold.default_value() as u16),
             khugepaged: Number::khugepaged(),
+            shrink_underused: Number::ShrinkUnderused.default_value(),
+            reserve_reclaim: ReserveReclaim::All,
             contpte: Contpte::On,
             hugepages: 8,
         }
@@ -269,6 +286,7 @@ impl MmConfig {
             VmemmapMap::KEY => take!(vmemmap, VmemmapMap),
             HvoStrategy::KEY => take!(hvo, HvoStrategy),
             ThpMode::KEY => take!(thp, ThpMode),
+            ReserveReclaim::KEY => take!(reserve_reclaim, ReserveReclaim),
             Contpte::KEY => take!(contpte, Contpte),
             "hugepages" => self.hugepages = number("hugepages", value, 0..=MAX_HUGEPAGES)?,
             _ => {
@@ -307,7 +325,8 @@ impl fmt::Display for MmConfig {
             self.mapcount, self.tails, self.vmemmap, self.hvo, self.thp
         )?;
         Number::ALL.iter().try_for_each(|&n| write!(f, " {}={}", n.word(), self.number(n)))?;
-        write!(f, " contpte={} hugepages={}", self.contpte, self.hugepages)
+        write!(f, " reserve_reclaim={} contpte={}", self.reserve_reclaim, self.contpte)?;
+        write!(f, " hugepages={}", self.hugepages)
     }
 }
 

@@ -6,6 +6,7 @@
 //! | letter | rank | lock | protects |
 //! |---|--:|---|---|
 //! | - | 8 | turn (sleeping) | whose turn it is to use an open file, in the kernel |
+//! | - | 9 | victim (sleeping) | that one thread at a time chooses who is killed for want of memory, in the kernel |
 //! | M | 10 | mmap lock (sleeping) | the VMAs of an address space |
 //! | F | 11 | hugetlb fault (sleeping) | that one thread at a time makes a huge page of hugetlb for a place |
 //! | - | 12 | size of an object (sleeping) | that one thread at a time changes it, or takes pages out |
@@ -26,6 +27,7 @@
 //! | R | 40 | reservation | one bucket of the table of reservations: its chain and their records |
 //! | Q | 45 | promoter | the promoter's queue |
 //! | T | 50 | page-table lock | the tables of one user root |
+//! | U | 52 | partial reservations | the order in which reservations were last populated |
 //! | V | 55 | vmemmap tables | the kernel's own tables |
 //! | D | 58 | deferred split | the list of folios that are mapped in part |
 //! | H | 60 | hugetlb pool | free huge pages and their numbers |
@@ -48,6 +50,8 @@ use crate::env::KernelEnv;
 
 /// Whose turn it is to use an open file (kernel); a sleeping lock.
 pub const TURN: Rank = Rank(8);
+/// The choice of a victim where memory is out (kernel); a sleeping lock.
+pub const VICTIM: Rank = Rank(9);
 /// The mmap lock of an address space; a sleeping lock.
 pub const MMAP: Rank = Rank(10);
 /// One bucket of the places where faults make huge pages of hugetlb; a sleeping lock.
@@ -88,6 +92,8 @@ pub const RESERVATION: Rank = Rank(40);
 pub const RESERVATION_LIST: Rank = Rank(45);
 /// Tables of a user root.
 pub const PAGE_TABLE: Rank = Rank(50);
+/// The queue of partially populated reservations.
+pub const RESERVATION_ORDER: Rank = Rank(52);
 /// The kernel's own tables.
 pub const KERNEL_TABLE: Rank = Rank(55);
 /// The list of folios that are mapped in part.

@@ -65,8 +65,17 @@ counters! {
     ThpResAlloc = "thp_res_alloc",
     /// Reservations that could not be made for want of a 2 MiB block.
     ThpResAllocFailed = "thp_res_alloc_failed",
-    /// Reservations given up before they were promoted.
-    ThpResReleased = "thp_res_released",
+    /// Reservations given up while pages of them were populated, whatever the reason; those pages go on as single ones
+    /// (FreeBSD: vm.reserv.broken).
+    ThpResBroken = "thp_res_broken",
+    /// Reservations given up because memory was short (FreeBSD: vm.reserv.reclaimed).
+    ThpResReclaimed = "thp_res_reclaimed",
+    /// Reservations given up without a populated page: the block went back whole (FreeBSD: vm.reserv.freed).
+    ThpResFreed = "thp_res_freed",
+    /// Reservations all of whose pages are populated, or are being promoted (FreeBSD: vm.reserv.fullpop).
+    NrThpResFullpop = "nr_thp_res_fullpop",
+    /// Reservations with populated and other pages: the length of the queue (FreeBSD: vm.reserv.partpopq).
+    NrThpResPartpop = "nr_thp_res_partpop",
     /// Ranges promoted in place.
     ResPagesCollapsed = "res_pages_collapsed",
     /// Promotions that were tried and could not be done.
@@ -95,6 +104,8 @@ counters! {
     ThpSplitPageFailed = "thp_split_page_failed",
     /// Folios put on the list of those that are mapped in part.
     ThpDeferredSplitPage = "thp_deferred_split_page",
+    /// Huge pages split because they held many zeros, and memory was short.
+    ThpUnderusedSplitPage = "thp_underused_split_page",
     /// 2 MiB block mappings split into pages.
     ThpSplitPmd = "thp_split_pmd",
     /// Groups of 16 page entries that got the contiguous bit; those of a table that is new are counted too.

@@ -21,7 +21,8 @@ use arch::model::{user_load, user_store};
 use arch::{Level, VirtAddr};
 use mm::Mm;
 use mm::config::{
-    Contpte, HvoStrategy, Mapcount, MmConfig, PromotionThreshold, TailEncoding, ThpMode, VmemmapMap,
+    Contpte, HvoStrategy, Mapcount, MmConfig, PromotionThreshold, ReserveReclaim, TailEncoding, ThpMode,
+    VmemmapMap,
 };
 use mm::hvo::Switch;
 use mm::kalloc::KArc;
@@ -78,7 +79,8 @@ fn configs() -> Vec<MmConfig> {
 }
 
 /// Every combination on machines of this FEAT_BBM level: on each machine with the default way of counting, on one or
-/// the other of them with each other way. Every other machine folds no groups.
+/// the other of them with each other way. Every other machine folds no groups, and each second pair of them gives up
+/// reservations in the order of their use.
 fn variants(bbm: BbmLevel) -> impl Iterator<Item = Variant> {
     let machines = [(false, 1), (false, 2), (true, 1), (true, 2)];
     configs().into_iter().enumerate().flat_map(move |(n, config)| {
@@ -86,7 +88,9 @@ fn variants(bbm: BbmLevel) -> impl Iterator<Item = Variant> {
         let here = move |m: &usize| all || *m == n % machines.len();
         (0..machines.len()).filter(here).map(move |m| {
             let (tlbi_range, cpus) = machines[m];
-            let config = MmConfig { contpte: Contpte::ALL[(n + m) % Contpte::ALL.len()], ..config };
+            let contpte = Contpte::ALL[(n + m) % Contpte::ALL.len()];
+            let reserve_reclaim = ReserveReclaim::ALL[(n + m / 2) % ReserveReclaim::ALL.len()];
+            let config = MmConfig { contpte, reserve_reclaim, ..config };
             Variant { config, bbm, tlbi_range, cpus }
         })
     })

@@ -11,7 +11,7 @@
 use core::fmt;
 
 use mm::Mm;
-use mm::config::{Number, OutOfRange, ThpMode};
+use mm::config::{Number, OutOfRange, ReserveReclaim, ThpMode};
 use mm::stats::Counter;
 use mm::thp::{SettingError, khugepaged};
 
@@ -19,7 +19,7 @@ use super::{Content, File, Refused, Written};
 
 /// Files with a number.
 pub(super) const NUMBERS: &[File] = &{
-    let files = [number::<0>(), number::<1>(), number::<2>(), number::<3>(), number::<4>()];
+    let files = [number::<0>(), number::<1>(), number::<2>(), number::<3>(), number::<4>(), number::<5>()];
     assert!(files.len() == Number::COUNT);
     files
 };
@@ -49,6 +49,12 @@ pub(super) const FILES: &[File] = &[
         what: "reservations that were promoted in place",
         content: Content::Text(|mm, out| writeln!(out, "{}", mm.stats.get(Counter::ResPagesCollapsed))),
         write: None,
+    },
+    File {
+        path: "/sys/kernel/mm/transparent_hugepage/reserve_reclaim",
+        what: "which reservations go where memory is short; the word in brackets is in force",
+        content: Content::Text(|mm, out| words(ReserveReclaim::WORDS, mm.thp.reserve_reclaim().word(), out)),
+        write: Some(|mm, value| taken(mm, mm.thp.set_reserve_reclaim_word(value))),
     },
 ];
 

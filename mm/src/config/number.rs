@@ -58,6 +58,8 @@ const MOST: u64 = u32::MAX as u64;
 numbers! {
     /// Populated pages at which a reservation is promoted.
     PromotionThreshold = "promotion_threshold" in "promotion_threshold", 1..=512, or 256;
+    /// 1: huge pages that hold more zeros than `max_ptes_none` are split where memory is short; 0: they stay.
+    ShrinkUnderused = "shrink_underused" in "shrink_underused", 0..=1, or 1;
     /// Most pages of a range without memory of their own, be it nothing or the page of zeros, that khugepaged fills in.
     MaxPtesNone = "max_ptes_none" in "khugepaged/max_ptes_none", 0..=511, or 511;
     /// Most pages of a range that another process may map too, so that khugepaged would make a second copy.
@@ -126,6 +128,7 @@ impl MmConfig {
     pub fn number(&self, number: Number) -> u64 {
         match number {
             Number::PromotionThreshold => self.promotion_threshold.pages().into(),
+            Number::ShrinkUnderused => self.shrink_underused,
             Number::MaxPtesNone => self.khugepaged.max_ptes_none,
             Number::MaxPtesShared => self.khugepaged.max_ptes_shared,
             Number::PagesToScan => self.khugepaged.pages_to_scan,
@@ -137,6 +140,7 @@ impl MmConfig {
     pub(super) fn set_number(&mut self, number: Number, value: u64) {
         match number {
             Number::PromotionThreshold => self.promotion_threshold = PromotionThreshold(value as u16),
+            Number::ShrinkUnderused => self.shrink_underused = value,
             Number::MaxPtesNone => self.khugepaged.max_ptes_none = value,
             Number::MaxPtesShared => self.khugepaged.max_ptes_shared = value,
             Number::PagesToScan => self.khugepaged.pages_to_scan = value,
@@ -144,6 +148,9 @@ impl MmConfig {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) use tests::wrong;
 
 #[cfg(test)]
 mod tests {
@@ -202,5 +209,3 @@ mod tests {
         }
     }
 }
-#[cfg(test)]
-pub(crate) use tests::wrong;

@@ -8,6 +8,7 @@ use crate::Mm;
 use crate::kalloc::KArc;
 use crate::space::{AddressSpace, Vma, VmaKind};
 use crate::stats::Counter;
+use crate::thp::reclaim;
 
 impl Mm {
     /// Resolves a fault on a user address of `space`. May sleep; no spinlock is held.
@@ -87,7 +88,7 @@ impl Mm {
         vma: &Vma,
         mut done: Result<FaultDone, FaultReason>,
     ) -> Result<FaultDone, FaultError> {
-        if done == Err(FaultReason::OutOfMemory) && self.shrink() != 0 {
+        if done == Err(FaultReason::OutOfMemory) && self.reclaim(reclaim::BATCH) != 0 {
             done = self.dispatch_again(space, info, needs, vma);
         }
         if done == Ok(FaultDone::Spurious) {

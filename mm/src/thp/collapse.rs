@@ -41,6 +41,7 @@ use crate::kalloc::KAlloc;
 use crate::mapcount::{self, Answer, Sharing};
 use crate::page::{FolioRef, PageKind, PageRef};
 use crate::pgtable::{PtRoot, Stretch, normal_folio, normal_page};
+use crate::rmap::deferred;
 use crate::space::exclusive::read_only;
 use crate::space::{AddressSpace, Vma, VmaKind, range, unmap};
 use crate::stats::Counter;
@@ -300,6 +301,7 @@ impl Range<'_> {
         mm.stats.add(Counter::NrAnon, Order::PMD.pages());
         mm.stats.inc(Counter::NrAnonThp);
         mm.stats.inc(Counter::ThpCollapseAlloc);
+        deferred::offer(mm, head);
         Ok(())
     }
 }

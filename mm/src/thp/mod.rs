@@ -23,7 +23,8 @@
 //! its own and keeping it cannot fail. It is found from an address by a hash ([`table`]), and from any of its pages by
 //! rounding the pfn down.
 //!
-//! **Locks.** R, one lock a bucket of the table, covers the records of that bucket; taken before T.
+//! **Locks.** R, one lock a bucket of the table, covers the records of that bucket; taken before T, and both before
+//! U, the lock of the queue.
 //!
 //! | file | what |
 //! |---|---|
@@ -33,6 +34,7 @@
 //! | [`popmap`] | which of 512 pages are populated |
 //! | [`record`] | a reservation, as it stands in its struct pages |
 //! | [`table`] | all reservations, by space and range |
+//! | [`queue`] | the partially populated ones, by when they last changed |
 //! | [`reservation`] | reserve, take a page, give it back, release |
 //! | [`reclaim`] | release under memory pressure |
 //! | [`promoter`] | the queue of `kpromoted`, and its body |
@@ -54,6 +56,7 @@ pub mod policy;
 pub mod popmap;
 pub mod promote;
 pub mod promoter;
+pub mod queue;
 pub mod reclaim;
 pub mod record;
 pub mod reservation;
@@ -73,6 +76,7 @@ use crate::error::OutOfMemory;
 use crate::turnstile::Turnstile;
 use khugepaged::Khugepaged;
 use promoter::Promoter;
+use queue::Queue;
 use settings::Settings;
 use table::Table;
 
@@ -80,6 +84,7 @@ use table::Table;
 pub struct Thp {
     settings: Settings,
     table: Table,
+    queue: Queue,
     promoter: Promoter,
     khugepaged: Khugepaged,
     turnstile: Turnstile,
@@ -94,6 +99,7 @@ impl Thp {
         Ok(Thp {
             settings: Settings::new(config),
             table: Table::new()?,
+            queue: Queue::new(),
             promoter: Promoter::new(),
             khugepaged: Khugepaged::new(),
             turnstile: Turnstile::new(),

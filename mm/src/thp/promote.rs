@@ -33,6 +33,7 @@ use arch::pte::{Kind, PteFlags};
 use arch::{Desc, Level, Machine, Order, Pfn, PhysAddr, PhysMem, VirtAddr};
 
 use super::popmap::{PAGES, Popmap};
+use super::queue;
 use super::record::{Key, Record};
 use super::reservation;
 use super::strays;
@@ -41,6 +42,7 @@ use crate::Mm;
 use crate::mapcount::{self, Run};
 use crate::page::{FolioList, FolioRef, LastRef, PageKind, PageRef};
 use crate::pgtable::{Displaced, Entry};
+use crate::rmap::deferred;
 use crate::space::exclusive::read_only;
 use crate::space::{AddressSpace, Vma, VmaKind, range};
 use crate::stats::Counter;
@@ -141,6 +143,7 @@ impl Claim {
         }
         let pages = map.complement();
         record.set_popmap(&Popmap::EMPTY.complement());
+        queue::settle(mm, record, PAGES as u64);
         pages.iter().for_each(|i| record.page(i).get().leave());
         mm.stats.sub(Counter::NrThpReserved, pages.count());
         Ok(Claim { key, record, pages })
@@ -224,7 +227,7 @@ impl Claim {
                     debug_assert!(last == LastRef::No, "{view:?}: the reservation's reference is missing");
                 }
                 mm.stats.add(Counter::NrThpReserved, self.pages.count());
-                return;
+                return reservation::depopulated(mm, bucket, record);
             }
         }
         self.references().for_each(|page| mm.put_folio(page));
@@ -269,12 +272,13 @@ fn exchange(
     let strays = claim.verify(table, block.flags(Level::L2))?;
     freeze(record, &strays)?;
     let run = range::run_of(space, vma, &entry, record.block());
-    let head = fold(mm, bucket.unlink(record), claim.key, vma.index_of(claim.key.range), &run);
+    let head = fold(mm, bucket.unlink(mm, record), claim.key, vma.index_of(claim.key.range), &run);
     let displaced = make_block(mm, entry, block, || strays::bring_back(&strays, table, head));
     head.set_refcount(1);
     let strays = strays::release(mm, &strays, table, (claim.key, &run));
     mm.stats.add(Counter::NrAnon, claim.pages.count());
     mm.stats.inc(Counter::NrAnonThp);
+    deferred::offer(mm, head);
     Ok((displaced, strays))
 }
 

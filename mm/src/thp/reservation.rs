@@ -14,6 +14,7 @@
 //! | who | when | what |
 //! |---|---|---|
 //! | munmap, MADV_DONTNEED, mprotect, exit | before entries change | [`release_range`] |
+//! | a fault that gives back the only populated page | after it | the reservation, which is empty |
 //! | a fault whose range has other pages mapped | instead of reserving | nothing: a small page |
 //! | memory pressure | an allocation failed | [`super::reclaim`] |
 #![forbid(unsafe_code)]
@@ -22,12 +23,13 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::pte::Kind;
+use arch::sync::SpinGuard;
 use arch::{Desc, Level, Machine, Order, PageSize, PhysMem, VirtAddr};
 
 use super::popmap::PAGES;
-use super::promoter;
 use super::record::{Key, Queued, Record};
 use super::table::{BUCKETS, Bucket, Unlinked};
+use super::{promoter, queue};
 use crate::Mm;
 use crate::kalloc::KArc;
 use crate::page::{FolioRef, LastRef, PageKind};
@@ -130,16 +132,17 @@ fn take_existing(mm: &Mm, key: Key, index: usize) -> Existing {
         if record.popmap().contains(index) {
             return Existing::Busy;
         }
-        let page = record.populate(index);
-        Taken { page, populated: populated(mm, record) }
+        let (page, count) = record.populate(index);
+        queue::settle(mm, record, count);
+        Taken { page, populated: populated(mm, record, count) }
     };
     mm.stats.sub(Counter::NrThpReserved, 1);
     Machine::zero(taken.page.pfn().phys(), PAGE_SIZE);
     Existing::Taken(taken)
 }
 
-fn populated(mm: &Mm, record: Record) -> Populated {
-    let reached = record.popmap().count() >= u64::from(mm.thp.threshold());
+fn populated(mm: &Mm, record: Record, count: u64) -> Populated {
+    let reached = count >= u64::from(mm.thp.threshold());
     if reached && record.queued() == Queued::No { Populated::Full } else { Populated::More }
 }
 
@@ -239,7 +242,7 @@ fn reserve(mm: &Mm, space: &AddressSpace, key: Key) -> Result<(), NoBlock> {
 /// spinlock.
 pub fn untake(mm: &Mm, space: &AddressSpace, taken: Taken, va: VirtAddr) {
     let key = Key::new(space, va);
-    let mut bucket = mm.thp.table.lock(key);
+    let bucket = mm.thp.table.lock(key);
     let owner = bucket.find(key).filter(|record| record.page(va.index(Level::L3)) == *taken.page);
     let Some(record) = owner else {
         drop(bucket);
@@ -252,12 +255,29 @@ pub fn untake(mm: &Mm, space: &AddressSpace, taken: Taken, va: VirtAddr) {
     let (page, last) = (taken.page.page(), taken.page.put());
     debug_assert!(last == LastRef::No, "{page:?}: the reservation's reference is missing");
     mm.stats.add(Counter::NrThpReserved, 1);
-    let empty = map.is_empty().then(|| bucket.unlink(record));
-    drop(bucket);
+    depopulated(mm, bucket, record);
     mm.thp.turnstile.wake(mm);
-    if let Some(empty) = empty {
-        release(mm, empty);
+}
+
+/// Pages of a reservation were given back, under its lock, which ends: where no page is left, the reservation is
+/// released.
+pub(super) fn depopulated(mm: &Mm, mut bucket: SpinGuard<'_, Bucket>, record: Record) {
+    let left = record.popmap().count();
+    if left != 0 {
+        return queue::settle(mm, record, left);
     }
+    let empty = bucket.unlink(mm, record);
+    drop(bucket);
+    release(mm, empty, Cause::Change);
+}
+
+/// Why a reservation is given up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cause {
+    /// Its range, or what is mapped there, changes.
+    Change,
+    /// Memory is short.
+    Pressure,
 }
 
 /// Releases every reservation of `space` that has a page in `[start, end)`. Pages that are mapped stay so. The caller
@@ -273,42 +293,47 @@ pub fn release_range(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAd
         (0..ranges).for_each(|n| release_key(mm, Key { space: space.id, range: first.add(n * bytes) }));
     } else {
         let wanted = |key: Key| key.space == space.id && first <= key.range && key.range < end;
-        release_where(mm, wanted);
+        release_where(mm, Cause::Change, wanted);
     }
 }
 
 /// Releases the reservation for `key`, if there is one.
 pub(crate) fn release_key(mm: &Mm, key: Key) {
-    if let Some(unlinked) = unlink(&mut mm.thp.table.lock(key), |other| other == key) {
-        release(mm, unlinked);
+    let found = unlink(mm, &mut mm.thp.table.lock(key), |other| other == key);
+    if let Some(unlinked) = found {
+        release(mm, unlinked, Cause::Change);
     }
 }
 
 /// Releases every reservation for which `wanted` holds, and returns how many pages nobody had populated.
-pub(super) fn release_where(mm: &Mm, wanted: impl Fn(Key) -> bool) -> u64 {
+pub(super) fn release_where(mm: &Mm, cause: Cause, wanted: impl Fn(Key) -> bool) -> u64 {
     let mut pages = 0;
     for n in 0..BUCKETS {
         while let Some(unlinked) = unlink_nth(mm, n, &wanted) {
-            pages += release(mm, unlinked);
+            pages += release(mm, unlinked, cause);
         }
     }
     pages
 }
 
 fn unlink_nth(mm: &Mm, n: usize, wanted: &impl Fn(Key) -> bool) -> Option<Unlinked> {
-    unlink(&mut mm.thp.table.lock_nth(n), wanted)
+    unlink(mm, &mut mm.thp.table.lock_nth(n), wanted)
 }
 
-fn unlink(bucket: &mut Bucket, wanted: impl Fn(Key) -> bool) -> Option<Unlinked> {
+fn unlink(mm: &Mm, bucket: &mut Bucket, wanted: impl Fn(Key) -> bool) -> Option<Unlinked> {
     let record = bucket.find_by(wanted)?;
-    Some(bucket.unlink(record))
+    Some(bucket.unlink(mm, record))
 }
 
 /// Drops the references of a reservation that has left the table: unpopulated pages are freed, the others lose their
 /// reservation. Returns the number of unpopulated pages. No lock is held.
-fn release(mm: &Mm, unlinked: Unlinked) -> u64 {
+pub(super) fn release(mm: &Mm, unlinked: Unlinked, cause: Cause) -> u64 {
     let unused = PAGES as u64 - unlinked.record().popmap().count();
-    mm.stats.inc(Counter::ThpResReleased);
+    let empty = unused == PAGES as u64;
+    mm.stats.inc(if empty { Counter::ThpResFreed } else { Counter::ThpResBroken });
+    if cause == Cause::Pressure {
+        mm.stats.inc(Counter::ThpResReclaimed);
+    }
     mm.stats.sub(Counter::NrThpReserved, unused);
     unlinked.dissolve().for_each(|page| mm.put_folio(page));
     mm.thp.turnstile.wake(mm);

@@ -4,6 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | `enabled` | a word of [`ThpMode`] |
+//! | `reserve_reclaim` | a word of [`ReserveReclaim`] |
 //! | all with a number | [`Number`] lists them, with range, default and meaning |
 //!
 //! Each is one relaxed atomic. A change holds for faults, promotions and scans that begin after it; reservations that
@@ -15,7 +16,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::Thp;
-use crate::config::{MmConfig, Number, OutOfRange, ThpMode};
+use crate::config::{MmConfig, Number, OutOfRange, ReserveReclaim, ThpMode};
 
 /// A setting that was refused. Nothing changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +45,8 @@ impl fmt::Display for SettingError {
 pub(super) struct Settings {
     /// Index in [`ThpMode::ALL`].
     mode: AtomicU8,
+    /// Index in [`ReserveReclaim::ALL`].
+    reserve_reclaim: AtomicU8,
     /// By index in [`Number::ALL`]; each of its range.
     numbers: [AtomicU64; Number::COUNT],
 }
@@ -52,7 +55,11 @@ impl Settings {
     /// As booted.
     pub(super) fn new(config: &MmConfig) -> Self {
         let number = |n: usize| AtomicU64::new(config.number(Number::ALL[n]));
-        Settings { mode: AtomicU8::new(config.thp as u8), numbers: core::array::from_fn(number) }
+        Settings {
+            mode: AtomicU8::new(config.thp as u8),
+            reserve_reclaim: AtomicU8::new(config.reserve_reclaim as u8),
+            numbers: core::array::from_fn(number),
+        }
     }
 }
 
@@ -74,6 +81,20 @@ impl Thp {
         self.set_mode(ThpMode::parse(word).ok_or(SettingError::Word(ThpMode::WORDS))?);
         Ok(())
     }
+    /// Which reservations are given up where memory is short.
+    #[must_use]
+    pub fn reserve_reclaim(&self) -> ReserveReclaim {
+        ReserveReclaim::ALL[usize::from(self.settings.reserve_reclaim.load(Ordering::Relaxed))]
+    }
+    /// Changes that to what `word` names.
+    ///
+    /// # Errors
+    /// [`SettingError::Word`].
+    pub fn set_reserve_reclaim_word(&self, word: &str) -> Result<(), SettingError> {
+        let which = ReserveReclaim::parse(word).ok_or(SettingError::Word(ReserveReclaim::WORDS))?;
+        self.settings.reserve_reclaim.store(which as u8, Ordering::Relaxed);
+        Ok(())
+    }
     /// The value of a numeric setting.
     #[must_use]
     pub fn number(&self, number: Number) -> u64 {
@@ -84,7 +105,17 @@ impl Thp {
     /// # Errors
     /// [`SettingError::Number`].
     pub fn set_number(&self, number: Number, text: &str) -> Result<(), SettingError> {
-        let value = number.parse(text).map_err(SettingError::Number)?;
+        self.set(number, number.parse(text).map_err(SettingError::Number)?)
+    }
+    /// Changes a numeric setting.
+    ///
+    /// # Errors
+    /// [`SettingError::Number`].
+    pub fn set(&self, number: Number, value: u64) -> Result<(), SettingError> {
+        let range = number.range();
+        if !range.contains(&value) {
+            return Err(SettingError::Number(OutOfRange { low: *range.start(), high: *range.end() }));
+        }
         self.settings.numbers[number as usize].store(value, Ordering::Relaxed);
         Ok(())
     }
@@ -98,12 +129,7 @@ impl Thp {
     /// # Errors
     /// [`SettingError::Number`].
     pub fn set_threshold(&self, pages: u64) -> Result<(), SettingError> {
-        let (number, range) = (Number::PromotionThreshold, Number::PromotionThreshold.range());
-        if !range.contains(&pages) {
-            return Err(SettingError::Number(OutOfRange { low: *range.start(), high: *range.end() }));
-        }
-        self.settings.numbers[number as usize].store(pages, Ordering::Relaxed);
-        Ok(())
+        self.set(Number::PromotionThreshold, pages)
     }
 }
 
@@ -118,7 +144,7 @@ mod tests {
     fn every_number_is_checked() {
         let thp = Thp::new(&MmConfig::default()).unwrap();
         let values = || Number::ALL.iter().map(|&number| thp.number(number)).collect::<Vec<_>>();
-        assert_eq!(values(), [256, 511, 256, 4096, 10000]);
+        assert_eq!(values(), [256, 1, 511, 256, 4096, 10000]);
         for (n, &number) in Number::ALL.iter().enumerate() {
             let (low, high) = (*number.range().start(), *number.range().end());
             for good in [low, high, number.default_value()] {

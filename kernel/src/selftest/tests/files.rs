@@ -4,7 +4,7 @@ use core::fmt::Write as _;
 
 use arrayvec::{ArrayString, ArrayVec};
 use mm::Mm;
-use mm::config::Number;
+use mm::config::{Number, ReserveReclaim};
 use mm::hvo::Switch;
 
 use super::kit::ThpSettings;
@@ -18,6 +18,7 @@ selftest!("files::pieces_make_the_whole", pieces_make_the_whole);
 
 const THRESHOLD: &str = "/sys/kernel/mm/transparent_hugepage/promotion_threshold";
 const ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+const RECLAIM: &str = "/sys/kernel/mm/transparent_hugepage/reserve_reclaim";
 const COLLAPSED: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged/res_pages_collapsed";
 const NR: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
 const SWITCH: &str = "/proc/sys/vm/hugetlb_optimize_vmemmap";
@@ -26,7 +27,8 @@ const SWITCH: &str = "/proc/sys/vm/hugetlb_optimize_vmemmap";
 fn wrong_values_are_refused(mm: &'static Mm) -> Verdict {
     let numbers =
         || Number::ALL.iter().map(|&n| mm.thp.number(n)).collect::<ArrayVec<_, { Number::COUNT }>>();
-    let state = || (mm.thp.mode(), numbers(), mm.hugetlb.counts(), mm.hvo.switch());
+    let words = || (mm.thp.mode(), mm.thp.reserve_reclaim());
+    let state = || (words(), numbers(), mm.hugetlb.counts(), mm.hvo.switch());
     let before = state();
     for &number in Number::ALL {
         let (low, high) = (*number.range().start(), *number.range().end());
@@ -44,6 +46,8 @@ fn wrong_values_are_refused(mm: &'static Mm) -> Verdict {
     check_eq!(files::write(mm, NR, "1000000000"), Err(pool), "a pool larger than memory");
     let switch = FileError::Value(Refused::Number { low: 0, high: 1 });
     check_eq!(files::write(mm, SWITCH, "2"), Err(switch), "a switch of 2");
+    let which = FileError::Value(Refused::Word(ReserveReclaim::WORDS));
+    check_eq!(files::write(mm, RECLAIM, "some"), Err(which), "reserve_reclaim = some");
     let refused = files::write(mm, ENABLED, "sometimes");
     check!(matches!(refused, Err(FileError::Value(Refused::Word(_)))), "enabled = sometimes: {refused:?}");
     check_eq!(files::write(mm, COLLAPSED, "1"), Err(FileError::ReadOnly), "a counter");
@@ -72,6 +76,11 @@ fn values_are_taken(mm: &'static Mm) -> Verdict {
     for &mode in mm::config::ThpMode::ALL {
         check_eq!(files::write(mm, ENABLED, mode.word()), Ok(Written::Exactly), "a mode");
         check_eq!(mm.thp.mode(), mode, "the mode");
+    }
+    let which = mm.thp.reserve_reclaim();
+    for word in ["lru", "all", which.word()] {
+        check_eq!(files::write(mm, RECLAIM, word), Ok(Written::Exactly), "reserve_reclaim");
+        check_eq!(mm.thp.reserve_reclaim().word(), word, "reserve_reclaim");
     }
     let switch = mm.hvo.switch();
     let off = files::write(mm, SWITCH, "0");

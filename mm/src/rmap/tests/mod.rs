@@ -7,4 +7,5 @@ mod gathered;
 mod moves;
 mod pieces;
 mod told;
+mod underused;
 mod walks;

@@ -139,7 +139,7 @@ fn a_reservation_outlives_a_fork() {
         put(mm, parent, 450, 8);
         promoter::drain(mm);
         check(mm);
-        assert_eq!((mm.usage(parent).anon_huge, mm.stats.get(Counter::ThpResReleased)), (0, 0));
+        assert_eq!((mm.usage(parent).anon_huge, mm.stats.get(Counter::ThpResBroken)), (0, 0));
         assert_eq!(
             promote_range(mm, parent, VirtAddr::new(BASE)),
             Err(PromoteError::Shared(VirtAddr::new(BASE)))

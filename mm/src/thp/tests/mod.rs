@@ -5,6 +5,7 @@ mod collapse;
 mod exhaust;
 mod huge;
 mod khugepaged;
+mod pressure;
 mod promote;
 mod races;
 mod release;
