@@ -9,6 +9,7 @@
 //! | `hvo=` | `off` `stop-machine` | `stop-machine` |
 //! | `thp=` | `never` `always` `madvise` `reserve` | `reserve` |
 //! | `promotion_threshold=` | 1..=512 | 256 |
+//! | `promote=` | `async` `sync` | `async` |
 //! | `contpte=` | `off` `on` | `on` |
 //! | `hugepages=` | number of 2 MiB pages in the hugetlb pool at boot | 8 |
 #![forbid(unsafe_code)]
@@ -117,6 +118,16 @@ choice! {
 }
 
 choice! {
+    /// Who promotes a range that reaches `promotion_threshold`.
+    Promote, "promote" {
+        /// The kernel thread `kpromoted`; the fault only tells it.
+        Async = "async",
+        /// The fault that reaches the threshold, before it returns; the thread only where that must give up.
+        Sync = "sync",
+    }
+}
+
+choice! {
     /// Whether 16 page entries that map 64 KiB of one folio may carry the contiguous bit ([`crate::pgtable::fold`]).
     Contpte, "contpte" {
         /// Never.
@@ -164,6 +175,8 @@ pub struct MmConfig {
     pub thp: ThpMode,
     /// The promotion threshold at boot; the console may change it.
     pub promotion_threshold: PromotionThreshold,
+    /// Who promotes, at boot; the console may change it.
+    pub promote: Promote,
     /// Whether groups of page entries are folded.
     pub contpte: Contpte,
     /// 2 MiB pages in the hugetlb pool at boot.
@@ -182,6 +195,7 @@ impl Default for MmConfig {
             hvo: HvoStrategy::StopMachine,
             thp: ThpMode::Reserve,
             promotion_threshold: PromotionThreshold(256),
+            promote: Promote::Async,
             contpte: Contpte::On,
             hugepages: 8,
         }
@@ -260,6 +274,7 @@ impl MmConfig {
             VmemmapMap::KEY => take!(vmemmap, VmemmapMap),
             HvoStrategy::KEY => take!(hvo, HvoStrategy),
             ThpMode::KEY => take!(thp, ThpMode),
+            Promote::KEY => take!(promote, Promote),
             Contpte::KEY => take!(contpte, Contpte),
             "promotion_threshold" => {
                 let pages = number("promotion_threshold", value, PromotionThreshold::RANGE)?;
@@ -288,13 +303,15 @@ impl fmt::Display for MmConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "mapcount={} tails={} vmemmap={} hvo={} thp={} promotion_threshold={} contpte={} hugepages={}",
+            "mapcount={} tails={} vmemmap={} hvo={} thp={} promotion_threshold={} promote={} contpte={} \
+             hugepages={}",
             self.mapcount,
             self.tails,
             self.vmemmap,
             self.hvo,
             self.thp,
             self.promotion_threshold.pages(),
+            self.promote,
             self.contpte,
             self.hugepages
         )

@@ -65,6 +65,8 @@ counters! {
     ThpResReleased = "thp_res_released",
     /// Ranges promoted in place.
     ResPagesCollapsed = "res_pages_collapsed",
+    /// Of them, those that the fault which reached the threshold promoted itself (`promote=sync`).
+    ResPagesCollapsedSync = "res_pages_collapsed_sync",
     /// Promotions that were tried and could not be done.
     ResCollapseFailed = "res_collapse_failed",
     /// Pages that promotion had to zero because nobody had touched them.

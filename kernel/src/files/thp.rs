@@ -4,7 +4,7 @@
 use core::fmt;
 
 use mm::Mm;
-use mm::config::{PromotionThreshold, ThpMode};
+use mm::config::{Promote, PromotionThreshold, ThpMode};
 use mm::stats::Counter;
 
 use super::{Content, File, Refused, Written, number};
@@ -13,7 +13,7 @@ pub(super) const FILES: &[File] = &[
     File {
         path: "/sys/kernel/mm/transparent_hugepage/enabled",
         what: "when anonymous memory is backed by huge pages; the word in brackets is in force",
-        content: Content::Text(read_enabled),
+        content: Content::Text(|mm, out| choice(out, ThpMode::ALL, mm.thp.mode())),
         write: Some(write_enabled),
     },
     File {
@@ -23,6 +23,12 @@ pub(super) const FILES: &[File] = &[
         write: None,
     },
     File {
+        path: "/sys/kernel/mm/transparent_hugepage/promote",
+        what: "who promotes a range that reaches the threshold; the word in brackets is in force",
+        content: Content::Text(|mm, out| choice(out, Promote::ALL, mm.thp.promote())),
+        write: Some(write_promote),
+    },
+    File {
         path: "/sys/kernel/mm/transparent_hugepage/promotion_threshold",
         what: "populated pages at which a reservation is promoted, 1 to 512",
         content: Content::Text(|mm, out| writeln!(out, "{}", mm.thp.threshold())),
@@ -30,13 +36,14 @@ pub(super) const FILES: &[File] = &[
     },
 ];
 
-fn read_enabled(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
-    for (n, &mode) in ThpMode::ALL.iter().enumerate() {
+/// All words of a choice, the one that is in force in brackets.
+fn choice<T: PartialEq + fmt::Display>(out: &mut dyn fmt::Write, all: &[T], now: T) -> fmt::Result {
+    for (n, value) in all.iter().enumerate() {
         let gap = if n == 0 { "" } else { " " };
-        if mode == mm.thp.mode() {
-            write!(out, "{gap}[{mode}]")?;
+        if *value == now {
+            write!(out, "{gap}[{value}]")?;
         } else {
-            write!(out, "{gap}{mode}")?;
+            write!(out, "{gap}{value}")?;
         }
     }
     writeln!(out)
@@ -44,6 +51,11 @@ fn read_enabled(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
 
 fn write_enabled(mm: &Mm, value: &str) -> Result<Written, Refused> {
     mm.thp.set_mode_word(value).map_err(|_| Refused::Word(ThpMode::WORDS))?;
+    Ok(Written::Exactly)
+}
+
+fn write_promote(mm: &Mm, value: &str) -> Result<Written, Refused> {
+    mm.thp.set_promote_word(value).map_err(|_| Refused::Word(Promote::WORDS))?;
     Ok(Written::Exactly)
 }
 

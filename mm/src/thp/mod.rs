@@ -3,7 +3,7 @@
 //! The first write to an aligned 2 MiB range *reserves* a naturally aligned block of 512 pages for it. Faults of
 //! the range then take *their* page of the block, page `i` for the `i`th page of the range, so that the range lies in
 //! physical memory just as one 2 MiB block would map it. When enough pages are populated, a kernel thread
-//! *promotes* the range in place: no copy, one block entry for 512 page entries.
+//! *promotes* the range in place, or the fault itself does (`promote=`): no copy, one block entry for 512 page entries.
 //!
 //! ```text
 //!   range of a space      0   1   2   3  ...  511        virtual, 2 MiB aligned
@@ -29,7 +29,7 @@
 //! |---|---|
 //! | [`permission`] | whether a process may have huge pages at all |
 //! | [`policy`] | sees values, returns a word: small, reserve, huge |
-//! | [`settings`] | mode and threshold, changed at run time |
+//! | [`settings`] | mode, threshold and who promotes, changed at run time |
 //! | [`popmap`] | which of 512 pages are populated |
 //! | [`record`] | a reservation, as it stands in its struct pages |
 //! | [`table`] | all reservations, by space and range |
@@ -82,13 +82,13 @@ pub struct Thp {
 }
 
 impl Thp {
-    /// No reservations; mode and threshold as booted.
+    /// No reservations; settings as booted.
     ///
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new(config: &MmConfig) -> Result<Self, OutOfMemory> {
         Ok(Thp {
-            settings: Settings::new(config.thp, config.promotion_threshold),
+            settings: Settings::new(config),
             table: Table::new()?,
             promoter: Promoter::new(),
             turnstile: Turnstile::new(),

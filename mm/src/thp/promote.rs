@@ -15,7 +15,11 @@
 //! knows its address any more but TLBs, and those were flushed. (Linux needs more: walkers there hold a
 //! table without its parent's lock.)
 //!
-//! **The fault that reaches the threshold** returns as any other; its page is mapped small until the promoter comes.
+//! **The fault that reaches the threshold** has made its entry and is about to return. With `promote=async` it returns as
+//! any other; its page is mapped small until the promoter comes. With `promote=sync` it promotes the range first: it
+//! holds M for reading already, and no other lock. Where that must give up (a fault of the range under way, a reference
+//! too many), the range goes to the promoter; the fault itself has long succeeded, and never fails by it. Only *that*
+//! fault tries: later ones of a range that was not promoted tell the promoter.
 //! **A fault while the entry is broken** sees an invalid level-2 descriptor. Its handler finds no reservation, since
 //! that left the table under R, or waits for R; it may allocate; but under T it finds the block and calls itself
 //! spurious.
@@ -87,9 +91,20 @@ impl PromoteError {
 // Walk A.8: in place; verify, break, flush, make the block.
 pub fn promote_range(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), PromoteError> {
     let _mmap = space.mmap_lock.read(mm.env);
-    let vma = space.vma_at(va).filter(|vma| may_be_huge(space, vma, va)).ok_or(PromoteError::Vma)?;
+    let vma = space.vma_at(va).ok_or(PromoteError::Vma)?;
+    promote_in(mm, space, &vma, va)
+}
+
+/// As [`promote_range`], of a range of `vma`, which holds `va`. The caller holds M for reading and no other lock.
+///
+/// # Errors
+/// [`PromoteError`].
+pub(super) fn promote_in(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr) -> Result<(), PromoteError> {
+    if !may_be_huge(space, vma, va) {
+        return Err(PromoteError::Vma);
+    }
     let claim = Claim::new(mm, Key::new(space, va))?;
-    let result = promote_claimed(mm, space, &vma, &claim);
+    let result = promote_claimed(mm, space, vma, &claim);
     if let Err(error) = result {
         claim.undo(mm);
         mm.stats.inc(Counter::ResCollapseFailed);

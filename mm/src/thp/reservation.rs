@@ -18,6 +18,7 @@
 //! | memory pressure | an allocation failed | [`super::reclaim`] |
 #![forbid(unsafe_code)]
 
+use core::cmp::Ordering::{Equal, Greater, Less};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
@@ -29,10 +30,11 @@ use super::promoter;
 use super::record::{Key, Queued, Record};
 use super::table::{BUCKETS, Bucket, Unlinked};
 use crate::Mm;
+use crate::config::Promote;
 use crate::kalloc::KArc;
 use crate::page::{FolioRef, LastRef, PageKind};
 use crate::pgtable::{Missing, normal_page};
-use crate::space::AddressSpace;
+use crate::space::{AddressSpace, Vma};
 use crate::stats::Counter;
 
 /// What an address space keeps of its reservations: whether it ever had one. The rest stands in the table.
@@ -57,12 +59,14 @@ impl Default for SpaceReservations {
 
 /// Whether the range is ripe for promotion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use = "a full range must be submitted to the promoter, which `made` does"]
+#[must_use = "a full range must be promoted or submitted, which `made` does"]
 pub enum Populated {
     /// Fewer pages are populated than `promotion_threshold` asks for, or the promoter knows already.
     More,
-    /// With this page the threshold is reached, or was before and the promoter does not know (any more).
+    /// With this page the threshold is reached, and the promoter does not know.
     Full,
+    /// The threshold was reached before, and the promoter does not know (any more).
+    Beyond,
 }
 
 /// A page taken from a reservation: zeroed, kind [`PageKind::Anon`], with its space and index.
@@ -71,7 +75,7 @@ pub enum Populated {
 pub struct Taken {
     /// The page: the reference that is to be the entry's.
     pub page: FolioRef,
-    /// Whether to submit the range.
+    /// Whether to promote the range.
     pub populated: Populated,
 }
 
@@ -139,8 +143,12 @@ fn take_existing(mm: &Mm, key: Key, index: usize) -> Existing {
 }
 
 fn populated(mm: &Mm, record: Record) -> Populated {
-    let reached = record.popmap().count() >= u64::from(mm.thp.threshold());
-    if reached && record.queued() == Queued::No { Populated::Full } else { Populated::More }
+    match record.popmap().count().cmp(&u64::from(mm.thp.threshold())) {
+        _ if record.queued() == Queued::Yes => Populated::More,
+        Less => Populated::More,
+        Equal => Populated::Full,
+        Greater => Populated::Beyond,
+    }
 }
 
 /// What a range has in its tables, the page of zeros aside.
@@ -201,13 +209,15 @@ fn wait(mm: &Mm, space: &AddressSpace, key: Key, index: usize) -> Awaited {
 }
 
 /// The entry of a page that [`take`] gave for `va` has been made, and has the reference: wakes those who wait for
-/// that, and submits the range where it is full. The caller holds no spinlock.
-pub fn made(mm: &Mm, space: &KArc<AddressSpace>, taken: Taken, va: VirtAddr) {
+/// that, and promotes or submits the range where it is full. `vma` holds `va`. The caller holds M for reading and no
+/// spinlock.
+pub fn made(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, taken: Taken, va: VirtAddr) {
     taken.page.leave();
     mm.thp.turnstile.wake(mm);
-    match taken.populated {
-        Populated::Full => promoter::submit(mm, space, va),
-        Populated::More => {}
+    match (taken.populated, mm.thp.promote()) {
+        (Populated::More, _) => {}
+        (Populated::Full, Promote::Sync) => promoter::promote_now(mm, space, vma, va),
+        (Populated::Full | Populated::Beyond, _) => promoter::submit(mm, space, va),
     }
 }
 

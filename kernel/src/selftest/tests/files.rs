@@ -14,6 +14,7 @@ selftest!("files::paths_are_known_once", paths_are_known_once);
 selftest!("files::pieces_make_the_whole", pieces_make_the_whole);
 
 const THRESHOLD: &str = "/sys/kernel/mm/transparent_hugepage/promotion_threshold";
+const PROMOTE: &str = "/sys/kernel/mm/transparent_hugepage/promote";
 const ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 const COLLAPSED: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged/res_pages_collapsed";
 const NR: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
@@ -21,7 +22,8 @@ const SWITCH: &str = "/proc/sys/vm/hugetlb_optimize_vmemmap";
 
 /// Values out of range, words that are none, files that cannot be written and paths that do not exist.
 fn wrong_values_are_refused(mm: &'static Mm) -> Verdict {
-    let state = || (mm.thp.mode(), mm.thp.threshold(), mm.hugetlb.counts(), mm.hvo.switch());
+    let state =
+        || (mm.thp.mode(), mm.thp.threshold(), mm.thp.promote(), mm.hugetlb.counts(), mm.hvo.switch());
     let before = state();
     let threshold = FileError::Value(Refused::Number { low: 1, high: 512 });
     for value in ["0", "513", "-1", "", "-", "1.5", "0x10", "18446744073709551616", "many"] {
@@ -33,6 +35,8 @@ fn wrong_values_are_refused(mm: &'static Mm) -> Verdict {
     check_eq!(files::write(mm, SWITCH, "2"), Err(switch), "a switch of 2");
     let refused = files::write(mm, ENABLED, "sometimes");
     check!(matches!(refused, Err(FileError::Value(Refused::Word(_)))), "enabled = sometimes: {refused:?}");
+    let promote = FileError::Value(Refused::Word(&["async", "sync"]));
+    check_eq!(files::write(mm, PROMOTE, "now"), Err(promote), "promote = now");
     check_eq!(files::write(mm, COLLAPSED, "1"), Err(FileError::ReadOnly), "a counter");
     check_eq!(files::write(mm, "/etc/passwd", "1"), Err(FileError::NotFound), "no such file");
     check!(state() == before, "a refused value changed something");
@@ -49,6 +53,10 @@ fn values_are_taken(mm: &'static Mm) -> Verdict {
     for &mode in mm::config::ThpMode::ALL {
         check_eq!(files::write(mm, ENABLED, mode.word()), Ok(Written::Exactly), "a mode");
         check_eq!(mm.thp.mode(), mode, "the mode");
+    }
+    for &promote in mm::config::Promote::ALL {
+        check_eq!(files::write(mm, PROMOTE, promote.word()), Ok(Written::Exactly), "who promotes");
+        check_eq!(mm.thp.promote(), promote, "who promotes");
     }
     let switch = mm.hvo.switch();
     let off = files::write(mm, SWITCH, "0");

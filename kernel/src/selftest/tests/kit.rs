@@ -7,7 +7,7 @@ use arch::contract::Cpu;
 use arch::{Machine, Order};
 use arrayvec::ArrayVec;
 use mm::Mm;
-use mm::config::ThpMode;
+use mm::config::{Promote, ThpMode};
 use mm::page::{FolioList, FolioRef, PageKind, PageRef};
 
 use crate::process::{self, ExitStatus, Observer};
@@ -78,16 +78,20 @@ pub(super) fn expect(name: &str, args: &[&str], code: u8) -> Verdict {
     Err(Failure::new(file!(), line!(), words).into())
 }
 
-/// Mode and threshold of huge pages, put back when dropped.
+/// Mode and threshold of huge pages, and who promotes, put back when dropped.
 pub(super) struct ThpSettings {
     mm: &'static Mm,
     mode: ThpMode,
     threshold: u16,
+    promote: Promote,
 }
 
 impl ThpSettings {
+    /// Changes mode and threshold.
     pub(super) fn set(mm: &'static Mm, mode: ThpMode, threshold: u64) -> Result<Self, NotPassed> {
-        let before = ThpSettings { mm, mode: mm.thp.mode(), threshold: mm.thp.threshold() };
+        let (mode_before, threshold_before) = (mm.thp.mode(), mm.thp.threshold());
+        let promote = mm.thp.promote();
+        let before = ThpSettings { mm, mode: mode_before, threshold: threshold_before, promote };
         mm.thp.set_mode(mode);
         mm.thp
             .set_threshold(threshold)
@@ -101,6 +105,7 @@ impl Drop for ThpSettings {
         self.mm.thp.set_mode(self.mode);
         // It was in force before, so it is in range.
         let _ = self.mm.thp.set_threshold(self.threshold.into());
+        self.mm.thp.set_promote(self.promote);
     }
 }
 

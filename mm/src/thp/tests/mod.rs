@@ -9,6 +9,7 @@ mod races;
 mod release;
 mod reserve;
 mod split;
+mod sync;
 mod zeros;
 
 use arch::addr::PAGE_SIZE;
