@@ -128,7 +128,8 @@ choice! {
 }
 
 choice! {
-    /// Whether 16 page entries that map 64 KiB of one folio may carry the contiguous bit ([`crate::pgtable::fold`]).
+    /// Whether 16 page entries that map 64 KiB of one folio, or of one reservation, may carry the contiguous bit
+    /// ([`crate::pgtable::fold`]).
     Contpte, "contpte" {
         /// Never.
         Off = "off",

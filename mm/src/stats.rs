@@ -61,6 +61,8 @@ counters! {
     ThpResAlloc = "thp_res_alloc",
     /// Reservations that could not be made for want of a 2 MiB block.
     ThpResAllocFailed = "thp_res_alloc_failed",
+    /// Groups of 16 pages of a reservation whose entries became a folded group (64 KiB).
+    ThpResFolded = "thp_res_folded",
     /// Reservations given up before they were promoted.
     ThpResReleased = "thp_res_released",
     /// Ranges promoted in place.

@@ -79,6 +79,7 @@ pub mod walk;
 
 pub use entry::{Broken, Clean, Entry};
 pub use flush::{AsidCell, FlushTag, Flusher};
+pub use fold::Fold;
 pub use gather::Gather;
 pub use normal::{normal_folio, normal_page};
 pub use private_tree::PrivateTree;

@@ -38,6 +38,7 @@
 //! | [`promoter`] | the queue of `kpromoted`, and its body |
 //! | [`promote`] | 512 page entries become one block, in place |
 //! | `strays` | pages that a write after fork has put elsewhere |
+//! | `group` | 64 KiB on the way: 16 pages become a folded group |
 //! | [`huge`] | a block at the first fault |
 //! | [`collapse`] | a range of anything becomes one huge page, by copy |
 //! | [`split`] | one block becomes 512 page entries |
@@ -46,6 +47,7 @@
 
 pub mod check;
 pub mod collapse;
+mod group;
 pub mod huge;
 pub mod permission;
 pub mod policy;

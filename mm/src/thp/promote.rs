@@ -192,6 +192,8 @@ impl Claim {
         let mut strays = Popmap::EMPTY;
         for i in 0..PAGES {
             let desc = Machine::read_desc(table.add(8 * i as u64));
+            // One of a folded group is as good as one alone: the table leaves with all of it.
+            let desc = if desc.is_contiguous() { desc.alone() } else { desc };
             let good = Desc::leaf(start.add(i as u64 * PAGE_SIZE), Level::L3, flags);
             // Whether it was accessed lately does not matter: the block will say that it was.
             let leaf = desc.is_leaf(Level::L3);

@@ -25,6 +25,7 @@ use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::pte::Kind;
 use arch::{Desc, Level, Machine, Order, PageSize, PhysMem, VirtAddr};
 
+use super::group;
 use super::popmap::PAGES;
 use super::promoter;
 use super::record::{Key, Queued, Record};
@@ -69,6 +70,15 @@ pub enum Populated {
     Beyond,
 }
 
+/// Whether the 16 pages of an aligned group are populated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sixteen {
+    /// All of them, with this one.
+    All,
+    /// Some are missing.
+    Some,
+}
+
 /// A page taken from a reservation: zeroed, kind [`PageKind::Anon`], with its space and index.
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "the page goes into an entry, and then `made` is called, or back by `untake`"]
@@ -77,6 +87,8 @@ pub struct Taken {
     pub page: FolioRef,
     /// Whether to promote the range.
     pub populated: Populated,
+    /// Whether to fold the page's group.
+    pub group: Sixteen,
 }
 
 /// What came of the wish for a page of the range's reservation.
@@ -135,15 +147,17 @@ fn take_existing(mm: &Mm, key: Key, index: usize) -> Existing {
             return Existing::Busy;
         }
         let page = record.populate(index);
-        Taken { page, populated: populated(mm, record) }
+        let map = record.popmap();
+        let group = if map.has_group(index) { Sixteen::All } else { Sixteen::Some };
+        Taken { page, populated: populated(mm, record, map.count()), group }
     };
     mm.stats.sub(Counter::NrThpReserved, 1);
     Machine::zero(taken.page.pfn().phys(), PAGE_SIZE);
     Existing::Taken(taken)
 }
 
-fn populated(mm: &Mm, record: Record) -> Populated {
-    match record.popmap().count().cmp(&u64::from(mm.thp.threshold())) {
+fn populated(mm: &Mm, record: Record, count: u64) -> Populated {
+    match count.cmp(&u64::from(mm.thp.threshold())) {
         _ if record.queued() == Queued::Yes => Populated::More,
         Less => Populated::More,
         Equal => Populated::Full,
@@ -209,15 +223,20 @@ fn wait(mm: &Mm, space: &AddressSpace, key: Key, index: usize) -> Awaited {
 }
 
 /// The entry of a page that [`take`] gave for `va` has been made, and has the reference: wakes those who wait for
-/// that, and promotes or submits the range where it is full. `vma` holds `va`. The caller holds M for reading and no
+/// that, promotes or submits the range where it is full, and folds the page's group where that is. `vma` holds `va`. The caller holds M for reading and no
 /// spinlock.
 pub fn made(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, taken: Taken, va: VirtAddr) {
     taken.page.leave();
     mm.thp.turnstile.wake(mm);
-    match (taken.populated, mm.thp.promote()) {
-        (Populated::More, _) => {}
-        (Populated::Full, Promote::Sync) => promoter::promote_now(mm, space, vma, va),
-        (Populated::Full | Populated::Beyond, _) => promoter::submit(mm, space, va),
+    let promote = mm.thp.promote();
+    if taken.populated == Populated::Full && promote == Promote::Sync {
+        return promoter::promote_now(mm, space, vma, va);
+    }
+    if taken.group == Sixteen::All {
+        group::fold(mm, space, va);
+    }
+    if taken.populated != Populated::More {
+        promoter::submit(mm, space, va);
     }
 }
 

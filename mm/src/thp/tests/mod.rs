@@ -3,6 +3,7 @@
 
 mod collapse;
 mod exhaust;
+mod group;
 mod huge;
 mod promote;
 mod races;
