@@ -29,6 +29,8 @@ counters! {
     PgFree = "pgfree",
     /// Page faults handled.
     PgFault = "pgfault",
+    /// TLB conflict aborts of users, which were resolved (FEAT_BBM level 2).
+    TlbConflict = "tlb_conflict",
     /// Page faults that found the entry already good.
     PgFaultSpurious = "pgfault_spurious",
     /// Page tables allocated since boot and in use, kernel and user.
@@ -61,6 +63,8 @@ counters! {
     ThpResAlloc = "thp_res_alloc",
     /// Reservations that could not be made for want of a 2 MiB block.
     ThpResAllocFailed = "thp_res_alloc_failed",
+    /// Of the promotions, those that replaced the table by the block without a break (FEAT_BBM level 2).
+    ResPagesCollapsedDirect = "res_pages_collapsed_direct",
     /// Groups of 16 pages of a reservation whose entries became a folded group (64 KiB).
     ThpResFolded = "thp_res_folded",
     /// Reservations given up before they were promoted.

@@ -2,6 +2,7 @@
 //! machine, and the model's judge looks at every descriptor store.
 
 mod collapse;
+mod direct;
 mod exhaust;
 mod group;
 mod huge;
