@@ -10,6 +10,7 @@ mod promote;
 mod races;
 mod release;
 mod reserve;
+mod review;
 mod split;
 mod sync;
 mod zeros;
