@@ -10,6 +10,7 @@
 //! | `thp=` | `never` `always` `madvise` `reserve` `defer` | `reserve` |
 //! | `promotion_threshold=` and the other numbers of huge pages | [`Number`] | |
 //! | `reserve_reclaim=` | `all` `lru` | `all` |
+//! | `promote=` | `async` `sync` | `async` |
 //! | `contpte=` | `off` `on` | `on` |
 //! | `hugepages=` | number of 2 MiB pages in the hugetlb pool at boot | 8 |
 #![forbid(unsafe_code)]
@@ -134,7 +135,18 @@ choice! {
 }
 
 choice! {
-    /// Whether 16 page entries that map 64 KiB of one folio may carry the contiguous bit ([`crate::pgtable::fold`]).
+    /// Who promotes a range that reaches `promotion_threshold`.
+    Promote, "promote" {
+        /// The kernel thread `kpromoted`; the fault only tells it.
+        Async = "async",
+        /// The fault that reaches the threshold, before it returns; the thread only where that must give up.
+        Sync = "sync",
+    }
+}
+
+choice! {
+    /// Whether 16 page entries that map 64 KiB of one folio, or of one reservation, may carry the contiguous bit
+    /// ([`crate::pgtable::fold`]).
     Contpte, "contpte" {
         /// Never.
         Off = "off",
@@ -187,6 +199,8 @@ pub struct MmConfig {
     pub shrink_underused: u64,
     /// Which reservations are given up where memory is short, at boot; a file may change it.
     pub reserve_reclaim: ReserveReclaim,
+    /// Who promotes, at boot; the console may change it.
+    pub promote: Promote,
     /// Whether groups of page entries are folded.
     pub contpte: Contpte,
     /// 2 MiB pages in the hugetlb pool at boot.
@@ -208,6 +222,7 @@ impl Default for MmConfig {
             khugepaged: Number::khugepaged(),
             shrink_underused: Number::ShrinkUnderused.default_value(),
             reserve_reclaim: ReserveReclaim::All,
+            promote: Promote::Async,
             contpte: Contpte::On,
             hugepages: 8,
         }
@@ -287,6 +302,7 @@ impl MmConfig {
             HvoStrategy::KEY => take!(hvo, HvoStrategy),
             ThpMode::KEY => take!(thp, ThpMode),
             ReserveReclaim::KEY => take!(reserve_reclaim, ReserveReclaim),
+            Promote::KEY => take!(promote, Promote),
             Contpte::KEY => take!(contpte, Contpte),
             "hugepages" => self.hugepages = number("hugepages", value, 0..=MAX_HUGEPAGES)?,
             _ => {
@@ -325,8 +341,8 @@ impl fmt::Display for MmConfig {
             self.mapcount, self.tails, self.vmemmap, self.hvo, self.thp
         )?;
         Number::ALL.iter().try_for_each(|&n| write!(f, " {}={}", n.word(), self.number(n)))?;
-        write!(f, " reserve_reclaim={} contpte={}", self.reserve_reclaim, self.contpte)?;
-        write!(f, " hugepages={}", self.hugepages)
+        write!(f, " promote={} reserve_reclaim={}", self.promote, self.reserve_reclaim)?;
+        write!(f, " contpte={} hugepages={}", self.contpte, self.hugepages)
     }
 }
 

@@ -29,6 +29,8 @@ counters! {
     PgFree = "pgfree",
     /// Page faults handled.
     PgFault = "pgfault",
+    /// TLB conflict aborts of users, which were resolved (FEAT_BBM level 2).
+    TlbConflict = "tlb_conflict",
     /// Page faults that found the entry already good.
     PgFaultSpurious = "pgfault_spurious",
     /// Page tables allocated since boot and in use, kernel and user.
@@ -76,8 +78,14 @@ counters! {
     NrThpResFullpop = "nr_thp_res_fullpop",
     /// Reservations with populated and other pages: the length of the queue (FreeBSD: vm.reserv.partpopq).
     NrThpResPartpop = "nr_thp_res_partpop",
+    /// Of the promotions, those that replaced the table by the block without a break (FEAT_BBM level 2).
+    ResPagesCollapsedDirect = "res_pages_collapsed_direct",
+    /// Groups of 16 pages of a reservation whose entries became a folded group (64 KiB).
+    ThpResFolded = "thp_res_folded",
     /// Ranges promoted in place.
     ResPagesCollapsed = "res_pages_collapsed",
+    /// Of them, those that the fault which reached the threshold promoted itself (`promote=sync`).
+    ResPagesCollapsedSync = "res_pages_collapsed_sync",
     /// Promotions that were tried and could not be done.
     ResCollapseFailed = "res_collapse_failed",
     /// Pages that promotion had to zero because nobody had touched them.

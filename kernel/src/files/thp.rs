@@ -11,7 +11,7 @@
 use core::fmt;
 
 use mm::Mm;
-use mm::config::{Number, OutOfRange, ReserveReclaim, ThpMode};
+use mm::config::{Number, OutOfRange, Promote, ReserveReclaim, ThpMode};
 use mm::stats::Counter;
 use mm::thp::{SettingError, khugepaged};
 
@@ -49,6 +49,12 @@ pub(super) const FILES: &[File] = &[
         what: "reservations that were promoted in place",
         content: Content::Text(|mm, out| writeln!(out, "{}", mm.stats.get(Counter::ResPagesCollapsed))),
         write: None,
+    },
+    File {
+        path: "/sys/kernel/mm/transparent_hugepage/promote",
+        what: "who promotes a range that reaches the threshold; the word in brackets is in force",
+        content: Content::Text(|mm, out| words(Promote::WORDS, mm.thp.promote().word(), out)),
+        write: Some(|mm, value| taken(mm, mm.thp.set_promote_word(value))),
     },
     File {
         path: "/sys/kernel/mm/transparent_hugepage/reserve_reclaim",

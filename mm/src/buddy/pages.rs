@@ -257,6 +257,13 @@ impl Mm {
     pub fn buddyinfo(&self) -> [u64; ORDERS] {
         self.zone.free_blocks()
     }
+    /// Pages that can be had and nobody misses: free ones, and those of reservations that no entry maps, above the low
+    /// mark (4 KiB units; Linux: MemAvailable, which has page cache besides).
+    #[must_use]
+    pub fn available_pages(&self) -> u64 {
+        (self.free_page_count() + self.stats.get(Counter::NrThpReserved))
+            .saturating_sub(self.watermarks().low)
+    }
     /// The marks.
     #[must_use]
     pub fn watermarks(&self) -> Watermarks {

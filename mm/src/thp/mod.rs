@@ -3,7 +3,7 @@
 //! The first write to an aligned 2 MiB range *reserves* a naturally aligned block of 512 pages for it. Faults of
 //! the range then take *their* page of the block, page `i` for the `i`th page of the range, so that the range lies in
 //! physical memory just as one 2 MiB block would map it. When enough pages are populated, a kernel thread
-//! *promotes* the range in place: no copy, one block entry for 512 page entries.
+//! *promotes* the range in place, or the fault itself does (`promote=`): no copy, one block entry for 512 page entries.
 //!
 //! ```text
 //!   range of a space      0   1   2   3  ...  511        virtual, 2 MiB aligned
@@ -40,6 +40,7 @@
 //! | [`promoter`] | the queue of `kpromoted`, and its body |
 //! | [`promote`] | 512 page entries become one block, in place |
 //! | `strays` | pages that a write after fork has put elsewhere |
+//! | `group` | 64 KiB on the way: 16 pages become a folded group |
 //! | [`huge`] | a block at the first fault |
 //! | [`collapse`] | a range of anything becomes one huge page, by copy |
 //! | [`khugepaged`] | the thread that looks for ranges to collapse |
@@ -49,6 +50,7 @@
 
 pub mod check;
 pub mod collapse;
+mod group;
 pub mod huge;
 pub mod khugepaged;
 pub mod permission;
@@ -91,7 +93,7 @@ pub struct Thp {
 }
 
 impl Thp {
-    /// No reservations; mode and threshold as booted.
+    /// No reservations; settings as booted.
     ///
     /// # Errors
     /// [`OutOfMemory`].

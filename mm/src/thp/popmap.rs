@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use arch::Order;
+use arch::contiguous::CONT_ENTRIES;
 
 /// Pages of a block.
 pub const PAGES: usize = Order::PMD.pages() as usize;
@@ -43,6 +44,11 @@ impl Popmap {
     /// Clears bit `i` (0..=511).
     pub fn remove(&mut self, i: usize) {
         self.0[i / 64] &= !(1 << (i % 64));
+    }
+    /// Whether the 16 bits of the aligned group of bit `i` (0..=511) are all set.
+    #[must_use]
+    pub const fn has_group(&self, i: usize) -> bool {
+        self.0[i / 64] >> (i % 64 / CONT_ENTRIES * CONT_ENTRIES) & 0xffff == 0xffff
     }
     /// How many bits are set: 0..=512.
     #[must_use]
@@ -126,6 +132,23 @@ mod tests {
                 (first..first + pages).for_each(|bit| map.remove(bit));
                 assert_eq!(map.free_run(order), Some(first));
             }
+        }
+    }
+
+    /// A group is full with its sixteenth bit, whichever that is, and no other group is.
+    #[test]
+    fn groups_are_aligned() {
+        for last in 0..PAGES {
+            let first = last / CONT_ENTRIES * CONT_ENTRIES;
+            let mut map = Popmap::EMPTY;
+            (0..PAGES)
+                .filter(|bit| !(first..first + CONT_ENTRIES).contains(bit))
+                .for_each(|bit| map.insert(bit));
+            (first..first + CONT_ENTRIES).filter(|&bit| bit != last).for_each(|bit| map.insert(bit));
+            assert!(!map.has_group(last) && !map.has_group(first));
+            assert!(map.has_group((last + CONT_ENTRIES) % PAGES));
+            map.insert(last);
+            assert!(map.has_group(first) && map.has_group(last) && map.has_group(first + CONT_ENTRIES - 1));
         }
     }
 

@@ -19,6 +19,7 @@
 //! | memory pressure | an allocation failed | [`super::reclaim`] |
 #![forbid(unsafe_code)]
 
+use core::cmp::Ordering::{Equal, Greater, Less};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
@@ -26,15 +27,17 @@ use arch::pte::Kind;
 use arch::sync::SpinGuard;
 use arch::{Desc, Level, Machine, Order, PageSize, PhysMem, VirtAddr};
 
+use super::group;
 use super::popmap::PAGES;
 use super::record::{Key, Queued, Record};
 use super::table::{BUCKETS, Bucket, Unlinked};
 use super::{promoter, queue};
 use crate::Mm;
+use crate::config::Promote;
 use crate::kalloc::KArc;
 use crate::page::{FolioRef, LastRef, PageKind};
 use crate::pgtable::{Missing, normal_page};
-use crate::space::AddressSpace;
+use crate::space::{AddressSpace, Vma};
 use crate::stats::Counter;
 
 /// What an address space keeps of its reservations: whether it ever had one. The rest stands in the table.
@@ -59,12 +62,23 @@ impl Default for SpaceReservations {
 
 /// Whether the range is ripe for promotion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use = "a full range must be submitted to the promoter, which `made` does"]
+#[must_use = "a full range must be promoted or submitted, which `made` does"]
 pub enum Populated {
     /// Fewer pages are populated than `promotion_threshold` asks for, or the promoter knows already.
     More,
-    /// With this page the threshold is reached, or was before and the promoter does not know (any more).
+    /// With this page the threshold is reached, and the promoter does not know.
     Full,
+    /// The threshold was reached before, and the promoter does not know (any more).
+    Beyond,
+}
+
+/// Whether the 16 pages of an aligned group are populated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sixteen {
+    /// All of them, with this one.
+    All,
+    /// Some are missing.
+    Some,
 }
 
 /// A page taken from a reservation: zeroed, kind [`PageKind::Anon`], with its space and index.
@@ -73,8 +87,10 @@ pub enum Populated {
 pub struct Taken {
     /// The page: the reference that is to be the entry's.
     pub page: FolioRef,
-    /// Whether to submit the range.
+    /// Whether to promote the range.
     pub populated: Populated,
+    /// Whether to fold the page's group.
+    pub group: Sixteen,
 }
 
 /// What came of the wish for a page of the range's reservation.
@@ -134,7 +150,8 @@ fn take_existing(mm: &Mm, key: Key, index: usize) -> Existing {
         }
         let (page, count) = record.populate(index);
         queue::settle(mm, record, count);
-        Taken { page, populated: populated(mm, record, count) }
+        let group = if record.popmap().has_group(index) { Sixteen::All } else { Sixteen::Some };
+        Taken { page, populated: populated(mm, record, count), group }
     };
     mm.stats.sub(Counter::NrThpReserved, 1);
     Machine::zero(taken.page.pfn().phys(), PAGE_SIZE);
@@ -142,8 +159,12 @@ fn take_existing(mm: &Mm, key: Key, index: usize) -> Existing {
 }
 
 fn populated(mm: &Mm, record: Record, count: u64) -> Populated {
-    let reached = count >= u64::from(mm.thp.threshold());
-    if reached && record.queued() == Queued::No { Populated::Full } else { Populated::More }
+    match count.cmp(&u64::from(mm.thp.threshold())) {
+        _ if record.queued() == Queued::Yes => Populated::More,
+        Less => Populated::More,
+        Equal => Populated::Full,
+        Greater => Populated::Beyond,
+    }
 }
 
 /// What a range has in its tables, the page of zeros aside.
@@ -204,13 +225,20 @@ fn wait(mm: &Mm, space: &AddressSpace, key: Key, index: usize) -> Awaited {
 }
 
 /// The entry of a page that [`take`] gave for `va` has been made, and has the reference: wakes those who wait for
-/// that, and submits the range where it is full. The caller holds no spinlock.
-pub fn made(mm: &Mm, space: &KArc<AddressSpace>, taken: Taken, va: VirtAddr) {
+/// that, promotes or submits the range where it is full, and folds the page's group where that is. `vma` holds `va`. The caller holds M for reading and no
+/// spinlock.
+pub fn made(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, taken: Taken, va: VirtAddr) {
     taken.page.leave();
     mm.thp.turnstile.wake(mm);
-    match taken.populated {
-        Populated::Full => promoter::submit(mm, space, va),
-        Populated::More => {}
+    let promote = mm.thp.promote();
+    if taken.populated == Populated::Full && promote == Promote::Sync {
+        return promoter::promote_now(mm, space, vma, va);
+    }
+    if taken.group == Sixteen::All {
+        group::fold(mm, space, va);
+    }
+    if taken.populated != Populated::More {
+        promoter::submit(mm, space, va);
     }
 }
 

@@ -4,6 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | `enabled` | a word of [`ThpMode`] |
+//! | `promote` | a word of [`Promote`] |
 //! | `reserve_reclaim` | a word of [`ReserveReclaim`] |
 //! | all with a number | [`Number`] lists them, with range, default and meaning |
 //!
@@ -16,7 +17,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::Thp;
-use crate::config::{MmConfig, Number, OutOfRange, ReserveReclaim, ThpMode};
+use crate::config::{MmConfig, Number, OutOfRange, Promote, ReserveReclaim, ThpMode};
 
 /// A setting that was refused. Nothing changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +46,8 @@ impl fmt::Display for SettingError {
 pub(super) struct Settings {
     /// Index in [`ThpMode::ALL`].
     mode: AtomicU8,
+    /// Index in [`Promote::ALL`].
+    promote: AtomicU8,
     /// Index in [`ReserveReclaim::ALL`].
     reserve_reclaim: AtomicU8,
     /// By index in [`Number::ALL`]; each of its range.
@@ -57,6 +60,7 @@ impl Settings {
         let number = |n: usize| AtomicU64::new(config.number(Number::ALL[n]));
         Settings {
             mode: AtomicU8::new(config.thp as u8),
+            promote: AtomicU8::new(config.promote as u8),
             reserve_reclaim: AtomicU8::new(config.reserve_reclaim as u8),
             numbers: core::array::from_fn(number),
         }
@@ -131,6 +135,23 @@ impl Thp {
     pub fn set_threshold(&self, pages: u64) -> Result<(), SettingError> {
         self.set(Number::PromotionThreshold, pages)
     }
+    /// Who promotes a range that reaches the threshold.
+    #[must_use]
+    pub fn promote(&self) -> Promote {
+        Promote::ALL[usize::from(self.settings.promote.load(Ordering::Relaxed))]
+    }
+    /// Changes who promotes.
+    pub fn set_promote(&self, promote: Promote) {
+        self.settings.promote.store(promote as u8, Ordering::Relaxed);
+    }
+    /// Changes who promotes to what `word` names.
+    ///
+    /// # Errors
+    /// [`SettingError::Word`].
+    pub fn set_promote_word(&self, word: &str) -> Result<(), SettingError> {
+        self.set_promote(Promote::parse(word).ok_or(SettingError::Word(Promote::WORDS))?);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -190,6 +211,25 @@ mod tests {
             let error = thp.set_mode_word(wrong).unwrap_err();
             assert_eq!(error.to_string(), "must be one of never always madvise reserve defer");
             assert_eq!(thp.mode(), last);
+        }
+    }
+
+    /// Both words are taken, any other is refused with them, and changes nothing.
+    #[test]
+    fn who_promotes_is_checked() {
+        let thp = Thp::new(&MmConfig::default()).unwrap();
+        assert_eq!(thp.promote(), Promote::Async);
+        for bad in ["", "SYNC", "1", "sync ", "never"] {
+            let error = thp.set_promote_word(bad).unwrap_err();
+            assert_eq!(
+                (error, error.to_string().as_str()),
+                (SettingError::Word(Promote::WORDS), "must be one of async sync")
+            );
+            assert_eq!(thp.promote(), Promote::Async);
+        }
+        for &promote in Promote::ALL.iter().rev() {
+            assert_eq!(thp.set_promote_word(promote.word()), Ok(()));
+            assert_eq!(thp.promote(), promote);
         }
     }
 }

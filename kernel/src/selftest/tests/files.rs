@@ -17,6 +17,7 @@ selftest!("files::paths_are_known_once", paths_are_known_once);
 selftest!("files::pieces_make_the_whole", pieces_make_the_whole);
 
 const THRESHOLD: &str = "/sys/kernel/mm/transparent_hugepage/promotion_threshold";
+const PROMOTE: &str = "/sys/kernel/mm/transparent_hugepage/promote";
 const ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 const RECLAIM: &str = "/sys/kernel/mm/transparent_hugepage/reserve_reclaim";
 const COLLAPSED: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged/res_pages_collapsed";
@@ -27,7 +28,7 @@ const SWITCH: &str = "/proc/sys/vm/hugetlb_optimize_vmemmap";
 fn wrong_values_are_refused(mm: &'static Mm) -> Verdict {
     let numbers =
         || Number::ALL.iter().map(|&n| mm.thp.number(n)).collect::<ArrayVec<_, { Number::COUNT }>>();
-    let words = || (mm.thp.mode(), mm.thp.reserve_reclaim());
+    let words = || (mm.thp.mode(), mm.thp.reserve_reclaim(), mm.thp.promote());
     let state = || (words(), numbers(), mm.hugetlb.counts(), mm.hvo.switch());
     let before = state();
     for &number in Number::ALL {
@@ -50,6 +51,8 @@ fn wrong_values_are_refused(mm: &'static Mm) -> Verdict {
     check_eq!(files::write(mm, RECLAIM, "some"), Err(which), "reserve_reclaim = some");
     let refused = files::write(mm, ENABLED, "sometimes");
     check!(matches!(refused, Err(FileError::Value(Refused::Word(_)))), "enabled = sometimes: {refused:?}");
+    let promote = FileError::Value(Refused::Word(&["async", "sync"]));
+    check_eq!(files::write(mm, PROMOTE, "now"), Err(promote), "promote = now");
     check_eq!(files::write(mm, COLLAPSED, "1"), Err(FileError::ReadOnly), "a counter");
     check_eq!(files::write(mm, "/etc/passwd", "1"), Err(FileError::NotFound), "no such file");
     check!(state() == before, "a refused value changed something");
@@ -81,6 +84,10 @@ fn values_are_taken(mm: &'static Mm) -> Verdict {
     for word in ["lru", "all", which.word()] {
         check_eq!(files::write(mm, RECLAIM, word), Ok(Written::Exactly), "reserve_reclaim");
         check_eq!(mm.thp.reserve_reclaim().word(), word, "reserve_reclaim");
+    }
+    for &promote in mm::config::Promote::ALL {
+        check_eq!(files::write(mm, PROMOTE, promote.word()), Ok(Written::Exactly), "who promotes");
+        check_eq!(mm.thp.promote(), promote, "who promotes");
     }
     let switch = mm.hvo.switch();
     let off = files::write(mm, SWITCH, "0");

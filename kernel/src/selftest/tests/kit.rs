@@ -1,14 +1,13 @@
 //! What several self-tests need.
 #![forbid(unsafe_code)]
 
-use core::fmt::Write as _;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use arch::contract::Cpu;
 use arch::{Machine, Order};
-use arrayvec::{ArrayString, ArrayVec};
+use arrayvec::ArrayVec;
 use mm::Mm;
-use mm::config::{Number, ThpMode};
+use mm::config::{Number, Promote, ThpMode};
 use mm::page::{FolioList, FolioRef, PageKind, PageRef};
 use mm::thp::khugepaged;
 
@@ -80,17 +79,19 @@ pub(super) fn expect(name: &str, args: &[&str], code: u8) -> Verdict {
     Err(Failure::new(file!(), line!(), words).into())
 }
 
-/// Mode and numbers of huge pages, put back when dropped.
+/// Mode and numbers of huge pages, and who promotes, put back when dropped.
 pub(super) struct ThpSettings {
     mm: &'static Mm,
     mode: ThpMode,
+    promote: Promote,
     numbers: [u64; Number::COUNT],
 }
 
 impl ThpSettings {
+    /// Changes mode and threshold.
     pub(super) fn set(mm: &'static Mm, mode: ThpMode, threshold: u64) -> Result<Self, NotPassed> {
         let numbers = core::array::from_fn(|n| mm.thp.number(Number::ALL[n]));
-        let before = ThpSettings { mm, mode: mm.thp.mode(), numbers };
+        let before = ThpSettings { mm, mode: mm.thp.mode(), promote: mm.thp.promote(), numbers };
         mm.thp.set_mode(mode);
         mm.thp
             .set_threshold(threshold)
@@ -102,10 +103,10 @@ impl ThpSettings {
 impl Drop for ThpSettings {
     fn drop(&mut self) {
         self.mm.thp.set_mode(self.mode);
+        self.mm.thp.set_promote(self.promote);
         for (&number, value) in Number::ALL.iter().zip(self.numbers) {
-            // It was in force before, so it is in range, and 20 digits are enough.
-            let mut text = ArrayString::<20>::new();
-            let _ = write!(text, "{value}").map(|()| self.mm.thp.set_number(number, &text));
+            // It was in force before, so it is in range.
+            let _ = self.mm.thp.set(number, value);
         }
         khugepaged::wake(self.mm);
     }

@@ -6,7 +6,7 @@ use arch::{Cpu, Machine};
 use super::family::Family;
 use super::stage::{self, CPUS, Stage, pick};
 use super::{Ran, Scenario};
-use crate::config::{HvoStrategy, Mapcount, MmConfig, PromotionThreshold, ThpMode};
+use crate::config::{HvoStrategy, Mapcount, MmConfig, Promote, PromotionThreshold, ThpMode};
 use crate::testkit::Random;
 
 /// See [`Scenario`].
@@ -27,6 +27,7 @@ fn run(seed: u64) -> Ran {
         if let Ok(threshold) = PromotionThreshold::new(2) {
             choices.promotion_threshold = threshold;
         }
+        choices.promote = pick(random, Promote::ALL);
     };
     stage::run(seed, 48, config, play)
 }

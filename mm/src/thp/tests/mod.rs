@@ -2,7 +2,9 @@
 //! machine, and the model's judge looks at every descriptor store.
 
 mod collapse;
+mod direct;
 mod exhaust;
+mod group;
 mod huge;
 mod khugepaged;
 mod pressure;
@@ -10,8 +12,10 @@ mod promote;
 mod races;
 mod release;
 mod reserve;
+mod review;
 mod scans;
 mod split;
+mod sync;
 mod zeros;
 
 use arch::addr::PAGE_SIZE;
