@@ -109,6 +109,8 @@ counters! {
     NrVmemmapFreed = "nr_vmemmap_freed",
     /// 2 MiB blocks of vmemmap split into pages.
     HvoSplitPmd = "hvo_split_pmd",
+    /// Huge pages that a write after fork had taken apart, and that became one again in place.
+    ThpReunited = "thp_reunited",
     /// Pages that fork had driven out of their block, and that a promotion has brought back.
     ResPagesBroughtBack = "res_pages_brought_back",
     /// Shared pages copied for who wrote to them.

@@ -55,8 +55,24 @@ impl Mm {
                 check_range(&space, record).and_then(|()| check_entries(&space, record))
             })
         })?;
+        self.check_holes()?;
         agree("pages of kind thp-reserved", None, unused, report.pages_of(PageKind::ThpReserved))?;
         agree("nr_thp_reserved", None, unused, self.stats.get(Counter::NrThpReserved))
+    }
+}
+
+impl Mm {
+    /// The notes of every space: in order, and in the queue where they say so.
+    fn check_holes(&self) -> Result<(), Inconsistency> {
+        self.spaces.try_for_each(|space| {
+            let (sound, queued) = {
+                let notes = space.holes.lock();
+                (notes.is_sound(), notes.queued())
+            };
+            let lost = queued == Queued::Yes && !promoter::awaits_holes(self, space);
+            agree("a space's ranges with holes are in order", None, 1, sound.into())?;
+            agree("a space whose holes wait in no queue", None, 0, lost.into())
+        })
     }
 }
 

@@ -37,7 +37,10 @@
 //! | [`reclaim`] | release under memory pressure |
 //! | [`promoter`] | the queue of `kpromoted`, and its body |
 //! | [`promote`] | 512 page entries become one block, in place |
+//! | `exchange` | the level-2 entry is broken, flushed and made anew |
 //! | `strays` | pages that a write after fork has put elsewhere |
+//! | [`reunite`] | a huge page that a write after fork has taken apart becomes one again, in place |
+//! | [`holes`] | which ranges of a space that were, until who shares them has ended |
 //! | [`huge`] | a block at the first fault |
 //! | [`collapse`] | a range of anything becomes one huge page, by copy |
 //! | [`split`] | one block becomes 512 page entries |
@@ -46,6 +49,8 @@
 
 pub mod check;
 pub mod collapse;
+mod exchange;
+pub mod holes;
 pub mod huge;
 pub mod permission;
 pub mod policy;
@@ -55,14 +60,17 @@ pub mod promoter;
 pub mod reclaim;
 pub mod record;
 pub mod reservation;
+pub mod reunite;
 pub mod settings;
 pub mod split;
 mod strays;
 pub mod table;
 
+pub use holes::Holes;
 pub use huge::{HugeFault, NoHugePage, huge_fault, zero_fault};
 pub use permission::ThpPermission;
 pub use policy::Backing;
+pub use promote::PromoteError;
 pub use reservation::{Populated, SpaceReservations, Take, Taken};
 pub use settings::SettingError;
 

@@ -9,6 +9,7 @@ use crate::page::{Flags, page_of};
 use crate::space::{HugeAdvice, MmapRequest};
 use crate::stats::Counter;
 use crate::testkit::run_as_user;
+use crate::thp::record::Queued;
 
 /// As [`small`], with groups of 16 pages.
 fn folding() -> Builder {
@@ -258,6 +259,14 @@ pub(super) const ROWS: &[Row] = &[
         let block = reservation(site);
         block.nth(9).set_private(BASE.raw() | 1);
         Some(block.pfn())
+    }),
+    ("a space whose holes wait in no queue", small, |site| {
+        site.space.holes.lock().set_queued(Queued::Yes);
+        None
+    }),
+    ("a space's ranges with holes are in order", small, |site| {
+        site.space.holes.spoil();
+        None
     }),
     ("address spaces with one ASID", small, |site| {
         let other = site.mm.new_space().unwrap();

@@ -8,6 +8,7 @@ mod promote;
 mod races;
 mod release;
 mod reserve;
+mod snapshot;
 mod split;
 mod zeros;
 
