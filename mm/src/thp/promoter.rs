@@ -14,8 +14,9 @@ use allocator_api2::vec::Vec;
 use arch::VirtAddr;
 use arch::sync::SpinLock;
 
-use super::promote;
+use super::promote::{self, PromoteError};
 use super::record::{Key, Queued, Record};
+use super::reunite;
 use crate::Mm;
 use crate::kalloc::{KAlloc, KArc};
 use crate::locks;
@@ -286,7 +287,11 @@ fn attempt_holes(mm: &Mm, request: Request) -> u64 {
     let (mut promoted, mut again, mut from) = (0, false, VirtAddr::new(0));
     while let Some(range) = space.holes.take(from) {
         from = range.add(1);
-        match promote::promote_range(mm, &space, range) {
+        let result = match promote::promote_range(mm, &space, range) {
+            Err(PromoteError::NoReservation) => reunite::anew(mm, &space, range),
+            result => result,
+        };
+        match result {
             Ok(()) => promoted += 1,
             Err(error) if error.may_be_shared() => {
                 again |= space.holes.note(range) && error.may_pass();

@@ -22,15 +22,19 @@
 //! go and everything is consistent: a promotion that must stop half-way has done harm to nobody. M is held for reading
 //! all the while, for the same reasons as in [`super::promote`].
 //!
+//! **Every page was written** while the child lived: no entry maps the folio any more, and it ended with the child. Then a
+//! new block takes all 512 pages in, by the same rounds ([`anew`]); that is a collapse by copy, and is tried for ranges
+//! of which it is known that they were huge, and where a fault would get a huge page or a reservation today.
+//!
 //! **The deferred list.** A folio of which a part is not mapped may stand there. Whole again, it leaves it.
 #![forbid(unsafe_code)]
 
-use arch::addr::ENTRIES_PER_TABLE;
 use arch::pte::PteFlags;
-use arch::{Desc, Level, Machine, Order, PhysAddr, PhysMem};
+use arch::{Access, Desc, Level, Machine, Order, PhysAddr, PhysMem, VirtAddr};
 
 use super::PromoteError;
 use super::exchange::{exchange, has_rights, table_of};
+use super::policy::{self, Backing};
 use super::popmap::{PAGES, Popmap};
 use super::record::Key;
 use super::strays::{self, Home};
@@ -39,7 +43,7 @@ use crate::mapcount::{self, Remains, Run};
 use crate::page::{FolioList, PageKind, PageRef};
 use crate::pgtable::{Displaced, normal_page};
 use crate::rmap::deferred;
-use crate::space::{AddressSpace, Vma, range};
+use crate::space::{AddressSpace, Vma, VmaKind, range};
 use crate::stats::Counter;
 
 /// Makes the range of `key`, in `vma`, a block of its own folio again. The range may have a huge page. The caller holds
@@ -49,20 +53,63 @@ use crate::stats::Counter;
 /// [`PromoteError`]: `NoReservation` where no folio of the range's own is mapped there. Some strays may have been
 /// brought back.
 pub(super) fn reunite(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Result<(), PromoteError> {
-    let result = loop {
-        match round(mm, space, vma, key) {
-            Ok(Round::More) => {}
-            Ok(Round::Last(table)) => {
-                mm.gather(space.tag(), |gather| gather.hold_displaced(table));
-                mm.stats.inc(Counter::ThpReunited);
-                break Ok(());
-            }
-            Err(error) => break Err(error),
-        }
-    };
+    let result = round(mm, space, vma, key, None).and_then(|first| rest(mm, space, vma, key, first));
     let tried = !matches!(result, Ok(()) | Err(PromoteError::NoReservation));
     mm.stats.add(Counter::ResCollapseFailed, tried.into());
     result
+}
+
+/// Brings the pages of a range that has neither reservation nor folio, since all of them were copied for a write after
+/// fork, together in a new block. The range was noted ([`super::holes`]). Takes M for reading; the caller holds no lock.
+///
+/// # Errors
+/// [`PromoteError`]: `NoReservation` where the range has anything but 512 pages that are its own alone, or there is no
+/// block.
+pub(super) fn anew(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), PromoteError> {
+    let _mmap = space.mmap_lock.read(mm.env);
+    let (vma, key) = (space.vma_at(va).ok_or(PromoteError::Vma)?, Key::new(space, va));
+    let wanted = policy::backing(mm, space, &vma, va, Access::Write);
+    if vma.kind != VmaKind::Anon || !matches!(wanted, Backing::Huge | Backing::Reserve) {
+        return Err(PromoteError::Vma);
+    }
+    let none = PromoteError::NoReservation;
+    if !is_all_strays(space, key) {
+        return Err(none);
+    }
+    let folio = mm.alloc_pages(Order::PMD, PageKind::Anon).map_err(|_| none)?;
+    folio.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
+    folio.set_mapping(space.id, vma.index_of(key.range));
+    match round(mm, space, &vma, key, Some(folio.page())) {
+        Ok(first) => {
+            // The references are the entries'.
+            folio.leave();
+            rest(mm, space, &vma, key, first)
+        }
+        Err(error) => {
+            mm.free_pages(folio, Order::PMD);
+            Err(error)
+        }
+    }
+}
+
+/// Whether each entry of the range maps a single page that nobody else has.
+fn is_all_strays(space: &AddressSpace, key: Key) -> bool {
+    let tree = space.ptl.lock();
+    let last = tree.walk(key.range).last();
+    let desc = |i: u64| Machine::read_desc(last.slot.add(8 * i));
+    last.level == Level::L3 && (0..PAGES as u64).all(|i| strays::sole(desc(i)).is_some())
+}
+
+/// The rounds after the first one, until the block is made.
+fn rest(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key, mut last: Round) -> Result<(), PromoteError> {
+    loop {
+        if let Round::Last(table) = last {
+            mm.gather(space.tag(), |gather| gather.hold_displaced(table));
+            mm.stats.inc(Counter::ThpReunited);
+            return Ok(());
+        }
+        last = round(mm, space, vma, key, None)?;
+    }
 }
 
 /// What came of a round.
@@ -73,12 +120,20 @@ enum Round {
     Last(Displaced<1>),
 }
 
-fn round(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Result<Round, PromoteError> {
+/// One round. `new` is a folio that nobody knows yet, with one reference, where 512 strays are to come together; else the
+/// folio is that which the table maps.
+fn round(
+    mm: &Mm,
+    space: &AddressSpace,
+    vma: &Vma,
+    key: Key,
+    new: Option<PageRef>,
+) -> Result<Round, PromoteError> {
     let mut tree = space.ptl.lock();
     let none = PromoteError::NoReservation;
     let entry = tree.entry(space.flusher(mm), key.range, Level::L2).map_err(|_| none)?;
     let table = table_of(&entry).map_err(|_| none)?;
-    let found = Found::look(mm, key, table, vma.prot.leaf_flags())?;
+    let found = Found::look(mm, key, table, (new, vma.prot.leaf_flags()))?;
     let populated = found.own.with(&found.strays).count();
     if !found.holes.is_empty() && populated < u64::from(mm.thp.threshold()) {
         return Err(PromoteError::BelowThreshold(populated));
@@ -89,7 +144,7 @@ fn round(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Result<Round, Pr
     let block = range::run_of(space, vma, &entry, head);
     let pieces = block.pieces(table);
     let room = mapcount::may_add(mm, &pieces).is_ok();
-    if !room || !head.freeze(found.own.count() as u32) {
+    if !room || !head.freeze(found.references()) {
         return Err(PromoteError::Referenced(head.pfn()));
     }
     let home = Home { mm, vma, key, block: head };
@@ -140,14 +195,24 @@ struct Found {
 
 impl Found {
     /// Looks at all entries of `table`. Under T.
-    fn look(mm: &Mm, key: Key, table: PhysAddr, flags: PteFlags) -> Result<Found, PromoteError> {
+    fn look(
+        mm: &Mm,
+        key: Key,
+        table: PhysAddr,
+        (new, flags): (Option<PageRef>, PteFlags),
+    ) -> Result<Found, PromoteError> {
         let desc = |i: usize| Machine::read_desc(table.add(8 * i as u64));
-        let head = (0..ENTRIES_PER_TABLE).find_map(|i| folio_at(mm, desc(i), i));
+        let head = new.or_else(|| (0..PAGES).find_map(|i| folio_at(mm, desc(i), i)));
         let head = head.ok_or(PromoteError::NoReservation)?;
         let (own, strays, holes) = (Popmap::EMPTY, Popmap::EMPTY, Popmap::EMPTY);
         let mut found = Found { head, own, strays, holes };
-        (0..ENTRIES_PER_TABLE).try_for_each(|i| found.take_in(mm, key, (i, desc(i)), flags))?;
+        (0..PAGES).try_for_each(|i| found.take_in(mm, key, (i, desc(i)), flags))?;
         Ok(found)
+    }
+
+    /// References to the folio if nobody else has it: one an entry, or the one with which a new folio comes.
+    fn references(&self) -> u32 {
+        self.own.count().max(1) as u32
     }
 
     fn take_in(

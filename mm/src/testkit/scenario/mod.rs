@@ -28,7 +28,7 @@
 //! | `family` | spaces that descend from each other by fork, and what must be read in each |
 //! | `contest` | four vCPUs in one space: one disturbs it, one changes it, two access it |
 //! | `stage` | the machine, the boot choices, the end of a run |
-//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `fork` `migration` `folding` `report` | the scenarios |
+//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `fork` `migration` `folding` `report` `snapshot` | the scenarios |
 #![forbid(unsafe_code)]
 
 mod area;
@@ -50,6 +50,7 @@ mod pressure;
 mod promotion;
 mod report;
 mod shared;
+mod snapshot;
 mod stage;
 
 /// What a run did.
@@ -81,6 +82,7 @@ pub const ALL: &[Scenario] = &[
     hugetlb::SCENARIO,
     hvo::SCENARIO,
     fork::SCENARIO,
+    snapshot::SCENARIO,
     migration::SCENARIO,
     folding::SCENARIO,
     report::SCENARIO,

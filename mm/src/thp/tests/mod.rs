@@ -9,6 +9,7 @@ mod races;
 mod release;
 mod reserve;
 mod snapshot;
+mod snapshot_races;
 mod split;
 mod zeros;
 

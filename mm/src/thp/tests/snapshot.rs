@@ -117,6 +117,32 @@ fn the_parent_ends_huge() {
     }
 }
 
+/// All pages are written while the child lives, so nothing is left of the huge page when it has gone: the copies come
+/// together in a new block; where huge pages are not wanted any more, or there is no block, they stay where they are.
+#[test]
+fn every_page_was_written() {
+    for before in [Before::Promoted, Before::Huge] {
+        for why_not in [None, Some(ThpMode::Never)] {
+            with_site(machine(before), |site| {
+                site.fill(before);
+                let written = some(RANGE_PAGES);
+                let child = site.fork();
+                site.write_later(&written);
+                site.mm.destroy_space(&child);
+                site.check();
+                if let Some(mode) = why_not {
+                    site.mm.thp.set_mode(mode);
+                    assert_eq!((site.drain(), site.space.holes.count()), (0, 0));
+                    return site.assert_reads(&site.space, &written);
+                }
+                assert_eq!(site.drain(), 1);
+                site.assert_whole(site.frame(0), &written);
+                assert_eq!((site.stray_count(), site.get(Counter::ThpReunited)), (RANGE_PAGES, 1));
+            });
+        }
+    }
+}
+
 /// The same under every way of counting.
 #[test]
 fn every_way_of_counting() {
