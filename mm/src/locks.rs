@@ -22,6 +22,7 @@
 //! | G | 30 | lineage | one tree of spaces that descend from each other: its nodes; that no entry moves between places of rmap |
 //! | - | 31 | lineage numbers | one bucket of the nodes by number |
 //! | I | 32 | spaces of an object | which spaces map one object; that no entry of it moves between VMAs |
+//! | - | 34 | holes | ranges of one space that are to be promoted again |
 //! | - | 35 | VMA set | the set itself, for the length of a look or a change; who may change it is decided by M |
 //! | O | 38 | object | one object's pages and its size; that no entry for one of its pages is made |
 //! | R | 40 | reservation | one bucket of the table of reservations: its chain and their records |
@@ -82,6 +83,8 @@ pub const LINEAGE: Rank = Rank(30);
 pub const LINEAGE_INDEX: Rank = Rank(31);
 /// The spaces that map one object.
 pub const OBJECT_SPACES: Rank = Rank(32);
+/// The ranges of one space that are to be promoted again.
+pub const HOLES: Rank = Rank(34);
 /// The set of VMAs of an address space.
 pub const VMAS: Rank = Rank(35);
 /// One object's pages and its size.

@@ -132,6 +132,9 @@ counters! {
     NrVmemmapFreed = "nr_vmemmap_freed",
     /// 2 MiB blocks of vmemmap split into pages.
     HvoSplitPmd = "hvo_split_pmd",
+    /// Huge pages that a write after fork had taken apart, and that became one again: in place, or in a new block where
+    /// each page had been written.
+    ThpReunited = "thp_reunited",
     /// Pages that fork had driven out of their block, and that a promotion has brought back.
     ResPagesBroughtBack = "res_pages_brought_back",
     /// Shared pages copied for who wrote to them.

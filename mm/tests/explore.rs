@@ -1,10 +1,14 @@
 //! Every schedule of small cases, up to a number of switches: what seeds find by luck is looked for one by one, and
 //! the exploration says that it came to an end.
 
+use arch::VirtAddr;
 use arch::model::{Bounds, Job, explore_runs, run_on_cpus, user_load, user_store};
+use mm::Mm;
 use mm::config::ThpMode;
-use mm::space::{Advice, MapFlags, MapProt, MmapRequest};
+use mm::kalloc::KArc;
+use mm::space::{AddressSpace, Advice, MapFlags, MapProt, MmapRequest};
 use mm::testkit::{Builder, run_as_user};
+use mm::thp::promoter;
 
 const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
 /// Deviations from the plain course that a run may have: a switch, or a stale entry where a fresh one is there.
@@ -84,4 +88,96 @@ fn a_store_and_a_hole() {
     });
     println!("a store and a hole: {explored:?}");
     assert!(explored.complete && explored.runs > 50, "{explored:?}");
+}
+
+/// Who is interrupted by the other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Interrupted {
+    Promoter,
+    Rival,
+}
+
+/// What races with the way back of a huge page whose child is gone: the promoter is interrupted at each of its steps by
+/// `rival`, or the other way round. The page was written after the fork, so there is a stray.
+fn reunite_and(
+    rival: impl Fn(&Mm, &KArc<AddressSpace>, VirtAddr) + Sync,
+    interrupted: &[Interrupted],
+    huge: u64,
+) {
+    for &interrupted in interrupted {
+        let explored = explore_runs(Bounds { switches: 1, runs: RUNS }, || {
+            let machine = Builder::new().ram_mib(16).config(|config| config.thp = ThpMode::Always);
+            machine.boot(|mm, env| {
+                let space = mm.new_space().unwrap();
+                let request = MmapRequest::anonymous(2 << 20, RW).fixed(1 << 30);
+                let va = mm.mmap(&space, &request).unwrap();
+                run_as_user(mm, env, &space, || user_store(va, 1).unwrap());
+                let child = mm.fork_space(&space).unwrap();
+                run_as_user(mm, env, &space, || user_store(va, 2).unwrap());
+                mm.destroy_space(&child);
+                let mut jobs: Vec<Job<'_>> = vec![
+                    Box::new(|| {
+                        promoter::drain(mm);
+                    }),
+                    Box::new(|| run_as_user(mm, env, &space, || rival(mm, &space, va))),
+                ];
+                if interrupted == Interrupted::Rival {
+                    jobs.reverse();
+                }
+                run_on_cpus(jobs);
+                promoter::drain(mm);
+                assert_eq!(mm.usage(&space).anon_huge, huge);
+                mm.destroy_space(&space);
+            });
+        });
+        println!("the way back of a huge page: {explored:?}");
+        assert!(explored.complete && explored.runs > 20, "{explored:?}");
+    }
+}
+
+/// A store to a page of the folio, to the stray's page, and a load: each finds what was there.
+#[test]
+fn the_way_back_and_a_store() {
+    reunite_and(
+        |_, _, va| {
+            user_store(va.add(8), 3).unwrap();
+            assert_eq!(user_load(va), Ok(2));
+            user_store(va.add(4096), 4).unwrap();
+            assert_eq!((user_load(va.add(8)), user_load(va.add(4096))), (Ok(3), Ok(4)));
+        },
+        &[Interrupted::Promoter, Interrupted::Rival],
+        512,
+    );
+}
+
+/// munmap of one page: it is gone afterwards, and the others are there.
+#[test]
+fn the_way_back_and_a_munmap() {
+    reunite_and(
+        |mm, space, va| {
+            mm.munmap(space, va.add(4096).raw(), 4096).unwrap();
+            assert!(user_load(va.add(4096)).is_err());
+            assert_eq!(user_load(va), Ok(2));
+        },
+        &[Interrupted::Promoter, Interrupted::Rival],
+        0,
+    );
+}
+
+/// A second fork: the child sees what was there, and goes on seeing it. While it runs the promoter waits for it.
+#[test]
+fn the_way_back_and_a_second_fork() {
+    reunite_and(
+        |mm, space, va| {
+            let child = mm.fork_space(space).unwrap();
+            user_store(va, 5).unwrap();
+            let mut bytes = [0; 8];
+            mm.read_user(&child, va, &mut bytes).unwrap();
+            assert_eq!(u64::from_le_bytes(bytes), 2);
+            mm.destroy_space(&child);
+            assert_eq!(user_load(va), Ok(5));
+        },
+        &[Interrupted::Promoter],
+        512,
+    );
 }

@@ -84,6 +84,13 @@ fn fork() {
     explore("fork", 60);
 }
 
+/// Four vCPUs write to huge pages that a child shares, end it, promote and fork again: what the parent wrote stays, and
+/// the child sees what was there at the fork.
+#[test]
+fn snapshot() {
+    explore("snapshot", 60);
+}
+
 /// Frames move, folios are split and memory is compacted under loads, stores, forks and changes: nothing is lost.
 #[test]
 fn migration() {

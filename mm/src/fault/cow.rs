@@ -17,7 +17,9 @@
 //! Where the counts of the shared folio are full, the write ends with SIGBUS and nothing has changed.
 //!
 //! A copy is a single page, whatever the policy says of huge pages, and takes no reservation: it is page `i` of
-//! nobody's block.
+//! nobody's block. So a child has small pages where it writes to what it shares, and reservations of its own in ranges
+//! of which it shares nothing. The parent's reservation, or huge page, keeps the slot of a page that the parent has
+//! copied, and the range is noted ([`crate::thp::holes`]): when the child is gone the copy goes back there.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
@@ -31,7 +33,7 @@ use crate::mapcount;
 use crate::page::{Flags, FolioRef, MOST_REFERENCES, PageKind, PageRef};
 use crate::pgtable::{Entry, TableStock, WalkStep, normal_folio, normal_page};
 use crate::rmap;
-use crate::space::{Prot, exclusive, range};
+use crate::space::{AddressSpace, Prot, exclusive, range};
 use crate::stats::Counter;
 use crate::thp::promoter;
 use crate::thp::split::{self, NotSplit};
@@ -42,6 +44,9 @@ pub(super) enum Verdict {
     Done(FaultDone),
     /// A page of a reservation may be written again, since no child has it any more: so may be the others.
     Whole,
+    /// A page of a huge page that was taken apart may be written again, since no child has it any more: it may become
+    /// one again.
+    Apart,
     /// A shared block must become a table first.
     Split,
     /// A page must be copied.
@@ -59,6 +64,15 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// Whether the page belongs to a huge page, or to a reservation of this space: then the copy leaves a hole there.
+    fn is_of_block_of(&self, space: &AddressSpace) -> bool {
+        self.folio.as_ref().filter(|folio| folio.is_kind(PageKind::Anon) || folio.is_folio()).is_some_and(
+            |folio| match folio.is_folio() {
+                true => folio.kind() == PageKind::Anon && folio.order() == Order::PMD,
+                false => folio.flags().contains(Flags::RESERVED) && folio.mapping() == space.id,
+            },
+        )
+    }
     fn put(self, mm: &Mm) {
         if let Some(folio) = self.folio {
             mm.put_folio(folio);
@@ -94,6 +108,10 @@ pub(super) fn follow(site: &Site<'_>, verdict: Verdict) -> Result<FaultDone, Fau
             promoter::submit(site.mm, site.space, site.va);
             Ok(FaultDone::Made)
         }
+        Verdict::Apart => {
+            promoter::submit_hole(site.mm, site.space, site.va);
+            Ok(FaultDone::Made)
+        }
         Verdict::Split => {
             split_block(site)?;
             fault(site)
@@ -115,8 +133,11 @@ pub(super) fn judge(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdic
         return judge_shared(leaf, Some(head));
     }
     entry.relax(leaf.desc, exclusive::with_all_rights(leaf.desc, leaf.level, prot));
-    let reserved = page.flags().contains(Flags::RESERVED);
-    if reserved { Verdict::Whole } else { Verdict::Done(FaultDone::Made) }
+    match leaf.level {
+        _ if page.flags().contains(Flags::RESERVED) => Verdict::Whole,
+        Level::L3 if !page.is_single(PageKind::Anon) => Verdict::Apart,
+        _ => Verdict::Done(FaultDone::Made),
+    }
 }
 
 /// The head of the page's folio, where others may have it too. Mostly the leaf's reference is the only one.
@@ -181,6 +202,10 @@ fn copy(site: &Site<'_>, source: Source) -> Result<FaultDone, FaultReason> {
         FaultDone::Made => {
             // The reference is the entry's, and the one that the entry had goes.
             page.leave();
+            if source.is_of_block_of(space) {
+                // Without a note the next write to what has become the space's own asks for the range.
+                let _noted = promoter::note_hole(space, va);
+            }
             source.put_both(mm);
         }
         FaultDone::Spurious => {

@@ -15,6 +15,7 @@ use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
 use super::flush::{FlushRange, Flusher};
 use super::gather::Gather;
 use super::root::PtRoot;
+use super::table::LooseEntries;
 use super::unlinked::{Displaced, Unmapped};
 use super::verify;
 use crate::stats::Counter;
@@ -337,6 +338,17 @@ impl<'l, const N: usize> Broken<'l, N> {
         let Broken { first, old, owed } = self;
         drop(owed);
         Clean { first, old }
+    }
+}
+
+impl Clean<'_, 1> {
+    /// The entries of the table to which the entry led. No TLB holds anything of them and no walker comes to them
+    /// before the entry is made again, so they may be written as those of a table that was never linked. `None`: it led
+    /// to no table.
+    pub fn below(&mut self) -> Option<LooseEntries<'_>> {
+        let [old] = self.old;
+        (old.kind(self.first.level) == Kind::Table)
+            .then(|| LooseEntries::unreachable(old.output(self.first.level)))
     }
 }
 

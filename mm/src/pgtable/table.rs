@@ -33,7 +33,7 @@ impl LooseTable {
 
     /// Its entries, to be written one by one.
     pub fn entries(&mut self) -> LooseEntries<'_> {
-        LooseEntries { table: self.address(), descs: Machine::table(self.address()), owner: PhantomData }
+        LooseEntries::unreachable(self.address())
     }
 
     /// The descriptor that links it. From now on the table belongs to the tree.
@@ -57,6 +57,10 @@ pub struct LooseEntries<'t> {
 }
 
 impl LooseEntries<'_> {
+    /// Those of the table at `table`, which no walker can reach as long as they are borrowed.
+    pub(super) fn unreachable(table: PhysAddr) -> Self {
+        LooseEntries { table, descs: Machine::table(table), owner: PhantomData }
+    }
     /// Where the table is.
     #[must_use]
     #[inline]

@@ -9,9 +9,12 @@
 //! |---|---|---|
 //! | `boot::tables` | the kernel's own; it refuses to replace a valid descriptor | `set_kernel_root` |
 //! | `thp::split`, `hvo::remap` | one level-3 table, filled before it is linked | the [`Entry`] that links it |
+//! | `thp` | one level-3 table, between the flush of the [`Entry`] that linked it and its next link ([`Clean::below`]) | that link |
 //! | [`super::Severed`] | one level-3 table, emptied after it was unlinked and flushed | never again |
 //! | `TableStock` | zeroed tables | the [`Entry`] that links them |
 //! | `arch::aarch64::boot` | the early tables: one device, from invalid, while one CPU runs | the MMU goes on |
+//!
+//! [`Clean::below`]: super::Clean::below
 //!
 //! In a release build none of this is there.
 #![forbid(unsafe_code)]

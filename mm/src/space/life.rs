@@ -18,7 +18,7 @@ use crate::locks::{self, SleepLock};
 use crate::pgtable::{AsidCell, PtRoot};
 use crate::shmem::SpaceObjects;
 use crate::thp::permission::PermissionCell;
-use crate::thp::{SpaceReservations, khugepaged, promoter};
+use crate::thp::{Holes, SpaceReservations, khugepaged, promoter};
 
 /// What a space is born with.
 pub(super) struct Birth {
@@ -59,6 +59,7 @@ impl Mm {
                 root: tree.root(),
                 ptl: SpinLock::new(locks::PAGE_TABLE, tree),
                 reservations: SpaceReservations::new(),
+                holes: Holes::new(),
                 may_thp: PermissionCell::new(),
                 objects: SpaceObjects::new(),
                 lineage,
@@ -90,6 +91,8 @@ impl Mm {
         );
         let _mmap = space.mmap_lock.write(self.env);
         self.unmap_prepared(space, VirtAddr::new(0), USER_END);
+        // Whoever shared pages with it may have them alone now.
+        promoter::relatives(self, space);
         promoter::cancel(self, space);
         // From here on nobody comes to the tree by way of a page.
         self.lineages.leave(&space.lineage);

@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 use core::ops::ControlFlow;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use allocator_api2::vec::Vec;
 use arch::sync::{SpinGuard, SpinLock};
@@ -40,7 +41,21 @@ const BUCKETS: usize = 64;
 const NONE: usize = usize::MAX;
 
 type Share = KArc<AddressSpace>;
-type Nodes = KArc<SpinLock<Tree>>;
+type Nodes = KArc<Family>;
+
+/// A tree, and what is known of it without its lock.
+struct Family {
+    /// G.
+    tree: SpinLock<Tree>,
+    /// Somebody has taken note of holes ([`crate::thp::holes`]). Set once.
+    has_holes: AtomicBool,
+}
+
+impl Family {
+    fn lock(&self) -> SpinGuard<'_, Tree> {
+        self.tree.lock()
+    }
+}
 
 /// Who has a node.
 enum Occupant {
@@ -147,9 +162,35 @@ pub struct Lineage {
     tree: Nodes,
     place: usize,
     id: u64,
+    descent: Descent,
+}
+
+/// How a space came to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Descent {
+    /// From nobody: all that it maps is its own, or its descendants' too.
+    First,
+    /// By fork: it may map what was another's before.
+    Forked,
 }
 
 impl Lineage {
+    /// How its space came to be.
+    #[must_use]
+    pub fn descent(&self) -> Descent {
+        self.descent
+    }
+
+    /// Its space is about to take note of holes: from now on its relatives are asked at the end of each of them.
+    pub(crate) fn expect_holes(&self) {
+        self.tree.has_holes.store(true, Ordering::Release);
+    }
+
+    /// Whether any space of the tree has ever taken note of holes.
+    pub(crate) fn may_have_holes(&self) -> bool {
+        self.tree.has_holes.load(Ordering::Acquire)
+    }
+
     /// Holds the tree: nobody is born into it, nobody ends, and no entry moves from one place to another.
     #[must_use]
     pub fn hold(&self) -> HeldLineage<'_> {
@@ -192,6 +233,26 @@ impl HeldLineage<'_> {
             at = self.tree.nodes[at].parent;
         }
         at != NONE
+    }
+
+    /// Tells `f` the living spaces from which that of the node descends, and those that descend from it, itself not
+    /// among them: all with whom it may have shared pages of theirs, or they of its own.
+    pub fn for_each_relative(&self, mut f: impl FnMut(&KArc<AddressSpace>)) {
+        if !self.tree.is(self.place, self.id) {
+            return;
+        }
+        let mut at = self.tree.nodes[self.place].parent;
+        while at != NONE {
+            if let Occupant::Living(space) = &self.tree.nodes[at].occupant {
+                f(space);
+            }
+            at = self.tree.nodes[at].parent;
+        }
+        self.for_each_descendant(|space| {
+            if space.id != self.id {
+                f(space);
+            }
+        });
     }
 
     /// As [`Self::visit`], of all.
@@ -239,7 +300,8 @@ impl Lineages {
 
     /// A node of a tree of its own, for a first space that is to be made.
     pub(super) fn root(&self, id: u64) -> Result<Lineage, OutOfMemory> {
-        let tree = KArc::try_new(SpinLock::new(locks::LINEAGE, Tree::new()))?;
+        let tree = SpinLock::new(locks::LINEAGE, Tree::new());
+        let tree = KArc::try_new(Family { tree, has_holes: AtomicBool::new(false) })?;
         self.add(&tree, id, NONE)
     }
 
@@ -253,7 +315,8 @@ impl Lineages {
         nodes.prepare()?;
         let mut bucket = self.bucket(id).lock();
         bucket.try_reserve(1).map_err(|_| OutOfMemory)?;
-        let lineage = Lineage { tree: tree.clone(), place: nodes.add(id, parent), id };
+        let descent = if parent == NONE { Descent::First } else { Descent::Forked };
+        let lineage = Lineage { tree: tree.clone(), place: nodes.add(id, parent), id, descent };
         bucket.push(lineage.clone());
         Ok(lineage)
     }

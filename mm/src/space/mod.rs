@@ -15,9 +15,8 @@
 //! a call needs is allocated before its first change. A frame or table that leaves the tree reaches the
 //! allocator only after every TLB has lost it ([`crate::pgtable::Gather`]).
 //!
-//! **Order.** mmap lock (M), VMA set, reservations (R, Q), page-table lock (T). A walk over a range holds the
-//! page-table lock for a bounded number of entries at a time and skips what no table covers, so its time
-//! follows what is mapped, not how wide the range is.
+//! **Order.** mmap lock (M), VMA set, reservations (R, Q), page-table lock (T). A walk over a range holds T for
+//! a bounded number of entries at a time and skips what no table covers: its time follows what is mapped.
 //!
 //! | file | what |
 //! |---|---|
@@ -87,7 +86,7 @@ use arch::sync::SpinLock;
 pub use asid::Asids;
 pub use error::{Errno, MmapError};
 pub use fork::ForkError;
-pub use lineage::{HeldLineage, Lineage, Lineages};
+pub use lineage::{Descent, HeldLineage, Lineage, Lineages};
 pub use registry::Spaces;
 pub use request::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest, RemapFlags};
 pub use usage::Usage;
@@ -113,6 +112,8 @@ pub struct AddressSpace {
     pub ptl: SpinLock<PtRoot>,
     /// R, Q: its reservations of huge pages.
     pub reservations: crate::thp::SpaceReservations,
+    /// Which of its ranges have lost pages of their block to a fork.
+    pub holes: crate::thp::Holes,
     /// Whether it may have huge pages.
     pub(crate) may_thp: crate::thp::permission::PermissionCell,
     /// The objects that it maps.

@@ -5,10 +5,11 @@ use arch::addr::PAGE_SIZE;
 use arch::layout::USER_END;
 use arch::{PageSize, VirtAddr};
 
-use super::{AddressSpace, Commit, MmapError, VmaKind};
+use super::{AddressSpace, Commit, Descent, MmapError, VmaKind};
 use super::{range, unmap};
 use crate::Mm;
 use crate::hugetlb;
+use crate::thp::promoter;
 
 /// `len` rounded up to whole pages; `None` where that wraps.
 pub(super) fn page_align(len: u64) -> Option<u64> {
@@ -43,6 +44,10 @@ impl Mm {
         let _mmap = space.mmap_lock.write(self.env);
         self.prepare_cuts(space, start, end, 0)?;
         self.unmap_prepared(space, start, end);
+        if space.lineage.descent() == Descent::Forked {
+            // What it shared with those before it may be theirs alone now.
+            promoter::relatives(self, space);
+        }
         Ok(())
     }
 

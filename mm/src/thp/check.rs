@@ -70,6 +70,7 @@ impl Mm {
         self.check_queue(partial)?;
         agree("nr_thp_res_fullpop", None, full, self.stats.get(Counter::NrThpResFullpop))?;
         agree("nr_thp_res_partpop", None, partial, self.stats.get(Counter::NrThpResPartpop))?;
+        self.check_holes()?;
         agree("pages of kind thp-reserved", None, unused, report.pages_of(PageKind::ThpReserved))?;
         agree("nr_thp_reserved", None, unused, self.stats.get(Counter::NrThpReserved))
     }
@@ -94,6 +95,21 @@ impl Mm {
             agree("a reservation in the queue is in the table", Some(record.block().pfn()), 1, found.into())?;
         }
         Ok(())
+    }
+}
+
+impl Mm {
+    /// The notes of every space: in order, and in the queue where they say so.
+    fn check_holes(&self) -> Result<(), Inconsistency> {
+        self.spaces.try_for_each(|space| {
+            let (sound, queued) = {
+                let notes = space.holes.lock();
+                (notes.is_sound(), notes.queued())
+            };
+            let lost = queued == Queued::Yes && !promoter::awaits_holes(self, space);
+            agree("a space's ranges with holes are in order", None, 1, sound.into())?;
+            agree("a space whose holes wait in no queue", None, 0, lost.into())
+        })
     }
 }
 

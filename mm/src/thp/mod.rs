@@ -39,8 +39,11 @@
 //! | [`reclaim`] | release under memory pressure |
 //! | [`promoter`] | the queue of `kpromoted`, and its body |
 //! | [`promote`] | 512 page entries become one block, in place |
+//! | `exchange` | the level-2 entry is broken, flushed and made anew |
 //! | `strays` | pages that a write after fork has put elsewhere |
 //! | `group` | 64 KiB on the way: 16 pages become a folded group |
+//! | [`reunite`] | a huge page that a write after fork has taken apart becomes one again, in place |
+//! | [`holes`] | which ranges of a space that were, until who shares them has ended |
 //! | [`huge`] | a block at the first fault |
 //! | [`collapse`] | a range of anything becomes one huge page, by copy |
 //! | [`khugepaged`] | the thread that looks for ranges to collapse |
@@ -50,7 +53,9 @@
 
 pub mod check;
 pub mod collapse;
+mod exchange;
 mod group;
+pub mod holes;
 pub mod huge;
 pub mod khugepaged;
 pub mod permission;
@@ -62,14 +67,17 @@ pub mod queue;
 pub mod reclaim;
 pub mod record;
 pub mod reservation;
+pub mod reunite;
 pub mod settings;
 pub mod split;
 mod strays;
 pub mod table;
 
+pub use holes::Holes;
 pub use huge::{HugeFault, NoHugePage, huge_fault, zero_fault};
 pub use permission::ThpPermission;
 pub use policy::Backing;
+pub use promote::PromoteError;
 pub use reservation::{Populated, SpaceReservations, Take, Taken};
 pub use settings::SettingError;
 

@@ -83,6 +83,20 @@ impl Popmap {
         let run = (1u64 << bits) - 1;
         (0..PAGES).step_by(bits).find(|first| self.0[first / 64] >> (first % 64) & run == 0)
     }
+    /// The bits that are set in either.
+    #[must_use]
+    pub fn with(&self, other: &Popmap) -> Self {
+        let mut words = self.0;
+        words.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
+        Popmap(words)
+    }
+    /// The lowest `n` of the set bits; all of them where they are fewer.
+    #[must_use]
+    pub fn lowest(self, n: usize) -> Self {
+        let mut lowest = Popmap::EMPTY;
+        self.iter().take(n).for_each(|bit| lowest.insert(bit));
+        lowest
+    }
     /// The set bits, lowest first.
     pub fn iter(self) -> impl Iterator<Item = usize> {
         self.0.into_iter().enumerate().flat_map(|(n, word)| {
@@ -163,5 +177,8 @@ mod tests {
         assert!(map.without(&map).is_empty());
         assert_eq!(map.without(&rest), map);
         assert_eq!(Popmap::EMPTY.complement().count(), 512);
+        assert_eq!(map.with(&rest).count(), 512);
+        assert_eq!((map.lowest(0), map.lowest(512)), (Popmap::EMPTY, map));
+        assert!(map.lowest(40).iter().eq((0..120).step_by(3)));
     }
 }

@@ -36,38 +36,39 @@
 //!
 //! **After a fork** entries have lost the right to write, and some map strays (`strays`). While a child has a
 //! page of the block, a reference more says so. Afterwards the block gets all rights again, and strays are brought
-//! back.
+//! back. A range that was a block before the fork has no reservation any more, but its folio: [`reunite`].
 //!
 //! **References.** A page is referenced by the reservation and by its entry, or by the claim. Each count must freeze
 //! from 2 to 0, so one reference more, of a walker or of a pin, stops the promotion, and none can be taken after.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
-use arch::pte::{Kind, PteFlags};
+use arch::pte::PteFlags;
 use arch::{Desc, Level, Machine, Order, Pfn, PhysAddr, PhysMem, VirtAddr};
 
+use super::exchange::{exchange, replace, table_of};
 use super::popmap::{PAGES, Popmap};
 use super::queue;
 use super::record::{Key, Record};
 use super::reservation;
+use super::reunite;
 use super::strays;
 use super::table::Unlinked;
 use crate::Mm;
 use crate::mapcount::{self, Run};
 use crate::page::{FolioList, FolioRef, LastRef, PageKind, PageRef};
-use crate::pgtable::{Displaced, Entry, may_resize};
+use crate::pgtable::{Displaced, may_resize};
 use crate::rmap::deferred;
 use crate::space::exclusive::read_only;
 use crate::space::{AddressSpace, Vma, VmaKind, range};
 use crate::stats::Counter;
-use crate::steps::{Owed, Step, StepKind, announce};
 
 /// Why a range was not promoted. Nothing has changed, but where the variant says so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PromoteError {
     /// No VMA that may have huge pages covers the range.
     Vma,
-    /// The range has no reservation (any more).
+    /// The range has no reservation (any more), nor a huge page of its own that was taken apart.
     NoReservation,
     /// So many pages are populated, fewer than the threshold.
     BelowThreshold(u64),
@@ -81,6 +82,8 @@ pub enum PromoteError {
     /// The page that is mapped here is the space's copy of a page of the block that a child still has, or is in use
     /// otherwise. It may be brought back later.
     Shared(VirtAddr),
+    /// So many strays are mapped, more than one promotion brings back. Some of them are to be brought back first.
+    Strays(u64),
     /// The entry for this address has other rights than the VMA.
     Rights(VirtAddr),
     /// Somebody else holds a reference to this page.
@@ -88,6 +91,11 @@ pub enum PromoteError {
 }
 
 impl PromoteError {
+    /// Whether the range may be promoted when a space that shares pages with it has ended.
+    #[must_use]
+    pub fn may_be_shared(self) -> bool {
+        matches!(self, PromoteError::Shared(_)) || self.may_pass()
+    }
     /// Whether trying again later may help though the range sees no more faults.
     #[must_use]
     pub fn may_pass(self) -> bool {
@@ -114,11 +122,25 @@ pub(super) fn promote_in(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr)
     if !may_be_huge(space, vma, va) {
         return Err(PromoteError::Vma);
     }
-    let claim = Claim::new(mm, Key::new(space, va))?;
+    let key = Key::new(space, va);
+    loop {
+        match promote_reserved(mm, space, vma, key) {
+            Err(PromoteError::Strays(_)) => strays::bring_back_some(mm, space, vma, key)?,
+            Err(PromoteError::NoReservation) => return reunite::reunite(mm, space, vma, key),
+            result => return result,
+        }
+    }
+}
+
+/// One attempt at a range that has a reservation.
+fn promote_reserved(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Result<(), PromoteError> {
+    let claim = Claim::new(mm, key)?;
     let result = promote_claimed(mm, space, vma, &claim);
     if let Err(error) = result {
         claim.undo(mm);
-        mm.stats.inc(Counter::ResCollapseFailed);
+        if !matches!(error, PromoteError::Strays(_)) {
+            mm.stats.inc(Counter::ResCollapseFailed);
+        }
         if matches!(error, PromoteError::Foreign(_)) {
             reservation::release_key(mm, claim.key);
         }
@@ -138,11 +160,8 @@ fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> R
         claim.fill();
     }
     let block = range::leaf_for(mm, claim.record.block().pfn().phys(), Level::L2, vma.prot);
-    let (table, mut strays) = exchange(mm, space, vma, block, claim)?;
-    mm.stats.add(Counter::ResPagesBroughtBack, strays.len());
-    while let Some(stray) = strays.pop() {
-        mm.put_folio(stray);
-    }
+    let (table, strays) = make_block(mm, space, vma, block, claim)?;
+    strays::put(mm, strays);
     mm.gather(space.tag(), |gather| gather.hold_displaced(table));
     mm.stats.inc(Counter::ResPagesCollapsed);
     mm.stats.add(Counter::ResPagesFilled, claim.pages.count());
@@ -224,7 +243,7 @@ impl Claim {
         if strays.count() <= strays::MOST {
             Ok(Seen { strays, as_block })
         } else {
-            Err(PromoteError::Foreign(self.key.range))
+            Err(PromoteError::Strays(strays.count()))
         }
     }
 
@@ -294,17 +313,8 @@ fn expected(strays: &Popmap, i: usize) -> u32 {
     if strays.contains(i) { strays::SOLE } else { 2 }
 }
 
-/// The table that a level-2 entry leads to.
-fn table_of(entry: &Entry<'_>) -> Result<PhysAddr, PromoteError> {
-    let desc = entry.desc();
-    match desc.kind(Level::L2) {
-        Kind::Table => Ok(desc.output(Level::L2)),
-        Kind::Invalid | Kind::Block | Kind::Page => Err(PromoteError::NoTable),
-    }
-}
-
 /// The exchange, under R and T. Returns the table that is linked no more, and the strays that it mapped.
-fn exchange(
+fn make_block(
     mm: &Mm,
     space: &AddressSpace,
     vma: &Vma,
@@ -323,8 +333,8 @@ fn exchange(
     let run = range::run_of(space, vma, &entry, record.block());
     let head = fold(mm, bucket.unlink(mm, record), claim.key, vma.index_of(claim.key.range), &run);
     let displaced = match as_block {
-        Alike::Yes if may_resize() => replace_by_block(mm, entry, block),
-        _ => make_block(mm, entry, block, || strays::bring_back(&strays, table, head)),
+        Alike::Yes if may_resize() => replace(mm, entry, block),
+        _ => exchange(mm, entry, block, |_| strays::bring_back(&strays, table, head)),
     };
     head.set_refcount(1);
     let strays = strays::release(mm, &strays, table, (claim.key, &run));
@@ -351,36 +361,4 @@ fn fold(mm: &Mm, unlinked: Unlinked, key: Key, index: u64, run: &Run) -> PageRef
     head.set_mapping(key.space, index);
     mapcount::fold(mm, run);
     head
-}
-
-/// Replaces the table by the block, which translates alike, and flushes; each step is announced.
-fn replace_by_block(mm: &Mm, entry: Entry<'_>, block: Desc) -> Displaced<1> {
-    let (slot, va, table) = (entry.slot(), entry.va(), entry.desc());
-    let tell = |kind, owed, old, new| {
-        announce(mm.env, &Step { kind, owed, level: Level::L2, va, slot, old, new });
-    };
-    tell(StepKind::PromoteBegin, Owed::Nothing, table, table);
-    let resized = entry.resize(block);
-    tell(StepKind::PromoteReplace, Owed::Flush, table, block);
-    let displaced = resized.flush();
-    tell(StepKind::PromoteFlush, Owed::Nothing, block, block);
-    mm.stats.inc(Counter::ResPagesCollapsedDirect);
-    displaced
-}
-
-/// Break, flush, make, and `meanwhile` before it is made; each step is announced.
-fn make_block(mm: &Mm, entry: Entry<'_>, block: Desc, meanwhile: impl FnOnce()) -> Displaced<1> {
-    let (slot, va, table) = (entry.slot(), entry.va(), entry.desc());
-    let tell = |kind, owed, old, new| {
-        announce(mm.env, &Step { kind, owed, level: Level::L2, va, slot, old, new });
-    };
-    tell(StepKind::PromoteBegin, Owed::Nothing, table, table);
-    let broken = entry.break_live(|_, _| ());
-    tell(StepKind::PromoteBreak, Owed::FlushThenMake, table, Desc::INVALID);
-    let clean = broken.flush();
-    tell(StepKind::PromoteFlush, Owed::Make, Desc::INVALID, Desc::INVALID);
-    meanwhile();
-    let displaced = clean.make(|_| block, |_, _| ());
-    tell(StepKind::PromoteMake, Owed::Nothing, Desc::INVALID, block);
-    displaced
 }

@@ -15,8 +15,9 @@ use allocator_api2::vec::Vec;
 use arch::VirtAddr;
 use arch::sync::SpinLock;
 
-use super::promote;
+use super::promote::{self, PromoteError};
 use super::record::{Key, Queued, Record};
+use super::reunite;
 use crate::Mm;
 use crate::kalloc::{KAlloc, KArc};
 use crate::locks;
@@ -31,8 +32,17 @@ const FIRST_CAPACITY: usize = 32;
 
 struct Request {
     space: KArc<AddressSpace>,
-    va: VirtAddr,
+    what: What,
     attempts: u8,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// The range of an address, which has a reservation.
+    Range(VirtAddr),
+    /// Every range that the space has taken note of ([`super::holes`]).
+    Holes,
 }
 
 /// The queue.
@@ -112,10 +122,8 @@ impl Ring {
 /// no spinlock.
 // Walk A.7: the range is queued for kpromoted.
 pub fn submit(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) {
-    let promoter = &mm.thp.promoter;
-    if offer(mm, Request { space: space.clone(), va, attempts: 0 }) {
-        promoter.fresh.fetch_add(1, Ordering::Release);
-        mm.env.unpark_all(promoter.key());
+    if offer(mm, Request { space: space.clone(), what: What::Range(va), attempts: 0 }) {
+        wake(mm);
     }
 }
 
@@ -130,30 +138,97 @@ pub(super) fn promote_now(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: Vi
     }
 }
 
+/// Asks for the promotion of a range that has lost pages of its block to a fork. The caller holds no lock of rank 30 or
+/// above.
+pub fn submit_hole(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) {
+    if note_hole(space, va) && offer_holes(mm, space, 0) {
+        wake(mm);
+    }
+}
+
+/// Takes note that the range of `va` has lost a page of its block to a fork. Whether it is noted: without memory it is
+/// not. The caller holds no lock of rank 34 or above.
+pub fn note_hole(space: &AddressSpace, va: VirtAddr) -> bool {
+    space.lineage.expect_holes();
+    space.holes.note(va)
+}
+
+/// `space` has given up pages, or ends: asks for the ranges with holes of all who may have shared them. Those are the
+/// spaces from which it descends, and those that descend from it. The caller holds no lock of rank 30 or above.
+pub fn relatives(mm: &Mm, space: &AddressSpace) {
+    if !space.lineage.may_have_holes() {
+        return;
+    }
+    let mut offered = false;
+    space.lineage.hold().for_each_relative(|relative| offered |= offer_holes(mm, relative, 0));
+    if offered {
+        wake(mm);
+    }
+}
+
+fn wake(mm: &Mm) {
+    let promoter = &mm.thp.promoter;
+    promoter.fresh.fetch_add(1, Ordering::Release);
+    mm.env.unpark_all(promoter.key());
+}
+
 /// Queues a request and marks its reservation. Whether it is queued now and was not before.
 ///
 /// Both is done under R, so a request stands in the queue only while, or after, its reservation stands in the table: once
 /// a space's reservations are released nothing is queued for it any more.
-fn offer(mm: &Mm, mut request: Request) -> bool {
+fn offer(mm: &Mm, request: Request) -> bool {
+    let What::Range(va) = request.what else { return offer_holes(mm, &request.space, request.attempts) };
+    let key = Key::new(&request.space, va);
+    push_where(mm, request, |push| {
+        let bucket = mm.thp.table.lock(key);
+        let unmarked = |record: &Record| record.queued() == Queued::No;
+        let record = bucket.find(key).filter(unmarked)?;
+        Some(push().map(|()| record.set_queued(Queued::Yes)))
+    })
+}
+
+/// Queues a request for all holes of the space, unless it has none or is queued. In the same way its notes are marked,
+/// under their lock; once they are closed nothing is queued for them any more.
+fn offer_holes(mm: &Mm, space: &KArc<AddressSpace>, attempts: u8) -> bool {
+    if !space.holes.lock().waits() {
+        return false;
+    }
+    let request = Request { space: space.clone(), what: What::Holes, attempts };
+    push_where(mm, request, |push| {
+        let mut notes = space.holes.lock();
+        if !notes.waits() {
+            return None;
+        }
+        Some(push().map(|()| notes.set_queued(Queued::Yes)))
+    })
+}
+
+/// The queue is full; it is to have room for so many.
+struct Full(usize);
+
+/// Pushes a request where `locked` wants it: `locked` takes the lock that the request stands for, and calls the push it
+/// is given or says no. Makes room, outside of that lock, where there is none. Whether the request was pushed.
+fn push_where(
+    mm: &Mm,
+    request: Request,
+    locked: impl Fn(&mut dyn FnMut() -> Result<(), Full>) -> Option<Result<(), Full>>,
+) -> bool {
     let promoter = &mm.thp.promoter;
-    let key = Key::new(&request.space, request.va);
+    let mut request = Some(request);
     loop {
-        let wanted = {
-            let bucket = mm.thp.table.lock(key);
-            let unmarked = |record: &Record| record.queued() == Queued::No;
-            let Some(record) = bucket.find(key).filter(unmarked) else { return false };
+        let mut push = || {
             let mut ring = promoter.queue.lock();
-            match ring.push(request) {
-                Ok(()) => {
-                    record.set_queued(Queued::Yes);
-                    return true;
-                }
-                Err(back) => request = back,
-            }
-            (2 * ring.slots.len()).max(FIRST_CAPACITY)
+            let Some(wanted) = request.take() else { return Ok(()) };
+            ring.push(wanted).map_err(|back| {
+                request = Some(back);
+                Full((2 * ring.slots.len()).max(FIRST_CAPACITY))
+            })
         };
-        if !promoter.grow(wanted) {
-            return false;
+        match locked(&mut push) {
+            None => return false,
+            Some(Ok(())) => return true,
+            Some(Err(Full(wanted))) if promoter.grow(wanted) => {}
+            Some(Err(Full(_))) => return false,
         }
     }
 }
@@ -187,13 +262,30 @@ pub fn backlog(mm: &Mm) -> usize {
 pub(super) fn is_queued(mm: &Mm, key: Key) -> bool {
     let ring = mm.thp.promoter.queue.lock();
     let queued = ring.slots.iter().flatten();
-    queued.map(|request| Key::new(&request.space, request.va)).any(|other| other == key)
+    queued.filter_map(Request::key).any(|other| other == key)
 }
 
-/// Tries one request; queues it again where the reason may pass. How many ranges were promoted: 0 or 1.
+/// Whether a request for the holes of a space is queued.
+pub(super) fn awaits_holes(mm: &Mm, space: &AddressSpace) -> bool {
+    let ring = mm.thp.promoter.queue.lock();
+    ring.slots.iter().flatten().any(|request| request.what == What::Holes && request.space.id == space.id)
+}
+
+impl Request {
+    /// The one range that it asks for.
+    fn key(&self) -> Option<Key> {
+        match self.what {
+            What::Range(va) => Some(Key::new(&self.space, va)),
+            What::Holes => None,
+        }
+    }
+}
+
+/// Tries one request; queues it again where the reason may pass. How many ranges were promoted.
 fn attempt(mm: &Mm, request: Request) -> u64 {
-    unmark(mm, Key::new(&request.space, request.va));
-    let Err(error) = promote::promote_range(mm, &request.space, request.va) else { return 1 };
+    let What::Range(va) = request.what else { return attempt_holes(mm, request) };
+    unmark(mm, Key::new(&request.space, va));
+    let Err(error) = promote::promote_range(mm, &request.space, va) else { return 1 };
     let attempts = request.attempts + 1;
     if error.may_pass() && attempts < MOST_ATTEMPTS {
         offer(mm, Request { attempts, ..request });
@@ -201,9 +293,35 @@ fn attempt(mm: &Mm, request: Request) -> u64 {
     0
 }
 
+/// Tries every range that the space has taken note of. What is shared by another space still, or in use, is noted again.
+fn attempt_holes(mm: &Mm, request: Request) -> u64 {
+    let Request { space, attempts, .. } = request;
+    space.holes.lock().set_queued(Queued::No);
+    let (mut promoted, mut again, mut from) = (0, false, VirtAddr::new(0));
+    while let Some(range) = space.holes.take(from) {
+        from = range.add(1);
+        let result = match promote::promote_range(mm, &space, range) {
+            Err(PromoteError::NoReservation) => reunite::anew(mm, &space, range),
+            result => result,
+        };
+        match result {
+            Ok(()) => promoted += 1,
+            Err(error) if error.may_be_shared() => {
+                again |= space.holes.note(range) && error.may_pass();
+            }
+            Err(_) => {}
+        }
+    }
+    if again && attempts + 1 < MOST_ATTEMPTS {
+        offer_holes(mm, &space, attempts + 1);
+    }
+    promoted
+}
+
 /// Forgets all requests of a space, and with them all shares in it. Called at its end, after its reservations are
-/// released, so that no more come. The caller holds another share and no spinlock.
+/// released, so that no more come; its notes of holes are closed here. The caller holds another share and no spinlock.
 pub fn cancel(mm: &Mm, space: &AddressSpace) {
+    space.holes.close();
     let mut ring = mm.thp.promoter.queue.lock();
     for _ in 0..ring.len {
         match ring.pop() {

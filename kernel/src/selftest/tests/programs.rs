@@ -26,6 +26,7 @@ selftest!("programs::a_hot_reservation_survives", a_hot_reservation_survives);
 selftest!("programs::underused_huge_pages_are_split", underused);
 selftest!("programs::the_largest_is_killed", the_largest_is_killed);
 selftest!("programs::promote", promote);
+selftest!("programs::snapshot_ends_huge", snapshot_ends_huge);
 selftest!("programs::shared", shared);
 selftest!("programs::dma", dma);
 selftest!("programs::devmap", devmap);
@@ -250,6 +251,24 @@ fn the_largest_is_killed(mm: &'static Mm) -> Verdict {
 fn promote(_: &'static Mm) -> Verdict {
     for seed in ["seed=1", "seed=20260"] {
         expect("promote", &["promote", seed, "blocks=2", "rounds=1", "ops=20"], 0)?;
+    }
+    Ok(())
+}
+
+/// A parent writes on while its child reads what was there at the fork. When the child is gone all of the parent's
+/// regions are huge again, and each page that was copied is brought back: whether they were promoted before the fork, had
+/// their reservations still, or were huge from the first fault.
+fn snapshot_ends_huge(mm: &'static Mm) -> Verdict {
+    const RUNS: [(ThpMode, [&str; 3]); 5] = [
+        (ThpMode::Reserve, ["snapshot", "regions=8", "writes=40"]),
+        (ThpMode::Reserve, ["snapshot", "regions=4", "writes=600"]),
+        (ThpMode::Reserve, ["snapshot", "regions=4", "wait=0"]),
+        (ThpMode::Always, ["snapshot", "regions=8", "writes=40"]),
+        (ThpMode::Always, ["snapshot", "regions=4", "writes=600"]),
+    ];
+    for (mode, args) in RUNS {
+        let _settings = ThpSettings::set(mm, mode, 256)?;
+        expect("snapshot", &args, 0)?;
     }
     Ok(())
 }

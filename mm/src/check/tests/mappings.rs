@@ -9,6 +9,7 @@ use crate::page::{Flags, page_of};
 use crate::space::{HugeAdvice, MmapRequest};
 use crate::stats::Counter;
 use crate::testkit::run_as_user;
+use crate::thp::record::Queued;
 
 /// As [`small`], with groups of 16 pages.
 fn folding() -> Builder {
@@ -299,6 +300,14 @@ pub(super) const ROWS: &[Row] = &[
     }),
     ("nr_thp_res_partpop", reserving, |site| {
         site.mm.stats.inc(Counter::NrThpResPartpop);
+        None
+    }),
+    ("a space whose holes wait in no queue", small, |site| {
+        site.space.holes.lock().set_queued(Queued::Yes);
+        None
+    }),
+    ("a space's ranges with holes are in order", small, |site| {
+        site.space.holes.spoil();
         None
     }),
     ("address spaces with one ASID", small, |site| {

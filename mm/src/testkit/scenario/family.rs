@@ -24,8 +24,6 @@ use crate::space::{AddressSpace, MapFlags, MapProt, MmapRequest};
 use crate::testkit::Random;
 use crate::testkit::host_env::lock;
 
-/// Most spaces at once.
-const MOST: usize = 5;
 /// First address of what all share.
 const BASE: u64 = 0x4000_0000;
 /// Pages of it.
@@ -183,15 +181,36 @@ impl Member {
     }
 }
 
+/// How vCPUs spend their turns: how many of the sum of all do what.
+#[derive(Clone, Copy)]
+pub(super) struct Habits {
+    /// Use the object, through a mapping or without.
+    pub(super) object: u64,
+    pub(super) store: u64,
+    pub(super) load: u64,
+    /// Map a page of one's own, and unmap it.
+    pub(super) scratch: u64,
+    /// Take the right to write away for a moment.
+    pub(super) protect: u64,
+    /// Run the promoter.
+    pub(super) promote: u64,
+    pub(super) fork: u64,
+    /// Leave the space, and end one in which nobody is.
+    pub(super) end: u64,
+    /// Most spaces at once.
+    pub(super) most: usize,
+}
+
 /// All spaces, at least one.
 pub(super) struct Family {
+    habits: Habits,
     members: Mutex<Vec<Arc<Member>>>,
     book: Arc<Book>,
 }
 
 impl Family {
     /// One space.
-    pub(super) fn new(mm: &Mm) -> Self {
+    pub(super) fn new(mm: &Mm, habits: Habits) -> Self {
         let Ok(space) = mm.new_space() else { panic!("no memory for the first space") };
         let request = MmapRequest::anonymous(LENGTH * PAGE, RW).fixed(BASE).with(MapFlags::empty());
         assert_eq!(mm.mmap(&space, &request), Ok(VirtAddr::new(BASE)));
@@ -202,7 +221,7 @@ impl Family {
             view.change(mm, &space, 0..PAGES_OF_OBJECT, Change::Map(RW));
             view
         });
-        Family { members: Mutex::new(vec![Member::new(space, words, views)]), book }
+        Family { habits, members: Mutex::new(vec![Member::new(space, words, views)]), book }
     }
 
     fn any(&self, random: &mut Random) -> Arc<Member> {
@@ -240,26 +259,35 @@ impl Family {
                 at = Some(self.any(random)).filter(|member| member.enter(stage));
                 continue;
             };
-            match random.below(36) {
-                24.. => here.use_object(mm, &mut hold, random),
-                0..9 => here.store(cpu, page, turn),
-                9..15 => here.load(cpu, random.below(CPUS as u64) as usize, page),
-                15 => here.scratch(mm, cpu, turn),
-                16 => here.protect(mm, page),
-                17 => {
-                    crate::thp::promoter::drain(mm);
+            let Habits { object, store, load, scratch, protect, promote, fork, end, most } = self.habits;
+            let mut pick = random.below(object + store + load + scratch + protect + promote + fork + end);
+            // Whether the turn is one of the next `share`.
+            let mut falls_to = |share: u64| {
+                let mine = pick < share;
+                pick = if mine { u64::MAX } else { pick - share };
+                mine
+            };
+            if falls_to(object) {
+                here.use_object(mm, &mut hold, random);
+            } else if falls_to(store) {
+                here.store(cpu, page, turn);
+            } else if falls_to(load) {
+                here.load(cpu, random.below(CPUS as u64) as usize, page);
+            } else if falls_to(scratch) {
+                here.scratch(mm, cpu, turn);
+            } else if falls_to(protect) {
+                here.protect(mm, page);
+            } else if falls_to(promote) {
+                crate::thp::promoter::drain(mm);
+            } else if falls_to(fork) {
+                let room = lock(&self.members).len() < most;
+                if let Some(child) = room.then(|| here.fork(mm)).flatten() {
+                    self.adopt(child);
                 }
-                18..21 => {
-                    let room = lock(&self.members).len() < MOST;
-                    if let Some(child) = room.then(|| here.fork(mm)).flatten() {
-                        self.adopt(child);
-                    }
-                }
-                _ => {
-                    here.leave(stage);
-                    at = None;
-                    self.end_any(mm, random);
-                }
+            } else {
+                here.leave(stage);
+                at = None;
+                self.end_any(mm, random);
             }
         }
         if let Some(hold) = hold {

@@ -3,7 +3,7 @@
 
 use arch::{Cpu, Machine};
 
-use super::family::Family;
+use super::family::{Family, Habits};
 use super::stage::{self, CPUS, Stage, pick};
 use super::{Ran, Scenario};
 use crate::config::{HvoStrategy, Mapcount, MmConfig, Promote, PromotionThreshold, ThpMode};
@@ -18,6 +18,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 /// What each vCPU does.
 const TURNS: u64 = 100;
+const HABITS: Habits =
+    Habits { object: 12, store: 9, load: 6, scratch: 1, protect: 1, promote: 1, fork: 3, end: 3, most: 5 };
 
 fn run(seed: u64) -> Ran {
     let config = |random: &mut Random, choices: &mut MmConfig| {
@@ -34,7 +36,7 @@ fn run(seed: u64) -> Ran {
 
 fn play(stage: &Stage<'_>, random: &mut Random) {
     stage.spoil(3);
-    let family = Family::new(stage.mm);
+    let family = Family::new(stage.mm, HABITS);
     stage.on_all_cpus(random, vec![(); CPUS], |(), mut random| {
         family.live(stage, Machine::id().index(), TURNS, &mut random);
     });

@@ -3,7 +3,7 @@
 
 use arch::{Cpu, Machine};
 
-use super::family::Family;
+use super::family::{Family, Habits};
 use super::stage::{self, CPUS, Stage, pick};
 use super::{Ran, Scenario};
 use crate::config::{HvoStrategy, Mapcount, MmConfig, Number, PromotionThreshold, ThpMode};
@@ -19,6 +19,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 /// What each vCPU does.
 const TURNS: u64 = 60;
+const HABITS: Habits =
+    Habits { object: 12, store: 9, load: 6, scratch: 1, protect: 1, promote: 1, fork: 3, end: 3, most: 5 };
 /// Scans at most.
 const SCANS: u64 = 25;
 
@@ -36,7 +38,7 @@ fn run(seed: u64) -> Ran {
 
 fn play(stage: &Stage<'_>, random: &mut Random) {
     stage.spoil(3);
-    let family = Family::new(stage.mm);
+    let family = Family::new(stage.mm, HABITS);
     stage.on_all_cpus(random, vec![(); CPUS], |(), mut random| match Machine::id().index() {
         0 => scan(stage, &mut random),
         cpu => family.live(stage, cpu, TURNS, &mut random),

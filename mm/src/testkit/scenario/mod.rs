@@ -34,7 +34,7 @@
 //! | `contest` | four vCPUs in one space: one disturbs it, one changes it, two access it |
 //! | `stage` | the machine, the boot choices, the end of a run |
 //! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `fork` `migration` `folding` | scenarios |
-//! | `report` `khugepaged` | scenarios |
+//! | `report` `khugepaged` `snapshot` | scenarios |
 #![forbid(unsafe_code)]
 
 mod area;
@@ -60,6 +60,7 @@ mod pressure;
 mod promotion;
 mod report;
 mod shared;
+mod snapshot;
 mod stage;
 mod view;
 mod words;
@@ -93,6 +94,7 @@ pub const ALL: &[Scenario] = &[
     hugetlb::SCENARIO,
     hvo::SCENARIO,
     fork::SCENARIO,
+    snapshot::SCENARIO,
     migration::SCENARIO,
     folding::SCENARIO,
     report::SCENARIO,

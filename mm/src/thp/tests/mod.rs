@@ -14,6 +14,8 @@ mod release;
 mod reserve;
 mod review;
 mod scans;
+mod snapshot;
+mod snapshot_races;
 mod split;
 mod sync;
 mod zeros;

@@ -10,13 +10,13 @@ use crate::testkit::{Random, run_on_cpus};
 use crate::thp::reclaim;
 
 /// A machine whose vCPUs take turns as `seed` has it. Where that is odd, faults promote what they can.
-fn restless(seed: u64, pages: u64) -> Builder {
+pub(super) fn restless(seed: u64, pages: u64) -> Builder {
     let promote = Promote::ALL[seed as usize % Promote::ALL.len()];
     threshold(pages).machine(|desc| desc.seed = seed).config(|config| config.promote = promote)
 }
 
 /// Runs each job on a vCPU with the space active; all after the first two run again and again until those have ended.
-fn contend(site: &Site<'_>, writers: [&(dyn Fn() + Sync); 2], others: &[&(dyn Fn() + Sync)]) {
+pub(super) fn contend(site: &Site<'_>, writers: [&(dyn Fn() + Sync); 2], others: &[&(dyn Fn() + Sync)]) {
     let left = AtomicU64::new(writers.len() as u64);
     let active = |f: &dyn Fn()| {
         site.mm.activate_space(Some(&site.space));
