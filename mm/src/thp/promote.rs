@@ -284,7 +284,12 @@ fn make_block(
     freeze(record, &strays)?;
     let run = range::run_of(space, vma, &entry, record.block());
     let head = fold(mm, bucket.unlink(record), claim.key, vma.index_of(claim.key.range), &run);
-    let displaced = exchange(mm, entry, block, |_| strays::bring_back(&strays, table, head));
+    let displaced = exchange(mm, entry, block, |_| {
+        strays::bring_back(&strays, table, head);
+        if block.user_exec() {
+            strays::may_be_executed(&strays, head);
+        }
+    });
     head.set_refcount(1);
     let strays = strays::release(mm, &strays, table, (claim.key, &run));
     mm.stats.add(Counter::NrAnon, claim.pages.count());
