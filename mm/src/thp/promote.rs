@@ -334,7 +334,12 @@ fn make_block(
     let head = fold(mm, bucket.unlink(mm, record), claim.key, vma.index_of(claim.key.range), &run);
     let displaced = match as_block {
         Alike::Yes if may_resize() => replace(mm, entry, block),
-        _ => exchange(mm, entry, block, |_| strays::bring_back(&strays, table, head)),
+        _ => exchange(mm, entry, block, |_| {
+            strays::bring_back(&strays, table, head);
+            if block.user_exec() {
+                strays::may_be_executed(&strays, head);
+            }
+        }),
     };
     head.set_refcount(1);
     let strays = strays::release(mm, &strays, table, (claim.key, &run));

@@ -59,6 +59,14 @@ pub(super) fn bring_back(strays: &Popmap, table: PhysAddr, block: PageRef) {
     }
 }
 
+/// The pages of the block to which `strays` were copied will be executed: no CPU's instruction cache may hold what they
+/// held before.
+pub(super) fn may_be_executed(strays: &Popmap, block: PageRef) {
+    for i in strays.iter() {
+        Machine::sync_icache(block.nth(i as u64).pfn().phys(), PAGE_SIZE);
+    }
+}
+
 /// The strays' mappings end; their entries' references are returned. `block` is the run that the range has now. Under
 /// T; the table is not freed yet.
 pub(super) fn release(mm: &Mm, strays: &Popmap, table: PhysAddr, (key, block): (Key, &Run)) -> FolioList {
