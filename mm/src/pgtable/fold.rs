@@ -147,19 +147,18 @@ pub enum Fold {
 }
 
 impl Entry<'_> {
-    /// Folds the group of this page entry, if the 16 map single pages of anonymous memory that go on from each other,
-    /// from an address that is a multiple of 64 KiB, with equal rights. No flush of theirs is owed.
+    /// Folds the group of this page entry, which maps a page of a block that came apart into single pages, if the 16 map
+    /// pages of it that go on from each other, from an address that is a multiple of 64 KiB, with equal rights. No flush
+    /// of theirs is owed.
     pub fn fold_singles(&self, mm: &Mm) -> Fold {
-        if mm.config.contpte == Contpte::Off || self.level() != Level::L3 || self.desc().is_contiguous() {
+        let leaf = self.desc();
+        if mm.config.contpte == Contpte::Off || self.level() != Level::L3 || leaf.is_contiguous() {
             return Fold::AsBefore;
         }
+        let single = normal_page(leaf, Level::L3).is_some_and(|page| page.is_single(PageKind::Anon));
         let group = self.group();
-        let single =
-            |desc: &Desc| normal_page(*desc, Level::L3).is_some_and(|page| page.is_single(PageKind::Anon));
         let old = group.descs();
-        let Some(new) = group.as_group(&old).filter(|_| old.iter().all(single)) else {
-            return Fold::AsBefore;
-        };
+        let Some(new) = group.as_group(&old).filter(|_| single) else { return Fold::AsBefore };
         group.change_bit(&old, &new);
         self.flusher().stats().inc(Counter::ContpteFold);
         Fold::Folded
