@@ -11,10 +11,9 @@
 //! ```
 //! **What holds.** In a live user tree either all 16 entries of a group are leaves that have the bit, map consecutive
 //! pages of one folio, or single pages of anonymous memory, from an address that is a multiple of 64 KiB, and have the
-//! same rights; or none has the bit
-//! ([`crate::Mm::check_all`] looks). The access flag is each entry's own, and means the group: hardware may set it in
-//! any one, so who asks for it asks all 16, and who clears it clears all 16. Other levels are never folded, nor is the
-//! kernel's tree. `contpte=off` folds nothing.
+//! same rights; or none has the bit ([`crate::Mm::check_all`] looks). The access flag is each entry's own, and means the
+//! group: hardware may set it in any one, so who asks for it asks all 16, and who clears it clears all 16. Other levels
+//! are never folded, nor is the kernel's tree. `contpte=off` folds nothing.
 //!
 //! **Whoever changes a part unfolds first.** All stores to live entries go through [`Entry`], [`Stretch`] and
 //! `PtRoot::relocate`, and these do it by themselves, so nobody above has to know of groups:
@@ -30,7 +29,8 @@
 //! **Unfolding is break-before-make** (Arm ARM D8.16, R_WHZWS, third bullet), with one flush of the whole group: a TLB
 //! may have made its one entry from any member. Level 1 and 2 of FEAT_BBM allow to change the bit in place, but an
 //! access may then take a TLB conflict abort (R_FCPSG); at level 3 it cannot, and the 16 are stored in place and
-//! flushed. Folding live entries is likewise, where no flush of theirs is owed. The access flags are OR-ed into each entry. Dirty state is nobody's here: no entry has DBM.
+//! flushed. Folding live entries is likewise, where no flush of theirs is owed. The access flags are OR-ed into each
+//! entry. Dirty state is nobody's here: no entry has DBM.
 //!
 //! **Meanwhile** T is held. A user's access to the group faults; its handler waits for T, finds a good entry and calls
 //! the fault spurious. Readers without a lock are not told of the 16 pages for as long as they are broken
@@ -40,9 +40,9 @@
 //! yet. A block that is split gets a table of folded groups, but for the one that the cut is for, and fork copies the
 //! bit into the child's new table with the entries; a group that a VMA has only in part is unfolded first
 //! ([`super::Tightening`]). A call that gives other rights to whole groups folds those that are alike again
-//! ([`Stretch::fold`]): that costs a break of 16 and a flush once, and the group stays folded. And the
-//! fault that populates the last of 16 pages of a reservation folds them ([`crate::thp`], `group`), single pages as they
-//! are; no other fault folds.
+//! ([`Stretch::fold`]): that costs a break of 16 and a flush once, and the group stays folded. And the fault that
+//! populates the last of 16 pages of a reservation folds them ([`crate::thp`], `group`), single pages as they are; no
+//! other fault folds.
 //!
 //! Linux: `contpte_convert`, `contpte_try_unfold`, `contpte_ptep_get`.
 //!
@@ -147,19 +147,18 @@ pub enum Fold {
 }
 
 impl Entry<'_> {
-    /// Folds the group of this page entry, if the 16 map single pages of anonymous memory that go on from each other,
-    /// from an address that is a multiple of 64 KiB, with equal rights. No flush of theirs is owed.
+    /// Folds the group of this page entry, which maps a page of a block that came apart into single pages, if the 16 map
+    /// pages of it that go on from each other, from an address that is a multiple of 64 KiB, with equal rights. No flush
+    /// of theirs is owed.
     pub fn fold_singles(&self, mm: &Mm) -> Fold {
-        if mm.config.contpte == Contpte::Off || self.level() != Level::L3 || self.desc().is_contiguous() {
+        let leaf = self.desc();
+        if mm.config.contpte == Contpte::Off || self.level() != Level::L3 || leaf.is_contiguous() {
             return Fold::AsBefore;
         }
+        let single = normal_page(leaf, Level::L3).is_some_and(|page| page.is_single(PageKind::Anon));
         let group = self.group();
-        let single =
-            |desc: &Desc| normal_page(*desc, Level::L3).is_some_and(|page| page.is_single(PageKind::Anon));
         let old = group.descs();
-        let Some(new) = group.as_group(&old).filter(|_| old.iter().all(single)) else {
-            return Fold::AsBefore;
-        };
+        let Some(new) = group.as_group(&old).filter(|_| single) else { return Fold::AsBefore };
         group.change_bit(&old, &new);
         self.flusher().stats().inc(Counter::ContpteFold);
         Fold::Folded

@@ -30,6 +30,7 @@
 //! holds M for reading already, and no other lock. Where that must give up (a fault of the range under way, a reference
 //! too many), the range goes to the promoter; the fault itself has long succeeded, and never fails by it. Only *that*
 //! fault tries: later ones of a range that was not promoted tell the promoter.
+//!
 //! **A fault while the entry is broken** sees an invalid level-2 descriptor. Its handler finds no reservation, since
 //! that left the table under R, or waits for R; it may allocate; but under T it finds the block and calls itself
 //! spurious.
