@@ -30,7 +30,7 @@
 //! | T | 50 | page-table lock | the tables of one user root |
 //! | U | 52 | partial reservations | the order in which reservations were last populated |
 //! | V | 55 | vmemmap tables | the kernel's own tables |
-//! | D | 58 | deferred split | the list of folios that are mapped in part |
+//! | D | 58 | deferred split | the lists of folios that are mapped in part, and of huge pages that may be underused |
 //! | H | 60 | hugetlb pool | free huge pages and their numbers |
 //! | A | 65 | ASIDs | the generation and the map of used ASIDs |
 //! | Z | 70 | zone | free lists of the buddy allocator |
@@ -99,7 +99,7 @@ pub const PAGE_TABLE: Rank = Rank(50);
 pub const RESERVATION_ORDER: Rank = Rank(52);
 /// The kernel's own tables.
 pub const KERNEL_TABLE: Rank = Rank(55);
-/// The list of folios that are mapped in part.
+/// The lists of folios that are mapped in part, and of huge pages that may be underused.
 pub const DEFERRED_SPLIT: Rank = Rank(58);
 /// hugetlb pool.
 pub const HUGETLB_POOL: Rank = Rank(60);

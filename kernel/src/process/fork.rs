@@ -9,6 +9,7 @@ use arch::aarch64::tls;
 use arch::aarch64::vectors::TrapFrame;
 use mm::kalloc::KArc;
 use mm::space::ForkError as CopyError;
+use mm::thp::reclaim;
 
 use super::family::{self, Parent};
 use super::{Process, end};
@@ -48,11 +49,19 @@ impl From<SpawnError> for ForkError {
     }
 }
 
-/// Makes a child of `parent`, which runs this, and returns its number. It goes on at EL0 with `frame`.
+/// Makes a child of `parent`, which runs this, and returns its number. It goes on at EL0 with `frame`. Where there is no
+/// memory, what nobody needs is given back, and it is tried once more.
 ///
 /// # Errors
 /// [`ForkError`].
 pub fn fork(parent: &KArc<Process>, frame: &TrapFrame) -> Result<u32, ForkError> {
+    match try_fork(parent, frame) {
+        Err(ForkError::OutOfMemory) if the_mm().reclaim(reclaim::BATCH) != 0 => try_fork(parent, frame),
+        result => result,
+    }
+}
+
+fn try_fork(parent: &KArc<Process>, frame: &TrapFrame) -> Result<u32, ForkError> {
     let place = family::reserve().ok_or(ForkError::TooMany)?;
     let descriptors = parent.descriptors.copy()?;
     let fp = sched::fp_copy()?;

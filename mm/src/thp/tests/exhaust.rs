@@ -1,8 +1,9 @@
 //! Every allocation fails once.
 
 use super::*;
+use crate::kalloc::inject::Failing;
 use crate::space::{Advice, MmapError};
-use crate::testkit::fail_every_allocation;
+use crate::testkit::{exhaust, fail_every_allocation};
 use crate::thp::{khugepaged, reclaim};
 
 /// Reserve, promote, collapse, split and release, with every allocation failing in turn: no page is lost, and what was
@@ -47,6 +48,39 @@ fn scan_a_space(mm: &Mm, space: &KArc<AddressSpace>) -> Result<(), MmapError> {
     }
     mm.check_all().unwrap();
     if collapsed == 2 { Ok(()) } else { Err(MmapError::OutOfMemory) }
+}
+
+/// Breaking reservations allocates nothing, and a contiguous request that fails loses none of what they had.
+#[test]
+fn breaking_allocates_nothing() {
+    let reserved = |mm: &Mm| {
+        let space = mm.new_space().unwrap();
+        let request = MmapRequest::anonymous(RANGES * RANGE_BYTES, MapProt::READ | MapProt::WRITE);
+        mm.mmap(&space, &request.fixed(BASE.raw())).unwrap();
+        for range in 0..RANGES {
+            mm.write_user(&space, va(range * RANGE_PAGES), &[7]).unwrap();
+        }
+        mm.thp.set_reserve_reclaim_word("lru").unwrap();
+        space
+    };
+    let undo = |mm: &Mm, space: KArc<AddressSpace>| {
+        let mut byte = [0];
+        mm.read_user(&space, BASE, &mut byte).unwrap();
+        assert_eq!(byte, [7]);
+        mm.destroy_space(&space);
+    };
+    let broken = |mm: &Mm, _: &KArc<AddressSpace>| {
+        assert_eq!(mm.reclaim(1), RANGE_PAGES - 1);
+        assert_eq!(reclaim::break_for_run(mm, Order::new(8)), RANGE_PAGES - 1);
+        Ok::<(), ()>(())
+    };
+    let taken = |mm: &Mm, _: &KArc<AddressSpace>| {
+        mm.alloc_contig(Order::new(8), PageKind::Kernel).map(|block| mm.free_pages(block, Order::new(8)))
+    };
+    for failing in [Failing::Once, Failing::Onwards] {
+        assert_eq!(exhaust(&threshold(512), failing, reserved, broken, undo), 0);
+        assert!(exhaust(&threshold(512), failing, reserved, taken, undo) >= 1);
+    }
 }
 
 fn life_of_a_space(mm: &Mm) -> Result<(), MmapError> {
