@@ -70,6 +70,10 @@ impl Times {
         self.min = self.min.min(ns);
     }
 
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
     pub(super) fn print(&self, name: &str) {
         if let Some(mean) = self.sum.checked_div(self.count) {
             println!("{name} {mean} ns");

@@ -11,6 +11,8 @@
 //! | `kernel` | the kernel's own operations, measured within it |
 //! | `mapcount` | ways of counting mappings: what each costs, and how often its answers are true |
 //! | `mmbench` | the user program that Linux was measured with |
+//! | `thp` | policies for huge pages, by the way in which memory is used |
+//! | `thpfork` | how many processes fit that use a part of each 2 MiB, by policy |
 //!
 //! ```text
 //! bench: begin mmbench
@@ -22,7 +24,11 @@
 
 mod kernel;
 pub mod mapcount;
+mod policies;
 mod program;
+mod promotion;
+pub mod thp;
+mod thpfork;
 mod vmas;
 
 use mm::Mm;
@@ -49,6 +55,8 @@ const SUITES: &[Suite] = &[
     Suite { name: "kernel", run: kernel::run },
     Suite { name: "mapcount", run: mapcount::run },
     Suite { name: "mmbench", run: program::mmbench },
+    Suite { name: "thp", run: thp::run },
+    Suite { name: "thpfork", run: thpfork::run },
 ];
 
 /// Most words that choose within a suite.

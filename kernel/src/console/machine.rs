@@ -107,16 +107,39 @@ pub(super) fn features(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     Ok(())
 }
 
-/// `experiment mapcount [scheme]`
+/// `experiment mapcount [scheme]`, `experiment thp [part]`
 pub(super) fn experiment(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
-    let Some((&"mapcount", schemes)) = args.split_first() else { return Err(Complaint::Usage) };
+    match args.split_first() {
+        Some((&"mapcount", schemes)) => count_mappings(mm, schemes),
+        Some((&"thp", parts)) => compare_policies(mm, parts),
+        _ => Err(Complaint::Usage),
+    }
+}
+
+/// Says what times of the console are worth.
+fn say_whose_times(suite: &str) {
+    println!(
+        "    times are those of this machine and of one run; `make bench SUITE={suite}` counts instructions"
+    );
+}
+
+fn compare_policies(mm: &'static Mm, parts: &[&str]) -> Result<(), Complaint> {
+    if let Some(word) = bench::thp::no_part(parts) {
+        return Err(Complaint::new(format_args!(
+            "there is no part `{word}`; there are{}",
+            bench::thp::Parts
+        )));
+    }
+    say_whose_times("thp");
+    bench::thp::experiment(mm, parts).ok_or_else(|| Complaint::new("a program did not come to a good end"))
+}
+
+fn count_mappings(mm: &'static Mm, schemes: &[&str]) -> Result<(), Complaint> {
     if let Some(word) = bench::mapcount::no_scheme(schemes) {
         let (key, permitted) = (Mapcount::KEY, Mapcount::WORDS);
         return Err(Complaint::new(ConfigError::Word { key, value: word, permitted }));
     }
-    println!(
-        "    times are those of this machine and of one run; `make bench SUITE=mapcount` counts instructions"
-    );
+    say_whose_times("mapcount");
     match bench::mapcount::experiment(mm, schemes) {
         Ok(0) => Ok(()),
         Ok(broken) => Err(Complaint::new(format_args!("{broken} states broke a contract"))),

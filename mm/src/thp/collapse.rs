@@ -34,6 +34,7 @@ use arch::contract::PhysMem;
 use arch::pte::{Kind, PteFlags};
 use arch::{Desc, Level, Machine, Order, PhysAddr, VirtAddr};
 
+use super::held::Held;
 use super::reservation;
 use crate::Mm;
 use crate::error::OutOfMemory;
@@ -162,6 +163,7 @@ impl Range<'_> {
             return Err(CollapseError::Unsuitable);
         }
         let mut tree = self.space.ptl.lock();
+        let _held = Held::begin(self.mm);
         self.with_entries(&mut tree, |entries| self.within_limits(entries))
     }
 
@@ -217,6 +219,7 @@ impl Range<'_> {
     fn look(&self, before: &mut Before) -> Result<(), CollapseError> {
         let Range { mm, space, .. } = *self;
         let mut tree = space.ptl.lock();
+        let _held = Held::begin(mm);
         self.with_entries(&mut tree, |entries| {
             self.within_limits(entries)?;
             mm.gather(space.tag(), |gather| {
@@ -283,6 +286,7 @@ impl Range<'_> {
     fn exchange(&self, before: &Before, head: PageRef) -> Result<(), CollapseError> {
         let Range { mm, space, vma, start, .. } = *self;
         let mut tree = space.ptl.lock();
+        let _held = Held::begin(mm);
         self.with_entries(&mut tree, |entries| {
             entries.descs().zip(before).try_for_each(|(now, &then)| {
                 if now == then { self.suits(now).map(drop) } else { Err(CollapseError::Busy) }
@@ -301,6 +305,8 @@ impl Range<'_> {
         mm.stats.add(Counter::NrAnon, Order::PMD.pages());
         mm.stats.inc(Counter::NrAnonThp);
         mm.stats.inc(Counter::ThpCollapseAlloc);
+        let copied = before.iter().filter(|&&desc| normal_page(desc, Level::L3).is_some()).count();
+        mm.stats.add(Counter::ThpCollapseCopied, copied as u64);
         deferred::offer(mm, head);
         Ok(())
     }

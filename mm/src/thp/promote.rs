@@ -48,6 +48,7 @@ use arch::pte::PteFlags;
 use arch::{Desc, Level, Machine, Order, Pfn, PhysAddr, PhysMem, VirtAddr};
 
 use super::exchange::{exchange, replace, table_of};
+use super::held::Held;
 use super::popmap::{PAGES, Popmap};
 use super::queue;
 use super::record::{Key, Record};
@@ -197,6 +198,7 @@ impl Claim {
     /// Looks at entries and references without touching either, before any page is zeroed in vain.
     fn look(&self, mm: &Mm, space: &AddressSpace, flags: PteFlags) -> Result<(), PromoteError> {
         let mut tree = space.ptl.lock();
+        let _held = Held::begin(mm);
         let entry = tree.entry(space.flusher(mm), self.key.range, Level::L2);
         let table = table_of(&entry.map_err(|_| PromoteError::NoTable)?)?;
         let Seen { strays, .. } = self.verify(table, flags)?;
@@ -326,6 +328,7 @@ fn make_block(
     let here = |&record: &Record| record == claim.record;
     let record = bucket.find(claim.key).filter(here).ok_or(PromoteError::NoReservation)?;
     let mut tree = space.ptl.lock();
+    let _held = Held::begin(mm);
     let entry =
         tree.entry(space.flusher(mm), claim.key.range, Level::L2).map_err(|_| PromoteError::NoTable)?;
     let table = table_of(&entry)?;

@@ -34,6 +34,7 @@ use arch::{Access, Desc, Level, Machine, Order, PhysAddr, PhysMem, VirtAddr};
 
 use super::PromoteError;
 use super::exchange::{exchange, has_rights, table_of};
+use super::held::Held;
 use super::policy::{self, Backing};
 use super::popmap::{PAGES, Popmap};
 use super::record::Key;
@@ -130,6 +131,7 @@ fn round(
     new: Option<PageRef>,
 ) -> Result<Round, PromoteError> {
     let mut tree = space.ptl.lock();
+    let _held = Held::begin(mm);
     let none = PromoteError::NoReservation;
     let entry = tree.entry(space.flusher(mm), key.range, Level::L2).map_err(|_| none)?;
     let table = table_of(&entry).map_err(|_| none)?;

@@ -19,6 +19,7 @@ use arch::{Desc, Level, Machine, PhysAddr, PhysMem};
 
 use super::PromoteError;
 use super::exchange::{exchange, has_rights, table_of};
+use super::held::Held;
 use super::popmap::Popmap;
 use super::record::{Key, Record};
 use crate::Mm;
@@ -147,6 +148,7 @@ pub(super) fn bring_back_some(
     let bucket = mm.thp.table.lock(key);
     let record = bucket.find(key).ok_or(PromoteError::NoReservation)?;
     let mut tree = space.ptl.lock();
+    let _held = Held::begin(mm);
     let entry = tree.entry(space.flusher(mm), key.range, Level::L2).map_err(|_| PromoteError::NoTable)?;
     let table = table_of(&entry)?;
     let home = Home { mm, vma, key, block: record.block() };

@@ -14,8 +14,10 @@
 //! | [`rows`] | what a suite prints → rows |
 //! | [`peers`] | the figures of Linux, the machine they were measured on, the goals |
 //! | [`report`] | rows and peers → table and JSON |
+//! | `pivot` | rows `a.b.c` as tables |
 
 pub mod peers;
+mod pivot;
 pub mod report;
 pub mod rows;
 pub mod suite;

@@ -6,21 +6,37 @@ use crate::error::Error;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// What Linux needs for one operation, in guest instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "(i64, i64, i64)")]
+/// What Linux has in one row: guest instructions for one operation, or how many children fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Linux {
     /// 6.1, without mitigations, zeroing at allocation and memory cgroups.
-    pub linux_6_1: i64,
+    pub linux_6_1: Option<i64>,
     /// 7.2, the same.
     pub linux_7_2: i64,
     /// 7.2, without mitigations only.
-    pub linux_7_2_default: i64,
+    pub linux_7_2_default: Option<i64>,
 }
 
-impl From<(i64, i64, i64)> for Linux {
-    fn from((linux_6_1, linux_7_2, linux_7_2_default): (i64, i64, i64)) -> Linux {
-        Linux { linux_6_1, linux_7_2, linux_7_2_default }
+/// A row of `mmbench`: 6.1, 7.2, 7.2 without mitigations only.
+#[derive(Deserialize)]
+struct Instructions(i64, i64, i64);
+
+impl From<Instructions> for Linux {
+    fn from(Instructions(of_6_1, linux_7_2, default): Instructions) -> Linux {
+        Linux { linux_6_1: Some(of_6_1), linux_7_2, linux_7_2_default: Some(default) }
+    }
+}
+
+/// A row of `thpfork`.
+#[derive(Deserialize)]
+struct Children {
+    linux_6_1: Option<i64>,
+    linux_7_2: i64,
+}
+
+impl From<Children> for Linux {
+    fn from(Children { linux_6_1, linux_7_2 }: Children) -> Linux {
+        Linux { linux_6_1, linux_7_2, linux_7_2_default: None }
     }
 }
 
@@ -35,10 +51,17 @@ struct Machine {
     icount: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct PeersFile {
     machine: Machine,
-    mmbench: BTreeMap<String, Linux>,
+    mmbench: BTreeMap<String, Instructions>,
+    thpfork: BTreeMap<String, Children>,
+}
+
+type Rows = BTreeMap<String, Linux>;
+
+fn rows<R: Into<Linux>>(rows: BTreeMap<String, R>) -> Rows {
+    rows.into_iter().map(|(name, row)| (name, row.into())).collect()
 }
 
 /// A number of instructions for each of some units.
@@ -64,7 +87,8 @@ struct GoalsFile {
 #[derive(Debug)]
 pub struct Peers {
     machine: Machine,
-    rows: BTreeMap<String, Linux>,
+    /// By suite.
+    rows: BTreeMap<&'static str, Rows>,
     goals: GoalsFile,
 }
 
@@ -75,20 +99,22 @@ impl Peers {
     /// [`Error::File`], with what the file's syntax misses.
     pub fn load() -> Result<Peers, Error> {
         let (peers, goals) = (read("linux-arm64.toml")?, read("goals.toml")?);
-        let PeersFile { machine, mmbench: rows } = peers;
+        let PeersFile { machine, mmbench, thpfork } = peers;
+        let rows = BTreeMap::from([("mmbench", rows(mmbench)), ("thpfork", rows(thpfork))]);
         Ok(Peers { machine, rows, goals })
     }
 
-    /// What Linux needs for `row` of `suite`, where it was measured.
+    /// What Linux has for `row` of `suite`, where it was measured.
     #[must_use]
     pub fn linux(&self, suite: &str, row: &str) -> Option<Linux> {
-        self.rows.get(row).copied().filter(|_| suite == "mmbench")
+        self.rows.get(suite)?.get(row).copied()
     }
 
-    /// The most that `row` of `suite` shall cost.
+    /// The most that `row` of `suite` shall cost: rows of `mmbench` have goals.
     #[must_use]
     pub fn goal(&self, suite: &str, row: &str) -> Option<i64> {
-        let linux = self.linux(suite, row).filter(|_| !self.goals.no_goal.iter().any(|name| name == row))?;
+        let has_goal = suite == "mmbench" && !self.goals.no_goal.iter().any(|name| name == row);
+        let linux = self.linux(suite, row).filter(|_| has_goal)?;
         let share = linux.linux_7_2 / self.goals.linux_7_2_divided_by.max(1);
         let asked_for = self.goals.at_most.get(row).map(|most| most.cost * most.units);
         Some(asked_for.map_or(share, |cost| cost.min(share)))
@@ -96,8 +122,7 @@ impl Peers {
 
     /// The rows of Linux for `suite`.
     pub fn names(&self, suite: &str) -> impl Iterator<Item = &str> {
-        let suite = suite.to_owned();
-        self.rows.keys().map(String::as_str).filter(move |_| suite == "mmbench")
+        self.rows.get(suite).into_iter().flatten().map(|(name, _)| name.as_str())
     }
 
     /// In what `options` are another machine than that of Linux, or boot otherwise; `None` if they are the same.
@@ -139,11 +164,13 @@ mod tests {
         let peers = Peers::load().unwrap();
         assert_eq!(peers.names("mmbench").count(), 67);
         assert_eq!(peers.names("kernel").count(), 0);
-        let linux = Linux { linux_6_1: 2087, linux_7_2: 2893, linux_7_2_default: 3415 };
+        let linux = Linux { linux_6_1: Some(2087), linux_7_2: 2893, linux_7_2_default: Some(3415) };
         assert_eq!(peers.linux("mmbench", "fault_4k_write"), Some(linux));
+        let children = Linux { linux_6_1: None, linux_7_2: 16, linux_7_2_default: None };
+        assert_eq!(peers.linux("thpfork", "always.-128"), Some(children));
         assert_eq!(peers.linux("kernel", "fault_4k_write"), None);
         for row in peers.goals.at_most.keys().chain(&peers.goals.no_goal) {
-            assert!(peers.rows.contains_key(row), "{row} is not measured on Linux");
+            assert!(peers.linux("mmbench", row).is_some(), "{row} is not measured on Linux");
         }
     }
 
@@ -156,7 +183,7 @@ mod tests {
         assert_eq!(peers.goal("mmbench", "cow_4k_child_first_write"), Some(3442 / 3));
         assert_eq!(peers.goal("mmbench", "munmap_4k_64m"), Some(150 * 16384));
         assert_eq!(peers.goal("mmbench", "base_counter"), None);
-        assert_eq!(peers.goal("kernel", "alloc_free_4k"), None);
+        assert_eq!((peers.goal("kernel", "alloc_free_4k"), peers.goal("thpfork", "never.1")), (None, None));
     }
 
     /// The machine of `make bench` is that of Linux; one option that differs is named.

@@ -1,8 +1,9 @@
 //! Rows and peers → table and JSON.
 
 use super::peers::{Linux, Peers};
+use super::pivot;
 use super::rows::{End, Output, Row};
-use super::suite::Chosen;
+use super::suite::{Chosen, Layout};
 use serde::Serialize;
 use std::fmt;
 
@@ -45,9 +46,11 @@ pub struct Figure {
 /// The figures of Linux in an object; `ratio` is ours to 7.2's, to four places.
 #[derive(Debug, Serialize, PartialEq)]
 pub struct LinuxFigures {
-    linux_6_1: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    linux_6_1: Option<i64>,
     linux_7_2: i64,
-    linux_7_2_default: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    linux_7_2_default: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ratio: Option<f64>,
 }
@@ -56,6 +59,7 @@ pub struct LinuxFigures {
 #[derive(Debug)]
 pub struct Report {
     suite: &'static str,
+    layout: Layout,
     /// The rows, in the suite's order.
     pub figures: Vec<Figure>,
     /// Rows of Linux that the suite did not print.
@@ -76,7 +80,8 @@ impl Report {
             .filter(|name| chosen.is_whole() && !figures.iter().any(|figure| figure.name == *name))
             .map(str::to_owned)
             .collect();
-        Report { suite, figures, absent, remarks: output.remarks, end: output.end }
+        let layout = chosen.suite.layout;
+        Report { suite, layout, figures, absent, remarks: output.remarks, end: output.end }
     }
 
     /// The JSON list, one object a line.
@@ -136,8 +141,12 @@ impl fmt::Display for Report {
         } else {
             writeln!(f, "{:<32} {:>11} {:>11}", self.suite, "least", "mean")?;
         }
-        for figure in &self.figures {
+        let in_tables = |figure: &Figure| self.layout == Layout::Tables && pivot::takes(figure);
+        for figure in self.figures.iter().filter(|figure| !in_tables(figure)) {
             write_row(f, figure, compared)?;
+        }
+        if self.layout == Layout::Tables {
+            pivot::write(f, &self.figures)?;
         }
         for name in &self.absent {
             writeln!(f, "{name:<32} {:>11}", "absent")?;
@@ -166,7 +175,8 @@ fn write_row(f: &mut fmt::Formatter<'_>, figure: &Figure, compared: bool) -> fmt
     }
     match &figure.linux {
         Some(linux) if !is_error(figure) => {
-            write!(f, " {:>11} {:>11}", linux.linux_6_1, linux.linux_7_2)?;
+            let of_6_1 = linux.linux_6_1.map_or("-".to_owned(), |figure| figure.to_string());
+            write!(f, " {of_6_1:>11} {:>11}", linux.linux_7_2)?;
             if let Some(ratio) = linux.ratio {
                 write!(f, " {ratio:>11.3}")?;
             }

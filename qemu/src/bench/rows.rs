@@ -7,6 +7,7 @@
 //! | `<name>.min <value> ns` | the cheapest operation of the series |
 //! | `<name> -<errno> errno` | the operation failed |
 //! | `<name> -1 none` | the series is empty: every operation of it failed |
+//! | `bench: next <name> <key> <unit>` | the next word `<key>=<value>` is a figure: of a program that prints no rows |
 //! | `bench: end <suite>` | the suite is complete |
 //! | `bench: broken <suite>` | it is not |
 //!
@@ -68,6 +69,7 @@ impl Output {
 #[must_use]
 pub fn read(log: &str, suite: &str) -> Output {
     let mut output = Output { rows: Vec::new(), remarks: Vec::new(), end: End::Broken };
+    let mut next = None;
     let (begin, end, broken) = marks(suite);
     let lines = log.lines().map(str::trim).skip_while(|line| *line != begin).skip(1);
     for line in lines.filter(|line| !line.is_empty()) {
@@ -78,12 +80,39 @@ pub fn read(log: &str, suite: &str) -> Output {
         if line == broken {
             break;
         }
-        match figure(line) {
-            Some(row) => take(&mut output, row),
-            None => output.remarks.push(line.to_owned()),
+        if let Some(words) = line.strip_prefix("bench: next ") {
+            next = Next::read(words);
+        } else if let Some(row) = next.as_ref().and_then(|next| next.figure(line)) {
+            next = None;
+            take(&mut output, row);
+        } else {
+            match figure(line) {
+                Some(row) => take(&mut output, row),
+                None => output.remarks.push(line.to_owned()),
+            }
         }
     }
     output
+}
+
+/// A figure that is to come among the words of a line.
+struct Next {
+    name: String,
+    key: String,
+    unit: String,
+}
+
+impl Next {
+    fn read(words: &str) -> Option<Next> {
+        let mut words = words.split_whitespace().map(str::to_owned);
+        Some(Next { name: words.next()?, key: words.next()?, unit: words.next()? })
+    }
+
+    fn figure(&self, line: &str) -> Option<Row> {
+        let value = |word: &str| word.strip_prefix(&self.key)?.strip_prefix('=')?.parse().ok();
+        let value = line.split_whitespace().find_map(value)?;
+        Some(Row { name: self.name.clone(), unit: self.unit.clone(), value, mean: None })
+    }
 }
 
 fn marks(suite: &str) -> (String, String, String) {
@@ -173,6 +202,17 @@ mod tests {
             assert_eq!(output.rows, [row("a", "ns", 1, None)]);
         }
         assert_eq!(read("a 1 ns\nbench: end x\n", "x").end, End::Broken);
+    }
+
+    /// A figure that was announced is found in a sentence, once.
+    #[test]
+    fn an_announced_figure() {
+        let log = "bench: begin x\nbench: next never.1 child children\nmib=4\np mib=4 child=17 killed\nchild=18\n\
+            bench: next never.2 child children\nbench: next never.3 child children\nchild=-3\nbench: end x\n";
+        let output = read(log, "x");
+        assert_eq!(output.remarks, ["mib=4", "child=18"]);
+        let rows = [("never.1", 17), ("never.3", -3)].map(|(name, value)| row(name, "children", value, None));
+        assert_eq!(output.rows, rows);
     }
 
     /// Sentences of three words are no rows, nor is a name that begins with something else than a letter.

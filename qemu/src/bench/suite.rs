@@ -7,6 +7,15 @@ use crate::error::Error;
 use crate::session::{Session, Status};
 use std::process::{Command, Stdio};
 
+/// How a suite is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One row a line.
+    List,
+    /// Rows `a.b.c` as tables.
+    Tables,
+}
+
 /// A suite of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suite {
@@ -16,6 +25,8 @@ pub struct Suite {
     pub choices: &'static str,
     /// What may be chosen within it.
     pub parts: &'static [&'static str],
+    /// How it is printed.
+    pub layout: Layout,
     /// A program beside this one that has more rows of the suite, for what the machine cannot be asked.
     pub beside: Option<&'static str>,
 }
@@ -38,12 +49,26 @@ const SCHEMES: &[&str] = &[
     "total-mapped",
 ];
 
+/// Ways of using memory, and the roads to one huge page.
+const THP: &[&str] = &["promotion", "sequential", "dense", "random", "sparse", "grow", "short", "snapshot"];
+
+/// Pages that a child of `thpfork` touches in each 2 MiB.
+const THPFORK: &[&str] = &["1", "-64", "-128", "-512"];
+
 /// Every suite. `mmbench` asks for huge pages at the first touch and for a hugetlb pool, as Linux was set. Atomic
 /// operations and lines that `mapcount` counts are counted on the model.
-pub const SUITES: [Suite; 3] = [
-    Suite { name: "mmbench", choices: "thp=always hugepages=64", parts: MMBENCH, beside: None },
-    Suite { name: "kernel", choices: "", parts: &[], beside: None },
-    Suite { name: "mapcount", choices: "", parts: SCHEMES, beside: Some("counts") },
+pub const SUITES: [Suite; 5] = [
+    Suite {
+        name: "mmbench",
+        choices: "thp=always hugepages=64",
+        parts: MMBENCH,
+        layout: Layout::List,
+        beside: None,
+    },
+    Suite { name: "kernel", choices: "", parts: &[], layout: Layout::List, beside: None },
+    Suite { name: "mapcount", choices: "", parts: SCHEMES, layout: Layout::List, beside: Some("counts") },
+    Suite { name: "thp", choices: "", parts: THP, layout: Layout::Tables, beside: None },
+    Suite { name: "thpfork", choices: "", parts: THPFORK, layout: Layout::List, beside: None },
 ];
 
 /// A suite, and what is chosen within it.
@@ -153,7 +178,7 @@ mod tests {
     fn choices() {
         let names =
             |words| choose(words).map(|all| all.iter().map(|one| one.argument.clone()).collect::<Vec<_>>());
-        assert_eq!(names(" ").unwrap(), ["mmbench", "kernel", "mapcount"]);
+        assert_eq!(names(" ").unwrap(), ["mmbench", "kernel", "mapcount", "thp", "thpfork"]);
         assert_eq!(names("kernel mmbench:fault:cow").unwrap(), ["kernel", "mmbench:fault:cow"]);
         assert!(names("kernel nothing:x").unwrap_err().contains("`nothing`"));
         assert!(names("mmbench:fault:nosuch").unwrap_err().contains("no part `nosuch`; its parts are base"));

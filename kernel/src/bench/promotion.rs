@@ -1,0 +1,100 @@
+//! What one huge page costs, by the road to it: promotion in place of a reservation of which so many pages are populated,
+//! and collapse by copy of 512 small pages. Beside the time: how long the page-table lock was held for it, stores to
+//! descriptors, operations on the TLB, and the bytes that were zeroed and copied.
+#![forbid(unsafe_code)]
+
+use arch::VirtAddr;
+use arch::addr::PAGE_SIZE;
+use mm::Mm;
+use mm::config::ThpMode;
+use mm::kalloc::KArc;
+use mm::space::{AddressSpace, Advice, MapProt, MmapRequest};
+use mm::stats::Counter;
+use mm::thp::promote::promote_range;
+
+use super::kernel::Times;
+use crate::{println, time};
+
+const ROUNDS: u64 = 8;
+const BLOCK: u64 = 2 << 20;
+const START: u64 = 0x40_0000_0000;
+
+/// A road to a huge page.
+struct Road {
+    name: &'static str,
+    /// The mode under which pages are touched.
+    mode: ThpMode,
+    /// Pages that are populated before.
+    pages: u64,
+    take: fn(&Mm, &KArc<AddressSpace>, VirtAddr) -> bool,
+}
+
+const ROADS: [Road; 4] = [
+    Road { name: "promote_512", mode: ThpMode::Reserve, pages: 512, take: promote },
+    Road { name: "promote_256", mode: ThpMode::Reserve, pages: 256, take: promote },
+    Road { name: "promote_64", mode: ThpMode::Reserve, pages: 64, take: promote },
+    Road { name: "collapse_512", mode: ThpMode::Never, pages: 512, take: collapse },
+];
+
+fn promote(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) -> bool {
+    promote_range(mm, space, va).is_ok()
+}
+
+fn collapse(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) -> bool {
+    mm.madvise(space, va.raw(), BLOCK, Advice::Collapse).is_ok()
+}
+
+/// What is counted beside the time, and what the row is called: the mean of all rounds.
+const COUNTED: [(Counter, &str, u64, &str); 6] = [
+    (Counter::ThpPtlHeld, "ptl_held", 1, "ns"),
+    (Counter::PteStore, "stores", 1, "count"),
+    (Counter::TlbiVa, "tlbi_va", 1, "count"),
+    (Counter::TlbiAsid, "tlbi_asid", 1, "count"),
+    (Counter::ResPagesFilled, "zeroed", PAGE_SIZE, "bytes"),
+    (Counter::ThpCollapseCopied, "copied", PAGE_SIZE, "bytes"),
+];
+
+/// Prints the rows.
+pub(super) fn run(mm: &'static Mm) {
+    let (mode, threshold) = (mm.thp.mode(), mm.thp.threshold());
+    for road in ROADS {
+        let Ok(space) = mm.new_space() else { break };
+        let _ = measure(mm, &space, &road);
+        mm.destroy_space(&space);
+    }
+    mm.thp.set_mode(mode);
+    let restored = mm.thp.set_threshold(u64::from(threshold));
+    debug_assert!(restored.is_ok(), "{threshold} pages were the threshold before");
+}
+
+/// `None`: memory is out, or a range was promoted by another before.
+fn measure(mm: &'static Mm, space: &KArc<AddressSpace>, road: &Road) -> Option<()> {
+    let mut times = Times::default();
+    let mut sums = [0; COUNTED.len()];
+    mm.thp.set_mode(road.mode);
+    for n in 0..ROUNDS {
+        let start = VirtAddr::new(START + n * BLOCK);
+        let request = MmapRequest::anonymous(BLOCK, MapProt::READ | MapProt::WRITE).fixed(start.raw());
+        mm.mmap(space, &request).ok()?;
+        mm.thp.set_threshold(512).ok()?;
+        for page in 0..road.pages {
+            mm.write_user(space, start.add(page * PAGE_SIZE), &[1]).ok()?;
+        }
+        mm.thp.set_threshold(road.pages).ok()?;
+        let count = || COUNTED.map(|(counter, ..)| mm.stats.get(counter));
+        let (before, began) = (count(), time::now_ns());
+        let done = (road.take)(mm, space, start);
+        let took = time::now_ns() - began;
+        if done {
+            times.add(took);
+            let after = count();
+            (0..sums.len()).for_each(|i| sums[i] += after[i] - before[i]);
+        }
+    }
+    let rounds = times.count();
+    times.print(road.name);
+    for (sum, (_, what, each, unit)) in sums.iter().zip(COUNTED) {
+        println!("{}.{what} {} {unit}", road.name, (sum * each).checked_div(rounds)?);
+    }
+    Some(())
+}
