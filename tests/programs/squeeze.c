@@ -3,7 +3,7 @@
  *
  *     squeeze hot [mib=18]      reserves 8 blocks, keeps one hot while `mib` MiB of small pages squeeze the others,
  *                                    then completes it; every byte is verified
- *     squeeze sparse [blocks=100]   writes 12 pages of each block, more blocks than there is memory, and verifies them
+ *     squeeze sparse [blocks=160]   writes 24 pages of each block, more blocks than there is memory, and verifies them
  *     squeeze fork|split|promote [mib=64]   a child takes up to `mib` MiB and is killed for it, while this process
  *                                    forks, splits huge pages, or fills them; its own memory stays as it was written
  *
@@ -49,14 +49,14 @@ static void sparse(word blocks)
 {
     word base = aligned(blocks), wrong = 0;
     for (word n = 0; n < blocks; n++)
-        for (word page = 0; page < 12; page++)
-            fill_page(base + n * BLOCK + 40 * page * PAGE, n);
+        for (word page = 0; page < 24; page++)
+            fill_page(base + n * BLOCK + 20 * page * PAGE, n);
     for (word n = 0; n < blocks; n++)
-        for (word page = 0; page < 12; page++) {
-            word at = base + n * BLOCK + 40 * page * PAGE;
+        for (word page = 0; page < 24; page++) {
+            word at = base + n * BLOCK + 20 * page * PAGE;
             wrong += wrong_words(at, PAGE, n);
             if (n < 12)
-                wrong += nonzero_words(at + PAGE, 39 * PAGE);
+                wrong += nonzero_words(at + PAGE, 19 * PAGE);
         }
     CHECK_EQ(wrong, 0, "wrong words of the blocks");
 }
@@ -128,7 +128,7 @@ int main(int argc, char **argv)
     if (same(how, "hot"))
         hot(option(argv, "mib", 18));
     else if (same(how, "sparse"))
-        sparse(option(argv, "blocks", 100));
+        sparse(option(argv, "blocks", 160));
     else if (same(how, "fork") || same(how, "split") || same(how, "promote"))
         rival(how, option(argv, "mib", 64));
     else
