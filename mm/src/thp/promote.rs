@@ -45,7 +45,7 @@
 
 use arch::addr::PAGE_SIZE;
 use arch::pte::PteFlags;
-use arch::{Desc, Level, Machine, Order, Pfn, PhysAddr, PhysMem, VirtAddr};
+use arch::{Desc, DescTable, Level, Machine, Order, Pfn, PhysAddr, PhysMem, VirtAddr};
 
 use super::exchange::{exchange, replace, table_of};
 use super::held::Held;
@@ -220,22 +220,18 @@ impl Claim {
     fn verify(&self, table: PhysAddr, flags: PteFlags) -> Result<Seen, PromoteError> {
         let start = self.record.block().pfn().phys();
         let (mut strays, mut as_block) = (Popmap::EMPTY, Alike::Yes);
+        let (table, first) = (Machine::table(table), Desc::leaf(start, Level::L3, flags));
         for i in 0..PAGES {
-            let desc = Machine::read_desc(table.add(8 * i as u64));
-            // One of a folded group is as good as one alone: the table leaves with all of it.
-            let desc = if desc.is_contiguous() { desc.alone() } else { desc };
-            let good = Desc::leaf(start.add(i as u64 * PAGE_SIZE), Level::L3, flags);
-            // Whether it was accessed lately does not matter: the block will say that it was.
-            let leaf = desc.is_leaf(Level::L3);
-            let desc = if leaf {
-                desc.with_flags(Level::L3, desc.flags(Level::L3) | PteFlags::ACCESSED)
-            } else {
-                desc
-            };
-            if desc == good && !self.pages.contains(i) {
+            let found = table.read(i);
+            // One of a folded group is as good as one alone: the table leaves with all of it. Whether it was accessed
+            // lately does not matter: the block will say that it was.
+            let leaf = found.alone().with_also(PteFlags::ACCESSED);
+            let good = Desc::from_raw(first.raw() + i as u64 * PAGE_SIZE);
+            if leaf == good && !self.pages.contains(i) {
                 continue;
             }
             as_block = Alike::No;
+            let desc = if found.is_leaf(Level::L3) { leaf } else { found };
             if desc == read_only(good, Level::L3) && !self.pages.contains(i) {
                 continue;
             }
