@@ -166,12 +166,16 @@ fn touching_more(mm: &'static Mm) -> Verdict {
     expect("hello", &["hello"], 0)
 }
 
-/// Takes all memory but so many MiB above the marks.
+/// Takes all memory but so many MiB above the marks, which are in blocks of 2 MiB.
 fn leave_mib(mm: &'static Mm, mib: u64) -> Blocks {
-    let mut taken = Blocks::none(mm);
-    let leave = mm.watermarks().high + (mib << 20 >> 12);
+    let (mut left, mut taken) = (Blocks::none(mm), Blocks::none(mm));
+    while left.len() < mib / 2 && left.take(Order::PMD) {}
+    let leave = mm.watermarks().high + (mib << 20 >> 12) - left.len() * Order::PMD.pages();
     while mm.free_page_count() > leave + MAX_ORDER.pages() && taken.take(MAX_ORDER) {}
-    while mm.free_page_count() > leave && taken.take(Order::new(5)) {}
+    for order in (0..6).rev().map(Order::new) {
+        while mm.free_page_count() > leave + order.pages() && taken.take(order) {}
+    }
+    drop(left);
     taken
 }
 
