@@ -5,8 +5,13 @@
 //! builds and every host build check that at each acquisition and panic with both ranks, so an order that
 //! could deadlock is found on the first run that takes it, not on the first that loses the race.
 //!
+//! Sleeping locks have ranks of their own, which follow the thread that holds them ([`sleeping`]).
+//!
 //! The lock under it is `spin`'s test-and-test-and-set mutex, not its ticket lock: with more virtual CPUs
 //! than host cores a ticket is often handed to a CPU that is not running.
+
+pub(crate) mod held;
+pub mod sleeping;
 
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -17,6 +22,7 @@ use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use crate::Machine;
 use crate::contract::{Cpu, IrqState, LockStep};
+use held::Sort::Spin;
 
 /// A lock's place in the order; see `mm::locks` for the list.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -52,7 +58,7 @@ impl<T: ?Sized> SpinLock<T> {
     #[cfg_attr(not(target_os = "none"), track_caller)]
     pub fn lock(&self) -> SpinGuard<'_, T> {
         let irq = Machine::mask_irqs();
-        held::push(self.rank);
+        held::push(Spin, self.rank);
         Machine::at_lock(LockStep::Take, self.rank.0);
         SpinGuard { inner: ManuallyDrop::new(self.inner.lock()), rank: self.rank, irq }
     }
@@ -63,7 +69,7 @@ impl<T: ?Sized> SpinLock<T> {
         let irq = Machine::mask_irqs();
         Machine::at_lock(LockStep::Try, self.rank.0);
         if let Some(guard) = self.inner.try_lock() {
-            held::push(self.rank);
+            held::push(Spin, self.rank);
             return Some(SpinGuard { inner: ManuallyDrop::new(guard), rank: self.rank, irq });
         }
         Machine::restore_irqs(irq);
@@ -76,7 +82,7 @@ impl<T: ?Sized> SpinLock<T> {
     /// 1. This CPU holds the lock.
     /// 2. The guard that it was taken with is not dropped while the lock is free or held by another.
     pub unsafe fn release_handed_over(&self) {
-        held::pop(self.rank);
+        held::pop(Spin, self.rank);
         // SAFETY: `force_unlock` asks that the lock is held and that no guard will unlock it again: items 1 and 2.
         unsafe { self.inner.force_unlock() };
     }
@@ -116,7 +122,7 @@ impl<T: ?Sized> Drop for SpinGuard<'_, T> {
     fn drop(&mut self) {
         // SAFETY: `inner` is dropped here only, and nothing uses the guard afterwards.
         unsafe { ManuallyDrop::drop(&mut self.inner) };
-        held::pop(self.rank);
+        held::pop(Spin, self.rank);
         Machine::restore_irqs(self.irq);
         Machine::at_lock(LockStep::Release, self.rank.0);
     }
@@ -124,104 +130,14 @@ impl<T: ?Sized> Drop for SpinGuard<'_, T> {
 
 /// Panics where this CPU holds a spinlock, in builds that check ranks: the caller is about to sleep.
 pub fn assert_may_sleep(what: &str) {
-    if let Some(rank) = held::highest() {
+    if let Some(rank) = held::highest(Spin) {
         panic!("{what} may sleep, but a spinlock of rank {} is held", rank.0);
     }
 }
 
 /// Panics where this CPU holds no spinlock of `rank`, in builds that check ranks: `what` needs one.
 pub fn assert_held(rank: Rank, what: impl fmt::Display) {
-    assert!(held::holds(rank), "{what} without a lock of rank {}", rank.0);
-}
-
-/// The ranks that each CPU holds.
-#[cfg(any(debug_assertions, not(target_os = "none")))]
-pub(crate) mod held {
-    use super::Rank;
-
-    /// Deepest nesting of spinlocks.
-    const DEPTH: usize = 16;
-
-    #[derive(Clone, Copy)]
-    pub(crate) struct Stack {
-        ranks: [u8; DEPTH],
-        len: usize,
-    }
-
-    impl Stack {
-        pub(crate) const EMPTY: Stack = Stack { ranks: [0; DEPTH], len: 0 };
-
-        fn top(&self) -> Option<Rank> {
-            self.ranks[..self.len].iter().max().map(|&r| Rank(r))
-        }
-
-        fn push(&mut self, rank: Rank) {
-            if let Some(top) = self.top() {
-                assert!(rank > top, "lock order: rank {} taken while rank {} is held", rank.0, top.0);
-            }
-            assert!(self.len < DEPTH, "lock order: more than {DEPTH} spinlocks held");
-            self.ranks[self.len] = rank.0;
-            self.len += 1;
-        }
-
-        fn pop(&mut self, rank: Rank) {
-            let held = self.ranks[..self.len].iter().rposition(|&r| r == rank.0);
-            let at = held.expect("a guard that is dropped was taken on this CPU");
-            self.ranks.copy_within(at + 1..self.len, at);
-            self.len -= 1;
-        }
-    }
-
-    pub(super) fn push(rank: Rank) {
-        with(|stack| stack.push(rank));
-    }
-    pub(super) fn pop(rank: Rank) {
-        with(|stack| stack.pop(rank));
-    }
-    pub(super) fn highest() -> Option<Rank> {
-        with(|stack| stack.top())
-    }
-    pub(super) fn holds(rank: Rank) -> bool {
-        with(|stack| stack.ranks[..stack.len].contains(&rank.0))
-    }
-
-    #[cfg(not(target_os = "none"))]
-    use crate::model::with_ranks as with;
-
-    #[cfg(target_os = "none")]
-    fn with<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
-        use core::cell::UnsafeCell;
-
-        use crate::Machine;
-        use crate::contract::{Cpu, MAX_CPUS};
-
-        struct PerCpu(UnsafeCell<[Stack; MAX_CPUS]>);
-        // SAFETY: each CPU touches its own element only, with interrupts masked.
-        unsafe impl Sync for PerCpu {}
-        static HELD: PerCpu = PerCpu(UnsafeCell::new([Stack::EMPTY; MAX_CPUS]));
-
-        let irq = Machine::mask_irqs();
-        // SAFETY: the element of this CPU; interrupts are masked, so no other code of this CPU comes
-        // between, and `f` does not call back into this module.
-        let result = f(unsafe { &mut (*HELD.0.get())[Machine::id().index()] });
-        Machine::restore_irqs(irq);
-        result
-    }
-}
-
-/// Release builds on the machine do not check.
-#[cfg(not(any(debug_assertions, not(target_os = "none"))))]
-mod held {
-    use super::Rank;
-
-    pub(super) fn push(_: Rank) {}
-    pub(super) fn pop(_: Rank) {}
-    pub(super) fn highest() -> Option<Rank> {
-        None
-    }
-    pub(super) fn holds(_: Rank) -> bool {
-        true
-    }
+    assert!(held::holds(Spin, rank), "{what} without a lock of rank {}", rank.0);
 }
 
 #[cfg(test)]

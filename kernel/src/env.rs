@@ -35,6 +35,9 @@ impl KernelEnv for Env {
     fn park(&self, key: usize, still_wait: &dyn Fn() -> bool) {
         sched::park(key, still_wait);
     }
+    fn park_until(&self, key: usize, until: u64, still_wait: &dyn Fn() -> bool) {
+        sched::park_until(key, until, still_wait);
+    }
     fn unpark_all(&self, key: usize) {
         sched::unpark_all(key);
     }

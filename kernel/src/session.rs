@@ -18,7 +18,7 @@ use arch::contract::Cpu;
 use arch::{Machine, Mmu};
 use mm::Mm;
 use mm::config::{MmConfig, Parsed};
-use mm::thp::promoter;
+use mm::thp::{khugepaged, promoter};
 
 use crate::selftest::{Outcome, Summary};
 use crate::{bench, boot, console, initrd, power, println, sched, selftest, stop, tour};
@@ -42,6 +42,9 @@ pub fn main(mm: &'static Mm) {
     introduce(mm);
     if sched::spawn(promoter::THREAD, promoter::run).is_err() {
         println!("warning: no memory for {}: nothing will be promoted", promoter::THREAD);
+    }
+    if sched::spawn(khugepaged::THREAD, khugepaged::run).is_err() {
+        println!("warning: no memory for {}: nothing will be collapsed", khugepaged::THREAD);
     }
     fill_pool(mm);
     match task() {

@@ -9,7 +9,7 @@ use arch::Machine;
 use arch::contract::Cpu;
 use mm::Mm;
 use mm::check::{Inconsistency, Report};
-use mm::thp::promoter;
+use mm::thp::{khugepaged, promoter};
 
 use crate::sched::{self, State, ThreadInfo};
 use crate::time;
@@ -19,8 +19,8 @@ const PATIENCE_NS: u64 = 5_000_000_000;
 
 /// Free pages (4 KiB units), among them those that are free but for a cache that keeps them for good: HVO's shared
 /// pages and the tables of the vmemmap blocks that it split, the block of zeros, and the heap's chunks. Waits until no
-/// thread of a process is left, the promoter sleeps with nothing to do, and the stacks of ended threads are free. After
-/// [`PATIENCE_NS`] it counts what there is.
+/// thread of a process is left, the promoter sleeps with nothing to do, khugepaged sleeps, and the stacks of ended threads
+/// are free. After [`PATIENCE_NS`] it counts what there is.
 pub fn free_pages(mm: &Mm) -> u64 {
     wait(mm);
     mm.free_page_count() + kept_pages(mm)
@@ -62,7 +62,7 @@ fn is_quiet(mm: &Mm) -> bool {
 fn is_settled(thread: &ThreadInfo) -> bool {
     match thread.state {
         State::Dead => false,
-        State::Parked(_) | State::Free => true,
-        _ => thread.name != promoter::THREAD && thread.name != sched::USER_THREAD,
+        State::Parked(_) | State::ParkedUntil(..) | State::Free => true,
+        _ => ![promoter::THREAD, khugepaged::THREAD, sched::USER_THREAD].contains(&thread.name),
     }
 }

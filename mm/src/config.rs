@@ -7,16 +7,22 @@
 //! | `tails=` | `mask` `pointer` | `mask` |
 //! | `vmemmap=` | `pmd` `pte` | `pmd` |
 //! | `hvo=` | `off` `stop-machine` | `stop-machine` |
-//! | `thp=` | `never` `always` `madvise` `reserve` | `reserve` |
-//! | `promotion_threshold=` | 1..=512 | 256 |
+//! | `thp=` | `never` `always` `madvise` `reserve` `defer` | `reserve` |
+//! | `promotion_threshold=` and the other numbers of huge pages | [`Number`] | |
+//! | `reserve_reclaim=` | `all` `lru` | `all` |
+//! | `promote=` | `async` `sync` | `async` |
 //! | `contpte=` | `off` `on` | `on` |
 //! | `hugepages=` | number of 2 MiB pages in the hugetlb pool at boot | 8 |
 #![forbid(unsafe_code)]
 
+mod number;
 mod validate;
 
 use core::fmt;
 
+#[cfg(test)]
+pub(crate) use number::wrong;
+pub use number::{Khugepaged, Number, OutOfRange};
 pub use validate::Refusal;
 
 /// Declares a boot choice: an enum, its words, and `ALL`.
@@ -113,11 +119,34 @@ choice! {
         Madvise = "madvise",
         /// The first write reserves; the range is promoted in place at `promotion_threshold` pages.
         Reserve = "reserve",
+        /// As `madvise` at a fault; khugepaged collapses all other memory later, by copy.
+        Defer = "defer",
     }
 }
 
 choice! {
-    /// Whether 16 page entries that map 64 KiB of one folio may carry the contiguous bit ([`crate::pgtable::fold`]).
+    /// Which reservations of huge pages are given up where memory is short ([`crate::thp::reclaim`]).
+    ReserveReclaim, "reserve_reclaim" {
+        /// All of them.
+        All = "all",
+        /// Those that were populated least recently, and as many as it takes.
+        Lru = "lru",
+    }
+}
+
+choice! {
+    /// Who promotes a range that reaches `promotion_threshold`.
+    Promote, "promote" {
+        /// The kernel thread `kpromoted`; the fault only tells it.
+        Async = "async",
+        /// The fault that reaches the threshold, before it returns; the thread only where that must give up.
+        Sync = "sync",
+    }
+}
+
+choice! {
+    /// Whether 16 page entries that map 64 KiB of one folio, or of one reservation, may carry the contiguous bit
+    /// ([`crate::pgtable::fold`]).
     Contpte, "contpte" {
         /// Never.
         Off = "off",
@@ -133,7 +162,7 @@ pub struct PromotionThreshold(u16);
 
 impl PromotionThreshold {
     /// The permitted range.
-    pub const RANGE: core::ops::RangeInclusive<u64> = 1..=512;
+    pub const RANGE: core::ops::RangeInclusive<u64> = Number::PromotionThreshold.range();
 
     /// A threshold in pages.
     ///
@@ -164,6 +193,14 @@ pub struct MmConfig {
     pub thp: ThpMode,
     /// The promotion threshold at boot; the console may change it.
     pub promotion_threshold: PromotionThreshold,
+    /// The settings of khugepaged at boot; files may change them.
+    pub khugepaged: Khugepaged,
+    /// [`Number::ShrinkUnderused`] at boot; a file may change it.
+    pub shrink_underused: u64,
+    /// Which reservations are given up where memory is short, at boot; a file may change it.
+    pub reserve_reclaim: ReserveReclaim,
+    /// Who promotes, at boot; the console may change it.
+    pub promote: Promote,
     /// Whether groups of page entries are folded.
     pub contpte: Contpte,
     /// 2 MiB pages in the hugetlb pool at boot.
@@ -181,7 +218,11 @@ impl Default for MmConfig {
             vmemmap: VmemmapMap::Pmd,
             hvo: HvoStrategy::StopMachine,
             thp: ThpMode::Reserve,
-            promotion_threshold: PromotionThreshold(256),
+            promotion_threshold: PromotionThreshold(Number::PromotionThreshold.default_value() as u16),
+            khugepaged: Number::khugepaged(),
+            shrink_underused: Number::ShrinkUnderused.default_value(),
+            reserve_reclaim: ReserveReclaim::All,
+            promote: Promote::Async,
             contpte: Contpte::On,
             hugepages: 8,
         }
@@ -260,13 +301,21 @@ impl MmConfig {
             VmemmapMap::KEY => take!(vmemmap, VmemmapMap),
             HvoStrategy::KEY => take!(hvo, HvoStrategy),
             ThpMode::KEY => take!(thp, ThpMode),
+            ReserveReclaim::KEY => take!(reserve_reclaim, ReserveReclaim),
+            Promote::KEY => take!(promote, Promote),
             Contpte::KEY => take!(contpte, Contpte),
-            "promotion_threshold" => {
-                let pages = number("promotion_threshold", value, PromotionThreshold::RANGE)?;
-                self.promotion_threshold = PromotionThreshold(pages as u16);
-            }
             "hugepages" => self.hugepages = number("hugepages", value, 0..=MAX_HUGEPAGES)?,
-            _ => return Ok(Parsed::NotOurs),
+            _ => {
+                let Some(setting) = Number::of_word(key) else { return Ok(Parsed::NotOurs) };
+                let OutOfRange { low, high } = match setting.parse(value) {
+                    Ok(number) => {
+                        self.set_number(setting, number);
+                        return Ok(Parsed::Taken);
+                    }
+                    Err(range) => range,
+                };
+                return Err(ConfigError::Number { key: setting.word(), value, low, high });
+            }
         }
         Ok(Parsed::Taken)
     }
@@ -288,16 +337,12 @@ impl fmt::Display for MmConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "mapcount={} tails={} vmemmap={} hvo={} thp={} promotion_threshold={} contpte={} hugepages={}",
-            self.mapcount,
-            self.tails,
-            self.vmemmap,
-            self.hvo,
-            self.thp,
-            self.promotion_threshold.pages(),
-            self.contpte,
-            self.hugepages
-        )
+            "mapcount={} tails={} vmemmap={} hvo={} thp={}",
+            self.mapcount, self.tails, self.vmemmap, self.hvo, self.thp
+        )?;
+        Number::ALL.iter().try_for_each(|&n| write!(f, " {}={}", n.word(), self.number(n)))?;
+        write!(f, " promote={} reserve_reclaim={}", self.promote, self.reserve_reclaim)?;
+        write!(f, " contpte={} hugepages={}", self.contpte, self.hugepages)
     }
 }
 

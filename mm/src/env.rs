@@ -25,6 +25,9 @@ pub trait KernelEnv: Sync {
     /// wake-up between question and sleep is not lost. May return early; the caller asks again.
     fn park(&self, key: usize, still_wait: &dyn Fn() -> bool);
 
+    /// As [`Self::park`], at most until this time, in nanoseconds since boot. May return early.
+    fn park_until(&self, key: usize, until: u64, still_wait: &dyn Fn() -> bool);
+
     /// Wakes everybody who sleeps on `key`.
     fn unpark_all(&self, key: usize);
 

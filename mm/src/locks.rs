@@ -1,10 +1,18 @@
 //! The order of locks, and the sleeping lock.
 //!
-//! A CPU takes locks in rising rank; `arch::sync` checks it in debug builds and in every host test.
+//! A CPU takes spinlocks in rising rank, and a thread sleeping locks, with no spinlock held; `arch::sync` checks both in
+//! debug builds and in every host test.
 //!
 //! | letter | rank | lock | protects |
 //! |---|--:|---|---|
+//! | - | 8 | turn (sleeping) | whose turn it is to use an open file, in the kernel |
+//! | - | 9 | victim (sleeping) | that one thread at a time chooses who is killed for want of memory, in the kernel |
 //! | M | 10 | mmap lock (sleeping) | the VMAs of an address space |
+//! | F | 11 | hugetlb fault (sleeping) | that one thread at a time makes a huge page of hugetlb for a place |
+//! | - | 12 | size of an object (sleeping) | that one thread at a time changes it, or takes pages out |
+//! | - | 13 | hugetlb resize (sleeping) | that one thread at a time grows, shrinks or treats the pool |
+//! | - | 14 | isolation (sleeping) | that one thread at a time isolates a range |
+//! | - | 15 | khugepaged | where khugepaged stands in the list of live address spaces |
 //! | S | 16 | address spaces | the list of live address spaces |
 //! | L | 17 | link | one space's link in that list |
 //! | - | 18 | owner numbers | which small numbers of spaces are in use |
@@ -20,6 +28,7 @@
 //! | R | 40 | reservation | one bucket of the table of reservations: its chain and their records |
 //! | Q | 45 | promoter | the promoter's queue |
 //! | T | 50 | page-table lock | the tables of one user root |
+//! | U | 52 | partial reservations | the order in which reservations were last populated |
 //! | V | 55 | vmemmap tables | the kernel's own tables |
 //! | D | 58 | deferred split | the list of folios that are mapped in part |
 //! | H | 60 | hugetlb pool | free huge pages and their numbers |
@@ -36,10 +45,26 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use arch::sync::Rank;
+use arch::sync::{Rank, sleeping};
 
 use crate::env::KernelEnv;
 
+/// Whose turn it is to use an open file (kernel); a sleeping lock.
+pub const TURN: Rank = Rank(8);
+/// The choice of a victim where memory is out (kernel); a sleeping lock.
+pub const VICTIM: Rank = Rank(9);
+/// The mmap lock of an address space; a sleeping lock.
+pub const MMAP: Rank = Rank(10);
+/// One bucket of the places where faults make huge pages of hugetlb; a sleeping lock.
+pub const HUGETLB_FAULT: Rank = Rank(11);
+/// The right to change an object's size; a sleeping lock.
+pub const OBJECT_RESIZE: Rank = Rank(12);
+/// The right to change the size of the hugetlb pool; a sleeping lock.
+pub const HUGETLB_RESIZE: Rank = Rank(13);
+/// The right to isolate a range of frames; a sleeping lock.
+pub const ISOLATION: Rank = Rank(14);
+/// Where khugepaged stands.
+pub const KHUGEPAGED: Rank = Rank(15);
 /// The list of live address spaces.
 pub const SPACES: Rank = Rank(16);
 /// One space's link in that list.
@@ -70,6 +95,8 @@ pub const RESERVATION: Rank = Rank(40);
 pub const RESERVATION_LIST: Rank = Rank(45);
 /// Tables of a user root.
 pub const PAGE_TABLE: Rank = Rank(50);
+/// The queue of partially populated reservations.
+pub const RESERVATION_ORDER: Rank = Rank(52);
 /// The kernel's own tables.
 pub const KERNEL_TABLE: Rank = Rank(55);
 /// The list of folios that are mapped in part.
@@ -89,10 +116,12 @@ pub const CONSOLE: Rank = Rank(90);
 /// Kernel heap.
 pub const HEAP: Rank = Rank(95);
 
-/// A sleeping lock for readers and writers. Nobody may hold a spinlock while taking it. Writers are not
+/// A sleeping lock for readers and writers, with a rank. Nobody may hold a spinlock while taking it, nor a sleeping lock
+/// of the same or a higher rank ([`arch::sync::sleeping`]). Writers are not
 /// preferred: as with any lock whose readers come from page faults, a stream of readers can delay one.
 #[derive(Debug)]
 pub struct SleepLock {
+    rank: Rank,
     /// Who holds it: nobody (0), a [`READER`] for each who reads, or a [`WRITER`]; and [`WAITED`].
     state: AtomicUsize,
 }
@@ -108,27 +137,34 @@ const WRITER: usize = !WAITED;
 impl SleepLock {
     /// A free lock.
     #[must_use]
-    pub const fn new() -> Self {
-        SleepLock { state: AtomicUsize::new(0) }
+    pub const fn new(rank: Rank) -> Self {
+        SleepLock { rank, state: AtomicUsize::new(0) }
     }
 
     /// Takes the lock for reading; sleeps while it is written.
     #[inline]
     pub fn read<'a>(&'a self, env: &'a dyn KernelEnv) -> ReadGuard<'a> {
-        self.acquire(env, Self::try_read);
+        self.acquire(env, Self::enter_read);
         ReadGuard { lock: self, env }
+    }
+
+    /// Takes the lock for reading, unless it is written now.
+    #[inline]
+    pub fn try_read<'a>(&'a self, env: &'a dyn KernelEnv) -> Option<ReadGuard<'a>> {
+        arch::sync::assert_may_sleep("a sleeping lock");
+        self.enter_read().then(|| ReadGuard { lock: self, env })
     }
 
     /// Takes the lock for writing; sleeps while anybody holds it.
     #[inline]
     pub fn write<'a>(&'a self, env: &'a dyn KernelEnv) -> WriteGuard<'a> {
-        self.acquire(env, Self::try_write);
+        self.acquire(env, Self::enter_write);
         WriteGuard { lock: self, env }
     }
 
     #[inline]
     fn acquire(&self, env: &dyn KernelEnv, attempt: impl Fn(&Self) -> bool) {
-        arch::sync::assert_may_sleep("a sleeping lock");
+        sleeping::take(self.rank);
         if !attempt(self) {
             self.wait(env, &attempt);
         }
@@ -145,13 +181,13 @@ impl SleepLock {
     }
 
     #[inline]
-    fn try_read(&self) -> bool {
+    fn enter_read(&self) -> bool {
         let enter = |state: usize| (state < WRITER - READER).then(|| state + READER);
         self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_ok()
     }
 
     #[inline]
-    fn try_write(&self) -> bool {
+    fn enter_write(&self) -> bool {
         let enter = |state: usize| (state <= WAITED).then_some(state | WRITER);
         self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_ok()
     }
@@ -162,6 +198,7 @@ impl SleepLock {
         if self.state.fetch_sub(held, Ordering::Release) & WAITED != 0 {
             self.wake(env);
         }
+        sleeping::let_go(self.rank);
     }
 
     #[cold]
@@ -172,12 +209,6 @@ impl SleepLock {
 
     fn key(&self) -> usize {
         core::ptr::from_ref(self).addr()
-    }
-}
-
-impl Default for SleepLock {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -29,6 +29,8 @@ counters! {
     PgFree = "pgfree",
     /// Page faults handled.
     PgFault = "pgfault",
+    /// TLB conflict aborts of users, which were resolved (FEAT_BBM level 2).
+    TlbConflict = "tlb_conflict",
     /// Page faults that found the entry already good.
     PgFaultSpurious = "pgfault_spurious",
     /// Page tables allocated since boot and in use, kernel and user.
@@ -49,10 +51,14 @@ counters! {
     NrShmem = "nr_shmem",
     /// Pages in reservations that no entry maps (4 KiB units).
     NrThpReserved = "nr_thp_reserved",
-    /// Huge pages made by MADV_COLLAPSE.
+    /// Huge pages made by copy, by MADV_COLLAPSE or khugepaged.
     ThpCollapseAlloc = "thp_collapse_alloc",
-    /// Ranges that MADV_COLLAPSE could not make one.
+    /// Ranges that one of both tried to make one, and could not.
     ThpCollapseFailed = "thp_collapse_alloc_failed",
+    /// Ranges that khugepaged left, since more than `max_ptes_none` pages of them have no memory of their own.
+    ThpScanExceedNone = "thp_scan_exceed_none_pte",
+    /// Ranges that khugepaged left, since more than `max_ptes_shared` pages of them may be another process's too.
+    ThpScanExceedShared = "thp_scan_exceed_share_pte",
     /// Huge pages made at the first fault.
     ThpFaultAlloc = "thp_fault_alloc",
     /// Counts that had been left behind in folios that were freed (`mapcount=rfc-v1`).
@@ -61,10 +67,25 @@ counters! {
     ThpResAlloc = "thp_res_alloc",
     /// Reservations that could not be made for want of a 2 MiB block.
     ThpResAllocFailed = "thp_res_alloc_failed",
-    /// Reservations given up before they were promoted.
-    ThpResReleased = "thp_res_released",
+    /// Reservations given up while pages of them were populated, whatever the reason; those pages go on as single ones
+    /// (FreeBSD: vm.reserv.broken).
+    ThpResBroken = "thp_res_broken",
+    /// Reservations given up because memory was short (FreeBSD: vm.reserv.reclaimed).
+    ThpResReclaimed = "thp_res_reclaimed",
+    /// Reservations given up without a populated page: the block went back whole (FreeBSD: vm.reserv.freed).
+    ThpResFreed = "thp_res_freed",
+    /// Reservations all of whose pages are populated, or are being promoted (FreeBSD: vm.reserv.fullpop).
+    NrThpResFullpop = "nr_thp_res_fullpop",
+    /// Reservations with populated and other pages: the length of the queue (FreeBSD: vm.reserv.partpopq).
+    NrThpResPartpop = "nr_thp_res_partpop",
+    /// Of the promotions, those that replaced the table by the block without a break (FEAT_BBM level 2).
+    ResPagesCollapsedDirect = "res_pages_collapsed_direct",
+    /// Groups of 16 pages of a reservation whose entries became a folded group (64 KiB).
+    ThpResFolded = "thp_res_folded",
     /// Ranges promoted in place.
     ResPagesCollapsed = "res_pages_collapsed",
+    /// Of them, those that the fault which reached the threshold promoted itself (`promote=sync`).
+    ResPagesCollapsedSync = "res_pages_collapsed_sync",
     /// Promotions that were tried and could not be done.
     ResCollapseFailed = "res_collapse_failed",
     /// Pages that promotion had to zero because nobody had touched them.
@@ -91,6 +112,8 @@ counters! {
     ThpSplitPageFailed = "thp_split_page_failed",
     /// Folios put on the list of those that are mapped in part.
     ThpDeferredSplitPage = "thp_deferred_split_page",
+    /// Huge pages split because they held many zeros, and memory was short.
+    ThpUnderusedSplitPage = "thp_underused_split_page",
     /// 2 MiB block mappings split into pages.
     ThpSplitPmd = "thp_split_pmd",
     /// Groups of 16 page entries that got the contiguous bit; those of a table that is new are counted too.

@@ -95,6 +95,8 @@ steps! {
     PromoteFlush => promote_flush,
     /// The block is in place.
     PromoteMake => promote_make,
+    /// The block stands where the table did, without a break; TLBs may hold either.
+    PromoteReplace => promote_replace,
     /// An HVO remap begins: all pages are allocated, the other CPUs are held, nothing is stored yet.
     HvoBegin => hvo_begin,
     /// The 2 MiB block of vmemmap is invalid.

@@ -6,7 +6,7 @@ use arch::model::{Bounds, Job, explore_runs, run_on_cpus, user_load, user_store}
 use mm::Mm;
 use mm::config::ThpMode;
 use mm::kalloc::KArc;
-use mm::space::{AddressSpace, Advice, MapProt, MmapRequest};
+use mm::space::{AddressSpace, Advice, MapFlags, MapProt, MmapRequest};
 use mm::testkit::{Builder, run_as_user};
 use mm::thp::promoter;
 
@@ -63,6 +63,30 @@ fn a_load_and_a_munmap() {
         });
     });
     println!("a load and a munmap: {explored:?}");
+    assert!(explored.complete && explored.runs > 50, "{explored:?}");
+}
+
+/// One vCPU stores to a page of an object while another takes it out, without the lock of who maps it: the store goes
+/// to the page that was, or to the one that comes, and the two are never mapped at once.
+#[test]
+fn a_store_and_a_hole() {
+    let explored = explore_runs(Bounds { switches: SWITCHES, runs: RUNS }, || {
+        machine().boot(|mm, env| {
+            let (space, object) = (mm.new_space().unwrap(), mm.new_object(4096).unwrap());
+            let request = MmapRequest { flags: MapFlags::SHARED, ..MmapRequest::anonymous(4096, RW) };
+            let va = mm.mmap_object(&space, &request, &object).unwrap();
+            run_as_user(mm, env, &space, || user_store(va, 1).unwrap());
+            let jobs: Vec<Job<'_>> = vec![
+                Box::new(|| run_as_user(mm, env, &space, || user_store(va, 2).unwrap())),
+                Box::new(|| mm.punch_object(&object, 0..1)),
+            ];
+            run_on_cpus(jobs);
+            run_as_user(mm, env, &space, || assert!(matches!(user_load(va), Ok(0 | 2))));
+            mm.destroy_space(&space);
+            mm.close_object(object);
+        });
+    });
+    println!("a store and a hole: {explored:?}");
     assert!(explored.complete && explored.runs > 50, "{explored:?}");
 }
 

@@ -54,10 +54,10 @@ fn failed_faults_say_why() {
             (
                 ro.raw(),
                 Access::Read,
-                FaultStatus::TlbConflict,
-                FaultReason::Machine(FaultStatus::TlbConflict),
+                FaultStatus::Other(0x10),
+                FaultReason::Machine(FaultStatus::Other(0x10)),
                 Signal::Bus,
-                "TLB conflict abort",
+                "fault status 0x10",
             ),
         ] {
             let va = VirtAddr::new(va);

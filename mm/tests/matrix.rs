@@ -21,7 +21,8 @@ use arch::model::{user_load, user_store};
 use arch::{Level, VirtAddr};
 use mm::Mm;
 use mm::config::{
-    Contpte, HvoStrategy, Mapcount, MmConfig, PromotionThreshold, TailEncoding, ThpMode, VmemmapMap,
+    Contpte, HvoStrategy, Mapcount, MmConfig, Promote, PromotionThreshold, ReserveReclaim, TailEncoding,
+    ThpMode, VmemmapMap,
 };
 use mm::hvo::Switch;
 use mm::kalloc::KArc;
@@ -51,7 +52,7 @@ struct Variant {
     cpus: usize,
 }
 
-/// Every combination of boot choices. Only `thp=reserve` knows a threshold.
+/// Every combination of boot choices. Only `thp=reserve` knows a threshold and somebody who promotes.
 fn configs() -> Vec<MmConfig> {
     let mut configs = vec![MmConfig { hugepages: 0, ..MmConfig::default() }];
     fn choose<T: Copy>(configs: &mut Vec<MmConfig>, all: &[T], set: impl Fn(&mut MmConfig, T)) {
@@ -72,13 +73,18 @@ fn configs() -> Vec<MmConfig> {
     choose(&mut configs, &THRESHOLDS, |config, value| {
         config.promotion_threshold = PromotionThreshold::new(value).unwrap();
     });
-    let default = THRESHOLDS[0] as u16;
-    configs.retain(|config| config.thp == ThpMode::Reserve || config.promotion_threshold.pages() == default);
+    choose(&mut configs, Promote::ALL, |config, value| config.promote = value);
+    let (threshold, promote) = (THRESHOLDS[0] as u16, Promote::ALL[0]);
+    configs
+        .retain(|config| config.thp == ThpMode::Reserve || config.promotion_threshold.pages() == threshold);
+    // With a threshold of 1 nothing is promoted, so it does not matter who does.
+    configs.retain(|config| config.promotion_threshold.pages() != threshold || config.promote == promote);
     configs
 }
 
 /// Every combination on machines of this FEAT_BBM level: on each machine with the default way of counting, on one or
-/// the other of them with each other way. Every other machine folds no groups.
+/// the other of them with each other way. Every other machine folds no groups, and each second pair of them gives up
+/// reservations in the order of their use.
 fn variants(bbm: BbmLevel) -> impl Iterator<Item = Variant> {
     let machines = [(false, 1), (false, 2), (true, 1), (true, 2)];
     configs().into_iter().enumerate().flat_map(move |(n, config)| {
@@ -86,7 +92,9 @@ fn variants(bbm: BbmLevel) -> impl Iterator<Item = Variant> {
         let here = move |m: &usize| all || *m == n % machines.len();
         (0..machines.len()).filter(here).map(move |m| {
             let (tlbi_range, cpus) = machines[m];
-            let config = MmConfig { contpte: Contpte::ALL[(n + m) % Contpte::ALL.len()], ..config };
+            let contpte = Contpte::ALL[(n + m) % Contpte::ALL.len()];
+            let reserve_reclaim = ReserveReclaim::ALL[(n + m / 2) % ReserveReclaim::ALL.len()];
+            let config = MmConfig { contpte, reserve_reclaim, ..config };
             Variant { config, bbm, tlbi_range, cpus }
         })
     })
@@ -104,7 +112,7 @@ impl Variant {
     /// Whether the first write maps a block.
     fn is_huge_at_once(self) -> bool {
         let config = self.config;
-        matches!(config.thp, ThpMode::Always | ThpMode::Madvise)
+        matches!(config.thp, ThpMode::Always | ThpMode::Madvise | ThpMode::Defer)
             || config.thp == ThpMode::Reserve && config.promotion_threshold.pages() == 1
     }
     /// How many pages are written first: as many as it takes to promote, or a few.
@@ -190,7 +198,9 @@ impl Stage<'_> {
         self.store(0, 1..variant.pages());
         check(mm);
         let promotes = variant.is_huge() && !variant.is_huge_at_once();
-        assert_eq!(promoter::drain(mm), promotes.into(), "{variant:?}: ranges that were promoted");
+        let sync = promotes && variant.config.promote == Promote::Sync;
+        assert_eq!(self.level(0) == Some(Level::L2), sync || variant.is_huge_at_once(), "{variant:?}");
+        assert_eq!(promoter::drain(mm), (promotes && !sync).into(), "{variant:?}: ranges that were promoted");
         assert_eq!(self.level(0) == Some(Level::L2), variant.is_huge(), "{variant:?}");
         let last = variant.pages() - 1;
         assert_eq!(self.word(0, last), Some(last + 1));
@@ -318,6 +328,7 @@ fn later_choices_are_refused_in_words() {
         (VmemmapMap::KEY, VmemmapMap::WORDS),
         (HvoStrategy::KEY, HvoStrategy::WORDS),
         (ThpMode::KEY, ThpMode::WORDS),
+        (Promote::KEY, Promote::WORDS),
         (Contpte::KEY, Contpte::WORDS),
     ] {
         let error = config.parse(key, "none-of-them").unwrap_err().to_string();

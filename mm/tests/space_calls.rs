@@ -263,7 +263,27 @@ fn populating() {
         assert_eq!(errno(BASE, 2 * HUGE, write), Ok(()));
         assert_eq!(mm.stats.get(Counter::PgFault), faults);
         mm.mprotect(space, BASE + 3 * HUGE, HUGE, R).unwrap();
+        assert_eq!(errno(BASE + 3 * HUGE, PAGE, read), Ok(()));
         assert_eq!(errno(BASE + 3 * HUGE, PAGE, write), Err(Errno::Inval), "not writable");
+        for (prot, of_read, of_write) in [
+            (W, Err(Errno::Inval), Ok(())),
+            (X, Err(Errno::Inval), Err(Errno::Inval)),
+            (R | X, Ok(()), Err(Errno::Inval)),
+        ] {
+            mm.mprotect(space, BASE + 3 * HUGE, HUGE, prot).unwrap();
+            assert_eq!(
+                errno(BASE + 3 * HUGE, PAGE, read),
+                of_read,
+                "{prot:?}: the right itself is asked for"
+            );
+            assert_eq!(errno(BASE + 3 * HUGE, PAGE, write), of_write, "{prot:?}");
+        }
+        assert_eq!(
+            errno(BASE + 2 * HUGE - PAGE, 2 * HUGE, write),
+            Err(Errno::Inval),
+            "up to a VMA that is not"
+        );
+        assert_eq!(mm.usage(space).anon, 1536 + 1, "what lies below is there");
         mm.mprotect(space, BASE + 3 * HUGE, HUGE, NONE).unwrap();
         assert_eq!(errno(BASE + 3 * HUGE, PAGE, read), Err(Errno::Inval), "not readable");
         assert_eq!(errno(BASE + 4 * HUGE, PAGE, read), Err(Errno::NoMem), "a hole");

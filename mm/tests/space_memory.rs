@@ -303,7 +303,7 @@ fn random_calls_match_the_picture() {
             let splits = mm.stats.get(Counter::ThpSplitPmd) != 0;
             match mode {
                 ThpMode::Never => assert_eq!((huge, splits), ([false; 3], false)),
-                ThpMode::Always | ThpMode::Madvise => {
+                ThpMode::Always | ThpMode::Madvise | ThpMode::Defer => {
                     assert_eq!((huge, splits), ([true, false, false], true))
                 }
                 ThpMode::Reserve => assert_eq!((huge, splits), ([false, true, true], true)),

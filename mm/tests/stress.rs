@@ -103,3 +103,9 @@ fn migration() {
 fn folding() {
     explore("folding", 40);
 }
+
+/// khugepaged collapses beside faults, forks, changes, promotions and ends of spaces: nothing is lost.
+#[test]
+fn khugepaged() {
+    explore("khugepaged", 40);
+}

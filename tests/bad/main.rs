@@ -91,6 +91,7 @@ bad! {
         shared_page_left_writable
         shared_page_reused
         sleep_under_a_spinlock
+        sleeping_lock_order
         table_in_a_contiguous_group
         table_folded_at_bbm_0
         table_folded_with_a_stranger

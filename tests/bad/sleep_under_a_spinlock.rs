@@ -7,7 +7,7 @@
 //! Whoever sleeps under a spinlock lets every other CPU spin until it is woken, perhaps by one of them.
 
 use arch::sync::SpinLock;
-use mm::locks::{PAGE_TABLE, SleepLock};
+use mm::locks::{MMAP, PAGE_TABLE, SleepLock};
 use mm::testkit::Builder;
 use tests::lab::*;
 
@@ -17,7 +17,7 @@ pub(crate) const SENTENCE: &str = "a sleeping lock may sleep, but a spinlock of 
 /// The wrong nesting.
 pub(crate) fn run(machine: MachineDesc) {
     Builder::new().machine(|own| *own = small(machine)).boot(|_, env| {
-        let (tables, mmap_lock) = (SpinLock::new(PAGE_TABLE, ()), SleepLock::new());
+        let (tables, mmap_lock) = (SpinLock::new(PAGE_TABLE, ()), SleepLock::new(MMAP));
         let _tables = tables.lock();
         let _mmap_lock = mmap_lock.write(env);
     });

@@ -167,6 +167,36 @@ static void advices(void)
     sys_madvise(region, PAGE, MADV_NORMAL);
 }
 
+/* what MADV_POPULATE_READ, MADV_POPULATE_WRITE and MADV_COLLAPSE say of each kind of memory */
+static void populating(void)
+{
+    enum { READ = 22, WRITE = 23, COLLAPSE = 25 };
+    word around = must_map(3 * BLOCK), whole = (around + BLOCK - 1) & -(word)BLOCK;
+    struct { word at, bytes; long of[3]; const char *what; } rows[] = {
+        {region, PAGE, {0, 0, -EINVAL}, "a page"},
+        {hole, PAGE, {-ENOMEM, -ENOMEM, -ENOMEM}, "a hole"},
+        {region, 4 * PAGE, {-ENOMEM, -ENOMEM, -EINVAL}, "pages and a hole"},
+        {none, PAGE, {-EINVAL, -EINVAL, -EINVAL}, "PROT_NONE"},
+        {readonly, PAGE, {0, -EINVAL, -EINVAL}, "a read-only page"},
+        {readonly, 2 * PAGE, {0, -EINVAL, -EINVAL}, "a read-only page and one more"},
+        {region + 1, PAGE, {-EINVAL, -EINVAL, -EINVAL}, "unaligned"},
+        {region, -1ul, {-EINVAL, -EINVAL, -EINVAL}, "2^64 - 1 bytes"},
+        {region, -PAGE, {-EINVAL, -EINVAL, -EINVAL}, "a wrapping range"},
+        {region, 0, {0, 0, 0}, "0 bytes"},
+        {KERNEL, PAGE, {-ENOMEM, -ENOMEM, -ENOMEM}, "a kernel address"},
+        {whole, BLOCK, {0, 0, 0}, "a block"},
+        {whole + PAGE, PAGE, {0, 0, 0}, "a part of a block"},
+        {whole, 2 * BLOCK, {0, 0, 0}, "two blocks"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int n = 0; n < 3; n++) {
+            long said = sys_madvise(rows[i].at, rows[i].bytes, n == 0 ? READ : n == 1 ? WRITE : COLLAPSE);
+            CHECK(said == rows[i].of[n], "%s of %s: %ld, want %ld", n == 0 ? "POPULATE_READ" : n == 1 ? "POPULATE_WRITE" :
+                  "COLLAPSE", rows[i].what, said, rows[i].of[n]);
+        }
+    CHECK_EQ(sys_munmap(around, 3 * BLOCK), 0, "munmap");
+}
+
 static long mincore(word va, word bytes, const void *vector)
 {
     return syscall(SYS_mincore, va, bytes, (word)vector);
@@ -209,6 +239,7 @@ static void answers_of_linux(void)
     CHECK_EQ(map_at(region, PAGE, MAP_FIXED_NOREPLACE), -EEXIST, "mmap MAP_FIXED_NOREPLACE where something is");
     CHECK_EQ(sys_mprotect(region, 0, RW), 0, "mprotect of 0 bytes");
     advices();
+    populating();
     residence();
 }
 

@@ -165,8 +165,21 @@ static void permissions(void)
     CHECK_EQ(status, 1 << 8, "the child's");
     CHECK_EQ(syscall(SYS_prctl, 41, 0, 0, 0, 0), 0, "PR_SET_THP_DISABLE 0");
     CHECK_EQ(syscall(SYS_prctl, 42, 0, 0, 0, 0), 0, "PR_GET_THP_DISABLE after that");
-    CHECK_EQ(syscall(SYS_prctl, 41, 1, 0, 0, 1), -EINVAL, "PR_SET_THP_DISABLE with another argument");
-    CHECK_EQ(syscall(SYS_prctl, 42, 1, 0, 0, 0), -EINVAL, "PR_GET_THP_DISABLE with an argument");
+    CHECK_EQ(syscall(SYS_prctl, 41, 1, 2, 0, 0), 0, "PR_SET_THP_DISABLE, PR_THP_DISABLE_EXCEPT_ADVISED");
+    CHECK_EQ(syscall(SYS_prctl, 42, 0, 0, 0, 0), 3, "PR_GET_THP_DISABLE after that");
+    static const word WRONG[][5] = {
+        {41, 1, 0, 0, 1}, {41, 1, 0, 1, 0}, {41, 1, 1, 0, 0}, {41, 1, 3, 0, 0}, {41, 1, 4, 0, 0}, {41, 0, 2, 0, 0},
+        {41, 0, 1, 0, 0}, {41, 0, 0, 1, 0}, {41, 0, 0, 0, 1}, {41, 1, -1ul, 0, 0}, {41, 1, 1ul << 32, 0, 0},
+        {42, 1, 0, 0, 0}, {42, 0, 1, 0, 0}, {42, 0, 0, 1, 0}, {42, 0, 0, 0, 1},
+    };
+    for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++) {
+        const word *a = WRONG[i];
+        CHECK(syscall(SYS_prctl, a[0], a[1], a[2], a[3], a[4]) == -EINVAL, "prctl %lu, row %lu of the table", a[0], i);
+        CHECK_EQ(syscall(SYS_prctl, 42, 0, 0, 0, 0), 3, "what a refused call changed");
+    }
+    CHECK_EQ(syscall(SYS_prctl, 41, 1ul << 32, 0, 0, 0), 0, "PR_SET_THP_DISABLE, any word but 0");
+    CHECK_EQ(syscall(SYS_prctl, 42, 0, 0, 0, 0), 1, "PR_GET_THP_DISABLE after that");
+    CHECK_EQ(syscall(SYS_prctl, 41, 0, 0, 0, 0), 0, "PR_SET_THP_DISABLE 0 again");
     CHECK_EQ(syscall(SYS_prctl, 4242, 0, 0, 0, 0), -EINVAL, "an unknown option");
 }
 

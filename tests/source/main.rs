@@ -1,10 +1,12 @@
 //! What the source text must keep, whatever the code does: the tags of the two walks, the fence around `unsafe`,
-//! who owns references, the size of files, programs that must stay as they were measured, and a tree that stands alone.
+//! who owns references, the size of files, programs that must stay as they were measured, that what can be set is
+//! documented, and a tree that stands alone.
 #![forbid(unsafe_code, unstable_features)]
 
 mod as_measured;
 mod owners;
 mod rust;
+mod settings;
 mod size;
 mod tree;
 mod unsafety;

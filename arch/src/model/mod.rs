@@ -102,7 +102,7 @@ pub use park::{park_while, unpark_all};
 pub use random::Random;
 pub use run::{Job, run_on_cpus};
 pub use sched::irqs_masked;
-pub(crate) use sched::with_ranks;
+pub(crate) use sched::with_held;
 pub use seed::{SeedError, seeds};
 pub use step::{Steps, steps};
 pub use stop::stop_others;

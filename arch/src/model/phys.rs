@@ -102,7 +102,7 @@ impl PhysMem for Machine {
 
     fn write_bytes(to: PhysAddr, from: &[u8]) {
         current(|state, cpu| {
-            reuse::filled(state, &mut state.regime(), cpu, to, from.len() as u64);
+            reuse::written(state, &mut state.regime(), cpu, to, from.len() as u64);
             state.ram.write(to, from);
         });
     }

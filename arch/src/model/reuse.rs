@@ -5,7 +5,10 @@
 //! | they go back to the allocator | a walk can get to them, by their own descriptor or a contiguous neighbour's, or a vCPU may use a stale entry for them; tables likewise |
 //! | they become a table | a writable translation to them may be used |
 //! | they are written | they are a table that can be walked, or stand in for a page that may still be read |
-//! | they are filled otherwise than by an access | they are a table that can be walked, or were unmapped and a stale entry for them may be used |
+//! | they are zeroed or copied to | they are a table that can be walked, or were unmapped and a stale entry for them may be used |
+//!
+//! Single bytes are written to memory that stays what it is: to an object's page by a descriptor, to a pinned one by a
+//! device, whoever is about to unmap it. So only what makes a frame ready for somebody else is held to the last line.
 //!
 //! The linear map does not count, nor what is tagged with an ASID that no vCPU runs: it cannot be used before
 //! that ASID is installed again, and then [`super::roots::Roots::claim`] and [`awakened`] ask.
@@ -150,7 +153,7 @@ pub(super) fn as_table(context: &Context<'_>, regime: &Regime) {
     }
 }
 
-/// Bytes are written by other means than a descriptor store or an access.
+/// Bytes are zeroed, or copied from elsewhere: a frame is made ready for somebody.
 ///
 /// # Panics
 /// They belong to a table that can be walked, or to a page that was unmapped and may still be reached.

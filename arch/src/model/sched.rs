@@ -26,7 +26,7 @@ use super::mood::{self, Mood};
 use super::step::{Step, Steps};
 use super::stuck;
 use crate::contract::{CpuId, MAX_CPUS};
-use crate::sync::held::Stack;
+use crate::sync::held::Held;
 
 /// Why a task does not go on, or that it does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,7 +60,7 @@ struct Core {
     actor: Cell<CpuId>,
     irqs_masked: Cell<bool>,
     /// The ranks of the locks that it holds.
-    ranks: RefCell<Stack>,
+    held: RefCell<Held>,
 }
 
 /// The tasks of a machine; each is named by its home.
@@ -99,7 +99,7 @@ impl Sched {
         let core = |cpu| Core {
             actor: Cell::new(cpu),
             irqs_masked: Cell::new(false),
-            ranks: RefCell::new(Stack::EMPTY),
+            held: RefCell::new(Held::NOTHING),
         };
         Sched {
             cpu: Cell::new(CpuId::BOOT),
@@ -426,6 +426,6 @@ pub fn irqs_masked() -> bool {
 }
 
 /// Runs `f` on the ranks of the locks that the current vCPU holds.
-pub(crate) fn with_ranks<R>(f: impl FnOnce(&mut Stack) -> R) -> R {
-    current(|state, cpu| f(&mut state.sched.core(cpu).ranks.borrow_mut()))
+pub(crate) fn with_held<R>(f: impl FnOnce(&mut Held) -> R) -> R {
+    current(|state, cpu| f(&mut state.sched.core(cpu).held.borrow_mut()))
 }

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use arch::sync::{Rank, SpinLock};
 use mm::error::OutOfMemory;
 use mm::kalloc::KArc;
-use mm::locks::SleepLock;
+use mm::locks::{SleepLock, TURN};
 use mm::shmem::{Object, ObjectUse, WriteError};
 
 use crate::syscall::{Errno, user};
@@ -35,7 +35,7 @@ impl MemoryFile {
     pub fn new(name: &[u8]) -> Result<Self, OutOfMemory> {
         let share = the_mm().new_named_object(name)?;
         let (object, share) = (share.clone(), SpinLock::new(Rank(6), Some(share)));
-        Ok(MemoryFile { object, share, offset: AtomicU64::new(0), turn: SleepLock::new() })
+        Ok(MemoryFile { object, share, offset: AtomicU64::new(0), turn: SleepLock::new(TURN) })
     }
     /// What is mapped.
     pub fn object(&self) -> &KArc<Object> {

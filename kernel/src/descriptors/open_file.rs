@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use arch::sync::{Rank, SpinLock};
-use mm::locks::SleepLock;
+use mm::locks::{SleepLock, TURN};
 
 use super::MemoryFile;
 use super::dma::DmaFile;
@@ -54,7 +54,7 @@ pub struct Offset {
 
 impl Offset {
     fn start() -> Self {
-        Offset { turn: SleepLock::new(), at: SpinLock::new(Rank(6), Position::START) }
+        Offset { turn: SleepLock::new(TURN), at: SpinLock::new(Rank(6), Position::START) }
     }
 }
 

@@ -12,7 +12,7 @@ use allocator_api2::boxed::Box;
 use arch::sync::{Rank, SpinLock};
 use mm::error::OutOfMemory;
 use mm::kalloc::{KAlloc, KArc};
-use mm::locks::SleepLock;
+use mm::locks::{SleepLock, TURN};
 
 use super::{Blocking, OpenFile};
 use crate::process::{Process, Signal};
@@ -106,8 +106,8 @@ pub fn pipe(blocking: Blocking) -> Result<(KArc<OpenFile>, KArc<OpenFile>), OutO
     let pipe = KArc::try_new(Pipe {
         ring: SpinLock::new(Rank(7), Ring { bytes, first: 0, len: 0 }),
         len: AtomicUsize::new(0),
-        readers_turn: SleepLock::new(),
-        writers_turn: SleepLock::new(),
+        readers_turn: SleepLock::new(TURN),
+        writers_turn: SleepLock::new(TURN),
         readers: AtomicU32::new(1),
         writers: AtomicU32::new(1),
     })?;

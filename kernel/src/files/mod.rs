@@ -88,7 +88,8 @@ impl fmt::Display for Refused {
 }
 
 /// Every file, in the order of their paths.
-pub const TABLE: &[&[File]] = &[proc::FILES, report::FRAMES, hugetlb::SYSCTL, hugetlb::SYSFS, thp::FILES];
+pub const TABLE: &[&[File]] =
+    &[proc::FILES, report::FRAMES, hugetlb::SYSCTL, hugetlb::SYSFS, thp::NUMBERS, thp::FILES];
 
 /// Every file, in the order of [`TABLE`].
 pub fn all() -> impl Iterator<Item = &'static File> {

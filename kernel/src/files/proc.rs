@@ -55,7 +55,7 @@ fn meminfo(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
     let pool = mm.hugetlb.counts();
     let free = mm.free_page_count();
     let reserved = mm.stats.get(Counter::NrThpReserved);
-    let available = (free + reserved).saturating_sub(mm.watermarks().low);
+    let available = mm.available_pages();
     let memory = [
         ("MemTotal", mm.managed_pages() * KIB_PER_PAGE),
         ("MemFree", free * KIB_PER_PAGE),

@@ -107,7 +107,7 @@ pub fn copy_fault(frame: &TrapFrame, abort: &Abort) -> Resolution {
 /// The abort as memory management wants it; `None` where it is not about a translation.
 #[inline(always)]
 fn fault_info(frame: &TrapFrame, abort: Abort, privilege: Privilege) -> Option<FaultInfo> {
-    let about_translation = !matches!(abort.status, FaultStatus::Other(_) | FaultStatus::TlbConflict);
+    let about_translation = !matches!(abort.status, FaultStatus::Other(_));
     (about_translation && abort.far == Far::Valid).then(|| FaultInfo {
         va: VirtAddr::new(frame.far),
         access: abort.access,

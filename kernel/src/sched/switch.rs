@@ -9,7 +9,7 @@ use arch::aarch64::context::{self, Context};
 use arch::aarch64::percpu::STACK_BYTES;
 use arch::aarch64::tls;
 use arch::contract::{Cpu, CpuId};
-use arch::sync::SpinGuard;
+use arch::sync::{SpinGuard, sleeping};
 use arch::{Machine, VirtAddr};
 use mm::kalloc::KAlloc;
 
@@ -93,6 +93,7 @@ pub(super) fn reschedule(leave: impl FnOnce(&mut Table)) {
     if let Some((to, from)) = switched {
         fp::leave(from);
         from.tls = tls::get();
+        from.holds = sleeping::leave_cpu();
         let from = &raw mut from.context;
         // SAFETY: `context::switch` asks for
         // 1. masked interrupts: `irq` above;
@@ -112,6 +113,7 @@ pub(super) fn reschedule(leave: impl FnOnce(&mut Table)) {
 fn finish(mut table: SpinGuard<'_, Table>) {
     let process = table.running_thread().and_then(|thread| {
         tls::set(thread.tls);
+        sleeping::enter_cpu(thread.holds);
         thread.process.clone()
     });
     drop(table);

@@ -8,7 +8,7 @@
 //! | Runnable | the run queue; none for an idle thread |
 //! | Running | none |
 //! | Parked | that of its key's bucket |
-//! | Sleeping | the sleepers |
+//! | Sleeping, ParkedUntil | the sleepers |
 //! | Dead | the dead |
 #![forbid(unsafe_code)]
 
@@ -56,6 +56,8 @@ pub(super) struct Table {
     ready: List,
     parked: [List; BUCKETS],
     sleepers: List,
+    /// Sleepers that wait for a key too.
+    keyed: u16,
     dead: List,
     /// The slot that each CPU runs, and the slot of its idle thread.
     cpus: [Option<CpuSlots>; MAX_CPUS],
@@ -87,6 +89,7 @@ impl Table {
         ready: List::EMPTY,
         parked: [List::EMPTY; BUCKETS],
         sleepers: List::EMPTY,
+        keyed: 0,
         dead: List::EMPTY,
         cpus: [None; MAX_CPUS],
         next_wake: u64::MAX,
@@ -163,9 +166,10 @@ impl Table {
         let Some(slot) = self.running() else { return };
         match state {
             State::Parked(key) => self.parked[bucket(key)].push(&mut self.slots, slot),
-            State::Sleeping(until) => {
+            State::Sleeping(until) | State::ParkedUntil(_, until) => {
                 self.sleepers.push(&mut self.slots, slot);
                 self.next_wake = self.next_wake.min(until);
+                self.keyed += u16::from(matches!(state, State::ParkedUntil(..)));
             }
             _ => return,
         }
@@ -177,18 +181,30 @@ impl Table {
         match self.slot(slot).state {
             State::Parked(key) => self.parked[bucket(key)].remove(&mut self.slots, slot),
             State::Sleeping(_) => self.sleepers.remove(&mut self.slots, slot),
+            State::ParkedUntil(..) => {
+                self.sleepers.remove(&mut self.slots, slot);
+                self.keyed -= 1;
+            }
             _ => return None,
         }
         self.make_runnable(slot)
     }
 
-    /// Wakes everybody who is parked on `key`; calls `kick` for CPUs that could take one.
+    /// Wakes everybody who is parked on `key`; calls `kick` for CPUs that could take one. The sleepers are looked through
+    /// only while one of them waits for a key.
     pub(super) fn wake_parked(&mut self, key: usize, mut kick: impl FnMut(CpuId)) {
-        let mut next = self.parked[bucket(key)].first();
-        while let Some(slot) = next {
-            next = List::after(&mut self.slots, slot);
-            if self.slot(slot).state == State::Parked(key) {
-                self.wake(slot).into_iter().for_each(&mut kick);
+        let sleepers = self.sleepers.first().filter(|_| self.keyed > 0);
+        for first in [self.parked[bucket(key)].first(), sleepers] {
+            let mut next = first;
+            while let Some(slot) = next {
+                next = List::after(&mut self.slots, slot);
+                let waits = match self.slot(slot).state {
+                    State::Parked(other) | State::ParkedUntil(other, _) => other == key,
+                    _ => false,
+                };
+                if waits {
+                    self.wake(slot).into_iter().for_each(&mut kick);
+                }
             }
         }
     }
@@ -203,7 +219,9 @@ impl Table {
         while let Some(slot) = next {
             next = List::after(&mut self.slots, slot);
             match self.slot(slot).state {
-                State::Sleeping(until) if until > now => self.next_wake = self.next_wake.min(until),
+                State::Sleeping(until) | State::ParkedUntil(_, until) if until > now => {
+                    self.next_wake = self.next_wake.min(until);
+                }
                 _ => self.wake(slot).into_iter().for_each(&mut kick),
             }
         }

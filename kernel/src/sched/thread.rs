@@ -7,6 +7,7 @@ use arch::aarch64::context::Context;
 use arch::aarch64::fpsimd::FpState;
 use arch::aarch64::vectors::TrapFrame;
 use arch::contract::CpuId;
+use arch::sync::sleeping::Ranks;
 use mm::Mm;
 use mm::kalloc::{KAlloc, KArc};
 
@@ -57,6 +58,8 @@ pub enum State {
     Parked(usize),
     /// Waits for this time, in nanoseconds since boot.
     Sleeping(u64),
+    /// Waits for [`super::unpark_all`] of this key, or for this time.
+    ParkedUntil(usize, u64),
     /// Has ended; its stack is still to be freed.
     Dead,
 }
@@ -67,7 +70,7 @@ impl State {
         match self {
             State::Free => '-',
             State::Runnable | State::Running(_) => 'R',
-            State::Parked(_) | State::Sleeping(_) => 'S',
+            State::Parked(_) | State::Sleeping(_) | State::ParkedUntil(..) => 'S',
             State::Dead => 'Z',
         }
     }
@@ -91,6 +94,8 @@ pub(super) struct Thread {
     pub(super) fp: Option<FpBox>,
     /// TPIDR_EL0 while it does not run.
     pub(super) tls: u64,
+    /// The ranks of the sleeping locks that it holds while it does not run.
+    pub(super) holds: Ranks,
     /// Timer ticks during which it ran.
     pub(super) ticks: u64,
 }
@@ -107,6 +112,7 @@ impl Thread {
             frame: None,
             fp: None,
             tls: 0,
+            holds: Ranks::NONE,
             ticks: 0,
         }
     }

@@ -13,13 +13,22 @@ static WAITERS: [AtomicU32; BUCKETS] = [const { AtomicU32::new(0) }; BUCKETS];
 
 /// Sleeps on `key` while `still_wait` holds; it is asked under the lock that [`unpark_all`] takes. May return early.
 pub fn park(key: usize, still_wait: &dyn Fn() -> bool) {
+    park_as(State::Parked(key), key, still_wait);
+}
+
+/// As [`park`], until this time at most, in nanoseconds since boot; the timer tick (10 ms) is the unit in which it wakes.
+pub fn park_until(key: usize, until: u64, still_wait: &dyn Fn() -> bool) {
+    park_as(State::ParkedUntil(key, until), key, still_wait);
+}
+
+fn park_as(state: State, key: usize, still_wait: &dyn Fn() -> bool) {
     let waiters = &WAITERS[bucket(key)];
     waiters.fetch_add(1, Ordering::SeqCst);
     // Pairs with the fence of `unpark_all`: either it sees the count, or `still_wait` sees its change.
     fence(Ordering::SeqCst);
     reschedule(|table| {
         if still_wait() {
-            table.wait_for(State::Parked(key));
+            table.wait_for(state);
         }
     });
     waiters.fetch_sub(1, Ordering::SeqCst);

@@ -20,6 +20,8 @@ const RUSAGE_BYTES: usize = 144;
 
 const PR_SET_THP_DISABLE: u64 = 41;
 const PR_GET_THP_DISABLE: u64 = 42;
+/// What MADV_HUGEPAGE was given for may be huge.
+const PR_THP_DISABLE_EXCEPT_ADVISED: u64 = 1 << 1;
 
 /// `clone(flags, stack, ...)`: a fork, with SIGCHLD and no flag. What would be shared by a flag cannot be shared here,
 /// so any flag is EINVAL, and so is another exit signal. A stack of 0 is the parent's.
@@ -91,17 +93,28 @@ pub(super) fn getppid(process: &Process) -> Answer {
     Ok(family::parent_of(process).into())
 }
 
-/// `prctl(option, ...)`: PR_SET_THP_DISABLE and PR_GET_THP_DISABLE, whose unused arguments must be 0. Any other option
-/// is EINVAL.
+/// `prctl(option, ...)`: PR_SET_THP_DISABLE and PR_GET_THP_DISABLE. The option is an int; arguments that an option does not
+/// use must be 0, and so must be the flags where huge pages are not given up (Linux: `prctl_set_thp_disable`). What is
+/// read is 1 and the flags, or 0. Any other option is EINVAL.
 pub(super) fn prctl(process: &Process, args: [u64; 5]) -> Answer {
     let space = process.space();
-    match args {
-        [PR_SET_THP_DISABLE, value, 0, 0, 0] => {
-            let to = if value == 0 { ThpPermission::Granted } else { ThpPermission::Withheld };
+    let [option, disable, flags, ..] = args;
+    match (u64::from(option as u32), disable, flags, [args[3], args[4]]) {
+        (PR_SET_THP_DISABLE, _, _, [0, 0]) => {
+            let to = match (disable, flags) {
+                (0, 0) => ThpPermission::Granted,
+                (1.., 0) => ThpPermission::Withheld,
+                (1.., PR_THP_DISABLE_EXCEPT_ADVISED) => ThpPermission::Advised,
+                _ => return Err(Errno::INVAL),
+            };
             space.set_thp_permission(to);
             Ok(0)
         }
-        [PR_GET_THP_DISABLE, 0, 0, 0, 0] => Ok(u64::from(space.thp_permission() == ThpPermission::Withheld)),
+        (PR_GET_THP_DISABLE, 0, 0, [0, 0]) => Ok(match space.thp_permission() {
+            ThpPermission::Granted => 0,
+            ThpPermission::Withheld => 1,
+            ThpPermission::Advised => 1 | PR_THP_DISABLE_EXCEPT_ADVISED,
+        }),
         _ => Err(Errno::INVAL),
     }
 }

@@ -12,7 +12,7 @@ use arch::sync::{Rank, SpinLock};
 use arch::{Access, Level, Machine, Mmu, Order, PhysAddr, VirtAddr};
 use arrayvec::ArrayString;
 use mm::Mm;
-use mm::config::{PromotionThreshold, ThpMode};
+use mm::config::{Promote, PromotionThreshold, ThpMode};
 use mm::mapcount;
 use mm::page::{Flags, PageKind, page_of};
 use mm::pgtable::Walk;
@@ -42,12 +42,12 @@ struct Kept {
 static KEPT: SpinLock<Kept> =
     SpinLock::new(Rank(1), Kept { counters: Counters::ZERO, frame: PhysAddr::new(0) });
 
-/// Mode and threshold as the walk needs them; put back when dropped.
-struct Settings(&'static Mm, ThpMode, u16);
+/// Mode, threshold and who promotes, as the walk needs them; put back when dropped.
+struct Settings(&'static Mm, ThpMode, u16, Promote);
 
 impl Settings {
     fn set(mm: &'static Mm) -> Settings {
-        let before = Settings(mm, mm.thp.mode(), mm.thp.threshold());
+        let before = Settings(mm, mm.thp.mode(), mm.thp.threshold(), mm.thp.promote());
         if before.1 != ThpMode::Reserve || !(LEAST_THRESHOLD..512).contains(&before.2) {
             println!(
                 "    (for this walk: thp=reserve promotion_threshold={})",
@@ -55,6 +55,10 @@ impl Settings {
             );
             mm.thp.set_mode(ThpMode::Reserve);
             before.set_threshold(before.2.clamp(LEAST_THRESHOLD, 256));
+        }
+        if before.3 != Promote::Async {
+            println!("    (for this walk: promote={})", Promote::Async);
+            mm.thp.set_promote(Promote::Async);
         }
         before
     }
@@ -70,6 +74,7 @@ impl Drop for Settings {
     fn drop(&mut self) {
         self.0.thp.set_mode(self.1);
         self.set_threshold(self.2);
+        self.0.thp.set_promote(self.3);
     }
 }
 

@@ -10,7 +10,7 @@ use super::frames::{FrameList, Frames};
 use super::mem::{BootError, BootMem};
 use super::tables::EarlyTables;
 use super::vmemmap;
-use crate::buddy::Zone;
+use crate::buddy::{LastShortage, Zone};
 use crate::config::MmConfig;
 use crate::env::KernelEnv;
 use crate::fault::{HugeZero, ZeroPage};
@@ -57,6 +57,8 @@ pub struct Mm {
     pub rmap: Rmap,
     /// The only zone.
     pub(crate) zone: Zone,
+    /// The last request that found no memory.
+    pub(crate) shortage: LastShortage,
     /// The kernel's tables and the vmalloc area. V.
     pub(crate) kernel: SpinLock<KernelTree>,
     /// The kernel's level-0 table; never changes.
@@ -103,6 +105,7 @@ impl Mm {
             hvo: Hvo::new(&config),
             rmap: Rmap::new(),
             zone,
+            shortage: LastShortage::new(),
             kernel: SpinLock::new(locks::KERNEL_TABLE, KernelTree::new(root)),
             kernel_root: root,
             ram,

@@ -33,6 +33,7 @@
 //! | [`migratetype`] | what can move, and what cannot, in pageblocks of their own |
 //! | [`zone`] | a zone: admission, per-CPU lists |
 //! | [`watermark`] | how many pages are kept for whom |
+//! | [`shortage`] | the last request that found no memory |
 //! | `pages` | the allocator's functions of [`crate::Mm`] |
 //! | `check` | the room's part of [`crate::check`] |
 #![forbid(unsafe_code)]
@@ -44,6 +45,7 @@ pub mod migratetype;
 #[cfg(test)]
 mod migratetype_tests;
 mod pages;
+pub mod shortage;
 #[cfg(test)]
 mod tests;
 pub mod watermark;
@@ -53,6 +55,8 @@ use arch::Order;
 
 pub(crate) use batch::SingleBatch;
 pub use migratetype::MigrateType;
+pub(crate) use shortage::LastShortage;
+pub use shortage::Shortage;
 pub use watermark::{Reserve, Watermarks};
 pub use zone::Zone;
 

@@ -38,16 +38,36 @@ impl Mm {
 
     /// Once more: a huge page after memory was compacted; others with what reservations of huge pages held, and what
     /// nobody maps of folios.
+    ///
+    /// Where somebody else was faster, or it was not enough, more is given back, as long as there is anything.
     #[cold]
     fn alloc_slow(&self, order: Order, kind: PageKind) -> Result<PageRef, OutOfMemory> {
-        let huge = order == Order::PMD
-            && matches!(kind, PageKind::Anon | PageKind::ThpReserved | PageKind::Hugetlb)
-            && self.free_page_count() >= order.pages() + self.watermarks().floor(Reserve::of(kind));
-        if !(huge && rmap::compact::direct(self, order)) && reclaim::make_room(self, order, kind) == 0 {
-            return Err(OutOfMemory);
+        let huge =
+            order == Order::PMD && matches!(kind, PageKind::Anon | PageKind::ThpReserved | PageKind::Hugetlb);
+        let mut compacted = false;
+        loop {
+            let enough = order.pages() + self.watermarks().floor(Reserve::of(kind));
+            let compact = huge && !compacted && self.free_page_count() >= enough;
+            compacted = compact && rmap::compact::direct(self, order);
+            if !compacted && reclaim::make_room(self, order, kind) == 0 {
+                self.shortage.note(order, kind);
+                return Err(OutOfMemory);
+            }
+            self.drain_cpu_lists();
+            if let Ok(page) = self.zone.alloc(order, Reserve::of(kind), MigrateType::of(kind)) {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// As [`Self::alloc_pages`], of what is free now: nothing is given back for it, nothing moves.
+    pub(crate) fn alloc_free_block(&self, order: Order, kind: PageKind) -> Option<FolioRef> {
+        if inject::denied() {
+            return None;
         }
         self.drain_cpu_lists();
-        self.zone.alloc(order, Reserve::of(kind), MigrateType::of(kind))
+        let page = self.zone.alloc(order, Reserve::of(kind), MigrateType::of(kind)).ok()?;
+        Some(self.give_out(page, order, kind))
     }
 
     /// The highest free page in `[above, below)`, for anonymous memory that moves there out of a place that is to
@@ -236,6 +256,13 @@ impl Mm {
     #[must_use]
     pub fn buddyinfo(&self) -> [u64; ORDERS] {
         self.zone.free_blocks()
+    }
+    /// Pages that can be had and nobody misses: free ones, and those of reservations that no entry maps, above the low
+    /// mark (4 KiB units; Linux: MemAvailable, which has page cache besides).
+    #[must_use]
+    pub fn available_pages(&self) -> u64 {
+        (self.free_page_count() + self.stats.get(Counter::NrThpReserved))
+            .saturating_sub(self.watermarks().low)
     }
     /// The marks.
     #[must_use]

@@ -212,7 +212,7 @@ impl Site<'_> {
         if done != Ok(FaultDone::Made) {
             reservation::untake(self.mm, self.space, taken, self.va);
         } else {
-            reservation::made(self.mm, self.space, taken, self.va);
+            reservation::made(self.mm, self.space, self.vma, taken, self.va);
         }
         done
     }

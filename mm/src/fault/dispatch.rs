@@ -2,12 +2,16 @@
 #![forbid(unsafe_code)]
 
 use arch::Access;
+use arch::addr::PAGE_SIZE;
+use arch::contract::{Depth, FaultStatus};
 
 use super::{FaultDone, FaultError, FaultInfo, FaultReason, anon, report};
 use crate::Mm;
 use crate::kalloc::KArc;
+use crate::pgtable::flush::FlushRange;
 use crate::space::{AddressSpace, Vma, VmaKind};
 use crate::stats::Counter;
+use crate::thp::reclaim;
 
 impl Mm {
     /// Resolves a fault on a user address of `space`. May sleep; no spinlock is held.
@@ -87,7 +91,7 @@ impl Mm {
         vma: &Vma,
         mut done: Result<FaultDone, FaultReason>,
     ) -> Result<FaultDone, FaultError> {
-        if done == Err(FaultReason::OutOfMemory) && self.shrink() != 0 {
+        if done == Err(FaultReason::OutOfMemory) && self.reclaim(reclaim::BATCH) != 0 {
             done = self.dispatch_again(space, info, needs, vma);
         }
         if done == Ok(FaultDone::Spurious) {
@@ -109,6 +113,19 @@ impl Mm {
         self.dispatch(space, info, needs, vma)
     }
 
+    /// TLBs held a table's entries and a block at once, since the one replaced the other without a break
+    /// ([`crate::pgtable::resize`]). Whoever does that flushes before he lets go of the tree's lock, so nothing of the
+    /// address is held when this has had it; and whatever else may be in conflict there is flushed too.
+    #[cold]
+    fn resolve_conflict(&self, space: &AddressSpace, info: &FaultInfo) -> FaultDone {
+        let _tree = space.ptl.lock();
+        let start = info.va.align_down(PAGE_SIZE);
+        let range = FlushRange { start, end: start.add(PAGE_SIZE), level: None, depth: Depth::AllLevels };
+        space.flusher(self).flush(range);
+        self.stats.inc(Counter::TlbConflict);
+        FaultDone::Spurious
+    }
+
     #[inline(always)]
     fn dispatch(
         &self,
@@ -117,7 +134,12 @@ impl Mm {
         needs: Access,
         vma: &Vma,
     ) -> Result<FaultDone, FaultReason> {
-        report::check_status(info)?;
+        match report::check_status(info) {
+            Err(FaultReason::Machine(FaultStatus::TlbConflict)) => {
+                return Ok(self.resolve_conflict(space, info));
+            }
+            checked => checked?,
+        }
         if !vma.prot.allows(needs) {
             return Err(FaultReason::Rights);
         }

@@ -17,6 +17,9 @@
 //! the lock again and look whether all is as it was; if not, give everything back. Nothing is allocated or
 //! zeroed under the lock, and a fault that lost a race has left no trace.
 //!
+//! **TLB conflict aborts** are no fault of the access: at FEAT_BBM level 2 a table and a block that translate alike may
+//! replace each other without a break, and until the flush a TLB may hold both. The access is tried again after it.
+//!
 //! **Out of memory.** Unused pages of reservations and unmapped parts of folios are the only memory that can be had back;
 //! they are, and the fault is tried once more.
 #![forbid(unsafe_code)]

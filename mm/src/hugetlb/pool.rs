@@ -7,7 +7,7 @@ use arch::{Cpu, Machine, VirtAddr};
 use super::HugetlbError;
 use super::hstate::SIZE_2M;
 use crate::Mm;
-use crate::locks::{HUGETLB_POOL, SleepLock};
+use crate::locks::{HUGETLB_FAULT, HUGETLB_POOL, HUGETLB_RESIZE, SleepLock};
 use crate::mapcount;
 use crate::page::{FolioList, FolioRef, PageRef};
 
@@ -75,8 +75,8 @@ impl Hugetlb {
         let pool = Pool { free: FolioList::new(), nr: 0, reserved: 0, surplus: 0 };
         Hugetlb {
             pool: SpinLock::new(HUGETLB_POOL, pool),
-            faults: [const { SleepLock::new() }; FAULT_LOCKS],
-            resizing: SleepLock::new(),
+            faults: [const { SleepLock::new(HUGETLB_FAULT) }; FAULT_LOCKS],
+            resizing: SleepLock::new(HUGETLB_RESIZE),
         }
     }
 

@@ -28,6 +28,8 @@ bitflags! {
         const MOVING = 1 << 3;
         /// On the list of folios that are mapped in part ([`crate::rmap::deferred`]).
         const PARTIAL = 1 << 4;
+        /// A huge page that may hold many zeros, on the list of those ([`crate::rmap::underused`]).
+        const CANDIDATE = 1 << 5;
     }
 }
 

@@ -63,6 +63,21 @@ impl PageList {
         self.first = Some(page);
         self.len += 1;
     }
+    /// Puts a page behind another one that is on this list. It must be on no list itself.
+    pub(super) fn push_behind(&mut self, before: PageRef, page: PageRef) {
+        let next = decode(before.load_32(NEXT, Ordering::Relaxed));
+        page.store_32(NEXT, encode(next), Ordering::Relaxed);
+        page.store_32(PREV, encode(Some(before)), Ordering::Relaxed);
+        before.store_32(NEXT, encode(Some(page)), Ordering::Relaxed);
+        if let Some(next) = next {
+            next.store_32(PREV, encode(Some(page)), Ordering::Relaxed);
+        }
+        self.len += 1;
+    }
+    /// The page in front of one that is on this list.
+    pub(super) fn before(&self, page: PageRef) -> Option<PageRef> {
+        decode(page.load_32(PREV, Ordering::Relaxed))
+    }
     /// Takes the page in front.
     pub fn pop(&mut self) -> Option<PageRef> {
         let page = self.first?;

@@ -40,6 +40,7 @@ mod folio;
 mod list;
 mod owned;
 mod pins;
+mod queue;
 mod speculate;
 pub mod tails;
 
@@ -50,6 +51,7 @@ pub use flags::{Flags, PageKind};
 pub use list::PageList;
 pub use owned::{FolioList, FolioRef, SinglePages};
 pub use pins::MOST_PINS;
+pub use queue::PageQueue;
 
 use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicU32, AtomicU64};

@@ -47,7 +47,7 @@ pub struct Clean<'l, const N: usize> {
 }
 
 /// A flush that is owed. It is done when this is dropped, unless a panic unwinds.
-struct Owed<'l> {
+pub(super) struct Owed<'l> {
     flusher: Flusher<'l>,
     range: FlushRange,
 }
@@ -292,8 +292,13 @@ impl<'l> Entry<'l> {
         Entry::new(PhysAddr::new(slot), self.level, va, self.flusher)
     }
 
+    /// The flush of what stands here, which is about to be replaced.
+    pub(super) fn owed(&self) -> Owed<'l> {
+        Owed { flusher: self.flusher, range: self.range_of(self.desc()) }
+    }
+
     #[inline(always)]
-    fn store(&self, new: Desc) {
+    pub(super) fn store(&self, new: Desc) {
         self.put(new);
         self.flusher.stats().inc(Counter::PteStore);
     }

@@ -3,14 +3,15 @@
 //! ```text
 //!    level-3 table   | 0 .. 15 | 16 .. 31 | 32 .. 47 | ...        a group: 16 aligned entries
 //!
-//!    folded          [ C base | C base+4K | ... | C base+60K ]    base a multiple of 64 KiB, one folio, equal rights
+//!    folded          [ C base | C base+4K | ... | C base+60K ]    base a multiple of 64 KiB, equal rights
 //!        |
 //!        | unfold:   clear 16 -> flush 64 KiB -> make 16 without the bit
 //!        v
 //!    plain           [ base | base+4K | ... | base+60K ]          now any of them may change by itself
 //! ```
 //! **What holds.** In a live user tree either all 16 entries of a group are leaves that have the bit, map consecutive
-//! pages of one folio from an address that is a multiple of 64 KiB, and have the same rights; or none has the bit
+//! pages of one folio, or single pages of anonymous memory, from an address that is a multiple of 64 KiB, and have the
+//! same rights; or none has the bit
 //! ([`crate::Mm::check_all`] looks). The access flag is each entry's own, and means the group: hardware may set it in
 //! any one, so who asks for it asks all 16, and who clears it clears all 16. Other levels are never folded, nor is the
 //! kernel's tree. `contpte=off` folds nothing.
@@ -29,7 +30,7 @@
 //! **Unfolding is break-before-make** (Arm ARM D8.16, R_WHZWS, third bullet), with one flush of the whole group: a TLB
 //! may have made its one entry from any member. Level 1 and 2 of FEAT_BBM allow to change the bit in place, but an
 //! access may then take a TLB conflict abort (R_FCPSG); at level 3 it cannot, and the 16 are stored in place and
-//! flushed. The access flags are OR-ed into each entry. Dirty state is nobody's here: no entry has DBM.
+//! flushed. Folding live entries is likewise, where no flush of theirs is owed. The access flags are OR-ed into each entry. Dirty state is nobody's here: no entry has DBM.
 //!
 //! **Meanwhile** T is held. A user's access to the group faults; its handler waits for T, finds a good entry and calls
 //! the fault spurious. Readers without a lock are not told of the 16 pages for as long as they are broken
@@ -39,9 +40,9 @@
 //! yet. A block that is split gets a table of folded groups, but for the one that the cut is for, and fork copies the
 //! bit into the child's new table with the entries; a group that a VMA has only in part is unfolded first
 //! ([`super::Tightening`]). A call that gives other rights to whole groups folds those that are alike again
-//! ([`Stretch::fold`]): that costs a break of 16 and a flush once, and the group stays folded. A fault never folds: the
-//! 16th page of a reservation's run would cost a break of 16 entries and a flush, again and again on the way to the
-//! block that its promotion makes of all 512.
+//! ([`Stretch::fold`]): that costs a break of 16 and a flush once, and the group stays folded. And the
+//! fault that populates the last of 16 pages of a reservation folds them ([`crate::thp`], `group`), single pages as they
+//! are; no other fault folds.
 //!
 //! Linux: `contpte_convert`, `contpte_try_unfold`, `contpte_ptep_get`.
 //!
@@ -135,6 +136,36 @@ impl<'l> Entry<'l> {
     }
 }
 
+/// What came of a wish for a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Fold {
+    /// It is one now.
+    Folded,
+    /// It was one before, or cannot be one.
+    AsBefore,
+}
+
+impl Entry<'_> {
+    /// Folds the group of this page entry, if the 16 map single pages of anonymous memory that go on from each other,
+    /// from an address that is a multiple of 64 KiB, with equal rights. No flush of theirs is owed.
+    pub fn fold_singles(&self, mm: &Mm) -> Fold {
+        if mm.config.contpte == Contpte::Off || self.level() != Level::L3 || self.desc().is_contiguous() {
+            return Fold::AsBefore;
+        }
+        let group = self.group();
+        let single =
+            |desc: &Desc| normal_page(*desc, Level::L3).is_some_and(|page| page.is_single(PageKind::Anon));
+        let old = group.descs();
+        let Some(new) = group.as_group(&old).filter(|_| old.iter().all(single)) else {
+            return Fold::AsBefore;
+        };
+        group.change_bit(&old, &new);
+        self.flusher().stats().inc(Counter::ContpteFold);
+        Fold::Folded
+    }
+}
+
 impl Stretch<'_> {
     /// Folds each group that lies wholly in the stretch, is plain, and could be folded: by break-before-make.
     pub fn fold(&mut self, mm: &Mm) {
@@ -148,7 +179,12 @@ impl Stretch<'_> {
             let leaf = table.read(n);
             // Of single pages nothing is asked but their first entry.
             if leaf.is_valid() && !leaf.is_contiguous() && may_begin(mm, leaf) {
-                self.entry(n - first).group().fold();
+                let group = self.entry(n - first).group();
+                if let Some(new) = group.as_group(&group.descs()) {
+                    // The flush of what they were before may be owed yet, so nothing of them changes in place.
+                    group.first.flusher().stats().inc(Counter::ContpteFold);
+                    group.replace(&new);
+                }
             }
             n += CONT_ENTRIES;
         }
@@ -189,25 +225,28 @@ impl<'l> Group<'l> {
         let (old, stats) = (self.descs(), self.first.flusher().stats());
         let young = accessed(&old);
         let new = old.map(|desc| Desc::from_raw(desc.alone().raw() | young));
-        // FEAT_BBM relaxes a change of the bit and of nothing else (R_PVTFW).
-        let alone = new.iter().zip(&old).all(|(new, old)| *new == old.alone());
-        if Machine::features().bbm == BbmLevel::Level3 && alone {
-            new.iter().enumerate().for_each(|(n, &desc)| self.member(n).put(desc));
-            stats.add(Counter::PteStore, CONT_ENTRIES as u64);
-            self.first.flusher().flush(self.range());
-        } else {
-            self.replace(&new);
-        }
+        self.change_bit(&old, &new);
         stats.inc(Counter::ContpteUnfold);
     }
 
-    fn fold(self) {
-        let old = self.descs();
-        let young = accessed(&old);
+    /// What the 16 would be as a group, if they can be one.
+    fn as_group(&self, old: &Descs) -> Option<Descs> {
+        let young = accessed(old);
         let new = old.map(|desc| Desc::from_raw(desc.in_group().raw() | young));
-        if is_folded(&new) {
-            self.first.flusher().stats().inc(Counter::ContpteFold);
-            self.replace(&new);
+        is_folded(&new).then_some(new)
+    }
+
+    /// Makes the 16 these, which map what the old ones did: in place where only the contiguous bit changes, and no access
+    /// can take a conflict abort for that.
+    fn change_bit(self, old: &Descs, new: &Descs) {
+        // FEAT_BBM relaxes a change of the bit and of nothing else (R_PVTFW).
+        let alone = new.iter().zip(old).all(|(new, old)| new.alone() == old.alone());
+        if Machine::features().bbm == BbmLevel::Level3 && alone {
+            new.iter().enumerate().for_each(|(n, &desc)| self.member(n).put(desc));
+            self.first.flusher().stats().add(Counter::PteStore, CONT_ENTRIES as u64);
+            self.first.flusher().flush(self.range());
+        } else {
+            self.replace(new);
         }
     }
 

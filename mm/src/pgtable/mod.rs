@@ -32,6 +32,7 @@
 //! | [`tighten`] | many entries of one table that lose rights at once |
 //! | `verify` | in debug builds: each store against the rule and the lock |
 //! | [`fold`] | groups of 16 page entries with the contiguous bit |
+//! | [`resize`] | a table and a block replace each other without a break |
 //! | `folded` | what an entry does that is one of them |
 //! | `relocate` | entries that go to another place of their tree |
 //! | [`migration`] | migration entries: how they come, change and go |
@@ -65,6 +66,7 @@ pub mod migration;
 pub mod normal;
 pub mod private_tree;
 mod relocate;
+pub mod resize;
 pub mod root;
 pub mod severed;
 pub mod stock;
@@ -79,9 +81,11 @@ pub mod walk;
 
 pub use entry::{Broken, Clean, Entry};
 pub use flush::{AsidCell, FlushTag, Flusher};
+pub use fold::Fold;
 pub use gather::Gather;
-pub use normal::{normal_folio, normal_page};
+pub use normal::{moving_kind, normal_folio, normal_page};
 pub use private_tree::PrivateTree;
+pub use resize::{Resized, may_resize};
 pub use root::{Missing, PtRoot};
 pub use severed::Severed;
 pub use stock::TableStock;

@@ -11,10 +11,10 @@
 //! [`PteFlags::SPECIAL`]: arch::pte::PteFlags::SPECIAL
 #![forbid(unsafe_code)]
 
-use arch::{Desc, Level};
+use arch::{Desc, Level, PhysAddr};
 
 use crate::Mm;
-use crate::page::{PageRef, page_of};
+use crate::page::{PageKind, PageRef, page_of};
 
 /// The page that a leaf of `level` maps, or begins to map: a single page, a head or a tail. `None`: `desc` is no leaf,
 /// or a special one.
@@ -30,4 +30,15 @@ pub fn normal_page(desc: Desc, level: Level) -> Option<PageRef> {
 #[inline]
 pub fn normal_folio(mm: &Mm, desc: Desc, level: Level) -> Option<PageRef> {
     normal_page(desc, level).map(|page| page.head(mm.config.tails))
+}
+
+/// The kind of the memory at `frame`, which a migration entry remembers: one of those that move. Under T it is right,
+/// as the frame is kept by whoever moves it. A folio that is being split has no kind for a moment
+/// ([`PageRef::dissolve`]); only anonymous memory is split.
+#[must_use]
+pub fn moving_kind(mm: &Mm, frame: PhysAddr) -> PageKind {
+    match page_of(frame.pfn()).head(mm.config.tails).kind() {
+        kind @ (PageKind::Hugetlb | PageKind::Shmem) => kind,
+        _ => PageKind::Anon,
+    }
 }

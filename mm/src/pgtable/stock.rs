@@ -33,6 +33,23 @@ impl<'m> TableStock<'m> {
         Ok(stock)
     }
 
+    /// `n` tables, as many as one likes, for what gives memory back itself: none is given back for them.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; what was taken is given back.
+    pub fn kept(mm: &'m Mm, n: usize) -> Result<Self, OutOfMemory> {
+        let mut stock = TableStock::new(mm, 0)?;
+        for place in stock.tables.iter_mut().take(n) {
+            *place = Some(mm.alloc_kept_table()?);
+        }
+        let more = n.saturating_sub(MOST);
+        stock.more.try_reserve_exact(more).map_err(|_| OutOfMemory)?;
+        for _ in 0..more {
+            stock.more.push(mm.alloc_kept_table()?);
+        }
+        Ok(stock)
+    }
+
     /// `n` tables, as many as one likes, for a range of addresses.
     ///
     /// # Errors

@@ -168,7 +168,7 @@ impl<'l> Stretch<'l> {
     /// Makes every entry invalid that holds something which is `wanted`. What leaves held goes to `each`, with the
     /// number of the first entry: runs of leaves that map consecutive frames with the same attributes. The flush is
     /// owed to `gather` by then. Of other entries, which are invalid already, nothing is left. `wanted` answers the
-    /// same for all pages of one folio, so a folded group goes as a whole or stays.
+    /// same for all pages of one folio, and of a folded group of single pages, so a group goes as a whole or stays.
     pub fn clear<'g>(
         &mut self,
         gather: &mut Gather<'g>,

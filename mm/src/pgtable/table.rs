@@ -3,7 +3,7 @@
 
 use core::marker::PhantomData;
 
-use arch::addr::ENTRIES_PER_TABLE;
+use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::{Desc, DescTable, Machine, Order, PhysAddr, PhysMem};
 
 use crate::Mm;
@@ -81,6 +81,17 @@ impl Mm {
     /// [`OutOfMemory`].
     pub fn alloc_table(&self) -> Result<LooseTable, OutOfMemory> {
         let page = self.alloc_zeroed_page(PageKind::Table)?;
+        self.stats.inc(Counter::NrPageTable);
+        Ok(LooseTable(page))
+    }
+
+    /// As [`Self::alloc_table`], where nothing is to be given back for it.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(super) fn alloc_kept_table(&self) -> Result<LooseTable, OutOfMemory> {
+        let page = self.alloc_free_block(Order::PAGE, PageKind::Table).ok_or(OutOfMemory)?;
+        Machine::zero(page.pfn().phys(), PAGE_SIZE);
         self.stats.inc(Counter::NrPageTable);
         Ok(LooseTable(page))
     }

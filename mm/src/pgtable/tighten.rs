@@ -96,6 +96,12 @@ impl Tightening<'_, '_> {
         self.note(n..n + 1);
     }
 
+    /// Makes the group of entry `n` plain. It is flushed when this returns.
+    #[cold]
+    pub fn unfold(&mut self, n: usize) {
+        self.first.nth(n - self.first.va().index(self.first.level())).unfold();
+    }
+
     /// Writes what entry `n` holds, `old`, to its place in `copy`, and to both without what `fewer` takes.
     #[inline]
     pub fn share(&mut self, n: usize, old: Desc, fewer: PteFlags, copy: &mut LooseEntries<'_>) {

@@ -18,9 +18,12 @@
 //! mapped there, and each address once at most. A leaf that is broken at the moment, to be made anew, is not told. The
 //! frame of a leaf may belong to somebody else by the time its struct page is read: what is said of it then is true of
 //! its new use.
+//!
+//! A migration entry is told as the leaf that it remembers ([`Visitor::moving`]). Under T its frame is the one that
+//! is moving: whoever moves it gives it up only when he has been to all entries.
 #![forbid(unsafe_code)]
 
-use arch::addr::ENTRIES_PER_TABLE;
+use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::pte::Kind;
 use arch::{Cpu, Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
 
@@ -102,7 +105,11 @@ impl Path {
                 Kind::Page => to.page(Leaf { level, base, n, desc }),
                 Kind::Block => to.block(Leaf { level, base, n, desc }),
                 Kind::Table => return base.add(n * bytes).max(va),
-                Kind::Invalid => {}
+                Kind::Invalid => {
+                    if let Some(was) = desc.as_migration(level) {
+                        to.moving(Leaf { level, base, n, desc: was.leaf(level) });
+                    }
+                }
             }
         }
         base.add(last * bytes)
@@ -115,6 +122,8 @@ pub(super) trait Visitor {
     fn page(&mut self, leaf: Leaf);
     /// A leaf of another level.
     fn block(&mut self, leaf: Leaf);
+    /// What a migration entry of any level remembers. The folio does not count it as a mapping.
+    fn moving(&mut self, leaf: Leaf);
 }
 
 /// A leaf that was read.
@@ -126,11 +135,16 @@ pub(super) struct Leaf {
     base: VirtAddr,
     /// Which of the table's descriptors it is.
     n: u64,
-    /// The descriptor.
+    /// The descriptor; where a migration entry stands, the one that was there before.
     pub(super) desc: Desc,
 }
 
 impl Leaf {
+    /// How many pages it maps.
+    pub(super) fn pages(&self) -> u64 {
+        self.level.entry_bytes() / PAGE_SIZE
+    }
+
     /// The first address that it translates.
     pub(super) fn va(&self) -> VirtAddr {
         self.base.add(self.n * self.level.entry_bytes())

@@ -23,8 +23,10 @@
 //! - nothing wild is read: the frame of a normal leaf always has a struct page, whoever has it meanwhile, and a table
 //!   is read under a reference only (`leaves`);
 //! - PSS ≤ RSS = private + shared, RSS ≤ size of the range: each address is counted once at most;
-//! - a leaf that is broken to be made anew (promotion, a contiguous group), or whose folio is being moved, may be
-//!   missing, with up to 2 MiB;
+//! - a leaf that is broken to be made anew (promotion, a contiguous group) may be missing, with up to 2 MiB;
+//! - what is moving to another frame counts as resident all the while, by the migration entry that stands for it
+//!   (`leaves`), and to pagemap it is moving. Who else maps it cannot be told meanwhile: PSS counts it whole, and it
+//!   is shared, as with Linux;
 //! - what is said of a frame may be true of what it became after the leaf was read: a count of the folio that it now
 //!   belongs to, or of none. A scheme with exact counts gives a count that was right at the moment of the look; a
 //!   split in progress may show as the block's count or the pages'.

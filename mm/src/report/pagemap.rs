@@ -1,10 +1,14 @@
 //! `/proc/<pid>/pagemap`: a 64-bit word for each page of the user half, present or not.
 //!
 //! ```text
-//!   63       62   61                    60..57  56                 55          54..0
-//!  | present | 0 | not anonymous memory | 0    | exclusively mapped | soft-dirty | pfn |
+//!   63       62       61                     60..57  56                   55           54..0
+//!  | present | moving | not anonymous memory | 0    | exclusively mapped | soft-dirty | pfn |
 //! ```
 //! Soft-dirty is never set: no write is tracked. The page of zeros is present, and neither of the two.
+//!
+//! A page that is moving to another frame is not present, and not known to be exclusive. To Linux it is swapped: bit 62,
+//! bits 4..0 for where to, and from bit 5 on what is found there. Here that is [`MOVING_TO`] and the frame that it
+//! leaves, also for a page of hugetlb, of which Linux says nothing meanwhile.
 #![forbid(unsafe_code)]
 
 use arch::VirtAddr;
@@ -15,11 +19,18 @@ use super::leaves::{Leaf, Reading, Visitor, for_each_leaf};
 use super::share::{self, Extent, Owner};
 use crate::Mm;
 use crate::page::{PageKind, PageRef};
-use crate::pgtable::normal_page;
+use crate::pgtable::{moving_kind, normal_page};
 use crate::space::AddressSpace;
 
 /// The page is mapped.
 pub const PRESENT: u64 = 1 << 63;
+/// The page is moving to another frame.
+pub const MOVING: u64 = 1 << 62;
+/// The number of the swap file of all that moves, which no swap file has (Linux: `SWP_MIGRATION_READ`, where memory of
+/// devices is not configured).
+pub const MOVING_TO: u64 = 28;
+/// Where the number of the frame begins that a moving page leaves (Linux: `MAX_SWAPFILES_SHIFT`).
+pub const MOVING_SHIFT: u32 = 5;
 /// The page is not anonymous memory: of a file, of shared memory, or of a device that has put it in.
 pub const FILE: u64 = 1 << 61;
 /// Nobody else maps the page, as far as the scheme can tell for sure.
@@ -61,13 +72,30 @@ impl Visitor for Words<'_> {
         self.block(leaf);
     }
 
-    /// The pages of one leaf, as far as they lie in the range.
     fn block(&mut self, leaf: Leaf) {
+        let mm = self.mm;
+        let (skipped, words) = self.words_of(&leaf);
+        fill(mm, leaf, skipped, words);
+    }
+
+    fn moving(&mut self, leaf: Leaf) {
+        let output = leaf.desc.output(leaf.level);
+        let file = if moving_kind(self.mm, output) == PageKind::Shmem { FILE } else { 0 };
+        let (skipped, words) = self.words_of(&leaf);
+        for (n, word) in (skipped..).zip(words) {
+            *word = MOVING | file | MOVING_TO | output.pfn().add(n).raw() << MOVING_SHIFT;
+        }
+    }
+}
+
+impl Words<'_> {
+    /// The words of the pages of a leaf that lie in the range, and how many of its pages lie before.
+    fn words_of(&mut self, leaf: &Leaf) -> (u64, &mut [u64]) {
         let va = leaf.va();
         let (from, to) = (va.max(self.start), va.add(leaf.level.entry_bytes()).min(self.end));
         let pages = |bytes: u64| (bytes / PAGE_SIZE) as usize;
         let (at, n) = (pages(from.offset_from(self.start)), pages(to.offset_from(from)));
-        fill(self.mm, leaf, from.offset_from(va) / PAGE_SIZE, &mut self.words[at..at + n]);
+        (from.offset_from(va) / PAGE_SIZE, &mut self.words[at..at + n])
     }
 }
 

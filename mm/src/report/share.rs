@@ -15,6 +15,10 @@
 //! | `page_sharing` exactly: one space | private |
 //! | else | shared: "maybe shared" counts as shared |
 //!
+//! While a folio moves, its leaves are migration entries, which no scheme counts. What a scheme answers then is about
+//! leaves that nobody has come to yet, or about none; so nothing is asked: a migration entry has the whole page, and
+//! counts as shared, since somebody else's may stand for it too (Linux: `smaps_account` of an entry that is not present).
+//!
 //! The average is what Linux takes without counts per page (`folio_average_page_mapcount`): the sum of all PSS may then
 //! be more or less than the memory in use. USS may be too small, but never too large.
 #![forbid(unsafe_code)]
@@ -53,6 +57,8 @@ pub(super) enum Extent {
 impl Share {
     /// All of it.
     pub(super) const WHOLE: Share = Share { mappings: 1, owner: Owner::Private };
+    /// That of a page that is moving: all of it, for want of a count, and others may have it.
+    pub(super) const MOVING: Share = Share { mappings: 1, owner: Owner::Shared };
 }
 
 /// The share of `page`, of the folio at `head`, for somebody who maps it.

@@ -2,7 +2,8 @@
 //!
 //! Resident is what Linux counts as such: anonymous and shared memory, not the page of zeros nor any other
 //! [special](crate::pgtable::normal) leaf; pages of hugetlb stand in rows of their own. Every resident page counts as
-//! dirty, as there is no other copy of it, and nothing here is ever swapped.
+//! dirty, as there is no other copy of it, and nothing here is ever swapped. What is moving to another frame is resident
+//! all the while.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
@@ -13,7 +14,7 @@ use super::leaves::{Leaf, Reading, Visitor, for_each_leaf};
 use super::share::{self, Extent, Owner, Share};
 use crate::Mm;
 use crate::page::{PageKind, PageRef};
-use crate::pgtable::normal_page;
+use crate::pgtable::{moving_kind, normal_page};
 use crate::space::AddressSpace;
 
 /// Fractional bits of a proportional size in bytes (Linux: `PSS_SHIFT`).
@@ -213,6 +214,14 @@ impl<'m> Tally<'m> {
         *proportional += pss;
     }
 
+    /// Adds a block of this kind, anonymous or of an object, to those that are mapped as blocks.
+    fn block_of(&mut self, kind: PageKind, pages: u64) {
+        match kind {
+            PageKind::Anon => self.anonymous_blocks += pages,
+            _ => self.shmem_blocks += pages,
+        }
+    }
+
     fn hugetlb(&mut self, head: PageRef, pages: u64) {
         self.hugetlb += pages;
         if share::of_hugetlb(self.mm, head) == Owner::Private {
@@ -236,7 +245,7 @@ impl Visitor for Tally<'_> {
 
     fn block(&mut self, leaf: Leaf) {
         let Some(first) = normal_page(leaf.desc, leaf.level) else { return };
-        let pages = leaf.level.entry_bytes() / PAGE_SIZE;
+        let pages = leaf.pages();
         if first.kind() == PageKind::Anon && share::is_block_alone(self.mm, first) {
             self.anonymous_blocks += pages;
             self.plain += pages;
@@ -245,8 +254,7 @@ impl Visitor for Tally<'_> {
         let head = first.head(self.mm.config.tails);
         let kind = head.kind();
         match kind {
-            PageKind::Anon => self.anonymous_blocks += pages,
-            PageKind::Shmem => self.shmem_blocks += pages,
+            PageKind::Anon | PageKind::Shmem => self.block_of(kind, pages),
             PageKind::Hugetlb => return self.hugetlb(head, pages),
             _ => return,
         }
@@ -257,5 +265,18 @@ impl Visitor for Tally<'_> {
                 Extent::Folio(share) => return self.resident(kind, pages, share),
             }
         }
+    }
+
+    fn moving(&mut self, leaf: Leaf) {
+        let (kind, pages) = (moving_kind(self.mm, leaf.desc.output(leaf.level)), leaf.pages());
+        if kind == PageKind::Hugetlb {
+            self.hugetlb += pages;
+            return;
+        }
+        if leaf.level != Level::L3 {
+            self.block_of(kind, pages);
+        }
+        self.touched(leaf.level, leaf.desc);
+        self.resident(kind, pages, Share::MOVING);
     }
 }

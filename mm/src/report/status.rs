@@ -132,6 +132,6 @@ impl Mm {
         to.tab_row("VmPTE", sizes.tables)?;
         to.tab_row("VmSwap", 0)?;
         to.tab_row("HugetlbPages", sizes.private_hugetlb + sizes.shared_hugetlb)?;
-        to.tab_number("THP_enabled", (space.thp_permission() == ThpPermission::Granted).into())
+        to.tab_number("THP_enabled", (space.thp_permission() != ThpPermission::Withheld).into())
     }
 }

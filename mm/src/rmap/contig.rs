@@ -19,8 +19,10 @@ use super::migrate::Refused;
 use super::movable::{Obstacle, evacuate, obstacle};
 use crate::Mm;
 use crate::boot::Frames;
+use crate::config::ReserveReclaim;
 use crate::page::{FolioRef, PageKind};
 use crate::stats::Counter;
+use crate::thp::reclaim;
 
 /// Turns over one range, while what is in it stays for a reason that may pass.
 const TURNS: usize = 4;
@@ -73,11 +75,17 @@ impl Mm {
         result
     }
 
-    /// As [`Self::alloc_contig_at`], wherever it costs least among what it finds first, from the top of memory down.
+    /// As [`Self::alloc_contig_at`], wherever it costs least: of fewer than 512 pages in a free block or, with
+    /// `reserve_reclaim=lru`, a partially populated reservation; and else where it is found first, from the top of memory
+    /// down.
     ///
     /// # Errors
     /// [`ContigError::Nowhere`], or the last range's.
     pub fn alloc_contig(&self, order: Order, kind: PageKind) -> Result<FolioRef, ContigError> {
+        if let Some(block) = self.take_run(order, kind) {
+            self.stats.inc(Counter::AllocContigSuccess);
+            return Ok(block);
+        }
         let mut last = ContigError::Nowhere;
         let mut tried = 0;
         for bank in self.ram().iter().rev() {
@@ -97,16 +105,30 @@ impl Mm {
         Err(last)
     }
 
+    /// A block of fewer than 512 pages for which nothing has to move.
+    fn take_run(&self, order: Order, kind: PageKind) -> Option<FolioRef> {
+        if order >= Order::PMD {
+            return None;
+        }
+        loop {
+            if let Some(block) = self.alloc_free_block(order, kind) {
+                return Some(block);
+            }
+            if self.thp.reserve_reclaim() == ReserveReclaim::All || reclaim::break_for_run(self, order) == 0 {
+                return None;
+            }
+        }
+    }
+
     /// The range, with the right to isolate one.
     fn try_range(&self, range: Frames, order: Order, kind: PageKind) -> Result<FolioRef, ContigError> {
         if let Some(pfn) = first_fixed(self, range) {
             return Err(ContigError::Fixed(pfn));
         }
         // Every page of the range is taken from the free ones, here or where something moves to.
-        if self.free_page_count() < range.len() + self.watermarks().min {
-            self.shrink();
-        }
-        if self.free_page_count() < range.len() + self.watermarks().min {
+        let needed = range.len() + self.watermarks().min;
+        self.reclaim(needed.saturating_sub(self.free_page_count()));
+        if self.free_page_count() < needed {
             return Err(ContigError::Memory);
         }
         let isolation = self.isolate(range.start, order).ok_or(ContigError::Range)?;

@@ -1,4 +1,5 @@
-//! Folios that are mapped in part: a list of what would give pages back if it were split.
+//! Folios that are mapped in part: a list of what would give pages back if it were split; and beside it the list of huge
+//! pages that may hold many zeros ([`super::underused`]).
 //!
 //! A folio is freed as a whole. When a part of it was unmapped, that part is memory which nobody can use and nobody
 //! misses, for as long as the rest is mapped. To split it at once would be in vain where the rest is about to go too,
@@ -14,6 +15,10 @@
 //! split. Nothing is allocated on the way: a folio that a block maps has no page that is not mapped, so no table is
 //! needed.
 //!
+//! **Two lists, one lock.** Every new huge page is a candidate: it goes on the second list, oldest first. When a part of
+//! it is unmapped it goes over to the first, as that part costs nothing to give back. A folio is on one of them at most,
+//! which its flag says, and when it moves to another frame its place goes along.
+//!
 //! [`Remains`]: crate::mapcount::Remains
 #![forbid(unsafe_code)]
 
@@ -26,21 +31,31 @@ use arch::sync::SpinLock;
 use super::split::split_folio;
 use super::walk::rmap_walk;
 use crate::Mm;
+use crate::config::Number;
 use crate::locks;
 use crate::mapcount::Remains;
-use crate::page::{Flags, FolioList, FolioRef, PageKind, PageList, PageRef};
+use crate::page::{Flags, FolioList, FolioRef, PageKind, PageList, PageQueue, PageRef};
 use crate::stats::Counter;
 use crate::thp::popmap::{PAGES, Popmap};
 
-/// The list. Each folio on it has [`Flags::PARTIAL`]; the list holds no references.
+/// Both lists. They hold no references.
+pub(super) struct Lists {
+    /// Mapped in part: each has [`Flags::PARTIAL`].
+    pub(super) partial: PageList,
+    /// Possibly underused: each has [`Flags::CANDIDATE`].
+    pub(super) candidates: PageQueue,
+}
+
+/// The lists.
 pub(super) struct Deferred {
     /// D.
-    folios: SpinLock<PageList>,
+    lists: SpinLock<Lists>,
 }
 
 impl Deferred {
     pub(super) const fn new() -> Self {
-        Deferred { folios: SpinLock::new(locks::DEFERRED_SPLIT, PageList::new()) }
+        let lists = Lists { partial: PageList::new(), candidates: PageQueue::new() };
+        Deferred { lists: SpinLock::new(locks::DEFERRED_SPLIT, lists) }
     }
 }
 
@@ -48,37 +63,104 @@ impl Deferred {
 /// reference.
 pub(crate) fn note(mm: &Mm, head: PageRef, remains: Remains) {
     if remains == Remains::Part && head.kind() == PageKind::Anon && head.is_folio() {
-        let mut folios = mm.rmap.deferred.folios.lock();
+        let mut lists = mm.rmap.deferred.lists.lock();
         if head.claim_flag(Flags::PARTIAL) {
-            folios.push(head);
+            lists.take_off_candidates(head);
+            lists.partial.push(head);
             mm.stats.inc(Counter::ThpDeferredSplitPage);
         }
     }
 }
 
+/// A huge page was made, or comes back: it may be underused. The caller holds T of its tree, or a reference.
+pub(crate) fn offer(mm: &Mm, head: PageRef) {
+    if mm.thp.number(Number::ShrinkUnderused) == 1 {
+        mm.rmap.deferred.lists.lock().add_candidate(head);
+    }
+}
+
+/// What could not be split comes back as a candidate, if it is a huge page still.
+pub(super) fn come_back(mm: &Mm, folio: &FolioRef) {
+    if folio.is_folio() && folio.kind() == PageKind::Anon {
+        offer(mm, folio.page());
+    }
+}
+
+/// The folio, which is frozen, has moved to `to`, to which the caller holds a reference: its place on a list moves too.
+pub(super) fn pass_on(mm: &Mm, head: PageRef, to: PageRef) {
+    let flags = head.flags();
+    if !flags.intersects(LISTED) {
+        return;
+    }
+    let mut lists = mm.rmap.deferred.lists.lock();
+    lists.take_off(head);
+    if flags.contains(Flags::CANDIDATE) {
+        lists.add_candidate(to);
+    } else if to.claim_flag(Flags::PARTIAL) {
+        lists.take_off_candidates(to);
+        lists.partial.push(to);
+    }
+}
+
 /// The folio is no more, or about to be: it is frozen, or its last reference was dropped.
 pub(crate) fn forget(mm: &Mm, head: PageRef) {
-    if head.flags().contains(Flags::PARTIAL) {
-        take_off(&mut mm.rmap.deferred.folios.lock(), head);
+    if head.flags().intersects(LISTED) {
+        mm.rmap.deferred.lists.lock().take_off(head);
     }
 }
 
-fn take_off(folios: &mut PageList, head: PageRef) {
-    if head.flags().contains(Flags::PARTIAL) {
-        folios.remove(head);
-        head.clear_flags(Flags::PARTIAL);
+/// What a folio on a list has.
+const LISTED: Flags = Flags::PARTIAL.union(Flags::CANDIDATE);
+
+impl Lists {
+    fn take_off(&mut self, head: PageRef) {
+        if head.flags().contains(Flags::PARTIAL) {
+            self.partial.remove(head);
+            head.clear_flags(Flags::PARTIAL);
+        }
+        self.take_off_candidates(head);
+    }
+    fn take_off_candidates(&mut self, head: PageRef) {
+        if head.flags().contains(Flags::CANDIDATE) {
+            self.candidates.remove(head);
+            head.clear_flags(Flags::CANDIDATE);
+        }
+    }
+    /// Puts a folio last, unless it is on a list.
+    fn add_candidate(&mut self, head: PageRef) {
+        if !head.flags().contains(Flags::PARTIAL) && head.claim_flag(Flags::CANDIDATE) {
+            self.candidates.push_last(head);
+        }
     }
 }
 
-/// Runs `f` on the list, locked.
-pub(super) fn with_list<R>(mm: &Mm, f: impl FnOnce(&PageList) -> R) -> R {
-    f(&mm.rmap.deferred.folios.lock())
+/// Runs `f` on the lists, locked.
+pub(super) fn with_lists<R>(mm: &Mm, f: impl FnOnce(&Lists) -> R) -> R {
+    f(&mm.rmap.deferred.lists.lock())
 }
 
-/// How many folios are on the list.
+/// How many folios are mapped in part, as far as is known.
 #[must_use]
 pub fn backlog(mm: &Mm) -> u64 {
-    mm.rmap.deferred.folios.lock().len()
+    with_lists(mm, |lists| lists.partial.len())
+}
+
+/// How many huge pages may be underused.
+#[must_use]
+pub fn candidates(mm: &Mm) -> u64 {
+    with_lists(mm, |lists| lists.candidates.len())
+}
+
+/// The candidate that waits longest and is not about to be freed, off its list, with a reference.
+pub(super) fn next_candidate(mm: &Mm) -> Option<FolioRef> {
+    let mut lists = mm.rmap.deferred.lists.lock();
+    loop {
+        let head = lists.candidates.iter().next()?;
+        lists.take_off_candidates(head);
+        if let Some(folio) = head.try_get() {
+            return Some(folio);
+        }
+    }
 }
 
 /// Splits the folios of the list that are mapped in part, and returns how many pages that freed (4 KiB units). What
@@ -99,7 +181,7 @@ pub fn split_deferred(mm: &Mm) -> u64 {
         }
     }
     while let Some(folio) = refused.pop() {
-        mm.rmap.deferred.folios.lock().push(folio.page());
+        mm.rmap.deferred.lists.lock().partial.push(folio.page());
         mm.put_folio(folio);
     }
     freed
@@ -107,9 +189,9 @@ pub fn split_deferred(mm: &Mm) -> u64 {
 
 /// A folio of the list that is not about to be freed, off the list, with a reference.
 fn next(mm: &Mm) -> Option<FolioRef> {
-    let mut folios = mm.rmap.deferred.folios.lock();
-    while let Some(head) = folios.first() {
-        take_off(&mut folios, head);
+    let mut lists = mm.rmap.deferred.lists.lock();
+    while let Some(head) = lists.partial.first() {
+        lists.take_off(head);
         if let Some(folio) = head.try_get() {
             return Some(folio);
         }
@@ -121,7 +203,12 @@ fn next(mm: &Mm) -> Option<FolioRef> {
 /// it there meanwhile.
 fn keep(mm: &Mm, head: PageRef, refused: &mut FolioList) {
     let Some(folio) = head.try_get() else { return };
-    if folio.is_folio() && folio.kind() == PageKind::Anon && folio.claim_flag(Flags::PARTIAL) {
+    let lists = mm.rmap.deferred.lists.lock();
+    let listed = folio.flags().contains(Flags::CANDIDATE);
+    let kept =
+        folio.is_folio() && folio.kind() == PageKind::Anon && !listed && folio.claim_flag(Flags::PARTIAL);
+    drop(lists);
+    if kept {
         refused.push(folio);
     } else {
         mm.put_folio(folio);
@@ -138,12 +225,4 @@ fn is_whole(mm: &Mm, head: PageRef) -> bool {
         ControlFlow::Continue(())
     });
     mapped.complement().is_empty()
-}
-
-impl Mm {
-    /// Gives back what memory management keeps though nobody misses it: reservations of huge pages, and the unmapped
-    /// parts of folios. Returns how many pages that were (4 KiB units). The caller holds no lock of rank 30 or above.
-    pub fn shrink(&self) -> u64 {
-        crate::thp::reclaim::drop_reservations(self) + split_deferred(self)
-    }
 }

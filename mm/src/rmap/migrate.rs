@@ -35,8 +35,8 @@ use arch::{Machine, PhysMem};
 
 use super::target::is_movable;
 use super::unmap::{Now, remap, unmap_to_move};
-use super::wake;
 use super::walk::{Origin, count_mappings};
+use super::{deferred, wake};
 use crate::Mm;
 use crate::mapcount::{self, Answer, Sharing};
 use crate::page::{Flags, FolioRef, PageKind, PageRef};
@@ -171,6 +171,7 @@ fn try_migrate(mm: &Mm, folio: &FolioRef, target: &FolioRef, what: MoveWhat) -> 
         return Err(if head.maybe_pinned() { Refused::Pinned } else { Refused::Referenced });
     }
     remap(mm, &origin, Now::Folio(target.page()));
+    deferred::pass_on(mm, head, target.page());
     moving.done();
     Ok(origin)
 }

@@ -8,6 +8,7 @@
 //! | [`migrate`] [`target`] | moving it to another frame |
 //! | [`split`] | making single pages of it |
 //! | [`deferred`] | folios that are mapped in part, to be split when memory is short |
+//! | [`underused`] | huge pages that hold many zeros, likewise |
 //! | `movable` | what stands in the way of a range becoming free |
 //! | [`contig`] | memory in one piece, by moving away what is in it |
 //! | [`compact`] | blocks of 2 MiB, by moving single pages up |
@@ -25,6 +26,7 @@ pub mod referenced;
 mod runs;
 pub mod split;
 pub mod target;
+pub mod underused;
 mod unmap;
 mod wait;
 pub mod walk;
@@ -40,7 +42,7 @@ pub use wait::wait;
 use wait::wake;
 pub use walk::{Mappings, Place, count_mappings, rmap_walk};
 
-use crate::locks::SleepLock;
+use crate::locks::{ISOLATION, SleepLock};
 use crate::turnstile::Turnstile;
 use compact::Deferral;
 use deferred::Deferred;
@@ -64,7 +66,7 @@ impl Rmap {
         Rmap {
             moved: Turnstile::new(),
             deferred: Deferred::new(),
-            isolating: SleepLock::new(),
+            isolating: SleepLock::new(ISOLATION),
             compaction: Deferral::new(),
         }
     }

@@ -6,6 +6,8 @@
 //!   remap                   each migration entry becomes a leaf for its page; the page gets a reference and a mapping
 //!   give up                 the caller's reference, one to each page by now: pages that nobody maps are free
 //! ```
+//! Tables come from what is kept for them ([`crate::buddy::Reserve`]): a split is what gives memory back.
+//!
 //! **Guarantee.** No byte is copied and no address changes. The folio is split wholly or not at all, and whoever holds a
 //! reference to it, by a pin or otherwise, finds it whole as long as he holds it (Linux: `split_huge_page`).
 #![forbid(unsafe_code)]
@@ -17,11 +19,12 @@ use arch::Order;
 use super::migrate::{Moving, Refused};
 use super::unmap::{Now, remap, unmap_to_split};
 use super::walk::{Origin, count_mappings};
-use super::{deferred, wake};
+use super::{deferred, underused, wake};
 use crate::Mm;
 use crate::page::{FolioRef, PageKind, SinglePages};
 use crate::pgtable::TableStock;
 use crate::stats::Counter;
+use crate::thp::popmap::Popmap;
 
 /// Splits an anonymous folio, to which the caller gives one reference. Pages that nobody maps are free afterwards.
 /// Returns how many those were. May be called with M held or not; no spinlock is held.
@@ -29,7 +32,21 @@ use crate::stats::Counter;
 /// # Errors
 /// [`Refused`]; the folio is as it was, but blocks that mapped it may be tables now.
 pub fn split_folio(mm: &Mm, folio: FolioRef) -> Result<u64, Refused> {
-    let result = try_split(mm, &folio);
+    split_giving_back(mm, folio, Zeros::Keep)
+}
+
+/// What becomes of pages that hold nothing but zeros.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Zeros {
+    /// They are pages like any other.
+    Keep,
+    /// The page of zeros is mapped in their place, and they are free.
+    GiveBack,
+}
+
+/// As [`split_folio`].
+pub(super) fn split_giving_back(mm: &Mm, folio: FolioRef, zeros: Zeros) -> Result<u64, Refused> {
+    let result = try_split(mm, &folio, zeros);
     let pages = Order::PMD.pages();
     match result {
         Ok(()) => {
@@ -53,7 +70,7 @@ pub fn split_folio(mm: &Mm, folio: FolioRef) -> Result<u64, Refused> {
 }
 
 /// All but the end of the caller's references: afterwards he has one to each page.
-fn try_split(mm: &Mm, folio: &FolioRef) -> Result<(), Refused> {
+fn try_split(mm: &Mm, folio: &FolioRef, zeros: Zeros) -> Result<(), Refused> {
     let head = folio.page();
     if head.kind() != PageKind::Anon || head.order() != Order::PMD || !head.is_folio() {
         return Err(Refused::Kind);
@@ -61,7 +78,7 @@ fn try_split(mm: &Mm, folio: &FolioRef) -> Result<(), Refused> {
     let moving = Moving::begin(mm, head)?;
     let origin = Origin::of(head);
     let blocks = count_mappings(mm, head).blocks;
-    let Ok(mut stock) = TableStock::new(mm, blocks as usize) else {
+    let Ok(mut stock) = TableStock::kept(mm, blocks as usize) else {
         moving.give_up();
         return Err(Refused::Memory);
     };
@@ -78,10 +95,15 @@ fn try_split(mm: &Mm, folio: &FolioRef) -> Result<(), Refused> {
         wake(mm);
         return Err(why);
     }
+    let given_back = match zeros {
+        Zeros::Keep => Popmap::EMPTY,
+        // Nobody maps the folio and nobody holds it, so it stays as it is now.
+        Zeros::GiveBack => underused::zeros(mm, head),
+    };
     deferred::forget(mm, head);
     head.dissolve(PageKind::Anon);
     (0..origin.order.pages()).for_each(|n| origin.pass_on(head.nth(n), n));
-    remap(mm, &origin, Now::Singles);
+    remap(mm, &origin, Now::Singles(&given_back));
     moving.done();
     Ok(())
 }

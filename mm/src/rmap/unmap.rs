@@ -22,7 +22,8 @@ use crate::mapcount::Run;
 use crate::page::PageRef;
 use crate::pgtable::fold::may_begin_group;
 use crate::pgtable::{PtRoot, TableStock};
-use crate::space::range::run_of;
+use crate::space::range::{leaf_for, run_of};
+use crate::thp::popmap::Popmap;
 use crate::thp::split::split_block;
 
 /// What is left where a leaf was.
@@ -92,16 +93,16 @@ fn unmap_place(mm: &Mm, origin: &Origin, place: &Place<'_>, tree: &mut PtRoot, l
 
 /// Where the pages of a folio are now that was taken out of the tables.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Now {
+pub(super) enum Now<'z> {
     /// In the folio with this head, or where it was: page for page.
     Folio(PageRef),
-    /// Where they were, single pages now.
-    Singles,
+    /// Where they were, single pages now; but of these the page of zeros is to be mapped in their place, read-only.
+    Singles(&'z Popmap),
 }
 
 /// Makes each migration entry that remembers a page of the folio a leaf for where that page is now. Whoever made one of
 /// them go, or more of them come, meanwhile, did the right thing. The caller holds a reference to each target.
-pub(super) fn remap(mm: &Mm, origin: &Origin, now: Now) {
+pub(super) fn remap(mm: &Mm, origin: &Origin, now: Now<'_>) {
     origin.for_each_place(mm, |place| {
         let flusher = place.space.flusher(mm);
         let mut runs = Runs::new(mm, Change::Made);
@@ -111,11 +112,19 @@ pub(super) fn remap(mm: &Mm, origin: &Origin, now: Now) {
             let Ok(entry) = tree.entry(flusher, va, step.level) else { return };
             let (head, page) = match now {
                 Now::Folio(head) => (head, head.nth(n)),
-                Now::Singles => (origin.head.nth(n), origin.head.nth(n)),
+                Now::Singles(zeros) if zeros.contains(n as usize) => {
+                    let zero = mm.zero_page.pfn().phys();
+                    return entry.end_migration(leaf_for(mm, zero, step.level, place.vma.prot));
+                }
+                Now::Singles(_) => (origin.head.nth(n), origin.head.nth(n)),
             };
             debug_assert!(head == page || head.order().bytes() >= step.level.entry_bytes());
             let leaf = moved.at(page.pfn().phys()).leaf(step.level);
-            let group = may_begin_group(mm, head, leaf) && entry.awaits_group(place.part.end);
+            let whole = match now {
+                Now::Folio(_) => true,
+                Now::Singles(zeros) => zeros.is_clear(n as usize, CONT_ENTRIES),
+            };
+            let group = whole && may_begin_group(mm, head, leaf) && entry.awaits_group(place.part.end);
             let entries = if group { CONT_ENTRIES as u32 } else { 1 };
             if leaf.user_exec() {
                 let bytes = u64::from(entries) * step.level.entry_bytes();

@@ -175,7 +175,7 @@ impl Mm {
             id: self.objects.next_id(),
             users: AtomicU64::new(1),
             name,
-            resize: SleepLock::new(),
+            resize: SleepLock::new(locks::OBJECT_RESIZE),
             contents: SpinLock::new(locks::OBJECT, Contents { pages: PageTree::new(), bytes }),
             mappers: SpinLock::new(locks::OBJECT_SPACES, Vec::new_in(KAlloc)),
         })?;

@@ -122,8 +122,10 @@ impl Mm {
         let folded = is_folded(&group_at(leaf.slot));
         agree("a group is folded as a whole", pfn, 1, folded.into())?;
         let head = normal_folio(self, leaf.desc, leaf.level);
-        let one = head.is_some_and(|head| head.order().bytes() >= group_bytes(Level::L3));
-        agree("a folded group maps a folio of 64 KiB or more", pfn, 1, one.into())
+        let good = head.is_some_and(|head| {
+            head.order().bytes() >= group_bytes(Level::L3) || head.is_single(PageKind::Anon)
+        });
+        agree("a folded group maps a folio of 64 KiB or more, or single pages", pfn, 1, good.into())
     }
 
     /// What a leaf maps is in use, and says that it is mapped here.

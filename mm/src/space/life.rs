@@ -18,7 +18,7 @@ use crate::locks::{self, SleepLock};
 use crate::pgtable::{AsidCell, PtRoot};
 use crate::shmem::SpaceObjects;
 use crate::thp::permission::PermissionCell;
-use crate::thp::{Holes, SpaceReservations, promoter};
+use crate::thp::{Holes, SpaceReservations, khugepaged, promoter};
 
 /// What a space is born with.
 pub(super) struct Birth {
@@ -55,7 +55,7 @@ impl Mm {
                 id,
                 owner,
                 asid: AsidCell::new(),
-                mmap_lock: SleepLock::new(),
+                mmap_lock: SleepLock::new(locks::MMAP),
                 root: tree.root(),
                 ptl: SpinLock::new(locks::PAGE_TABLE, tree),
                 reservations: SpaceReservations::new(),
@@ -76,6 +76,7 @@ impl Mm {
         })?;
         space.lineage.settle(&space);
         self.spaces.insert(&space);
+        khugepaged::space_born(self);
         Ok(space)
     }
 
@@ -95,7 +96,7 @@ impl Mm {
         promoter::cancel(self, space);
         // From here on nobody comes to the tree by way of a page.
         self.lineages.leave(&space.lineage);
-        self.spaces.remove(space);
+        khugepaged::leave(self, space, || self.spaces.remove(space));
         let root = {
             let mut tree = space.ptl.lock();
             space.ended.store(true, Ordering::Release);

@@ -110,9 +110,13 @@ impl Mm {
                 Ok(())
             }
             Advice::Collapse => collapse(self, space, vma, part).map_err(|error| match error {
-                CollapseError::Unsuitable => MmapError::Unadvisable(*vma),
                 CollapseError::OutOfMemory => MmapError::OutOfMemory,
                 CollapseError::Busy => MmapError::InUse,
+                // Limits are not asked for.
+                CollapseError::Unsuitable
+                | CollapseError::TooManyNone
+                | CollapseError::TooManyShared
+                | CollapseError::Unreferenced => MmapError::Unadvisable(*vma),
             }),
             // They are not taken a VMA at a time.
             Advice::PopulateRead | Advice::PopulateWrite => Ok(()),

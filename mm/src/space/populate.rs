@@ -1,9 +1,11 @@
 //! Populating: every page of a range is faulted in ahead of its first access.
 #![forbid(unsafe_code)]
 
+use arch::addr::PAGE_SIZE;
 use arch::{Access, VirtAddr};
 
-use super::{AddressSpace, MmapError};
+use super::madvise::is_pfnmap;
+use super::{AddressSpace, MmapError, Prot};
 use crate::Mm;
 use crate::fault::{FaultError, FaultInfo, FaultReason, grants};
 use crate::kalloc::KArc;
@@ -14,7 +16,8 @@ impl Mm {
     ///
     /// # Errors
     /// The first page that cannot be had; what lies below is there. `Hole`, `OutOfMemory`: ENOMEM. `Unadvisable`:
-    /// EINVAL, the mapping does not allow the access. `NoPage`: EFAULT, the access would be SIGBUS.
+    /// EINVAL, the VMA was not given this very right, whatever an access may do, or holds frames by number (Linux:
+    /// `check_vma_flags`). `NoPage`: EFAULT, the access would be SIGBUS.
     pub fn populate(
         &self,
         space: &KArc<AddressSpace>,
@@ -22,8 +25,11 @@ impl Mm {
         end: VirtAddr,
         access: Access,
     ) -> Result<(), MmapError> {
-        let mut va = start;
+        let (mut va, mut suits_to) = (start, start);
         while va < end {
+            if va >= suits_to {
+                suits_to = suits(space, va, access)?;
+            }
             let leaf = space.ptl.lock().walk(va).leaf();
             if let Some(leaf) = leaf.filter(|leaf| grants(leaf.desc.flags(leaf.level), access)) {
                 let bytes = leaf.level.entry_bytes();
@@ -34,6 +40,14 @@ impl Mm {
         }
         Ok(())
     }
+}
+
+/// Looks whether the VMA at `va` may be populated, and returns where it ends. Where there is none the fault says what is
+/// wrong, or makes one that grows.
+fn suits(space: &AddressSpace, va: VirtAddr, access: Access) -> Result<VirtAddr, MmapError> {
+    let Some(vma) = space.vma_at(va) else { return Ok(va.add(PAGE_SIZE)) };
+    let right = if access == Access::Write { Prot::WRITE } else { Prot::READ };
+    if vma.prot.contains(right) && !is_pfnmap(&vma) { Ok(vma.end) } else { Err(MmapError::Unadvisable(vma)) }
 }
 
 fn why(error: &FaultError) -> MmapError {

@@ -91,20 +91,31 @@ impl Spaces {
     /// # Errors
     /// What `f` says first.
     pub fn try_for_each<E>(&self, mut f: impl FnMut(&KArc<AddressSpace>) -> Result<(), E>) -> Result<(), E> {
-        let mut at = self.first.lock().clone();
+        let mut at = self.first();
         while let Some(space) = at {
             f(&space)?;
-            at = space.link.next();
+            at = self.after(&space);
         }
         Ok(())
+    }
+
+    /// The youngest live space.
+    #[must_use]
+    pub(crate) fn first(&self) -> Share {
+        self.first.lock().clone()
+    }
+    /// The live space that was born before this one; none where this one has ended.
+    #[must_use]
+    pub(crate) fn after(&self, space: &AddressSpace) -> Share {
+        space.link.next()
     }
 
     /// The live space with this number.
     #[must_use]
     pub fn find(&self, id: u64) -> Option<KArc<AddressSpace>> {
-        let mut at = self.first.lock().clone();
+        let mut at = self.first();
         while let Some(space) = at.take_if(|space| space.id != id) {
-            at = space.link.next();
+            at = self.after(&space);
         }
         at
     }

@@ -55,10 +55,13 @@ pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAdd
 /// Unmaps the leaves of `part`, a part of a VMA, whose folio is `wanted`, and entries that are to map it when it has
 /// moved; tables stay. The caller has not M, but knows that the space has its tables yet: whatever else happens to the
 /// VMA happens to each leaf under T.
+///
+/// What is cleared is flushed before T is let go: without M nothing keeps a fault from making an entry in its place,
+/// which nobody may meet beside the old one.
 pub(crate) fn unmap_if(mm: &Mm, space: &AddressSpace, part: &Vma, wanted: impl Fn(PageRef) -> bool) {
-    mm.gather(space.tag(), |gather| {
-        scan(mm, space, part.start, part.end, |stretch| {
-            let level = stretch.level();
+    scan(mm, space, part.start, part.end, |stretch| {
+        let level = stretch.level();
+        mm.gather(space.tag(), |gather| {
             clear(mm, space, part, stretch, gather, |desc| match desc.as_migration(level) {
                 Some(moving) => wanted(page_of(moving.output.pfn()).head(mm.config.tails)),
                 None => normal_folio(mm, desc, level).is_some_and(&wanted),

@@ -9,7 +9,7 @@ use super::AddressSpace;
 use super::range::{scan, table_bytes};
 use crate::Mm;
 use crate::page::{PageKind, PageRef};
-use crate::pgtable::{WalkStep, normal_folio};
+use crate::pgtable::{WalkStep, moving_kind, normal_folio};
 
 /// What the tables of a space map, in pages of 4 KiB.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -27,19 +27,30 @@ pub struct Usage {
 }
 
 impl Usage {
-    fn add_leaf(&mut self, mm: &Mm, leaf: Desc, level: Level) {
-        let (output, pages) = (leaf.output(level), level.entry_bytes() / PAGE_SIZE);
-        if mm.zero_page.is_at(output) || mm.huge_zero.is_at(output) {
-            self.zero += pages;
-        }
-        match normal_folio(mm, leaf, level).map(PageRef::kind) {
+    /// Adds what an entry maps that leads to no table; one that is moving counts for the frame that it remembers.
+    fn add_entry(&mut self, mm: &Mm, desc: Desc, level: Level) {
+        let pages = level.entry_bytes() / PAGE_SIZE;
+        let kind = match desc.as_migration(level) {
+            Some(moving) => Some(moving_kind(mm, moving.output)),
+            None => normal_folio(mm, desc, level).map(PageRef::kind),
+        };
+        match kind {
             Some(PageKind::Hugetlb) => self.hugetlb += pages,
             Some(PageKind::Anon) if level == Level::L2 => {
                 self.anon += pages;
                 self.anon_huge += pages;
             }
             Some(PageKind::Anon) => self.anon += pages,
-            _ => {}
+            Some(_) => {}
+            None => self.add_special(mm, desc, level),
+        }
+    }
+
+    /// Adds a leaf that is special, or nothing.
+    fn add_special(&mut self, mm: &Mm, desc: Desc, level: Level) {
+        let is_zeros = |output| mm.zero_page.is_at(output) || mm.huge_zero.is_at(output);
+        if desc.is_leaf(level) && is_zeros(desc.output(level)) {
+            self.zero += level.entry_bytes() / PAGE_SIZE;
         }
     }
 }
@@ -61,8 +72,7 @@ impl Mm {
                     || step.level != Level::L0 && start.is_aligned(table_bytes(step.level))
             };
             usage.tables += stretch.walk().steps().iter().filter(new_tables).count() as u64;
-            let leaves = stretch.descs().filter(|desc| desc.is_leaf(level));
-            leaves.for_each(|leaf| usage.add_leaf(self, leaf, level));
+            stretch.descs().for_each(|desc| usage.add_entry(self, desc, level));
         });
         usage
     }

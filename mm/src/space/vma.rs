@@ -225,6 +225,11 @@ impl Vma {
         let start = va.align_down(bytes);
         self.start <= start && start.checked_add(bytes).is_some_and(|end| end <= self.end)
     }
+    /// Whether it holds any aligned 2 MiB wholly.
+    #[must_use]
+    pub fn has_block(&self) -> bool {
+        self.fits_block(self.start.align_up(PageSize::Size2M.bytes()))
+    }
     /// The lowest address that an unfixed mapping must leave to it.
     #[must_use]
     pub fn guard_start(&self) -> VirtAddr {

@@ -99,6 +99,13 @@ impl KernelEnv for HostEnv {
         model::park_while(key, still_wait);
     }
 
+    /// Time passes by steps, so it lets one pass.
+    fn park_until(&self, _: usize, until: u64, still_wait: &dyn Fn() -> bool) {
+        if self.now_ns() < until && still_wait() {
+            Machine::interleave();
+        }
+    }
+
     fn unpark_all(&self, key: usize) {
         model::unpark_all(key);
     }

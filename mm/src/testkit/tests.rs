@@ -10,7 +10,7 @@ use arch::{Machine, Order};
 use super::*;
 use crate::env::KernelEnv;
 use crate::error::OutOfMemory;
-use crate::locks::SleepLock;
+use crate::locks::{MMAP, SleepLock};
 use crate::page::PageKind;
 use crate::space::{MapProt, MmapRequest};
 
@@ -74,7 +74,7 @@ fn each_cpu_runs_it_once() {
 #[test]
 fn sleep_locks_exclude() {
     Builder::new().cpus(4).boot(|_, env| {
-        let (lock, value) = (SleepLock::new(), AtomicUsize::new(0));
+        let (lock, value) = (SleepLock::new(MMAP), AtomicUsize::new(0));
         let write = || {
             for _ in 0..200 {
                 let _guard = lock.write(env);

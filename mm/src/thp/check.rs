@@ -6,6 +6,7 @@ use arch::{Level, Order};
 
 use super::popmap::PAGES;
 use super::promoter;
+use super::queue::{self, Place};
 use super::record::{Queued, Record};
 use super::reservation;
 use super::table::BUCKETS;
@@ -42,9 +43,20 @@ impl Mm {
     /// Every reservation: its pages, its space, its entries; and their sum against the counter and against all pages of
     /// RAM that say they are reserved.
     pub(crate) fn check_reservations(&self, report: &mut Report) -> Result<(), Inconsistency> {
-        let mut unused = 0;
+        let (mut unused, mut full, mut partial) = (0, 0, 0);
         self.for_each_reservation(|record| {
-            unused += PAGES as u64 - record.popmap().count();
+            let populated = record.popmap().count();
+            unused += PAGES as u64 - populated;
+            let (place, pfn) = (Place::of(populated), Some(record.block().pfn()));
+            full += u64::from(place == Place::Full);
+            partial += u64::from(place == Place::Partial);
+            agree(
+                "a reservation's place is by its pages",
+                pfn,
+                place as u64,
+                record.standing().place as u64,
+            )?;
+            agree("an empty reservation", pfn, 0, u64::from(place == Place::Outside))?;
             check_pages(record)?;
             let space = self.spaces.find(record.key().space);
             let block = Some(record.block().pfn());
@@ -55,9 +67,34 @@ impl Mm {
                 check_range(&space, record).and_then(|()| check_entries(&space, record))
             })
         })?;
+        self.check_queue(partial)?;
+        agree("nr_thp_res_fullpop", None, full, self.stats.get(Counter::NrThpResFullpop))?;
+        agree("nr_thp_res_partpop", None, partial, self.stats.get(Counter::NrThpResPartpop))?;
         self.check_holes()?;
         agree("pages of kind thp-reserved", None, unused, report.pages_of(PageKind::ThpReserved))?;
         agree("nr_thp_reserved", None, unused, self.stats.get(Counter::NrThpReserved))
+    }
+
+    /// The queue of partially populated reservations, of which there are so many: links, length, and whether the table
+    /// has each of them.
+    fn check_queue(&self, partial: u64) -> Result<(), Inconsistency> {
+        let in_queue = queue::with_queue(self, |queue| {
+            let broken = queue.broken_link().map(|page| page.pfn());
+            agree("a link back in the queue of reservations", broken, 0, broken.is_some().into())?;
+            let linked = queue.iter().take(1 + partial as usize).count() as u64;
+            agree("reservations in the queue", None, partial, linked)?;
+            agree("reservations in the queue", None, partial, queue.len())?;
+            Ok(queue.len() as usize)
+        })?;
+        for n in 0..in_queue {
+            let Some(record) = queue::with_queue(self, |queue| queue.iter().nth(n).map(Record::of_link))
+            else {
+                break;
+            };
+            let found = self.thp.table.lock(record.key()).find(record.key()) == Some(record);
+            agree("a reservation in the queue is in the table", Some(record.block().pfn()), 1, found.into())?;
+        }
+        Ok(())
     }
 }
 

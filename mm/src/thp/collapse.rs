@@ -1,4 +1,5 @@
-//! Collapse by copy: what a range has, whatever it is made of, becomes one huge page (MADV_COLLAPSE).
+//! Collapse by copy: what a range has, whatever it is made of, becomes one huge page. MADV_COLLAPSE asks for it, and
+//! khugepaged does it where its limits allow.
 //!
 //! ```text
 //!   L2 entry  [ table ]-> pages from anywhere, zeros, nothing      -- copy -->      [ block ] -> a new folio of 2 MiB
@@ -18,29 +19,31 @@
 //! | found | answer (Linux: `madvise_collapse`) |
 //! |---|---|
 //! | a block already | done |
-//! | no table, or a page that is not anonymous memory | EINVAL |
+//! | no table, or a page that is not anonymous memory; a VMA that holds no aligned 2 MiB | EINVAL |
 //! | no folio, no room | ENOMEM |
 //! | a page that moves, is pinned, or is referenced by somebody else, or whose entries the scheme cannot count | EAGAIN |
 //!
-//! Pages that are shared after a fork are copied, whatever the number. Whether huge pages are on is not asked, as the
-//! user asks for this one; MADV_NOHUGEPAGE and `PR_SET_THP_DISABLE` forbid it.
+//! For MADV_COLLAPSE pages that are shared after a fork are copied, whatever the number, and a table of nothing but zeros
+//! becomes a huge page of zeros. Whether huge pages are on is not asked, as the user asks for this one; MADV_NOHUGEPAGE
+//! and `PR_SET_THP_DISABLE` forbid it. [`Limits`] are khugepaged's.
 #![forbid(unsafe_code)]
 
 use allocator_api2::vec::Vec;
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::contract::PhysMem;
-use arch::pte::Kind;
+use arch::pte::{Kind, PteFlags};
 use arch::{Desc, Level, Machine, Order, PhysAddr, VirtAddr};
 
-use super::{ThpPermission, reservation};
+use super::reservation;
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::kalloc::KAlloc;
-use crate::mapcount::{self, Answer};
+use crate::mapcount::{self, Answer, Sharing};
 use crate::page::{FolioRef, PageKind, PageRef};
 use crate::pgtable::{PtRoot, Stretch, normal_folio, normal_page};
+use crate::rmap::deferred;
 use crate::space::exclusive::read_only;
-use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind, range, unmap};
+use crate::space::{AddressSpace, Vma, VmaKind, range, unmap};
 use crate::stats::Counter;
 
 /// Why a range was not collapsed.
@@ -52,6 +55,26 @@ pub enum CollapseError {
     OutOfMemory,
     /// A page is in use by somebody else, or moving.
     Busy,
+    /// More pages have no memory of their own than the limit allows.
+    TooManyNone,
+    /// More pages may be another space's too than the limit allows.
+    TooManyShared,
+    /// No page was accessed since somebody looked last, so a huge page would gain nothing.
+    Unreferenced,
+}
+
+/// What a range must keep to (Linux: `hpage_collapse_scan_pmd`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Limits {
+    /// Nothing: somebody asks for this very range.
+    None,
+    /// At most so many pages of each kind, and at least one page that was accessed.
+    Of {
+        /// Pages that nothing is mapped at, or the page of zeros.
+        none: u64,
+        /// Pages that another space may map too.
+        shared: u64,
+    },
 }
 
 impl From<OutOfMemory> for CollapseError {
@@ -71,16 +94,16 @@ pub fn collapse(
     vma: &Vma,
     (start, end): (VirtAddr, VirtAddr),
 ) -> Result<(), CollapseError> {
-    let forbidden = vma.advice == HugeAdvice::NoHuge || space.thp_permission() != ThpPermission::Granted;
-    if vma.kind != VmaKind::Anon || forbidden {
+    let allowed = space.thp_permission().allows_collapse(vma.advice);
+    if vma.kind != VmaKind::Anon || !allowed || !vma.has_block() {
         return Err(CollapseError::Unsuitable);
     }
     let bytes = Order::PMD.bytes();
     let (first, end) = (start.align_up(bytes), end.align_down(bytes));
     let mut result = Ok(());
     for n in 0..end.raw().saturating_sub(first.raw()) / bytes {
-        let range = Range { mm, space, vma, start: first.add(n * bytes) };
-        if let Err(error) = range.collapse() {
+        let range = Range { mm, space, vma, start: first.add(n * bytes), limits: Limits::None };
+        if let Err(error) = range.collapse_now() {
             mm.stats.inc(Counter::ThpCollapseFailed);
             result = Err(error);
         }
@@ -88,26 +111,69 @@ pub fn collapse(
     result
 }
 
-/// One range of 2 MiB.
-struct Range<'r> {
-    mm: &'r Mm,
-    space: &'r AddressSpace,
-    vma: &'r Vma,
-    start: VirtAddr,
+/// What one collapse needs, allocated before it begins.
+pub(super) struct Room {
+    before: Before,
+    /// Contents and struct pages are undefined.
+    folio: FolioRef,
+}
+
+impl Room {
+    /// Takes no lock above the heap's and the allocator's.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(super) fn new(mm: &Mm) -> Result<Self, OutOfMemory> {
+        let mut before = Before::new_in(KAlloc);
+        before.try_reserve_exact(ENTRIES_PER_TABLE).map_err(|_| OutOfMemory)?;
+        Ok(Room { before, folio: mm.alloc_pages(Order::PMD, PageKind::Anon)? })
+    }
+
+    /// It is not needed.
+    pub(super) fn give_back(self, mm: &Mm) {
+        mm.free_pages(self.folio, Order::PMD);
+    }
+}
+
+/// One range of 2 MiB, which lies wholly in the VMA.
+pub(super) struct Range<'r> {
+    pub(super) mm: &'r Mm,
+    pub(super) space: &'r AddressSpace,
+    pub(super) vma: &'r Vma,
+    pub(super) start: VirtAddr,
+    pub(super) limits: Limits,
 }
 
 /// What stood in the entries of the table when they had lost the right to write.
 type Before = Vec<Desc, KAlloc>;
 
 impl Range<'_> {
-    fn collapse(&self) -> Result<(), CollapseError> {
-        let Range { mm, space, start, .. } = *self;
+    fn collapse_now(&self) -> Result<(), CollapseError> {
+        if self.is_block()? { Ok(()) } else { self.collapse(Room::new(self.mm)?) }
+    }
+
+    /// Whether it could be collapsed, as it looks now: an answer that may be old as soon as M is let go. M is held, to
+    /// read at least.
+    ///
+    /// # Errors
+    /// [`CollapseError`]; a block is `Unsuitable`.
+    pub(super) fn survey(&self) -> Result<(), CollapseError> {
         if self.is_block()? {
-            return Ok(());
+            return Err(CollapseError::Unsuitable);
         }
-        let mut before = Before::new_in(KAlloc);
-        before.try_reserve_exact(ENTRIES_PER_TABLE).map_err(|_| CollapseError::OutOfMemory)?;
-        let folio = self.folio()?;
+        let mut tree = self.space.ptl.lock();
+        self.with_entries(&mut tree, |entries| self.within_limits(entries))
+    }
+
+    /// Collapses it. M is held for writing.
+    ///
+    /// # Errors
+    /// [`CollapseError`]; the room is given back.
+    pub(super) fn collapse(&self, room: Room) -> Result<(), CollapseError> {
+        let Range { mm, space, vma, start, .. } = *self;
+        let Room { mut before, folio } = room;
+        folio.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
+        folio.set_mapping(space.id, vma.index_of(start));
         // Its pages are to be everybody's that maps them, and nobody's else.
         reservation::release_range(mm, space, start, start.add(Order::PMD.bytes()));
         let made = self.look(&mut before).and_then(|()| {
@@ -133,15 +199,6 @@ impl Range<'_> {
         }
     }
 
-    /// A folio whose contents are undefined.
-    fn folio(&self) -> Result<FolioRef, OutOfMemory> {
-        let Range { mm, space, vma, start } = *self;
-        let head = mm.alloc_pages(Order::PMD, PageKind::Anon)?;
-        head.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
-        head.set_mapping(space.id, vma.index_of(start));
-        Ok(head)
-    }
-
     /// Runs `f` on the 512 entries of the range's table.
     fn with_entries<R>(
         &self,
@@ -161,7 +218,7 @@ impl Range<'_> {
         let Range { mm, space, .. } = *self;
         let mut tree = space.ptl.lock();
         self.with_entries(&mut tree, |entries| {
-            entries.descs().try_for_each(|desc| self.suits(desc))?;
+            self.within_limits(entries)?;
             mm.gather(space.tag(), |gather| {
                 entries.tighten(gather, |_, old| {
                     let new = if old.is_valid() { read_only(old, Level::L3) } else { old };
@@ -174,20 +231,46 @@ impl Range<'_> {
         })
     }
 
-    /// Whether what an entry holds may be copied and given up.
-    fn suits(&self, desc: Desc) -> Result<(), CollapseError> {
+    /// Whether what the entries hold may be copied and given up, and keeps to the limits.
+    fn within_limits(&self, entries: &Stretch<'_>) -> Result<(), CollapseError> {
+        let (mut none, mut shared, mut referenced) = (0, 0, false);
+        for desc in entries.descs() {
+            let folio = self.suits(desc)?;
+            let Limits::Of { none: most_none, shared: most_shared } = self.limits else { continue };
+            match folio {
+                None => none += 1,
+                Some(head) => shared += u64::from(self.may_be_shared(head)),
+            }
+            referenced |= desc.is_valid() && desc.flags(Level::L3).contains(PteFlags::ACCESSED);
+            if none > most_none {
+                return Err(CollapseError::TooManyNone);
+            }
+            if shared > most_shared {
+                return Err(CollapseError::TooManyShared);
+            }
+        }
+        if referenced || self.limits == Limits::None { Ok(()) } else { Err(CollapseError::Unreferenced) }
+    }
+
+    /// The folio that an entry maps, none for nothing and zeros, where it may be copied and given up.
+    fn suits(&self, desc: Desc) -> Result<Option<PageRef>, CollapseError> {
         if desc.is_migration() {
             return Err(CollapseError::Busy);
         }
         match normal_folio(self.mm, desc, Level::L3) {
             Some(head) if head.kind() != PageKind::Anon => Err(CollapseError::Unsuitable),
             Some(head) if !self.is_only_mapped(head) => Err(CollapseError::Busy),
-            Some(_) => Ok(()),
+            Some(head) => Ok(Some(head)),
             None if desc.is_valid() && !self.mm.zero_page.is_at(desc.output(Level::L3)) => {
                 Err(CollapseError::Unsuitable)
             }
-            None => Ok(()),
+            None => Ok(None),
         }
+    }
+
+    /// Whether another space may map a page of the folio (Linux: `folio_maybe_mapped_shared`).
+    fn may_be_shared(&self, head: PageRef) -> bool {
+        mapcount::scheme(self.mm).sharing(head) != Answer::Exact(Sharing::Exclusive)
     }
 
     /// Whether entries hold all references to the folio, and nobody has it pinned.
@@ -198,11 +281,11 @@ impl Range<'_> {
 
     /// Step 4.
     fn exchange(&self, before: &Before, head: PageRef) -> Result<(), CollapseError> {
-        let Range { mm, space, vma, start } = *self;
+        let Range { mm, space, vma, start, .. } = *self;
         let mut tree = space.ptl.lock();
         self.with_entries(&mut tree, |entries| {
             entries.descs().zip(before).try_for_each(|(now, &then)| {
-                if now == then { self.suits(now) } else { Err(CollapseError::Busy) }
+                if now == then { self.suits(now).map(drop) } else { Err(CollapseError::Busy) }
             })?;
             mm.gather(space.tag(), |gather| {
                 let table = entries.sever(gather).ok_or(CollapseError::Busy)?;
@@ -218,6 +301,7 @@ impl Range<'_> {
         mm.stats.add(Counter::NrAnon, Order::PMD.pages());
         mm.stats.inc(Counter::NrAnonThp);
         mm.stats.inc(Counter::ThpCollapseAlloc);
+        deferred::offer(mm, head);
         Ok(())
     }
 }

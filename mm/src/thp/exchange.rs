@@ -3,6 +3,7 @@
 //! ```text
 //!   [ table ]   -- break, flush -->   [ . ]   -- `meanwhile`: the table is nobody's but the caller's --   make -->   [ new ]
 //! ```
+//! Where the block translates like the table, and the CPUs allow it, it takes its place without a break ([`replace`]).
 //! What is made may be a block, or the same table again, whose entries have changed meanwhile.
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ use arch::{Desc, Level, PhysAddr};
 use super::PromoteError;
 use crate::Mm;
 use crate::pgtable::{Clean, Displaced, Entry};
+use crate::stats::Counter;
 use crate::steps::{Owed, Step, StepKind, announce};
 
 /// The table that a level-2 entry leads to.
@@ -50,5 +52,20 @@ pub(super) fn exchange(
     meanwhile(&mut clean);
     let displaced = clean.make(|_| new, |_, _| ());
     tell(StepKind::PromoteMake, Owed::Nothing, Desc::INVALID, new);
+    displaced
+}
+
+/// Replaces the table by the block, which translates alike, and flushes; each step is announced.
+pub(super) fn replace(mm: &Mm, entry: Entry<'_>, block: Desc) -> Displaced<1> {
+    let (slot, va, table) = (entry.slot(), entry.va(), entry.desc());
+    let tell = |kind, owed, old, new| {
+        announce(mm.env, &Step { kind, owed, level: Level::L2, va, slot, old, new });
+    };
+    tell(StepKind::PromoteBegin, Owed::Nothing, table, table);
+    let resized = entry.resize(block);
+    tell(StepKind::PromoteReplace, Owed::Flush, table, block);
+    let displaced = resized.flush();
+    tell(StepKind::PromoteFlush, Owed::Nothing, block, block);
+    mm.stats.inc(Counter::ResPagesCollapsedDirect);
     displaced
 }

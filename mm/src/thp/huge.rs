@@ -10,6 +10,7 @@ use crate::Mm;
 use crate::mapcount;
 use crate::page::{FolioRef, PageKind, PageRef};
 use crate::pgtable::TableStock;
+use crate::rmap::deferred;
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
 
@@ -127,5 +128,6 @@ fn make_block(
     mm.stats.add(Counter::NrAnon, Order::PMD.pages());
     mm.stats.inc(Counter::NrAnonThp);
     mm.stats.inc(Counter::ThpFaultAlloc);
+    deferred::offer(mm, head);
     Ok(HugeFault::Made)
 }

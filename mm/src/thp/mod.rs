@@ -3,7 +3,7 @@
 //! The first write to an aligned 2 MiB range *reserves* a naturally aligned block of 512 pages for it. Faults of
 //! the range then take *their* page of the block, page `i` for the `i`th page of the range, so that the range lies in
 //! physical memory just as one 2 MiB block would map it. When enough pages are populated, a kernel thread
-//! *promotes* the range in place: no copy, one block entry for 512 page entries.
+//! *promotes* the range in place, or the fault itself does (`promote=`): no copy, one block entry for 512 page entries.
 //!
 //! ```text
 //!   range of a space      0   1   2   3  ...  511        virtual, 2 MiB aligned
@@ -23,26 +23,30 @@
 //! its own and keeping it cannot fail. It is found from an address by a hash ([`table`]), and from any of its pages by
 //! rounding the pfn down.
 //!
-//! **Locks.** R, one lock a bucket of the table, covers the records of that bucket; taken before T.
+//! **Locks.** R, one lock a bucket of the table, covers the records of that bucket; taken before T, and both before
+//! U, the lock of the queue.
 //!
 //! | file | what |
 //! |---|---|
 //! | [`permission`] | whether a process may have huge pages at all |
 //! | [`policy`] | sees values, returns a word: small, reserve, huge |
-//! | [`settings`] | mode and threshold, changed at run time |
+//! | [`settings`] | words and numbers, changed at run time |
 //! | [`popmap`] | which of 512 pages are populated |
 //! | [`record`] | a reservation, as it stands in its struct pages |
 //! | [`table`] | all reservations, by space and range |
+//! | [`queue`] | the partially populated ones, by when they last changed |
 //! | [`reservation`] | reserve, take a page, give it back, release |
 //! | [`reclaim`] | release under memory pressure |
 //! | [`promoter`] | the queue of `kpromoted`, and its body |
 //! | [`promote`] | 512 page entries become one block, in place |
 //! | `exchange` | the level-2 entry is broken, flushed and made anew |
 //! | `strays` | pages that a write after fork has put elsewhere |
+//! | `group` | 64 KiB on the way: 16 pages become a folded group |
 //! | [`reunite`] | a huge page that a write after fork has taken apart becomes one again, in place |
 //! | [`holes`] | which ranges of a space that were, until who shares them has ended |
 //! | [`huge`] | a block at the first fault |
 //! | [`collapse`] | a range of anything becomes one huge page, by copy |
+//! | [`khugepaged`] | the thread that looks for ranges to collapse |
 //! | [`split`] | one block becomes 512 page entries |
 //! | [`check`] | reservations against struct pages, counters and tables |
 #![forbid(unsafe_code)]
@@ -50,13 +54,16 @@
 pub mod check;
 pub mod collapse;
 mod exchange;
+mod group;
 pub mod holes;
 pub mod huge;
+pub mod khugepaged;
 pub mod permission;
 pub mod policy;
 pub mod popmap;
 pub mod promote;
 pub mod promoter;
+pub mod queue;
 pub mod reclaim;
 pub mod record;
 pub mod reservation;
@@ -77,7 +84,9 @@ pub use settings::SettingError;
 use crate::config::MmConfig;
 use crate::error::OutOfMemory;
 use crate::turnstile::Turnstile;
+use khugepaged::Khugepaged;
 use promoter::Promoter;
+use queue::Queue;
 use settings::Settings;
 use table::Table;
 
@@ -85,20 +94,24 @@ use table::Table;
 pub struct Thp {
     settings: Settings,
     table: Table,
+    queue: Queue,
     promoter: Promoter,
+    khugepaged: Khugepaged,
     turnstile: Turnstile,
 }
 
 impl Thp {
-    /// No reservations; mode and threshold as booted.
+    /// No reservations; settings as booted.
     ///
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new(config: &MmConfig) -> Result<Self, OutOfMemory> {
         Ok(Thp {
-            settings: Settings::new(config.thp, config.promotion_threshold),
+            settings: Settings::new(config),
             table: Table::new()?,
+            queue: Queue::new(),
             promoter: Promoter::new(),
+            khugepaged: Khugepaged::new(),
             turnstile: Turnstile::new(),
         })
     }

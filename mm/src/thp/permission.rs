@@ -1,30 +1,61 @@
-//! Whether a process may have huge pages at all: PR_SET_THP_DISABLE of `prctl`.
+//! Whether a process may have huge pages: PR_SET_THP_DISABLE of `prctl`.
 //!
-//! The word is asked at each fault and promotion, so it holds for what comes; huge pages that are mapped already stay.
+//! The word is asked at each fault, promotion and collapse, so it holds for what comes; huge pages that are mapped
+//! already stay. A child of fork has its parent's.
+//!
+//! | permission | a fault, khugepaged, promotion | MADV_COLLAPSE |
+//! |---|---|---|
+//! | granted | as mode and advice say | where MADV_NOHUGEPAGE does not forbid it |
+//! | advised | the same, where MADV_HUGEPAGE was given | the same: to ask for it is advice enough |
+//! | withheld | never | never |
+//!
+//! (Linux: `vma_thp_disabled`.)
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 
-use crate::space::AddressSpace;
+use crate::space::{AddressSpace, HugeAdvice};
 
 /// Whether the anonymous memory of a space may become huge pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ThpPermission {
     /// As mode and advice say.
     Granted,
+    /// Only what MADV_HUGEPAGE or MADV_COLLAPSE asks for (`PR_THP_DISABLE_EXCEPT_ADVISED`).
+    Advised,
     /// Never.
     Withheld,
 }
 
-/// The permission of one space.
+impl ThpPermission {
+    const ALL: [ThpPermission; 3] = [ThpPermission::Granted, ThpPermission::Advised, ThpPermission::Withheld];
+
+    /// Whether memory with this advice may become huge by a fault, a promotion or khugepaged.
+    #[must_use]
+    pub fn allows(self, advice: HugeAdvice) -> bool {
+        match (self, advice) {
+            (_, HugeAdvice::NoHuge) | (ThpPermission::Withheld, _) => false,
+            (ThpPermission::Granted, _) | (ThpPermission::Advised, HugeAdvice::Huge) => true,
+            (ThpPermission::Advised, HugeAdvice::None) => false,
+        }
+    }
+
+    /// Whether MADV_COLLAPSE may make memory with this advice huge.
+    #[must_use]
+    pub fn allows_collapse(self, advice: HugeAdvice) -> bool {
+        self != ThpPermission::Withheld && advice != HugeAdvice::NoHuge
+    }
+}
+
+/// The permission of one space: an index in [`ThpPermission::ALL`].
 #[derive(Debug)]
-pub struct PermissionCell(AtomicBool);
+pub struct PermissionCell(AtomicU8);
 
 impl PermissionCell {
     /// Granted.
     #[must_use]
     pub const fn new() -> Self {
-        PermissionCell(AtomicBool::new(false))
+        PermissionCell(AtomicU8::new(ThpPermission::Granted as u8))
     }
 }
 
@@ -38,14 +69,11 @@ impl AddressSpace {
     /// Whether it may have huge pages.
     #[must_use]
     pub fn thp_permission(&self) -> ThpPermission {
-        match self.may_thp.0.load(Ordering::Relaxed) {
-            false => ThpPermission::Granted,
-            true => ThpPermission::Withheld,
-        }
+        ThpPermission::ALL[usize::from(self.may_thp.0.load(Ordering::Relaxed))]
     }
 
-    /// Grants or withholds them from now on.
+    /// Changes that from now on.
     pub fn set_thp_permission(&self, to: ThpPermission) {
-        self.may_thp.0.store(to == ThpPermission::Withheld, Ordering::Relaxed);
+        self.may_thp.0.store(to as u8, Ordering::Relaxed);
     }
 }

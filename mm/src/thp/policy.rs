@@ -6,9 +6,14 @@
 //! | `always` | huge |
 //! | `madvise` | huge where MADV_HUGEPAGE was given, else small |
 //! | `reserve` | threshold 1: huge (classic huge pages); else reserve |
+//! | `defer` | as `madvise`: all other memory is left to khugepaged |
+//!
+//! `defer` is the mode of the series \[RFC v2 0/5\] "mm: introduce THP deferred setting" (N. Pache, February 2025): the
+//! fault handler gives huge pages where MADV_HUGEPAGE asks for them, and khugepaged collapses whatever it finds
+//! ([`super::khugepaged`]). There is no `defer+madvise` beside it there, as there is for `defrag`: `defer` is it.
 //!
 //! A read sees zeros, and reserves nothing: a block of them where a write would be huge, else the page of zeros.
-//! MADV_NOHUGEPAGE is always small, and so is a process that has given up huge pages (PR_SET_THP_DISABLE).
+//! MADV_NOHUGEPAGE is always small, and so is what a process has given up by PR_SET_THP_DISABLE ([`ThpPermission`]).
 //! The answer is a wish: where there is no block of 2 MiB, or other pages are mapped in the range, `huge` and
 //! `reserve` end as small.
 #![forbid(unsafe_code)]
@@ -71,16 +76,13 @@ pub fn backing(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr, access: A
 /// Answers the question.
 // Walk A.4: sees values, answers a word.
 pub fn decide(question: &Question) -> Backing {
-    let refused = question.fits == Fits::No
-        || question.permission == ThpPermission::Withheld
-        || question.advice == HugeAdvice::NoHuge;
-    if refused {
+    if question.fits == Fits::No || !question.permission.allows(question.advice) {
         return Backing::Small;
     }
     let write = match (question.mode, question.advice) {
         (ThpMode::Never, _) => Backing::Small,
-        (ThpMode::Madvise, HugeAdvice::None | HugeAdvice::NoHuge) => Backing::Small,
-        (ThpMode::Always, _) | (ThpMode::Madvise, HugeAdvice::Huge) => Backing::Huge,
+        (ThpMode::Madvise | ThpMode::Defer, HugeAdvice::None | HugeAdvice::NoHuge) => Backing::Small,
+        (ThpMode::Always, _) | (ThpMode::Madvise | ThpMode::Defer, HugeAdvice::Huge) => Backing::Huge,
         (ThpMode::Reserve, _) if question.threshold == 1 => Backing::Huge,
         (ThpMode::Reserve, _) => Backing::Reserve,
     };
@@ -121,6 +123,9 @@ mod tests {
             (ThpMode::Reserve, A::None, 2, Reserve),
             (ThpMode::Reserve, A::Huge, 512, Reserve),
             (ThpMode::Reserve, A::NoHuge, 1, Small),
+            (ThpMode::Defer, A::None, 1, Small),
+            (ThpMode::Defer, A::Huge, 256, Huge),
+            (ThpMode::Defer, A::NoHuge, 256, Small),
         ] {
             let question = Question { mode, advice, threshold, ..WRITE };
             assert_eq!(decide(&question), answer, "{question:?}");
@@ -137,8 +142,14 @@ mod tests {
                 assert_eq!(decide(&Question { mode, access, ..WRITE }), zeros);
             }
             assert_eq!(decide(&Question { mode, fits: Fits::No, ..WRITE }), Backing::Small);
+            for permission in [ThpPermission::Withheld, ThpPermission::Advised] {
+                assert_eq!(decide(&Question { mode, permission, ..WRITE }), Backing::Small);
+            }
+            let advised = Question { mode, advice: HugeAdvice::Huge, ..WRITE };
+            let permission = ThpPermission::Advised;
+            assert_eq!(decide(&Question { permission, ..advised }), decide(&advised));
             let permission = ThpPermission::Withheld;
-            assert_eq!(decide(&Question { mode, permission, ..WRITE }), Backing::Small);
+            assert_eq!(decide(&Question { permission, ..advised }), Backing::Small);
         }
     }
 }

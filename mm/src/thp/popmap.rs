@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use arch::Order;
+use arch::contiguous::CONT_ENTRIES;
 
 /// Pages of a block.
 pub const PAGES: usize = Order::PMD.pages() as usize;
@@ -31,6 +32,11 @@ impl Popmap {
     pub const fn contains(&self, i: usize) -> bool {
         self.0[i / 64] >> (i % 64) & 1 != 0
     }
+    /// Whether the `n` bits from bit `i` on, as far as there are any, are clear.
+    #[must_use]
+    pub fn is_clear(&self, i: usize, n: usize) -> bool {
+        (i..PAGES.min(i + n)).all(|bit| !self.contains(bit))
+    }
     /// Sets bit `i` (0..=511).
     pub fn insert(&mut self, i: usize) {
         self.0[i / 64] |= 1 << (i % 64);
@@ -38,6 +44,11 @@ impl Popmap {
     /// Clears bit `i` (0..=511).
     pub fn remove(&mut self, i: usize) {
         self.0[i / 64] &= !(1 << (i % 64));
+    }
+    /// Whether the 16 bits of the aligned group of bit `i` (0..=511) are all set.
+    #[must_use]
+    pub const fn has_group(&self, i: usize) -> bool {
+        self.0[i / 64] >> (i % 64 / CONT_ENTRIES * CONT_ENTRIES) & 0xffff == 0xffff
     }
     /// How many bits are set: 0..=512.
     #[must_use]
@@ -60,6 +71,17 @@ impl Popmap {
         let mut words = self.0;
         words.iter_mut().zip(other.0).for_each(|(word, other)| *word &= !other);
         Popmap(words)
+    }
+    /// The first of the lowest naturally aligned run of 2^`order` bits, at most 512, that are clear.
+    #[must_use]
+    pub fn free_run(&self, order: Order) -> Option<usize> {
+        let bits = order.pages() as usize;
+        if bits >= 64 {
+            let clear = |first: &usize| self.0[first / 64..(first + bits) / 64].iter().all(|&word| word == 0);
+            return (0..PAGES).step_by(bits).find(clear);
+        }
+        let run = (1u64 << bits) - 1;
+        (0..PAGES).step_by(bits).find(|first| self.0[first / 64] >> (first % 64) & run == 0)
     }
     /// The bits that are set in either.
     #[must_use]
@@ -107,6 +129,41 @@ mod tests {
             assert!(!map.contains(bit));
         }
         assert!(map.is_empty());
+    }
+
+    /// The lowest aligned run of every length is found, next to populated pages too, and none where each is cut.
+    #[test]
+    fn runs_are_found() {
+        for order in (0..=9).map(Order::new) {
+            let pages = order.pages() as usize;
+            assert_eq!(Popmap::EMPTY.free_run(order), Some(0));
+            assert_eq!(Popmap::EMPTY.complement().free_run(order), None);
+            let mut cut = Popmap::EMPTY;
+            (0..PAGES).step_by(pages).for_each(|first| cut.insert(first + pages / 2));
+            assert_eq!(cut.free_run(order), None, "{pages} pages");
+            for first in (0..PAGES).step_by(pages) {
+                let mut map = Popmap::EMPTY.complement();
+                (first..first + pages).for_each(|bit| map.remove(bit));
+                assert_eq!(map.free_run(order), Some(first));
+            }
+        }
+    }
+
+    /// A group is full with its sixteenth bit, whichever that is, and no other group is.
+    #[test]
+    fn groups_are_aligned() {
+        for last in 0..PAGES {
+            let first = last / CONT_ENTRIES * CONT_ENTRIES;
+            let mut map = Popmap::EMPTY;
+            (0..PAGES)
+                .filter(|bit| !(first..first + CONT_ENTRIES).contains(bit))
+                .for_each(|bit| map.insert(bit));
+            (first..first + CONT_ENTRIES).filter(|&bit| bit != last).for_each(|bit| map.insert(bit));
+            assert!(!map.has_group(last) && !map.has_group(first));
+            assert!(map.has_group((last + CONT_ENTRIES) % PAGES));
+            map.insert(last);
+            assert!(map.has_group(first) && map.has_group(last) && map.has_group(first + CONT_ENTRIES - 1));
+        }
     }
 
     /// Set and clear bits are 512 together, and a map without itself is empty.

@@ -9,13 +9,27 @@
 //! references, fold the pages into a folio, break the table's entry, flush, make the block. 4. The table leaves through
 //! the gather. Whatever is found wrong up to the freeze is undone, and nothing has happened.
 //!
+//! **FEAT_BBM level 2.** Where all 512 entries translate as the block will, fully populated and with all rights, the
+//! block replaces the table by one store, and the flush follows ([`crate::pgtable::resize`]): nobody sees an invalid
+//! entry. A range that is filled, has strays, or entries that lost the right to write, is broken at every level, as
+//! its table translates otherwise.
+//!
+//! | road | stores | TLBIs | DSBs | meanwhile an access to the range |
+//! |---|--:|--:|--:|---|
+//! | break, flush, make | 2 | 1 | 3 | faults, and its handler waits for T |
+//! | replace, flush | 1 | 1 | 2 | is served by either; at level 2 it may take a conflict abort, and its handler waits for T |
+//!
 //! **Why M for reading is enough.** What must not change is the VMA: it does only under M for writing. What faults do
 //! meanwhile they do under T, and each looks at the entry again once it has T: it finds the block, or waits until it
 //! is there. The level-3 table is reached under T only, by walks that begin at the root, so when T is let go nobody
 //! knows its address any more but TLBs, and those were flushed. (Linux needs more: walkers there hold a
 //! table without its parent's lock.)
 //!
-//! **The fault that reaches the threshold** returns as any other; its page is mapped small until the promoter comes.
+//! **The fault that reaches the threshold** has made its entry and is about to return. With `promote=async` it returns as
+//! any other; its page is mapped small until the promoter comes. With `promote=sync` it promotes the range first: it
+//! holds M for reading already, and no other lock. Where that must give up (a fault of the range under way, a reference
+//! too many), the range goes to the promoter; the fault itself has long succeeded, and never fails by it. Only *that*
+//! fault tries: later ones of a range that was not promoted tell the promoter.
 //! **A fault while the entry is broken** sees an invalid level-2 descriptor. Its handler finds no reservation, since
 //! that left the table under R, or waits for R; it may allocate; but under T it finds the block and calls itself
 //! spurious.
@@ -32,9 +46,9 @@ use arch::addr::PAGE_SIZE;
 use arch::pte::PteFlags;
 use arch::{Desc, Level, Machine, Order, Pfn, PhysAddr, PhysMem, VirtAddr};
 
-use super::ThpPermission;
-use super::exchange::{exchange, table_of};
+use super::exchange::{exchange, replace, table_of};
 use super::popmap::{PAGES, Popmap};
+use super::queue;
 use super::record::{Key, Record};
 use super::reservation;
 use super::reunite;
@@ -43,9 +57,10 @@ use super::table::Unlinked;
 use crate::Mm;
 use crate::mapcount::{self, Run};
 use crate::page::{FolioList, FolioRef, LastRef, PageKind, PageRef};
-use crate::pgtable::Displaced;
+use crate::pgtable::{Displaced, may_resize};
+use crate::rmap::deferred;
 use crate::space::exclusive::read_only;
-use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind, range};
+use crate::space::{AddressSpace, Vma, VmaKind, range};
 use crate::stats::Counter;
 
 /// Why a range was not promoted. Nothing has changed, but where the variant says so.
@@ -95,12 +110,23 @@ impl PromoteError {
 // Walk A.8: in place; verify, break, flush, make the block.
 pub fn promote_range(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), PromoteError> {
     let _mmap = space.mmap_lock.read(mm.env);
-    let vma = space.vma_at(va).filter(|vma| may_be_huge(space, vma, va)).ok_or(PromoteError::Vma)?;
+    let vma = space.vma_at(va).ok_or(PromoteError::Vma)?;
+    promote_in(mm, space, &vma, va)
+}
+
+/// As [`promote_range`], of a range of `vma`, which holds `va`. The caller holds M for reading and no other lock.
+///
+/// # Errors
+/// [`PromoteError`].
+pub(super) fn promote_in(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr) -> Result<(), PromoteError> {
+    if !may_be_huge(space, vma, va) {
+        return Err(PromoteError::Vma);
+    }
     let key = Key::new(space, va);
     loop {
-        match promote_reserved(mm, space, &vma, key) {
-            Err(PromoteError::Strays(_)) => strays::bring_back_some(mm, space, &vma, key)?,
-            Err(PromoteError::NoReservation) => return reunite::reunite(mm, space, &vma, key),
+        match promote_reserved(mm, space, vma, key) {
+            Err(PromoteError::Strays(_)) => strays::bring_back_some(mm, space, vma, key)?,
+            Err(PromoteError::NoReservation) => return reunite::reunite(mm, space, vma, key),
             result => return result,
         }
     }
@@ -124,10 +150,7 @@ fn promote_reserved(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Resul
 }
 
 fn may_be_huge(space: &AddressSpace, vma: &Vma, va: VirtAddr) -> bool {
-    space.thp_permission() == ThpPermission::Granted
-        && vma.kind == VmaKind::Anon
-        && vma.advice != HugeAdvice::NoHuge
-        && vma.fits_block(va)
+    space.thp_permission().allows(vma.advice) && vma.kind == VmaKind::Anon && vma.fits_block(va)
 }
 
 fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> Result<(), PromoteError> {
@@ -164,6 +187,7 @@ impl Claim {
         }
         let pages = map.complement();
         record.set_popmap(&Popmap::EMPTY.complement());
+        queue::settle(mm, record, PAGES as u64);
         pages.iter().for_each(|i| record.page(i).get().leave());
         mm.stats.sub(Counter::NrThpReserved, pages.count());
         Ok(Claim { key, record, pages })
@@ -174,7 +198,7 @@ impl Claim {
         let mut tree = space.ptl.lock();
         let entry = tree.entry(space.flusher(mm), self.key.range, Level::L2);
         let table = table_of(&entry.map_err(|_| PromoteError::NoTable)?)?;
-        let strays = self.verify(table, flags)?;
+        let Seen { strays, .. } = self.verify(table, flags)?;
         (0..PAGES).try_for_each(|i| match self.record.page(i) {
             page if page.refcount() == expected(&strays, i) => Ok(()),
             page => Err(PromoteError::Referenced(page.pfn())),
@@ -189,13 +213,14 @@ impl Claim {
     }
 
     /// Whether every entry maps its page of the block with `flags`, or nothing where the page is claimed. The right to
-    /// write may be away since a fork: the references say whether the page is still shared. Under T. Returns where
-    /// strays are mapped.
-    fn verify(&self, table: PhysAddr, flags: PteFlags) -> Result<Popmap, PromoteError> {
+    /// write may be away since a fork: the references say whether the page is still shared. Under T.
+    fn verify(&self, table: PhysAddr, flags: PteFlags) -> Result<Seen, PromoteError> {
         let start = self.record.block().pfn().phys();
-        let mut strays = Popmap::EMPTY;
+        let (mut strays, mut as_block) = (Popmap::EMPTY, Alike::Yes);
         for i in 0..PAGES {
             let desc = Machine::read_desc(table.add(8 * i as u64));
+            // One of a folded group is as good as one alone: the table leaves with all of it.
+            let desc = if desc.is_contiguous() { desc.alone() } else { desc };
             let good = Desc::leaf(start.add(i as u64 * PAGE_SIZE), Level::L3, flags);
             // Whether it was accessed lately does not matter: the block will say that it was.
             let leaf = desc.is_leaf(Level::L3);
@@ -204,14 +229,22 @@ impl Claim {
             } else {
                 desc
             };
-            if (desc == good || desc == read_only(good, Level::L3)) && !self.pages.contains(i) {
+            if desc == good && !self.pages.contains(i) {
+                continue;
+            }
+            as_block = Alike::No;
+            if desc == read_only(good, Level::L3) && !self.pages.contains(i) {
                 continue;
             }
             if let Some(i) = self.verify_odd(i, desc, good)? {
                 strays.insert(i);
             }
         }
-        if strays.count() <= strays::MOST { Ok(strays) } else { Err(PromoteError::Strays(strays.count())) }
+        if strays.count() <= strays::MOST {
+            Ok(Seen { strays, as_block })
+        } else {
+            Err(PromoteError::Strays(strays.count()))
+        }
     }
 
     /// Entry `i` is not that of a populated page: what is it? Returns where a stray is.
@@ -247,7 +280,7 @@ impl Claim {
                     debug_assert!(last == LastRef::No, "{view:?}: the reservation's reference is missing");
                 }
                 mm.stats.add(Counter::NrThpReserved, self.pages.count());
-                return;
+                return reservation::depopulated(mm, bucket, record);
             }
         }
         self.references().for_each(|page| mm.put_folio(page));
@@ -257,6 +290,21 @@ impl Claim {
     fn references(&self) -> impl Iterator<Item = FolioRef> {
         self.pages.iter().map(|i| FolioRef::from_raw(self.record.page(i)))
     }
+}
+
+/// What the entries of a range that can be promoted are.
+struct Seen {
+    /// Where they map strays.
+    strays: Popmap,
+    /// Whether they translate all addresses as the block will, with all its rights.
+    as_block: Alike,
+}
+
+/// See [`Seen::as_block`].
+#[derive(Clone, Copy)]
+enum Alike {
+    Yes,
+    No,
 }
 
 /// References to each page: the reservation's, and the entry's or the claim's; the reservation's alone where the entry
@@ -280,20 +328,24 @@ fn make_block(
     let entry =
         tree.entry(space.flusher(mm), claim.key.range, Level::L2).map_err(|_| PromoteError::NoTable)?;
     let table = table_of(&entry)?;
-    let strays = claim.verify(table, block.flags(Level::L2))?;
+    let Seen { strays, as_block } = claim.verify(table, block.flags(Level::L2))?;
     freeze(record, &strays)?;
     let run = range::run_of(space, vma, &entry, record.block());
-    let head = fold(mm, bucket.unlink(record), claim.key, vma.index_of(claim.key.range), &run);
-    let displaced = exchange(mm, entry, block, |_| {
-        strays::bring_back(&strays, table, head);
-        if block.user_exec() {
-            strays::may_be_executed(&strays, head);
-        }
-    });
+    let head = fold(mm, bucket.unlink(mm, record), claim.key, vma.index_of(claim.key.range), &run);
+    let displaced = match as_block {
+        Alike::Yes if may_resize() => replace(mm, entry, block),
+        _ => exchange(mm, entry, block, |_| {
+            strays::bring_back(&strays, table, head);
+            if block.user_exec() {
+                strays::may_be_executed(&strays, head);
+            }
+        }),
+    };
     head.set_refcount(1);
     let strays = strays::release(mm, &strays, table, (claim.key, &run));
     mm.stats.add(Counter::NrAnon, claim.pages.count());
     mm.stats.inc(Counter::NrAnonThp);
+    deferred::offer(mm, head);
     Ok((displaced, strays))
 }
 

@@ -1,6 +1,7 @@
 //! The promoter: the queue of ranges that are ripe, and the kernel thread `kpromoted` that promotes them.
 //!
-//! A fault that reaches the threshold submits its range and goes on; the thread does the work. A range is queued once
+//! A fault that reaches the threshold submits its range and goes on; the thread does the work. With `promote=sync` the
+//! fault does it, and submits what it must give up ([`promote_now`]). A range is queued once
 //! (the mark stands in its reservation). A promotion that failed for a passing reason, such as a fault under way or a
 //! reference that a walker holds, is queued again and tried when the thread runs next, [`MOST_ATTEMPTS`] times.
 //!
@@ -20,7 +21,8 @@ use super::reunite;
 use crate::Mm;
 use crate::kalloc::{KAlloc, KArc};
 use crate::locks;
-use crate::space::AddressSpace;
+use crate::space::{AddressSpace, Vma};
+use crate::stats::Counter;
 
 /// The name of the kernel thread.
 pub const THREAD: &str = "kpromoted";
@@ -122,6 +124,17 @@ impl Ring {
 pub fn submit(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) {
     if offer(mm, Request { space: space.clone(), what: What::Range(va), attempts: 0 }) {
         wake(mm);
+    }
+}
+
+/// Promotes the range of `va` at once, on behalf of the fault that has reached the threshold and made its entry. Where it
+/// must be given up for a reason that may pass, the thread is asked to. The caller holds M for reading, as does whoever
+/// promotes, and no other lock.
+pub(super) fn promote_now(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) {
+    match promote::promote_in(mm, space, vma, va) {
+        Ok(()) => mm.stats.inc(Counter::ResPagesCollapsedSync),
+        Err(error) if error.may_pass() => submit(mm, space, va),
+        Err(_) => {}
     }
 }
 

@@ -1,11 +1,12 @@
 //! A reservation as it stands in the struct pages of its block.
 //!
 //! The block's 512 base pages have 512 owner's words ([`PageRef::private`]), which nobody else uses while the
-//! reservation lives. Ten of them hold it:
+//! reservation lives. Eleven of them hold it:
 //!
 //! ```text
-//!   page     0 .. 7                  8          9                                     0
-//!   private  population map, 512 b   space id   address of the range | QUEUED (bit 0)   link: the bucket's chain
+//!   page     0 .. 7                  8          9                                 10
+//!   private  population map, 512 b   space id   address of the range | QUEUED    when it last moved | place in the queue
+//!   link     0: the bucket's chain   1: the queue of partially populated reservations
 //! ```
 //! A page of the block that is mapped is a page like any other to everybody else: kind, mapping, counts are its own.
 #![forbid(unsafe_code)]
@@ -13,12 +14,14 @@
 use arch::{Order, PageSize, VirtAddr};
 
 use super::popmap::{PAGES, Popmap, WORDS};
-use crate::page::{Flags, FolioRef, PageKind, PageRef};
+use crate::page::{Flags, FolioRef, PageKind, PageRef, page_of};
 use crate::space::AddressSpace;
+use crate::thp::queue::{Place, Standing};
 
 const SPACE: u64 = WORDS as u64;
 const RANGE: u64 = SPACE + 1;
-const END: u64 = RANGE + 1;
+const STANDING: u64 = RANGE + 1;
+const END: u64 = STANDING + 1;
 const QUEUED: u64 = 1;
 
 /// Which range of which space: what a reservation is for.
@@ -66,6 +69,7 @@ impl Record {
         record.set_popmap(&Popmap::EMPTY);
         block.nth(SPACE).set_private(key.space);
         block.nth(RANGE).set_private(key.range.raw());
+        record.set_standing(Standing { place: Place::Outside, moved: 0 });
         record
     }
 
@@ -115,8 +119,26 @@ impl Record {
         self.0.nth(RANGE).set_private(range | mark);
     }
 
-    /// Counts page `i` as populated and takes a reference to it for its future entry.
-    pub(super) fn populate(self, i: usize) -> FolioRef {
+    /// The page of the block whose link is the queue's.
+    pub(super) fn link(self) -> PageRef {
+        self.0.nth(1)
+    }
+    /// The record whose [`Self::link`] this is.
+    pub(super) fn of_link(link: PageRef) -> Self {
+        Record(page_of(link.pfn().align_down(Order::PMD)))
+    }
+    /// Where it stands among the reservations.
+    #[must_use]
+    pub fn standing(self) -> Standing {
+        Standing::from_word(self.0.nth(STANDING).private())
+    }
+    pub(super) fn set_standing(self, standing: Standing) {
+        self.0.nth(STANDING).set_private(standing.word());
+    }
+
+    /// Counts page `i` as populated and takes a reference to it for its future entry. Returns how many are populated now
+    /// too.
+    pub(super) fn populate(self, i: usize) -> (FolioRef, u64) {
         let mut map = self.popmap();
         map.insert(i);
         self.set_popmap(&map);
@@ -124,6 +146,6 @@ impl Record {
         page.set_kind(PageKind::Anon, Order::PAGE);
         page.set_flags(Flags::RESERVED);
         page.set_mapping(key.space, key.va(i).raw() / PageSize::Size4K.bytes());
-        page.get()
+        (page.get(), map.count())
     }
 }

@@ -14,25 +14,30 @@
 //! | who | when | what |
 //! |---|---|---|
 //! | munmap, MADV_DONTNEED, mprotect, exit | before entries change | [`release_range`] |
+//! | a fault that gives back the only populated page | after it | the reservation, which is empty |
 //! | a fault whose range has other pages mapped | instead of reserving | nothing: a small page |
 //! | memory pressure | an allocation failed | [`super::reclaim`] |
 #![forbid(unsafe_code)]
 
+use core::cmp::Ordering::{Equal, Greater, Less};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::pte::Kind;
+use arch::sync::SpinGuard;
 use arch::{Desc, Level, Machine, Order, PageSize, PhysMem, VirtAddr};
 
+use super::group;
 use super::popmap::PAGES;
-use super::promoter;
 use super::record::{Key, Queued, Record};
 use super::table::{BUCKETS, Bucket, Unlinked};
+use super::{promoter, queue};
 use crate::Mm;
+use crate::config::Promote;
 use crate::kalloc::KArc;
 use crate::page::{FolioRef, LastRef, PageKind};
 use crate::pgtable::{Missing, normal_page};
-use crate::space::AddressSpace;
+use crate::space::{AddressSpace, Vma};
 use crate::stats::Counter;
 
 /// What an address space keeps of its reservations: whether it ever had one. The rest stands in the table.
@@ -57,12 +62,23 @@ impl Default for SpaceReservations {
 
 /// Whether the range is ripe for promotion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use = "a full range must be submitted to the promoter, which `made` does"]
+#[must_use = "a full range must be promoted or submitted, which `made` does"]
 pub enum Populated {
     /// Fewer pages are populated than `promotion_threshold` asks for, or the promoter knows already.
     More,
-    /// With this page the threshold is reached, or was before and the promoter does not know (any more).
+    /// With this page the threshold is reached, and the promoter does not know.
     Full,
+    /// The threshold was reached before, and the promoter does not know (any more).
+    Beyond,
+}
+
+/// Whether the 16 pages of an aligned group are populated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sixteen {
+    /// All of them, with this one.
+    All,
+    /// Some are missing.
+    Some,
 }
 
 /// A page taken from a reservation: zeroed, kind [`PageKind::Anon`], with its space and index.
@@ -71,8 +87,10 @@ pub enum Populated {
 pub struct Taken {
     /// The page: the reference that is to be the entry's.
     pub page: FolioRef,
-    /// Whether to submit the range.
+    /// Whether to promote the range.
     pub populated: Populated,
+    /// Whether to fold the page's group.
+    pub group: Sixteen,
 }
 
 /// What came of the wish for a page of the range's reservation.
@@ -130,17 +148,23 @@ fn take_existing(mm: &Mm, key: Key, index: usize) -> Existing {
         if record.popmap().contains(index) {
             return Existing::Busy;
         }
-        let page = record.populate(index);
-        Taken { page, populated: populated(mm, record) }
+        let (page, count) = record.populate(index);
+        queue::settle(mm, record, count);
+        let group = if record.popmap().has_group(index) { Sixteen::All } else { Sixteen::Some };
+        Taken { page, populated: populated(mm, record, count), group }
     };
     mm.stats.sub(Counter::NrThpReserved, 1);
     Machine::zero(taken.page.pfn().phys(), PAGE_SIZE);
     Existing::Taken(taken)
 }
 
-fn populated(mm: &Mm, record: Record) -> Populated {
-    let reached = record.popmap().count() >= u64::from(mm.thp.threshold());
-    if reached && record.queued() == Queued::No { Populated::Full } else { Populated::More }
+fn populated(mm: &Mm, record: Record, count: u64) -> Populated {
+    match count.cmp(&u64::from(mm.thp.threshold())) {
+        _ if record.queued() == Queued::Yes => Populated::More,
+        Less => Populated::More,
+        Equal => Populated::Full,
+        Greater => Populated::Beyond,
+    }
 }
 
 /// What a range has in its tables, the page of zeros aside.
@@ -201,13 +225,20 @@ fn wait(mm: &Mm, space: &AddressSpace, key: Key, index: usize) -> Awaited {
 }
 
 /// The entry of a page that [`take`] gave for `va` has been made, and has the reference: wakes those who wait for
-/// that, and submits the range where it is full. The caller holds no spinlock.
-pub fn made(mm: &Mm, space: &KArc<AddressSpace>, taken: Taken, va: VirtAddr) {
+/// that, promotes or submits the range where it is full, and folds the page's group where that is. `vma` holds `va`. The caller holds M for reading and no
+/// spinlock.
+pub fn made(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, taken: Taken, va: VirtAddr) {
     taken.page.leave();
     mm.thp.turnstile.wake(mm);
-    match taken.populated {
-        Populated::Full => promoter::submit(mm, space, va),
-        Populated::More => {}
+    let promote = mm.thp.promote();
+    if taken.populated == Populated::Full && promote == Promote::Sync {
+        return promoter::promote_now(mm, space, vma, va);
+    }
+    if taken.group == Sixteen::All {
+        group::fold(mm, space, va);
+    }
+    if taken.populated != Populated::More {
+        promoter::submit(mm, space, va);
     }
 }
 
@@ -239,7 +270,7 @@ fn reserve(mm: &Mm, space: &AddressSpace, key: Key) -> Result<(), NoBlock> {
 /// spinlock.
 pub fn untake(mm: &Mm, space: &AddressSpace, taken: Taken, va: VirtAddr) {
     let key = Key::new(space, va);
-    let mut bucket = mm.thp.table.lock(key);
+    let bucket = mm.thp.table.lock(key);
     let owner = bucket.find(key).filter(|record| record.page(va.index(Level::L3)) == *taken.page);
     let Some(record) = owner else {
         drop(bucket);
@@ -252,12 +283,29 @@ pub fn untake(mm: &Mm, space: &AddressSpace, taken: Taken, va: VirtAddr) {
     let (page, last) = (taken.page.page(), taken.page.put());
     debug_assert!(last == LastRef::No, "{page:?}: the reservation's reference is missing");
     mm.stats.add(Counter::NrThpReserved, 1);
-    let empty = map.is_empty().then(|| bucket.unlink(record));
-    drop(bucket);
+    depopulated(mm, bucket, record);
     mm.thp.turnstile.wake(mm);
-    if let Some(empty) = empty {
-        release(mm, empty);
+}
+
+/// Pages of a reservation were given back, under its lock, which ends: where no page is left, the reservation is
+/// released.
+pub(super) fn depopulated(mm: &Mm, mut bucket: SpinGuard<'_, Bucket>, record: Record) {
+    let left = record.popmap().count();
+    if left != 0 {
+        return queue::settle(mm, record, left);
     }
+    let empty = bucket.unlink(mm, record);
+    drop(bucket);
+    release(mm, empty, Cause::Change);
+}
+
+/// Why a reservation is given up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cause {
+    /// Its range, or what is mapped there, changes.
+    Change,
+    /// Memory is short.
+    Pressure,
 }
 
 /// Releases every reservation of `space` that has a page in `[start, end)`. Pages that are mapped stay so. The caller
@@ -273,42 +321,47 @@ pub fn release_range(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAd
         (0..ranges).for_each(|n| release_key(mm, Key { space: space.id, range: first.add(n * bytes) }));
     } else {
         let wanted = |key: Key| key.space == space.id && first <= key.range && key.range < end;
-        release_where(mm, wanted);
+        release_where(mm, Cause::Change, wanted);
     }
 }
 
 /// Releases the reservation for `key`, if there is one.
 pub(crate) fn release_key(mm: &Mm, key: Key) {
-    if let Some(unlinked) = unlink(&mut mm.thp.table.lock(key), |other| other == key) {
-        release(mm, unlinked);
+    let found = unlink(mm, &mut mm.thp.table.lock(key), |other| other == key);
+    if let Some(unlinked) = found {
+        release(mm, unlinked, Cause::Change);
     }
 }
 
 /// Releases every reservation for which `wanted` holds, and returns how many pages nobody had populated.
-pub(super) fn release_where(mm: &Mm, wanted: impl Fn(Key) -> bool) -> u64 {
+pub(super) fn release_where(mm: &Mm, cause: Cause, wanted: impl Fn(Key) -> bool) -> u64 {
     let mut pages = 0;
     for n in 0..BUCKETS {
         while let Some(unlinked) = unlink_nth(mm, n, &wanted) {
-            pages += release(mm, unlinked);
+            pages += release(mm, unlinked, cause);
         }
     }
     pages
 }
 
 fn unlink_nth(mm: &Mm, n: usize, wanted: &impl Fn(Key) -> bool) -> Option<Unlinked> {
-    unlink(&mut mm.thp.table.lock_nth(n), wanted)
+    unlink(mm, &mut mm.thp.table.lock_nth(n), wanted)
 }
 
-fn unlink(bucket: &mut Bucket, wanted: impl Fn(Key) -> bool) -> Option<Unlinked> {
+fn unlink(mm: &Mm, bucket: &mut Bucket, wanted: impl Fn(Key) -> bool) -> Option<Unlinked> {
     let record = bucket.find_by(wanted)?;
-    Some(bucket.unlink(record))
+    Some(bucket.unlink(mm, record))
 }
 
 /// Drops the references of a reservation that has left the table: unpopulated pages are freed, the others lose their
 /// reservation. Returns the number of unpopulated pages. No lock is held.
-fn release(mm: &Mm, unlinked: Unlinked) -> u64 {
+pub(super) fn release(mm: &Mm, unlinked: Unlinked, cause: Cause) -> u64 {
     let unused = PAGES as u64 - unlinked.record().popmap().count();
-    mm.stats.inc(Counter::ThpResReleased);
+    let empty = unused == PAGES as u64;
+    mm.stats.inc(if empty { Counter::ThpResFreed } else { Counter::ThpResBroken });
+    if cause == Cause::Pressure {
+        mm.stats.inc(Counter::ThpResReclaimed);
+    }
     mm.stats.sub(Counter::NrThpReserved, unused);
     unlinked.dissolve().for_each(|page| mm.put_folio(page));
     mm.thp.turnstile.wake(mm);

@@ -1,51 +1,69 @@
-//! Mode and threshold: given at boot, changed at run time by the files
-//! `/sys/kernel/mm/transparent_hugepage/{enabled,promotion_threshold}`.
+//! What can be set of huge pages: given at boot, changed at run time by the files of
+//! `/sys/kernel/mm/transparent_hugepage`.
 //!
-//! Each is one relaxed atomic. A change holds for faults that begin after it; reservations that exist keep their
-//! pages, and are measured by the new threshold.
+//! | file | what |
+//! |---|---|
+//! | `enabled` | a word of [`ThpMode`] |
+//! | `promote` | a word of [`Promote`] |
+//! | `reserve_reclaim` | a word of [`ReserveReclaim`] |
+//! | all with a number | [`Number`] lists them, with range, default and meaning |
+//!
+//! Each is one relaxed atomic. A change holds for faults, promotions and scans that begin after it; reservations that
+//! exist keep their pages, and are measured by the new threshold. What is refused is refused with what is permitted, and
+//! changes nothing.
 #![forbid(unsafe_code)]
 
 use core::fmt;
-use core::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::Thp;
-use crate::config::{PromotionThreshold, ThpMode};
+use crate::config::{MmConfig, Number, OutOfRange, Promote, ReserveReclaim, ThpMode};
 
 /// A setting that was refused. Nothing changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SettingError {
-    /// Not one of the words of [`ThpMode`].
-    Mode,
-    /// Pages out of [`PromotionThreshold::RANGE`].
-    Threshold(u64),
+    /// None of these words.
+    Word(&'static [&'static str]),
+    /// Not a number of the range.
+    Number(OutOfRange),
 }
 
 impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SettingError::Mode => {
+            SettingError::Word(words) => {
                 f.write_str("must be one of")?;
-                ThpMode::WORDS.iter().try_for_each(|word| write!(f, " {word}"))
+                words.iter().try_for_each(|word| write!(f, " {word}"))
             }
-            SettingError::Threshold(pages) => {
-                let range = PromotionThreshold::RANGE;
-                write!(f, "{pages}: must be a number from {} to {}", range.start(), range.end())
+            SettingError::Number(OutOfRange { low, high }) => {
+                write!(f, "must be a number from {low} to {high}")
             }
         }
     }
 }
 
-/// Mode and threshold.
+/// Words and numbers.
 pub(super) struct Settings {
     /// Index in [`ThpMode::ALL`].
     mode: AtomicU8,
-    /// Pages.
-    threshold: AtomicU16,
+    /// Index in [`Promote::ALL`].
+    promote: AtomicU8,
+    /// Index in [`ReserveReclaim::ALL`].
+    reserve_reclaim: AtomicU8,
+    /// By index in [`Number::ALL`]; each of its range.
+    numbers: [AtomicU64; Number::COUNT],
 }
 
 impl Settings {
-    pub(super) const fn new(mode: ThpMode, threshold: PromotionThreshold) -> Self {
-        Settings { mode: AtomicU8::new(mode as u8), threshold: AtomicU16::new(threshold.pages()) }
+    /// As booted.
+    pub(super) fn new(config: &MmConfig) -> Self {
+        let number = |n: usize| AtomicU64::new(config.number(Number::ALL[n]));
+        Settings {
+            mode: AtomicU8::new(config.thp as u8),
+            promote: AtomicU8::new(config.promote as u8),
+            reserve_reclaim: AtomicU8::new(config.reserve_reclaim as u8),
+            numbers: core::array::from_fn(number),
+        }
     }
 }
 
@@ -55,30 +73,83 @@ impl Thp {
     pub fn mode(&self) -> ThpMode {
         ThpMode::ALL[usize::from(self.settings.mode.load(Ordering::Relaxed))]
     }
-    /// Changes the mode.
+    /// Changes the mode. Who waits for a mode is woken by [`super::khugepaged::wake`].
     pub fn set_mode(&self, mode: ThpMode) {
         self.settings.mode.store(mode as u8, Ordering::Relaxed);
     }
     /// Changes the mode to the one that `word` names.
     ///
     /// # Errors
-    /// [`SettingError::Mode`].
+    /// [`SettingError::Word`].
     pub fn set_mode_word(&self, word: &str) -> Result<(), SettingError> {
-        self.set_mode(ThpMode::parse(word).ok_or(SettingError::Mode)?);
+        self.set_mode(ThpMode::parse(word).ok_or(SettingError::Word(ThpMode::WORDS))?);
+        Ok(())
+    }
+    /// Which reservations are given up where memory is short.
+    #[must_use]
+    pub fn reserve_reclaim(&self) -> ReserveReclaim {
+        ReserveReclaim::ALL[usize::from(self.settings.reserve_reclaim.load(Ordering::Relaxed))]
+    }
+    /// Changes that to what `word` names.
+    ///
+    /// # Errors
+    /// [`SettingError::Word`].
+    pub fn set_reserve_reclaim_word(&self, word: &str) -> Result<(), SettingError> {
+        let which = ReserveReclaim::parse(word).ok_or(SettingError::Word(ReserveReclaim::WORDS))?;
+        self.settings.reserve_reclaim.store(which as u8, Ordering::Relaxed);
+        Ok(())
+    }
+    /// The value of a numeric setting.
+    #[must_use]
+    pub fn number(&self, number: Number) -> u64 {
+        self.settings.numbers[number as usize].load(Ordering::Relaxed)
+    }
+    /// Changes a numeric setting to the value that the text gives.
+    ///
+    /// # Errors
+    /// [`SettingError::Number`].
+    pub fn set_number(&self, number: Number, text: &str) -> Result<(), SettingError> {
+        self.set(number, number.parse(text).map_err(SettingError::Number)?)
+    }
+    /// Changes a numeric setting.
+    ///
+    /// # Errors
+    /// [`SettingError::Number`].
+    pub fn set(&self, number: Number, value: u64) -> Result<(), SettingError> {
+        let range = number.range();
+        if !range.contains(&value) {
+            return Err(SettingError::Number(OutOfRange { low: *range.start(), high: *range.end() }));
+        }
+        self.settings.numbers[number as usize].store(value, Ordering::Relaxed);
         Ok(())
     }
     /// Populated pages at which a range is promoted, 1..=512.
     #[must_use]
     pub fn threshold(&self) -> u16 {
-        self.settings.threshold.load(Ordering::Relaxed)
+        self.number(Number::PromotionThreshold) as u16
     }
     /// Changes the threshold, in pages.
     ///
     /// # Errors
-    /// [`SettingError::Threshold`].
+    /// [`SettingError::Number`].
     pub fn set_threshold(&self, pages: u64) -> Result<(), SettingError> {
-        let threshold = PromotionThreshold::new(pages).map_err(SettingError::Threshold)?;
-        self.settings.threshold.store(threshold.pages(), Ordering::Relaxed);
+        self.set(Number::PromotionThreshold, pages)
+    }
+    /// Who promotes a range that reaches the threshold.
+    #[must_use]
+    pub fn promote(&self) -> Promote {
+        Promote::ALL[usize::from(self.settings.promote.load(Ordering::Relaxed))]
+    }
+    /// Changes who promotes.
+    pub fn set_promote(&self, promote: Promote) {
+        self.settings.promote.store(promote as u8, Ordering::Relaxed);
+    }
+    /// Changes who promotes to what `word` names.
+    ///
+    /// # Errors
+    /// [`SettingError::Word`].
+    pub fn set_promote_word(&self, word: &str) -> Result<(), SettingError> {
+        self.set_promote(Promote::parse(word).ok_or(SettingError::Word(Promote::WORDS))?);
         Ok(())
     }
 }
@@ -86,20 +157,43 @@ impl Thp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::MmConfig;
+    use crate::config::wrong;
 
-    /// Both ends of the range are taken; values beyond are refused with the range and change nothing.
+    /// Every numeric setting takes both ends of its range and refuses, with the range, what is too small, too large,
+    /// empty, garbage or beyond 64 bits; what is refused changes nothing, and what is taken nothing else.
+    #[test]
+    fn every_number_is_checked() {
+        let thp = Thp::new(&MmConfig::default()).unwrap();
+        let values = || Number::ALL.iter().map(|&number| thp.number(number)).collect::<Vec<_>>();
+        assert_eq!(values(), [256, 1, 511, 256, 4096, 10000]);
+        for (n, &number) in Number::ALL.iter().enumerate() {
+            let (low, high) = (*number.range().start(), *number.range().end());
+            for good in [low, high, number.default_value()] {
+                let mut expected = values();
+                expected[n] = good;
+                assert_eq!(thp.set_number(number, &good.to_string()), Ok(()));
+                assert_eq!(values(), expected, "{number:?} = {good}");
+            }
+            for text in wrong(number) {
+                let before = values();
+                let error = thp.set_number(number, &text).unwrap_err();
+                assert_eq!(error.to_string(), format!("must be a number from {low} to {high}"), "`{text}`");
+                assert_eq!(values(), before, "{number:?} = `{text}`");
+            }
+        }
+    }
+
+    /// The threshold as a number: both ends are taken, values beyond are refused and change nothing.
     #[test]
     fn threshold_is_checked() {
         let thp = Thp::new(&MmConfig::default()).unwrap();
-        assert_eq!(thp.threshold(), 256);
         for good in [1, 512, 2] {
             assert_eq!(thp.set_threshold(good), Ok(()));
             assert_eq!(u64::from(thp.threshold()), good);
         }
         for bad in [0, 513, 65537, u64::MAX] {
             let error = thp.set_threshold(bad).unwrap_err();
-            assert_eq!(error.to_string(), format!("{bad}: must be a number from 1 to 512"));
+            assert_eq!(error.to_string(), "must be a number from 1 to 512");
             assert_eq!(thp.threshold(), 2);
         }
     }
@@ -113,8 +207,29 @@ mod tests {
             assert_eq!(thp.mode(), mode);
         }
         let last = thp.mode();
-        let error = thp.set_mode_word("sometimes").unwrap_err();
-        assert_eq!(error.to_string(), "must be one of never always madvise reserve");
-        assert_eq!(thp.mode(), last);
+        for wrong in ["sometimes", "", "Always", "always never", "1"] {
+            let error = thp.set_mode_word(wrong).unwrap_err();
+            assert_eq!(error.to_string(), "must be one of never always madvise reserve defer");
+            assert_eq!(thp.mode(), last);
+        }
+    }
+
+    /// Both words are taken, any other is refused with them, and changes nothing.
+    #[test]
+    fn who_promotes_is_checked() {
+        let thp = Thp::new(&MmConfig::default()).unwrap();
+        assert_eq!(thp.promote(), Promote::Async);
+        for bad in ["", "SYNC", "1", "sync ", "never"] {
+            let error = thp.set_promote_word(bad).unwrap_err();
+            assert_eq!(
+                (error, error.to_string().as_str()),
+                (SettingError::Word(Promote::WORDS), "must be one of async sync")
+            );
+            assert_eq!(thp.promote(), Promote::Async);
+        }
+        for &promote in Promote::ALL.iter().rev() {
+            assert_eq!(thp.set_promote_word(promote.word()), Ok(()));
+            assert_eq!(thp.promote(), promote);
+        }
     }
 }

@@ -10,6 +10,7 @@ use arch::sync::{SpinGuard, SpinLock};
 use arch::{Order, PageSize, Pfn};
 
 use super::popmap::PAGES;
+use super::queue;
 use super::record::{Key, Record};
 use crate::Mm;
 use crate::error::OutOfMemory;
@@ -43,6 +44,11 @@ impl Table {
     /// Locks the bucket of `key`.
     pub(super) fn lock(&self, key: Key) -> SpinGuard<'_, Bucket> {
         self.buckets[hash(key)].lock()
+    }
+
+    /// Locks the bucket of `key`, if nobody holds it at this moment.
+    pub(super) fn try_lock(&self, key: Key) -> Option<SpinGuard<'_, Bucket>> {
+        self.buckets[hash(key)].try_lock()
     }
 
     /// Locks bucket `n`, 0..[`BUCKETS`].
@@ -84,8 +90,9 @@ impl Bucket {
         debug_assert!(self.find(record.key()).is_none(), "two reservations for {:?}", record.key());
         self.chain.push(record.block());
     }
-    /// Takes a reservation of this bucket out.
-    pub(super) fn unlink(&mut self, record: Record) -> Unlinked {
+    /// Takes a reservation of this bucket out, and out of the queue.
+    pub(super) fn unlink(&mut self, mm: &Mm, record: Record) -> Unlinked {
+        queue::leave(mm, record);
         self.chain.remove(record.block());
         Unlinked(record)
     }

@@ -45,6 +45,9 @@ impl KernelEnv for Env {
     fn park(&self, _: usize, _: &dyn Fn() -> bool) {
         Machine::relax();
     }
+    fn park_until(&self, _: usize, _: u64, _: &dyn Fn() -> bool) {
+        Machine::relax();
+    }
     fn unpark_all(&self, _: usize) {}
     fn spawn(&self, _: &'static str, _: fn(&Mm)) -> Result<(), SpawnError> {
         Err(SpawnError)

@@ -10,7 +10,7 @@ import gdb
 from . import machine, tables
 
 STEPS = [
-    "promote_begin", "promote_break", "promote_flush", "promote_make",
+    "promote_begin", "promote_break", "promote_flush", "promote_make", "promote_replace",
     "hvo_begin", "hvo_split_break", "hvo_split_flush", "hvo_split_make",
     "hvo_break", "hvo_flush", "hvo_make", "hvo_end",
     "restore_begin", "restore_break", "restore_flush", "restore_make", "restore_end",

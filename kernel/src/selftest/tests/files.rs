@@ -1,7 +1,10 @@
 //! Settings: what is permitted is taken, all else is refused and changes nothing.
 
-use arrayvec::ArrayString;
+use core::fmt::Write as _;
+
+use arrayvec::{ArrayString, ArrayVec};
 use mm::Mm;
+use mm::config::{Number, ReserveReclaim};
 use mm::hvo::Switch;
 
 use super::kit::ThpSettings;
@@ -14,25 +17,42 @@ selftest!("files::paths_are_known_once", paths_are_known_once);
 selftest!("files::pieces_make_the_whole", pieces_make_the_whole);
 
 const THRESHOLD: &str = "/sys/kernel/mm/transparent_hugepage/promotion_threshold";
+const PROMOTE: &str = "/sys/kernel/mm/transparent_hugepage/promote";
 const ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+const RECLAIM: &str = "/sys/kernel/mm/transparent_hugepage/reserve_reclaim";
 const COLLAPSED: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged/res_pages_collapsed";
 const NR: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
 const SWITCH: &str = "/proc/sys/vm/hugetlb_optimize_vmemmap";
 
 /// Values out of range, words that are none, files that cannot be written and paths that do not exist.
 fn wrong_values_are_refused(mm: &'static Mm) -> Verdict {
-    let state = || (mm.thp.mode(), mm.thp.threshold(), mm.hugetlb.counts(), mm.hvo.switch());
+    let numbers =
+        || Number::ALL.iter().map(|&n| mm.thp.number(n)).collect::<ArrayVec<_, { Number::COUNT }>>();
+    let words = || (mm.thp.mode(), mm.thp.reserve_reclaim(), mm.thp.promote());
+    let state = || (words(), numbers(), mm.hugetlb.counts(), mm.hvo.switch());
     let before = state();
-    let threshold = FileError::Value(Refused::Number { low: 1, high: 512 });
-    for value in ["0", "513", "-1", "", "-", "1.5", "0x10", "18446744073709551616", "many"] {
-        check_eq!(files::write(mm, THRESHOLD, value), Err(threshold), "a wrong threshold");
+    for &number in Number::ALL {
+        let (low, high) = (*number.range().start(), *number.range().end());
+        let refused = Err(FileError::Value(Refused::Number { low, high }));
+        let mut ends = [ArrayString::<20>::new(); 2];
+        let _ = write!(ends[0], "{}", high + 1).and(write!(ends[1], "{}", low.wrapping_sub(1)));
+        let ends = ends.iter().map(|text| text.as_str());
+        for value in ["-1", "", "-", "1.5", "0x10", "18446744073709551616", "many"].into_iter().chain(ends) {
+            let said = files::write(mm, number.path(), value);
+            check!(said == refused, "{} = `{value}`: {said:?}", number.path());
+            check!(state() == before, "{} = `{value}` changed something", number.path());
+        }
     }
     let pool = FileError::Value(Refused::Number { low: 0, high: mm.managed_pages() / 512 });
     check_eq!(files::write(mm, NR, "1000000000"), Err(pool), "a pool larger than memory");
     let switch = FileError::Value(Refused::Number { low: 0, high: 1 });
     check_eq!(files::write(mm, SWITCH, "2"), Err(switch), "a switch of 2");
+    let which = FileError::Value(Refused::Word(ReserveReclaim::WORDS));
+    check_eq!(files::write(mm, RECLAIM, "some"), Err(which), "reserve_reclaim = some");
     let refused = files::write(mm, ENABLED, "sometimes");
     check!(matches!(refused, Err(FileError::Value(Refused::Word(_)))), "enabled = sometimes: {refused:?}");
+    let promote = FileError::Value(Refused::Word(&["async", "sync"]));
+    check_eq!(files::write(mm, PROMOTE, "now"), Err(promote), "promote = now");
     check_eq!(files::write(mm, COLLAPSED, "1"), Err(FileError::ReadOnly), "a counter");
     check_eq!(files::write(mm, "/etc/passwd", "1"), Err(FileError::NotFound), "no such file");
     check!(state() == before, "a refused value changed something");
@@ -46,9 +66,28 @@ fn values_are_taken(mm: &'static Mm) -> Verdict {
         check_eq!(files::write(mm, THRESHOLD, value), Ok(Written::Exactly), "a threshold");
         check_eq!(mm.thp.threshold(), pages, "the threshold");
     }
+    for &number in Number::ALL {
+        for value in [*number.range().start(), *number.range().end(), number.default_value()] {
+            let mut text = ArrayString::<21>::new();
+            let _ = writeln!(text, "{value}");
+            check_eq!(files::write(mm, number.path(), &text), Ok(Written::Exactly), "a number");
+            let mut said = ArrayString::<21>::new();
+            let printed = files::print(mm, number.path(), &mut said);
+            check!(printed.is_ok() && said == text, "{} = {value}: {said}", number.path());
+        }
+    }
     for &mode in mm::config::ThpMode::ALL {
         check_eq!(files::write(mm, ENABLED, mode.word()), Ok(Written::Exactly), "a mode");
         check_eq!(mm.thp.mode(), mode, "the mode");
+    }
+    let which = mm.thp.reserve_reclaim();
+    for word in ["lru", "all", which.word()] {
+        check_eq!(files::write(mm, RECLAIM, word), Ok(Written::Exactly), "reserve_reclaim");
+        check_eq!(mm.thp.reserve_reclaim().word(), word, "reserve_reclaim");
+    }
+    for &promote in mm::config::Promote::ALL {
+        check_eq!(files::write(mm, PROMOTE, promote.word()), Ok(Written::Exactly), "who promotes");
+        check_eq!(mm.thp.promote(), promote, "who promotes");
     }
     let switch = mm.hvo.switch();
     let off = files::write(mm, SWITCH, "0");

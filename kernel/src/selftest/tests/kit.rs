@@ -7,8 +7,9 @@ use arch::contract::Cpu;
 use arch::{Machine, Order};
 use arrayvec::ArrayVec;
 use mm::Mm;
-use mm::config::ThpMode;
+use mm::config::{Number, Promote, ThpMode};
 use mm::page::{FolioList, FolioRef, PageKind, PageRef};
+use mm::thp::khugepaged;
 
 use crate::process::{self, ExitStatus, Observer};
 use crate::sched::{self, ThreadId};
@@ -78,16 +79,19 @@ pub(super) fn expect(name: &str, args: &[&str], code: u8) -> Verdict {
     Err(Failure::new(file!(), line!(), words).into())
 }
 
-/// Mode and threshold of huge pages, put back when dropped.
+/// Mode and numbers of huge pages, and who promotes, put back when dropped.
 pub(super) struct ThpSettings {
     mm: &'static Mm,
     mode: ThpMode,
-    threshold: u16,
+    promote: Promote,
+    numbers: [u64; Number::COUNT],
 }
 
 impl ThpSettings {
+    /// Changes mode and threshold.
     pub(super) fn set(mm: &'static Mm, mode: ThpMode, threshold: u64) -> Result<Self, NotPassed> {
-        let before = ThpSettings { mm, mode: mm.thp.mode(), threshold: mm.thp.threshold() };
+        let numbers = core::array::from_fn(|n| mm.thp.number(Number::ALL[n]));
+        let before = ThpSettings { mm, mode: mm.thp.mode(), promote: mm.thp.promote(), numbers };
         mm.thp.set_mode(mode);
         mm.thp
             .set_threshold(threshold)
@@ -99,8 +103,12 @@ impl ThpSettings {
 impl Drop for ThpSettings {
     fn drop(&mut self) {
         self.mm.thp.set_mode(self.mode);
-        // It was in force before, so it is in range.
-        let _ = self.mm.thp.set_threshold(self.threshold.into());
+        self.mm.thp.set_promote(self.promote);
+        for (&number, value) in Number::ALL.iter().zip(self.numbers) {
+            // It was in force before, so it is in range.
+            let _ = self.mm.thp.set(number, value);
+        }
+        khugepaged::wake(self.mm);
     }
 }
 

@@ -6,7 +6,8 @@ use arch::Order;
 use arch::aarch64::vectors::TrapFrame;
 use mm::Mm;
 use mm::buddy::MAX_ORDER;
-use mm::config::ThpMode;
+use mm::config::Number;
+use mm::config::{ReserveReclaim, ThpMode};
 use mm::stats::Counter;
 
 use super::kit::{Blocks, ThpSettings, expect, run, within_ms};
@@ -21,6 +22,9 @@ selftest!("programs::mprot", mprot);
 selftest!("programs::mprot_forbidden_accesses_are_killed", mprot_kills);
 selftest!("programs::toomuch_gets_errors", toomuch_gets_errors);
 selftest!("programs::touching_more_than_there_is_is_killed", touching_more);
+selftest!("programs::a_hot_reservation_survives", a_hot_reservation_survives);
+selftest!("programs::underused_huge_pages_are_split", underused);
+selftest!("programs::the_largest_is_killed", the_largest_is_killed);
 selftest!("programs::promote", promote);
 selftest!("programs::snapshot_ends_huge", snapshot_ends_huge);
 selftest!("programs::shared", shared);
@@ -156,13 +160,91 @@ fn toomuch_gets_errors(_: &'static Mm) -> Verdict {
 /// Touching more pages than are free kills the process, and all its memory comes back. Most of the memory is
 /// taken first, so that the rest is soon used up.
 fn touching_more(mm: &'static Mm) -> Verdict {
-    let mut taken = Blocks::none(mm);
-    let leave = mm.watermarks().high + (16 << 20 >> 12);
-    while mm.free_page_count() > leave + MAX_ORDER.pages() && taken.take(MAX_ORDER) {}
-    while mm.free_page_count() > leave && taken.take(Order::new(5)) {}
+    let _taken = leave_mib(mm, 16);
     expect("toomuch", &["toomuch", "touch"], SIGKILL)?;
     expect("toomuch", &["toomuch", "brk"], SIGKILL)?;
     expect("hello", &["hello"], 0)
+}
+
+/// Takes all memory but so many MiB above the marks.
+fn leave_mib(mm: &'static Mm, mib: u64) -> Blocks {
+    let mut taken = Blocks::none(mm);
+    let leave = mm.watermarks().high + (mib << 20 >> 12);
+    while mm.free_page_count() > leave + MAX_ORDER.pages() && taken.take(MAX_ORDER) {}
+    while mm.free_page_count() > leave && taken.take(Order::new(5)) {}
+    taken
+}
+
+/// Eight reservations, and small pages that need most of their memory: with `lru` the one that is written to again and
+/// again is complete in the end and promoted, and no more are broken than it takes; `all` drops them together.
+fn a_hot_reservation_survives(mm: &'static Mm) -> Verdict {
+    let _settings = ThpSettings::set(mm, ThpMode::Reserve, 512)?;
+    let before = mm.thp.reserve_reclaim();
+    let squeezed = |which: ReserveReclaim| -> Result<[u64; 2], NotPassed> {
+        let taken = leave_mib(mm, 26);
+        let _ = mm.thp.set_reserve_reclaim_word(which.word());
+        let count =
+            || [Counter::ResPagesCollapsed, Counter::ThpResReclaimed].map(|counter| mm.stats.get(counter));
+        let start = count();
+        let result = expect("squeeze", &["squeeze", "hot", "mib=18"], 0);
+        let end = count();
+        drop(taken);
+        result.map(|()| [end[0] - start[0], end[1] - start[1]])
+    };
+    let outcomes = [ReserveReclaim::Lru, ReserveReclaim::All].map(squeezed);
+    let _ = mm.thp.set_reserve_reclaim_word(before.word());
+    let [lru, all] = outcomes;
+    let ([promoted, broken], [_, dropped]) = (lru?, all?);
+    check_eq!(promoted, 1, "promotions of the hot range");
+    check!((1..8).contains(&broken), "{broken} reservations were broken");
+    check!(dropped >= 8, "{dropped} reservations were dropped");
+    Ok(())
+}
+
+/// A process writes a few pages of each of more huge pages than there is memory: where pages of zeros are given back it
+/// goes on, and else it is killed.
+fn underused(mm: &'static Mm) -> Verdict {
+    let _settings = ThpSettings::set(mm, ThpMode::Always, 512)?;
+    let (limit, shrink) = (mm.thp.number(Number::MaxPtesNone), mm.thp.number(Number::ShrinkUnderused));
+    let set = |limit, shrink| -> Verdict {
+        let set = mm.thp.set(Number::MaxPtesNone, limit).and(mm.thp.set(Number::ShrinkUnderused, shrink));
+        check!(set.is_ok(), "{limit} and {shrink} were refused");
+        Ok(())
+    };
+    let run = |shrink: u64, code: u8| -> Result<u64, NotPassed> {
+        let _taken = leave_mib(mm, 20);
+        set(409, shrink)?;
+        let before = mm.stats.get(Counter::ThpUnderusedSplitPage);
+        expect("squeeze", &["squeeze", "sparse", "blocks=100"], code)?;
+        Ok(mm.stats.get(Counter::ThpUnderusedSplitPage) - before)
+    };
+    let outcomes = [run(1, 0), run(0, SIGKILL)];
+    set(limit, shrink)?;
+    let [on, off] = outcomes;
+    check!(on? > 0, "no huge page was split for its zeros");
+    check_eq!(off?, 0, "huge pages split though that is off");
+    Ok(())
+}
+
+/// A process grows until memory is out while another forks, splits huge pages, or has ranges promoted: the one that grows
+/// is killed, and the other goes on with what it has written. In both modes of giving up reservations.
+fn the_largest_is_killed(mm: &'static Mm) -> Verdict {
+    let before = mm.thp.reserve_reclaim();
+    for which in ReserveReclaim::ALL {
+        let _ = mm.thp.set_reserve_reclaim_word(which.word());
+        for (how, threshold) in [("fork", 256), ("split", 256), ("promote", 32)] {
+            let settings = ThpSettings::set(mm, ThpMode::Reserve, threshold)?;
+            let taken = leave_mib(mm, 20);
+            let result = expect("squeeze", &["squeeze", how], 0);
+            drop((taken, settings));
+            if result.is_err() {
+                let _ = mm.thp.set_reserve_reclaim_word(before.word());
+                return result;
+            }
+        }
+    }
+    let _ = mm.thp.set_reserve_reclaim_word(before.word());
+    Ok(())
 }
 
 /// Random writes, unmaps and changes of rights while ranges are promoted: every byte is as it was written.

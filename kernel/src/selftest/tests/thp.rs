@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use arch::{Level, VirtAddr};
 use mm::Mm;
-use mm::config::ThpMode;
+use mm::config::{Promote, ThpMode};
 use mm::stats::Counter;
 use mm::thp::promoter;
 
@@ -16,6 +16,7 @@ selftest!("thp::threshold_1_maps_a_block_at_the_first_write", threshold_1);
 selftest!("thp::threshold_2", threshold_2);
 selftest!("thp::threshold_256", threshold_256);
 selftest!("thp::threshold_512", threshold_512);
+selftest!("thp::the_fault_at_the_threshold_promotes", by_the_fault);
 selftest!("thp::below_the_threshold_pages_stay_small", below_the_threshold);
 selftest!("thp::never_reserves_nothing", never_reserves_nothing);
 selftest!("thp::always_maps_a_block_at_the_first_write", always);
@@ -139,6 +140,16 @@ fn threshold_512(mm: &'static Mm) -> Verdict {
     promoted_at(mm, 512, "threshold=512")
 }
 
+/// With `promote=sync` the fault that reaches the threshold promotes.
+fn by_the_fault(mm: &'static Mm) -> Verdict {
+    let _settings = ThpSettings::set(mm, ThpMode::Reserve, 256)?;
+    mm.thp.set_promote(Promote::Sync);
+    let before = mm.stats.get(Counter::ResPagesCollapsedSync);
+    promoted_at(mm, 256, "threshold=256")?;
+    check_eq!(mm.stats.get(Counter::ResPagesCollapsedSync) - before, 1, "promotions by the fault itself");
+    Ok(())
+}
+
 /// One page fewer than the threshold: the range stays small, and the unused pages come back.
 fn below_the_threshold(mm: &'static Mm) -> Verdict {
     let _settings = ThpSettings::set(mm, ThpMode::Reserve, 100)?;
@@ -184,6 +195,7 @@ fn every_mode_keeps_contents(mm: &'static Mm) -> Verdict {
         (ThpMode::Never, 256),
         (ThpMode::Always, 256),
         (ThpMode::Madvise, 256),
+        (ThpMode::Defer, 256),
         (ThpMode::Reserve, 1),
         (ThpMode::Reserve, 8),
     ] {

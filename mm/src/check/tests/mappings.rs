@@ -54,6 +54,12 @@ fn reservation(site: &Site<'_>) -> PageRef {
     site.anon().1
 }
 
+/// Two reservations with page 0 populated, in the order of the queue: the first pages of their blocks.
+fn two_reservations(site: &Site<'_>) -> [PageRef; 2] {
+    let (va, first) = site.anon();
+    [first, site.touch(va.add(2 * MIB))]
+}
+
 pub(super) const ROWS: &[Row] = &[
     ("a VMA is whole pages of its kind", small, |site| {
         damage_vmas(site, |vmas| vmas[0].end = vmas[0].start.add(1))
@@ -259,6 +265,42 @@ pub(super) const ROWS: &[Row] = &[
         let block = reservation(site);
         block.nth(9).set_private(BASE.raw() | 1);
         Some(block.pfn())
+    }),
+    ("a reservation's place is by its pages", reserving, |site| {
+        let block = reservation(site);
+        block.nth(10).set_private(2);
+        Some(block.pfn())
+    }),
+    ("an empty reservation", reserving, |site| {
+        let block = reservation(site);
+        block.set_private(0);
+        block.nth(10).set_private(0);
+        Some(block.pfn())
+    }),
+    ("a link back in the queue of reservations", reserving, |site| {
+        let [_, second] = two_reservations(site);
+        site.poke(second.nth(1), 20, 0);
+        Some(second.nth(1).pfn())
+    }),
+    ("reservations in the queue", reserving, |site| {
+        let [first, _] = two_reservations(site);
+        site.poke_next(first.nth(1), None);
+        None
+    }),
+    ("a reservation in the queue is in the table", reserving, |site| {
+        let [first, _] = two_reservations(site);
+        let stranger = site.block(9, PageKind::Kernel);
+        site.poke_next(first.nth(1), Some(stranger.nth(1)));
+        site.poke(stranger.nth(1), 20, first.nth(1).pfn().raw() as u32 + 1);
+        Some(stranger.pfn())
+    }),
+    ("nr_thp_res_fullpop", reserving, |site| {
+        site.mm.stats.inc(Counter::NrThpResFullpop);
+        None
+    }),
+    ("nr_thp_res_partpop", reserving, |site| {
+        site.mm.stats.inc(Counter::NrThpResPartpop);
+        None
     }),
     ("a space whose holes wait in no queue", small, |site| {
         site.space.holes.lock().set_queued(Queued::Yes);

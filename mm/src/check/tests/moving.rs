@@ -3,6 +3,7 @@
 use arch::pte::{Migration, PteFlags};
 
 use super::*;
+use crate::config::Number;
 use crate::page::{Flags, page_of};
 use crate::pgtable::TableStock;
 
@@ -46,7 +47,29 @@ pub(super) const ROWS: &[Row] = &[
         page.set_flags(Flags::PARTIAL);
         Some(page.pfn())
     }),
+    ("a link back on the list of huge pages that may be underused", huge, |site| {
+        let (va, _) = site.anon();
+        let second = site.touch(va.add(2 * MIB));
+        site.poke(second, 20, 0);
+        Some(second.pfn())
+    }),
+    ("what may be underused is a huge page that is mapped whole", small, |site| {
+        let (_, page) = site.anon();
+        page.set_flags(Flags::CANDIDATE);
+        Some(page.pfn())
+    }),
+    ("what may be underused is a huge page that is mapped whole", huge, |site| {
+        let (_, head) = site.anon();
+        head.set_flags(Flags::PARTIAL);
+        Some(head.pfn())
+    }),
+    ("huge pages on the list of those that may be underused", huge, |site| {
+        site.mm.thp.set(Number::ShrinkUnderused, 0).unwrap();
+        site.anon().1.set_flags(Flags::CANDIDATE);
+        None
+    }),
     ("folios on the list of partly mapped ones", huge, |site| {
+        site.mm.thp.set(Number::ShrinkUnderused, 0).unwrap();
         let (_, head) = site.anon();
         page_of(head.pfn()).set_flags(Flags::PARTIAL);
         None

@@ -5,7 +5,7 @@ use arch::Order;
 
 use super::family::*;
 use crate::Mm;
-use crate::config::ThpMode;
+use crate::config::{Number, ThpMode};
 use crate::kalloc::KArc;
 use crate::kalloc::inject::Failing;
 use crate::page::PageKind;
@@ -89,10 +89,29 @@ fn shrinking_allocates_nothing() {
         vec![parent]
     };
     let shrink = |mm: &Mm, _: &Family| {
-        assert_eq!(mm.shrink(), 30);
+        assert_eq!(mm.reclaim(u64::MAX), 30);
         Ok::<(), ()>(())
     };
     assert_eq!(fail(&machine(ThpMode::Always), partly, shrink), 0);
+}
+
+/// So does the split of a huge page for its zeros; it takes a table from what is kept, and without one nothing is split.
+#[test]
+fn zeros_are_given_back_without_asking_for_more() {
+    let single = |mm: &Mm| {
+        let space = space(mm, PAGES, MapFlags::empty());
+        (0..2).for_each(|n| store(mm, &space, n * (PAGES - 1), n + 1));
+        mm.thp.set(Number::MaxPtesNone, 0).unwrap();
+        vec![space]
+    };
+    let shrink = |mm: &Mm, _: &Family| match mm.reclaim(1) {
+        0 => Err(()),
+        freed => {
+            assert_eq!(freed, PAGES - 2);
+            Ok(())
+        }
+    };
+    assert_eq!(fail(&machine(ThpMode::Always), single, shrink), 1, "a table");
 }
 
 #[test]

@@ -6,4 +6,6 @@ mod family;
 mod gathered;
 mod moves;
 mod pieces;
+mod told;
+mod underused;
 mod walks;

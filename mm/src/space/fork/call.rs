@@ -17,7 +17,7 @@ impl Mm {
     /// # Errors
     /// [`ForkError`]; there is no child.
     pub fn fork_space(&self, parent: &AddressSpace) -> Result<KArc<AddressSpace>, ForkError> {
-        let _mmap = parent.mmap_lock.write(self.env);
+        let mmap = parent.mmap_lock.write(self.env);
         let vmas = parent.vmas.lock().try_clone(inherit)?;
         let id = self.asids.next_space_id();
         let lineage = self.lineages.child(&parent.lineage, id)?;
@@ -31,6 +31,8 @@ impl Mm {
         match copied {
             Ok(()) => Ok(child),
             Err(error) => {
+                // The end of the child takes the child's M, and a thread has one M at a time.
+                drop(mmap);
                 self.destroy_space(&child);
                 Err(error)
             }

@@ -2,7 +2,7 @@
 //!
 //! | the parent's entry | the child's |
 //! |---|---|
-//! | maps a single page of anonymous memory | shared; each page has counts of its own |
+//! | maps a single page of anonymous memory | shared; each page has counts of its own; a folded group of 16 goes as one |
 //! | maps a page of a folio | shared, with all that go on in the folio; one reference and one mapping count a run |
 //! | maps a page that is pinned | none; the child gets a copy later ([`super::copy`]) |
 //! | is special, or a migration entry | the same, not counted |
@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
+use arch::contiguous::CONT_ENTRIES;
 use arch::pte::PteFlags;
 use arch::{Desc, Level, VirtAddr};
 
@@ -134,6 +135,10 @@ impl<'s> Sharer<'s> {
             let leaf = part.entries.desc(n);
             let page = normal_page(leaf, Level::L3).filter(|page| page.is_single(PageKind::Anon));
             let Some(page) = page else { break };
+            if leaf.is_contiguous() {
+                n += self.share_group(part, n, page);
+                continue;
+            }
             if page.maybe_pinned() {
                 self.result = Ok(Lacks::Pinned);
                 break;
@@ -150,6 +155,25 @@ impl<'s> Sharer<'s> {
         self.anon += (n - first) as u64;
         // What stopped the row is left out, where it is the first.
         if n == first { n + 1 } else { n }
+    }
+
+    /// Shares the folded group of single pages that begins with entry `first`, which maps `page`, and returns how many
+    /// of the 16: all, as a group, or those before one that may not be shared, or not be counted. Then the group is
+    /// unfolded, so that each entry can be looked at by itself.
+    #[inline(never)]
+    fn share_group(&mut self, part: &mut Part<'_, '_, '_>, first: usize, page: PageRef) -> usize {
+        let may_not = |page: PageRef| page.maybe_pinned() || !page.try_get_many(1);
+        let shared = (0..CONT_ENTRIES).position(|n| may_not(page.nth(n as u64))).unwrap_or(CONT_ENTRIES);
+        (0..shared).for_each(|n| mapcount::add_one(page.nth(n as u64)));
+        if shared == CONT_ENTRIES {
+            return part.entries.share_alike(first, CONT_ENTRIES, part.mark, &mut self.copy);
+        }
+        part.entries.unfold(first);
+        for n in first..first + shared {
+            let leaf = part.entries.desc(n);
+            part.entries.share(n, leaf, part.mark, &mut self.copy);
+        }
+        shared
     }
 
     /// Shares what entry `first` maps, `page` of a folio, and all that go on in it. Returns the number of the next

@@ -139,7 +139,7 @@ fn a_reservation_outlives_a_fork() {
         put(mm, parent, 450, 8);
         promoter::drain(mm);
         check(mm);
-        assert_eq!((mm.usage(parent).anon_huge, mm.stats.get(Counter::ThpResReleased)), (0, 0));
+        assert_eq!((mm.usage(parent).anon_huge, mm.stats.get(Counter::ThpResBroken)), (0, 0));
         assert_eq!(
             promote_range(mm, parent, VirtAddr::new(BASE)),
             Err(PromoteError::Shared(VirtAddr::new(BASE)))
@@ -197,7 +197,7 @@ fn chains_end_in_any_order() {
 #[test]
 fn mprotect_grants_no_write_to_shared_pages() {
     with_parent(ThpMode::Never, 4, |mm, _, parent| {
-        put(mm, parent, 0, 1);
+        (0..4).for_each(|n| put(mm, parent, n, 1));
         let child = mm.fork_space(parent).unwrap();
         let read = MapProt::READ;
         mm.mprotect(parent, BASE, 4 * PAGE, read).unwrap();
@@ -210,6 +210,10 @@ fn mprotect_grants_no_write_to_shared_pages() {
         mm.mprotect(parent, BASE, 4 * PAGE, read | MapProt::WRITE).unwrap();
         put(mm, parent, 0, 3);
         assert_eq!(mm.stats.get(Counter::PgFault), faults, "an exclusive page is writable at once");
+        for n in 1..4 {
+            put(mm, parent, n, 4);
+            assert_eq!(get(mm, &child, n), 1, "a shared page that follows it is not");
+        }
         mm.destroy_space(&child);
     });
 }

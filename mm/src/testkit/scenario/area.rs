@@ -10,6 +10,7 @@ use arch::{PageSize, VirtAddr};
 use super::law::{Contents, Law, Laws};
 use crate::Mm;
 use crate::kalloc::KArc;
+use crate::shmem::Object;
 use crate::space::{AddressSpace, Advice, MapFlags, MapProt, MmapError, MmapRequest};
 
 /// Read and write.
@@ -26,6 +27,10 @@ pub(super) enum Kind {
     Promised,
     /// hugetlb pages that are had as long as the pool has any.
     Loose,
+    /// An object, from its first page on, by MAP_SHARED.
+    Shared,
+    /// The same by MAP_PRIVATE.
+    Private,
 }
 
 /// A call that changes pages.
@@ -53,10 +58,11 @@ pub(super) enum Changed {
 }
 
 /// A range of addresses of a space, in pages of its kind.
-#[derive(Debug)]
 pub(super) struct Area {
     base: VirtAddr,
     kind: Kind,
+    /// What it maps, where that has a name.
+    object: Option<KArc<Object>>,
     laws: Laws,
 }
 
@@ -69,7 +75,19 @@ impl fmt::Display for Area {
 impl Area {
     /// `pages` pages from `base`; nothing is mapped.
     pub(super) fn new(kind: Kind, base: u64, pages: usize) -> Self {
-        Area { base: VirtAddr::new(base), kind, laws: Laws::new(pages) }
+        Area { base: VirtAddr::new(base), kind, object: None, laws: Laws::new(pages) }
+    }
+    /// The same of an object.
+    pub(super) fn of_object(self, object: &KArc<Object>) -> Self {
+        Area { object: Some(object.clone()), ..self }
+    }
+    /// The same in a child of the space: everything is mapped, readable and writable.
+    pub(super) fn inherited(&self) -> Self {
+        let area = Area { object: self.object.clone(), ..Area::new(self.kind, self.base.raw(), self.len()) };
+        if let Some(claim) = area.laws.claim(0..area.len(), Contents::Stay) {
+            claim.settle(Some(RW));
+        }
+        area
     }
     /// Its kind.
     pub(super) fn kind(&self) -> Kind {
@@ -94,7 +112,7 @@ impl Area {
 
     fn page_bytes(&self) -> u64 {
         match self.kind {
-            Kind::Anon | Kind::Heap => PAGE_SIZE,
+            Kind::Anon | Kind::Heap | Kind::Shared | Kind::Private => PAGE_SIZE,
             Kind::Promised | Kind::Loose => PageSize::Size2M.bytes(),
         }
     }
@@ -102,9 +120,17 @@ impl Area {
         let request = MmapRequest::anonymous(len, prot);
         match self.kind {
             Kind::Anon | Kind::Heap => request,
+            Kind::Shared => MmapRequest { flags: MapFlags::SHARED, ..request },
+            Kind::Private => MmapRequest { flags: MapFlags::PRIVATE, ..request },
             Kind::Promised => request.with(MapFlags::HUGETLB),
             Kind::Loose => request.with(MapFlags::HUGETLB | MapFlags::NORESERVE),
         }
+    }
+
+    fn map(&self, mm: &Mm, space: &KArc<AddressSpace>, request: &MmapRequest) -> Result<(), MmapError> {
+        let Some(object) = &self.object else { return mm.mmap(space, request).map(|_| ()) };
+        let offset = request.addr - self.base.raw();
+        mm.mmap_object(space, &MmapRequest { offset, ..*request }, object).map(|_| ())
     }
 
     /// Changes pages, which are a part of the area, and their laws with them.
@@ -127,7 +153,7 @@ impl Area {
                 if matches!(change, Change::Populate(_)) {
                     request = request.with(MapFlags::POPULATE);
                 }
-                (mm.mmap(space, &request).map(|_| ()), Some(prot))
+                (self.map(mm, space, &request), Some(prot))
             }
             Change::Unmap => (mm.munmap(space, start, len), Some(MapProt::empty())),
             Change::Protect(prot) => (mm.mprotect(space, start, len, prot), Some(prot)),

@@ -2,6 +2,7 @@
 //! as they do, and the changes are spread over that time.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arch::{Cpu, Machine};
@@ -9,7 +10,9 @@ use arch::{Cpu, Machine};
 use super::area::{Area, Kind};
 use super::home::{Home, Inside};
 use super::memory::Memory;
+use super::object::Book;
 use super::stage::{CPUS, Stage};
+use super::view::View;
 use crate::testkit::Random;
 
 /// Where the memory begins.
@@ -32,6 +35,10 @@ pub(super) trait Contest {
     /// What the disturber, and each of the two, has in hand from one turn to the next.
     type Held: Default;
 
+    /// What it maps of an object.
+    fn views(_: &Arc<Book>) -> Vec<View> {
+        Vec::new()
+    }
     /// The page of the next access.
     fn page(random: &mut Random) -> usize;
     /// One turn of the disturber.
@@ -41,7 +48,7 @@ pub(super) trait Contest {
     /// What one of the two does between its accesses.
     fn between(_: &Stage<'_>, _: &Inside<'_>, _: &mut Self::Held, _: &mut Random) {}
     /// Gives up what is in hand.
-    fn let_go(_: &Stage<'_>, _: &mut Self::Held) {}
+    fn let_go(_: &Stage<'_>, _: &mut Self::Held, _: &mut Random) {}
     /// When all have ended, before the space does.
     fn end(stage: &Stage<'_>);
 }
@@ -49,7 +56,9 @@ pub(super) trait Contest {
 /// Plays it.
 pub(super) fn play<C: Contest>(stage: &Stage<'_>, random: &mut Random) {
     stage.spoil(C::SPOILT);
-    let homes = vec![Home::new(stage.mm, vec![Area::new(Kind::Anon, BASE, C::PAGES)])];
+    let book = Arc::new(Book::new(stage.mm));
+    let areas = vec![Area::new(Kind::Anon, BASE, C::PAGES)];
+    let homes = vec![Home::with_views(stage.mm, areas, C::views(&book))];
     let (home, made) = (&homes[0], AtomicUsize::new(0));
     let nothing = stage.know_nothing(&homes);
     let all = (CPUS - 2) * C::ACCESSES;
@@ -77,13 +86,14 @@ pub(super) fn play<C: Contest>(stage: &Stage<'_>, random: &mut Random) {
                 }
             }
         }
-        C::let_go(stage, &mut held);
+        C::let_go(stage, &mut held, &mut random);
         stage.go(inside);
         memories
     };
     let mut memories = stage.on_all_cpus(random, nothing, job);
     C::end(stage);
     stage.close(homes, &mut memories);
+    Book::close(book, stage.mm);
 }
 
 /// Waits until so many accesses are made, but not for long.

@@ -11,7 +11,7 @@ use super::memory::Memory;
 use super::person::Person;
 use super::stage::{self, CPUS, Stage};
 use super::{Ran, Scenario};
-use crate::config::{PromotionThreshold, ThpMode};
+use crate::config::{Promote, PromotionThreshold, ThpMode};
 use crate::testkit::Random;
 use crate::thp::promoter;
 
@@ -32,11 +32,12 @@ const TURNS: u64 = 40;
 const DRAINS: usize = 4000;
 
 fn run(seed: u64) -> Ran {
-    let config = |_: &mut Random, choices: &mut crate::config::MmConfig| {
+    let config = |random: &mut Random, choices: &mut crate::config::MmConfig| {
         choices.thp = ThpMode::Reserve;
         if let Ok(threshold) = PromotionThreshold::new(2) {
             choices.promotion_threshold = threshold;
         }
+        choices.promote = stage::pick(random, Promote::ALL);
     };
     stage::run(seed, 20, config, play)
 }

@@ -3,7 +3,8 @@
 //! Each vCPU has a word of its own in each page and writes rising numbers to it. Before a store it says what it begins
 //! to write, after it what it has written; so whoever reads the word at any moment reads something in between. A
 //! child's word is in between what was written when the fork began and what was begun when it had ended; once its
-//! writer has read it there, it is that and nothing else.
+//! writer has read it there, it is that and nothing else. Of an object that all map, shared and private, `view` knows
+//! what must be read.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -12,7 +13,11 @@ use std::sync::{Arc, Mutex};
 use arch::VirtAddr;
 use arch::model::{user_load, user_store};
 
+use super::area::{Change, Kind};
+use super::hold::Hold;
+use super::object::{Book, PAGES as PAGES_OF_OBJECT};
 use super::stage::{CPUS, Stage};
+use super::view::View;
 use crate::Mm;
 use crate::kalloc::KArc;
 use crate::space::{AddressSpace, MapFlags, MapProt, MmapRequest};
@@ -27,6 +32,8 @@ const LENGTH: u64 = 1024;
 const PAGES: [u64; 6] = [0, 1, 2, 511, 512, 700];
 /// Pages that one vCPU maps and unmaps for itself.
 const SCRATCH: u64 = 0x8000_0000;
+/// Where an object is mapped, shared, and behind it, private.
+const OBJECT: u64 = 0xc000_0000 - 3 * PAGE;
 const PAGE: u64 = 4096;
 const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
 
@@ -49,6 +56,8 @@ pub(super) struct Member {
     inside: AtomicUsize,
     /// By vCPU and page.
     words: Vec<Word>,
+    /// What it has of the object: shared, and private.
+    views: [Arc<View>; 2],
     /// Changes of rights that have begun, and that have ended.
     changes: [AtomicUsize; 2],
 }
@@ -62,8 +71,8 @@ fn address(cpu: usize, page: usize) -> VirtAddr {
 }
 
 impl Member {
-    fn new(space: KArc<AddressSpace>, words: Vec<Word>) -> Arc<Self> {
-        Arc::new(Member { space, inside: AtomicUsize::new(0), words, changes: Default::default() })
+    fn new(space: KArc<AddressSpace>, words: Vec<Word>, views: [Arc<View>; 2]) -> Arc<Self> {
+        Arc::new(Member { space, inside: AtomicUsize::new(0), words, views, changes: Default::default() })
     }
 
     /// The space is this vCPU's to run, unless it ends.
@@ -144,24 +153,39 @@ impl Member {
         }
     }
 
+    /// One random thing that is done to the object, but for changes of rights and of mappings; or with a page of it
+    /// that is pinned, in whatever space.
+    fn use_object(&self, mm: &Mm, hold: &mut Option<Hold>, random: &mut Random) {
+        let view = &self.views[random.below(2) as usize];
+        match random.below(8) {
+            0 => view.take_any(mm, &self.space, random),
+            1 | 2 => view.use_pinned(mm, &self.space, hold, random),
+            _ => view.access_any(mm, &self.space, hold, random),
+        }
+    }
+
     /// A child, if there is memory for it.
     fn fork(&self, mm: &Mm) -> Option<Arc<Member>> {
         let all = |which: fn(&Word) -> &AtomicU64| -> Vec<u64> {
             self.words.iter().map(|word| which(word).load(Ordering::SeqCst)).collect()
         };
         let least = all(|word| &word.done);
+        let before = self.views.each_ref().map(|view| view.before_fork());
         let child = mm.fork_space(&self.space).ok()?;
         let most = all(|word| &word.begun);
+        let views = [0, 1].map(|n| Arc::new(self.views[n].inherited(&before[n])));
         // The right to write may have been away.
         while mm.mprotect(&child, BASE, LENGTH * PAGE, RW).is_err() {}
         let between = |(done, begun)| Word { begun: AtomicU64::new(begun), done: AtomicU64::new(done) };
-        Some(Member::new(child, least.into_iter().zip(most).map(between).collect()))
+        Some(Member::new(child, least.into_iter().zip(most).map(between).collect(), views))
     }
 }
 
 /// How vCPUs spend their turns: how many of the sum of all do what.
 #[derive(Clone, Copy)]
 pub(super) struct Habits {
+    /// Use the object, through a mapping or without.
+    pub(super) object: u64,
     pub(super) store: u64,
     pub(super) load: u64,
     /// Map a page of one's own, and unmap it.
@@ -181,6 +205,7 @@ pub(super) struct Habits {
 pub(super) struct Family {
     habits: Habits,
     members: Mutex<Vec<Arc<Member>>>,
+    book: Arc<Book>,
 }
 
 impl Family {
@@ -190,7 +215,13 @@ impl Family {
         let request = MmapRequest::anonymous(LENGTH * PAGE, RW).fixed(BASE).with(MapFlags::empty());
         assert_eq!(mm.mmap(&space, &request), Ok(VirtAddr::new(BASE)));
         let words = (0..CPUS * PAGES.len()).map(|_| Word::default()).collect();
-        Family { habits, members: Mutex::new(vec![Member::new(space, words)]) }
+        let book = Arc::new(Book::new(mm));
+        let views = [(Kind::Shared, OBJECT), (Kind::Private, OBJECT + 16 * PAGE)].map(|(kind, at)| {
+            let view = Arc::new(View::new(&book, kind, at));
+            view.change(mm, &space, 0..PAGES_OF_OBJECT, Change::Map(RW));
+            view
+        });
+        Family { habits, members: Mutex::new(vec![Member::new(space, words, views)]), book }
     }
 
     fn any(&self, random: &mut Random) -> Arc<Member> {
@@ -221,22 +252,24 @@ impl Family {
     /// What one vCPU does, `turns` times.
     pub(super) fn live(&self, stage: &Stage<'_>, cpu: usize, turns: u64, random: &mut Random) {
         let mm = stage.mm;
-        let mut at: Option<Arc<Member>> = None;
+        let (mut at, mut hold): (Option<Arc<Member>>, Option<Hold>) = (None, None);
         for turn in 1..=turns {
             let page = random.below(PAGES.len() as u64) as usize;
             let Some(here) = at.clone() else {
                 at = Some(self.any(random)).filter(|member| member.enter(stage));
                 continue;
             };
-            let Habits { store, load, scratch, protect, promote, fork, end, most } = self.habits;
-            let mut pick = random.below(store + load + scratch + protect + promote + fork + end);
+            let Habits { object, store, load, scratch, protect, promote, fork, end, most } = self.habits;
+            let mut pick = random.below(object + store + load + scratch + protect + promote + fork + end);
             // Whether the turn is one of the next `share`.
             let mut falls_to = |share: u64| {
                 let mine = pick < share;
                 pick = if mine { u64::MAX } else { pick - share };
                 mine
             };
-            if falls_to(store) {
+            if falls_to(object) {
+                here.use_object(mm, &mut hold, random);
+            } else if falls_to(store) {
                 here.store(cpu, page, turn);
             } else if falls_to(load) {
                 here.load(cpu, random.below(CPUS as u64) as usize, page);
@@ -257,6 +290,9 @@ impl Family {
                 self.end_any(mm, random);
             }
         }
+        if let Some(hold) = hold {
+            hold.let_go(mm, random);
+        }
         if let Some(here) = at {
             here.leave(stage);
         }
@@ -270,6 +306,7 @@ impl Family {
             for (cpu, page) in (0..CPUS).flat_map(|cpu| (0..PAGES.len()).map(move |page| (cpu, page))) {
                 member.load(cpu, cpu, page);
             }
+            member.views.iter().for_each(|view| view.look_at_all(0));
             member.leave(stage);
         }
         crate::testkit::check(stage.mm);
@@ -277,6 +314,7 @@ impl Family {
             let gone = members.swap_remove(random.below(members.len() as u64) as usize);
             stage.mm.destroy_space(&gone.space);
         }
+        Book::close(self.book, stage.mm);
         assert_eq!(stage.mm.lineages.count(), 0, "nodes of spaces that have ended");
     }
 }

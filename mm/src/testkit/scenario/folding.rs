@@ -99,6 +99,6 @@ impl Contest for Folding {
         inside.change(stage.mm, 0, pages, change);
     }
     fn end(stage: &Stage<'_>) {
-        stage.mm.shrink();
+        stage.mm.reclaim(u64::MAX);
     }
 }

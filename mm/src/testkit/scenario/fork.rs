@@ -6,7 +6,7 @@ use arch::{Cpu, Machine};
 use super::family::{Family, Habits};
 use super::stage::{self, CPUS, Stage, pick};
 use super::{Ran, Scenario};
-use crate::config::{HvoStrategy, Mapcount, MmConfig, PromotionThreshold, ThpMode};
+use crate::config::{HvoStrategy, Mapcount, MmConfig, Promote, PromotionThreshold, ThpMode};
 use crate::testkit::Random;
 
 /// See [`Scenario`].
@@ -17,9 +17,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 /// What each vCPU does.
-const TURNS: u64 = 70;
+const TURNS: u64 = 100;
 const HABITS: Habits =
-    Habits { store: 9, load: 6, scratch: 1, protect: 1, promote: 1, fork: 3, end: 3, most: 5 };
+    Habits { object: 12, store: 9, load: 6, scratch: 1, protect: 1, promote: 1, fork: 3, end: 3, most: 5 };
 
 fn run(seed: u64) -> Ran {
     let config = |random: &mut Random, choices: &mut MmConfig| {
@@ -29,6 +29,7 @@ fn run(seed: u64) -> Ran {
         if let Ok(threshold) = PromotionThreshold::new(2) {
             choices.promotion_threshold = threshold;
         }
+        choices.promote = pick(random, Promote::ALL);
     };
     stage::run(seed, 48, config, play)
 }

@@ -2,14 +2,18 @@
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use arch::Pfn;
+use arch::contract::Cpu;
+use arch::{Machine, Pfn};
 
 use super::area::{Area, Change, Changed, Kind, RW};
+use super::hold::Hold;
 use super::memory::{By, Memory};
+use super::object::PAGES;
 use super::stage::Stage;
+use super::view::View;
 use crate::Mm;
 use crate::kalloc::KArc;
 use crate::space::{AddressSpace, MapProt};
@@ -24,6 +28,7 @@ pub(super) struct Home {
     /// The space; `None` only while the home is closed.
     space: Mutex<Option<KArc<AddressSpace>>>,
     areas: Vec<Area>,
+    views: Vec<Arc<View>>,
     /// How many vCPUs run the space; [`CLOSED`].
     inside: AtomicUsize,
     /// Pages of the heap. Written by whoever moved it out of [`MOVING`].
@@ -39,9 +44,15 @@ const MOVING: usize = usize::MAX;
 impl Home {
     /// A new space; its areas are mapped, readable and writable, but for a heap, which is empty.
     pub(super) fn new(mm: &Mm, areas: Vec<Area>) -> Self {
+        Home::with_views(mm, areas, Vec::new())
+    }
+
+    /// The same, with objects, which are mapped as areas are.
+    pub(super) fn with_views(mm: &Mm, areas: Vec<Area>, views: Vec<View>) -> Self {
         let home = Home {
             space: Mutex::new(None),
             areas,
+            views: views.into_iter().map(Arc::new).collect(),
             inside: AtomicUsize::new(CLOSED),
             heap: AtomicUsize::new(0),
         };
@@ -59,6 +70,9 @@ impl Home {
                 area.change(mm, &space, 0..area.len(), Change::Map(RW));
             }
         }
+        for view in &self.views {
+            view.change(mm, &space, 0..PAGES, Change::Map(RW));
+        }
         *lock(&self.space) = Some(space);
         self.inside.store(0, Ordering::SeqCst);
     }
@@ -70,6 +84,7 @@ impl Home {
             mm.destroy_space(&space);
         }
         self.areas.iter().for_each(Area::forget);
+        self.views.iter().for_each(|view| view.forget());
     }
 
     /// Ends the space and begins it anew, unless somebody is in it. Whether it was done.
@@ -155,6 +170,31 @@ impl<'h> Inside<'h> {
         for (area, memory) in self.home.areas.iter().zip(memories) {
             memory.load_all(area);
         }
+        self.home.views.iter().for_each(|view| view.look_at_all(Machine::id().index()));
+    }
+
+    /// One random thing that is done to a random object.
+    pub(super) fn use_object(&self, mm: &Mm, hold: &mut Option<Hold>, random: &mut Random) {
+        self.any_view(random).use_any(mm, &self.space, hold, random);
+    }
+
+    /// One access to a random object, or a use of the page that is pinned.
+    pub(super) fn access_object(&self, mm: &Mm, hold: &mut Option<Hold>, random: &mut Random) {
+        self.any_view(random).access_any(mm, &self.space, hold, random);
+    }
+
+    /// One change of a random object, or of what is mapped of it.
+    pub(super) fn change_object(&self, mm: &Mm, random: &mut Random) {
+        self.any_view(random).change_any(mm, &self.space, random);
+    }
+
+    fn any_view(&self, random: &mut Random) -> &Arc<View> {
+        &self.home.views[random.below(self.home.views.len() as u64) as usize]
+    }
+
+    /// The frame that a page of view `n` is mapped to now.
+    pub(super) fn frame_of_view(&self, n: usize, page: usize) -> Option<Pfn> {
+        self.home.views[n].frame(&self.space, page)
     }
 
     /// One random change of one random stretch of pages.
@@ -199,7 +239,7 @@ impl<'h> Inside<'h> {
 }
 
 /// A stretch of `0..pages`: mostly short, at times all.
-fn stretch(random: &mut Random, pages: usize) -> Range<usize> {
+pub(super) fn stretch(random: &mut Random, pages: usize) -> Range<usize> {
     let start = random.below(pages as u64) as usize;
     let most = (pages - start) as u64;
     let len = match random.below(8) {

@@ -60,7 +60,7 @@ pub(super) enum By<'a> {
 
 impl By<'_> {
     /// The word at `va`; `None` where the access fails.
-    fn load(self, va: VirtAddr) -> Option<u64> {
+    pub(super) fn load(self, va: VirtAddr) -> Option<u64> {
         let mut bytes = [0; 8];
         match self {
             By::User => user_load(va).ok(),
@@ -70,7 +70,7 @@ impl By<'_> {
         }
     }
     /// Stores `word`, and returns it; `None` where the access fails.
-    fn store(self, va: VirtAddr, word: u64) -> Option<u64> {
+    pub(super) fn store(self, va: VirtAddr, word: u64) -> Option<u64> {
         let stored = match self {
             By::User => user_store(va, word).is_ok(),
             By::Kernel(mm, space) => mm.write_user(space, va, &word.to_ne_bytes()).is_ok(),

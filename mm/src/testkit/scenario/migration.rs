@@ -1,17 +1,21 @@
 //! Frames that move under everybody: two vCPUs load and store, one moves what they use to other frames, splits it,
 //! takes it for a larger piece, compacts memory, clears access flags, while one unmaps, protects, discards and forks
-//! it.
+//! it. An object is there too, mapped shared and private, truncated and pinned.
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arch::addr::PAGE_SIZE;
 use arch::{Cpu, Machine, Order, Pfn, VirtAddr};
 
-use super::area::{Change, RW};
+use super::area::{Change, Kind, RW};
 use super::contest::{self, BASE, Contest};
+use super::hold::Hold;
 use super::home::{Inside, any_change};
+use super::object::{Book, PAGES};
 use super::stage::{self, Stage, pick};
+use super::view::View;
 use super::{Ran, Scenario};
 use crate::Mm;
 use crate::config::{HvoStrategy, Mapcount, MmConfig, ThpMode};
@@ -62,6 +66,15 @@ fn any_part(random: &mut Random) -> (Range<usize>, Change) {
     }
 }
 
+/// What one of the two that access has in hand.
+#[derive(Default)]
+struct Held {
+    /// Some folio.
+    folio: Option<FolioRef>,
+    /// A pinned page of the object.
+    pinned: Option<Hold>,
+}
+
 /// See [`SCENARIO`].
 struct Migration;
 
@@ -71,33 +84,49 @@ impl Contest for Migration {
     const ACCESSES: usize = 260;
     const CHANGES: usize = 24;
     const TURNS: usize = 400;
-    type Held = Option<FolioRef>;
+    type Held = Held;
+
+    fn views(book: &Arc<Book>) -> Vec<View> {
+        let base = BASE + Self::PAGES as u64 * PAGE_SIZE;
+        vec![View::new(book, Kind::Shared, base), View::new(book, Kind::Private, base + 16 * PAGE_SIZE)]
+    }
 
     fn page(random: &mut Random) -> usize {
         used_page(random)
     }
     fn disturb(stage: &Stage<'_>, inside: &Inside<'_>, _: &mut Self::Held, random: &mut Random) {
-        if let Some(pfn) = inside.frame(0, used_page(random)) {
+        let frame = match random.below(3) {
+            0 => inside.frame_of_view(random.below(2) as usize, random.below(PAGES as u64) as usize),
+            _ => inside.frame(0, used_page(random)),
+        };
+        if let Some(pfn) = frame {
             disturb(stage.mm, pfn, random);
         }
         Machine::relax();
     }
     fn change(stage: &Stage<'_>, inside: &Inside<'_>, random: &mut Random) {
+        inside.change_object(stage.mm, random);
         if random.below(3) == 0 {
             return fork(stage.mm, inside, used_page(random), random);
         }
         let (pages, change) = any_part(random);
         inside.change(stage.mm, 0, pages, change);
     }
-    fn between(stage: &Stage<'_>, _: &Inside<'_>, held: &mut Self::Held, random: &mut Random) {
-        walk_frames(stage.mm, held, random);
+    fn between(stage: &Stage<'_>, inside: &Inside<'_>, held: &mut Self::Held, random: &mut Random) {
+        walk_frames(stage.mm, &mut held.folio, random);
+        if random.below(2) == 0 {
+            inside.access_object(stage.mm, &mut held.pinned, random);
+        }
     }
-    fn let_go(stage: &Stage<'_>, held: &mut Self::Held) {
-        let_go(stage.mm, held);
+    fn let_go(stage: &Stage<'_>, held: &mut Self::Held, random: &mut Random) {
+        let_go(stage.mm, &mut held.folio);
+        if let Some(pinned) = held.pinned.take() {
+            pinned.let_go(stage.mm, random);
+        }
     }
     fn end(stage: &Stage<'_>) {
         promoter::drain(stage.mm);
-        stage.mm.shrink();
+        stage.mm.reclaim(u64::MAX);
     }
 }
 
@@ -135,7 +164,11 @@ fn disturb(mm: &Mm, pfn: Pfn, random: &mut Random) {
 /// Moves whatever folio the frame belongs to.
 pub(super) fn move_folio(mm: &Mm, pfn: Pfn, random: &mut Random) {
     let Some(folio) = mm.try_get_folio(pfn) else { return };
-    let target = if folio.kind() == PageKind::Anon { rmap::target_for(mm, folio.page()).ok() } else { None };
+    let target = if matches!(folio.kind(), PageKind::Anon | PageKind::Shmem) {
+        rmap::target_for(mm, folio.page()).ok()
+    } else {
+        None
+    };
     let Some(target) = target else {
         mm.put_folio(folio);
         return;

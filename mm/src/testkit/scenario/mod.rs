@@ -25,26 +25,36 @@
 //! | `area` | pages of a space under laws; the calls that change them |
 //! | `home` | a space with its areas; who is in it, its end and rebirth |
 //! | `person` | a vCPU that goes from home to home |
+//! | `words` | words of one writer each, and what may be read in them while contents are taken away |
+//! | `object` | an object that spaces map: its size, its holes, its words |
+//! | `view` | an object in a space, shared or private |
+//! | `hold` | a pinned page, and the device that uses it |
+//! | `deeds` | what a vCPU does with an object |
 //! | `family` | spaces that descend from each other by fork, and what must be read in each |
 //! | `contest` | four vCPUs in one space: one disturbs it, one changes it, two access it |
 //! | `stage` | the machine, the boot choices, the end of a run |
-//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `fork` `migration` `folding` `report` `snapshot` | the scenarios |
+//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `fork` `migration` `folding` | scenarios |
+//! | `report` `khugepaged` `snapshot` | scenarios |
 #![forbid(unsafe_code)]
 
 mod area;
 mod asid;
 mod contest;
+mod deeds;
 mod exit;
 mod family;
 mod folding;
 mod fork;
+mod hold;
 mod home;
 mod hugetlb;
 mod hvo;
+mod khugepaged;
 mod law;
 mod memory;
 mod migration;
 mod mixed;
+mod object;
 mod person;
 mod pressure;
 mod promotion;
@@ -52,6 +62,8 @@ mod report;
 mod shared;
 mod snapshot;
 mod stage;
+mod view;
+mod words;
 
 /// What a run did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -86,6 +98,7 @@ pub const ALL: &[Scenario] = &[
     migration::SCENARIO,
     folding::SCENARIO,
     report::SCENARIO,
+    khugepaged::SCENARIO,
 ];
 
 /// The scenario with this name.

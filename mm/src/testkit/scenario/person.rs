@@ -3,6 +3,7 @@
 
 use arch::{Cpu, Machine};
 
+use super::hold::Hold;
 use super::home::{Home, Inside};
 use super::memory::Memory;
 use super::stage::Stage;
@@ -19,6 +20,8 @@ pub(super) struct Person<'s> {
     pub(super) random: Random,
     /// The home that it is in, by number too.
     place: Option<(usize, Inside<'s>)>,
+    /// A pinned page.
+    hold: Option<Hold>,
 }
 
 impl<'s> Person<'s> {
@@ -29,7 +32,7 @@ impl<'s> Person<'s> {
         memories: Vec<Vec<Memory>>,
         random: Random,
     ) -> Self {
-        Person { stage, homes, memories, random, place: None }
+        Person { stage, homes, memories, random, place: None, hold: None }
     }
 
     fn any_home(&mut self) -> usize {
@@ -58,6 +61,14 @@ impl<'s> Person<'s> {
     pub(super) fn access_any(&mut self) {
         match &self.place {
             Some((n, inside)) => inside.access_any(self.stage.mm, &mut self.memories[*n], &mut self.random),
+            None => self.move_on(),
+        }
+    }
+
+    /// Does something to an object of the home that it is in, or to the page that it has pinned, in whatever home.
+    pub(super) fn use_object(&mut self) {
+        match &self.place {
+            Some((_, inside)) => inside.use_object(self.stage.mm, &mut self.hold, &mut self.random),
             None => self.move_on(),
         }
     }
@@ -98,6 +109,9 @@ impl<'s> Person<'s> {
 
     /// Leaves, and says what it knows.
     pub(super) fn end(mut self) -> Vec<Vec<Memory>> {
+        if let Some(hold) = self.hold.take() {
+            hold.let_go(self.stage.mm, &mut self.random);
+        }
         self.leave();
         self.memories
     }

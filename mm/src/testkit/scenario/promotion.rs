@@ -12,7 +12,7 @@ use super::home::{Inside, any_change};
 use super::stage::{self, Stage};
 use super::{Ran, Scenario};
 use crate::Mm;
-use crate::config::{PromotionThreshold, ThpMode};
+use crate::config::{Promote, PromotionThreshold, ThpMode};
 use crate::page::FolioRef;
 use crate::testkit::Random;
 use crate::thp::{promoter, reclaim};
@@ -36,6 +36,7 @@ fn run(seed: u64) -> Ran {
         if let Ok(threshold) = PromotionThreshold::new(2 + random.below(MOST_THRESHOLD - 1)) {
             choices.promotion_threshold = threshold;
         }
+        choices.promote = stage::pick(random, Promote::ALL);
     };
     stage::run(seed, 24, config, contest::play::<Promotion>)
 }
@@ -84,7 +85,7 @@ impl Contest for Promotion {
     fn between(stage: &Stage<'_>, inside: &Inside<'_>, walker: &mut Walker, random: &mut Random) {
         walker.turn(stage.mm, inside, random);
     }
-    fn let_go(stage: &Stage<'_>, walker: &mut Walker) {
+    fn let_go(stage: &Stage<'_>, walker: &mut Walker, _: &mut Random) {
         walker.let_go(stage.mm);
     }
     fn end(stage: &Stage<'_>) {

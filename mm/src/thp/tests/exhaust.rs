@@ -3,7 +3,7 @@
 use super::*;
 use crate::space::{Advice, MmapError};
 use crate::testkit::fail_every_allocation;
-use crate::thp::reclaim;
+use crate::thp::{khugepaged, reclaim};
 
 /// Reserve, promote, collapse, split and release, with every allocation failing in turn: no page is lost, and what was
 /// written is there or the write itself has failed.
@@ -13,6 +13,40 @@ fn no_failure_loses_a_page() {
         let failed = fail_every_allocation(&threshold(pages), |_| (), |mm, ()| life_of_a_space(mm));
         assert!(failed >= 6, "only {failed} allocations were failed");
     }
+}
+
+/// khugepaged with every allocation failing in turn: the range is huge or as it was, and what was written is there.
+#[test]
+fn no_failure_of_a_scan_loses_a_page() {
+    let machine = threshold(512).config(|config| config.thp = crate::config::ThpMode::Defer);
+    let failed = fail_every_allocation(
+        &machine,
+        |_| (),
+        |mm, ()| {
+            let space = mm.new_space()?;
+            let result = scan_a_space(mm, &space);
+            mm.destroy_space(&space);
+            result
+        },
+    );
+    assert!(failed >= 6, "only {failed} allocations were failed");
+}
+
+fn scan_a_space(mm: &Mm, space: &KArc<AddressSpace>) -> Result<(), MmapError> {
+    let request = MmapRequest::anonymous(RANGES * RANGE_BYTES, MapProt::READ | MapProt::WRITE);
+    mm.mmap(space, &request.fixed(BASE.raw()))?;
+    let pages = [0, 1, 511, RANGE_PAGES];
+    let write =
+        |page| mm.write_user(space, va(page), &word(page).to_le_bytes()).map_err(|_| MmapError::OutOfMemory);
+    pages.into_iter().try_for_each(write)?;
+    let collapsed = khugepaged::scan(mm, RANGES * RANGE_PAGES);
+    for page in pages {
+        let mut bytes = [0; 8];
+        mm.read_user(space, va(page), &mut bytes).unwrap();
+        assert_eq!(u64::from_le_bytes(bytes), word(page), "page {page}");
+    }
+    mm.check_all().unwrap();
+    if collapsed == 2 { Ok(()) } else { Err(MmapError::OutOfMemory) }
 }
 
 fn life_of_a_space(mm: &Mm) -> Result<(), MmapError> {

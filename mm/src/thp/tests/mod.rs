@@ -2,15 +2,22 @@
 //! machine, and the model's judge looks at every descriptor store.
 
 mod collapse;
+mod direct;
 mod exhaust;
+mod group;
 mod huge;
+mod khugepaged;
+mod pressure;
 mod promote;
 mod races;
 mod release;
 mod reserve;
+mod review;
+mod scans;
 mod snapshot;
 mod snapshot_races;
 mod split;
+mod sync;
 mod zeros;
 
 use arch::addr::PAGE_SIZE;

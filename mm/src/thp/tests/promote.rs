@@ -212,7 +212,7 @@ fn a_foreign_page_ends_the_reservation() {
         site.store(2);
         assert_eq!(site.drain(), 0);
         assert_eq!(site.get(Counter::ResCollapseFailed), 1);
-        assert_eq!(site.get(Counter::ThpResReleased), 1);
+        assert_eq!(site.get(Counter::ThpResBroken), 1);
         site.assert_contents(|page| page < 3 || page == 50);
     });
 }

@@ -18,7 +18,7 @@ fn released(n: u64, gone: std::ops::Range<u64>, change: impl FnOnce(&Site<'_>)) 
         let tables = tables - site.get(Counter::NrPageTable);
         assert_eq!(site.mm.free_page_count(), free + (RANGE_PAGES - n) + unmapped + tables);
         assert_eq!(site.get(Counter::NrThpReserved), 0);
-        assert_eq!(site.get(Counter::ThpResReleased), 1);
+        assert_eq!(site.get(Counter::ThpResBroken), 1);
         assert_eq!(site.get(Counter::NrAnon), n - unmapped);
         for page in (0..n).filter(|page| !gone.contains(page)) {
             assert_eq!(site.load(page), (word(page), 0));

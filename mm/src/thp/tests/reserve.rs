@@ -120,10 +120,10 @@ fn untake_undoes_take() {
         assert_eq!(site.get(Counter::NrThpReserved), RANGE_PAGES - 2);
         reservation::untake(site.mm, &site.space, first, va(1));
         assert_eq!(site.get(Counter::NrThpReserved), RANGE_PAGES - 1);
-        assert_eq!(site.get(Counter::ThpResReleased), 0);
+        assert_eq!(site.get(Counter::ThpResBroken), 0);
         reservation::untake(site.mm, &site.space, second, va(2));
         assert_eq!(site.get(Counter::NrThpReserved), 0);
-        assert_eq!(site.get(Counter::ThpResReleased), 1);
+        assert_eq!((site.get(Counter::ThpResBroken), site.get(Counter::ThpResFreed)), (0, 1));
         assert_eq!(site.mm.free_page_count(), free);
     });
 }
@@ -187,7 +187,7 @@ fn an_entry_that_is_made_ends_the_wait() {
         entry.make(leaf);
         drop(tree);
         mm.stats.inc(Counter::NrAnon);
-        reservation::made(mm, space, taken, va(1));
+        reservation::made(mm, space, &vma, taken, va(1));
     };
     while_another_waits(settle, |_, _, got| assert_eq!(got, Take::Raced));
 }

@@ -354,7 +354,7 @@ fn pressure_while_the_child_is_gone() {
         let child = site.fork();
         site.write_later(&written);
         site.mm.destroy_space(&child);
-        site.mm.shrink();
+        site.mm.reclaim(u64::MAX);
         let promoted = site.drain();
         site.assert_reads(&site.space, &written);
         assert_eq!(promoted, u64::from(site.is_block(0)));

@@ -101,7 +101,7 @@ fn writers_forks_and_everybody() {
                     match n % 8 {
                         0 => mm.madvise(&site.space, va(page).raw(), PAGE_SIZE, Advice::DontNeed).unwrap(),
                         1 => drop(mm.mprotect(&site.space, va(page).raw(), PAGE_SIZE, MapProt::READ)),
-                        2 if n % 64 == 2 => drop(mm.shrink()),
+                        2 if n % 64 == 2 => drop(mm.reclaim(u64::MAX)),
                         _ => {
                             site.drain();
                         }
