@@ -10,6 +10,9 @@ use core::ops::RangeInclusive;
 
 use super::{MmConfig, PromotionThreshold};
 
+#[cfg(test)]
+pub(crate) use tests::wrong;
+
 /// Declares the settings.
 macro_rules! numbers {
     ($($(#[doc = $doc:literal])* $variant:ident = $word:literal in $file:literal, $low:literal..=$high:expr, or $default:literal;)+) => {

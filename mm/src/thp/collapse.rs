@@ -25,7 +25,7 @@
 //!
 //! For MADV_COLLAPSE pages that are shared after a fork are copied, whatever the number, and a table of nothing but zeros
 //! becomes a huge page of zeros. Whether huge pages are on is not asked, as the user asks for this one; MADV_NOHUGEPAGE
-//! and `PR_SET_THP_DISABLE` forbid it. [`Limits`] are khugepaged's.
+//! and `PR_SET_THP_DISABLE` forbid it. `Limits` are khugepaged's.
 #![forbid(unsafe_code)]
 
 use allocator_api2::vec::Vec;

@@ -190,7 +190,9 @@ impl Scan<'_> {
             }
             cursor.move_to(self.mm.spaces.first());
         }
-        cursor.space.clone().map(|space| (space, cursor.va))
+        let space = cursor.space.clone()?;
+        debug_assert!(space.has_tables(), "khugepaged stands in address space {}, which has ended", space.id);
+        Some((space, cursor.va))
     }
 
     /// Moves the cursor after a visit, unless somebody else has.

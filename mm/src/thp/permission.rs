@@ -47,7 +47,7 @@ impl ThpPermission {
     }
 }
 
-/// The permission of one space: an index in [`ThpPermission::ALL`].
+/// The permission of one space: an index in `ThpPermission::ALL`.
 #[derive(Debug)]
 pub struct PermissionCell(AtomicU8);
 

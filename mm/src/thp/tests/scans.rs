@@ -77,6 +77,25 @@ fn spaces_end_under_the_cursor() {
     }
 }
 
+/// All spaces end, one after the other, while a scan after the other goes over what is left: nothing keeps a share.
+#[test]
+fn all_spaces_end_under_scans() {
+    with_seeds(|mm, _| {
+        mm.thp.set_number(Number::MaxPtesNone, "0").unwrap();
+        let spaces = [(); 4].map(|()| mm.new_space().unwrap());
+        let jobs: Vec<Job<'_>> = vec![
+            Box::new(|| {
+                for pages in 0..60 {
+                    khugepaged::scan(mm, 1 + pages % 3);
+                }
+            }),
+            Box::new(|| spaces.iter().rev().for_each(|space| mm.destroy_space(space))),
+        ];
+        run_on_cpus(jobs);
+        assert_eq!(spaces.each_ref().map(KArc::owners), [1; 4], "shares of spaces that have ended");
+    });
+}
+
 /// A space ends at any moment of the collapse of its only range.
 #[test]
 fn a_space_ends_under_a_collapse() {
