@@ -153,9 +153,6 @@ impl MmConfig {
 }
 
 #[cfg(test)]
-pub(crate) use tests::wrong;
-
-#[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{ConfigError, Parsed};

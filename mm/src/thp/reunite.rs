@@ -131,7 +131,7 @@ fn round(
     new: Option<PageRef>,
 ) -> Result<Round, PromoteError> {
     let mut tree = space.ptl.lock();
-    let _held = Held::begin(mm);
+    let held = Held::begin(mm);
     let none = PromoteError::NoReservation;
     let entry = tree.entry(space.flusher(mm), key.range, Level::L2).map_err(|_| none)?;
     let table = table_of(&entry).map_err(|_| none)?;
@@ -160,12 +160,15 @@ fn round(
         }
     });
     head.set_refcount(if whole { 1 } else { mapped as u32 });
-    if !whole {
+    if whole {
+        deferred::offer(mm, head);
+    } else {
         // Who looked for partly mapped folios meanwhile has found it frozen, and taken it off the list.
         deferred::note(mm, head, Remains::Part);
     }
     mm.stats.add(Counter::NrAnon, holes.count());
     mm.stats.add(Counter::ResPagesFilled, holes.count());
+    drop(held);
     drop(tree);
     strays::put(mm, released);
     Ok(if whole {
