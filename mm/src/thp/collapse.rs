@@ -19,13 +19,13 @@
 //! | found | answer (Linux: `madvise_collapse`) |
 //! |---|---|
 //! | a block already | done |
-//! | no table, or a page that is not anonymous memory; a VMA that holds no aligned 2 MiB | EINVAL |
+//! | no table, zeros alone, or a page that is not anonymous memory; a VMA that holds no aligned 2 MiB | EINVAL |
 //! | no folio, no room | ENOMEM |
 //! | a page that moves, is pinned, or is referenced by somebody else, or whose entries the scheme cannot count | EAGAIN |
 //!
-//! For MADV_COLLAPSE pages that are shared after a fork are copied, whatever the number, and a table of nothing but zeros
-//! becomes a huge page of zeros. Whether huge pages are on is not asked, as the user asks for this one; MADV_NOHUGEPAGE
-//! and `PR_SET_THP_DISABLE` forbid it. `Limits` are khugepaged's.
+//! For MADV_COLLAPSE pages that are shared after a fork are copied, whatever the number. Zeros alone never become a huge
+//! page, whoever asks: that would take memory for nothing (the review of 2018). Whether huge pages are on is not asked, as
+//! the user asks for this one; MADV_NOHUGEPAGE and `PR_SET_THP_DISABLE` forbid it. `Limits` are khugepaged's.
 #![forbid(unsafe_code)]
 
 use allocator_api2::vec::Vec;
@@ -236,9 +236,10 @@ impl Range<'_> {
 
     /// Whether what the entries hold may be copied and given up, and keeps to the limits.
     fn within_limits(&self, entries: &Stretch<'_>) -> Result<(), CollapseError> {
-        let (mut none, mut shared, mut referenced) = (0, 0, false);
+        let (mut none, mut shared, mut referenced, mut pages) = (0, 0, false, 0);
         for desc in entries.descs() {
             let folio = self.suits(desc)?;
+            pages += u64::from(folio.is_some());
             let Limits::Of { none: most_none, shared: most_shared } = self.limits else { continue };
             match folio {
                 None => none += 1,
@@ -251,6 +252,9 @@ impl Range<'_> {
             if shared > most_shared {
                 return Err(CollapseError::TooManyShared);
             }
+        }
+        if pages == 0 {
+            return Err(CollapseError::Unsuitable);
         }
         if referenced || self.limits == Limits::None { Ok(()) } else { Err(CollapseError::Unreferenced) }
     }

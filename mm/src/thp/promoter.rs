@@ -1,7 +1,7 @@
 //! The promoter: the queue of ranges that are ripe, and the kernel thread `kpromoted` that promotes them.
 //!
 //! A fault that reaches the threshold submits its range and goes on; the thread does the work. With `promote=sync` the
-//! fault does it, and submits what it must give up ([`promote_now`]). A range is queued once
+//! fault does it, and submits what it must give up (`promote_now`). A range is queued once
 //! (the mark stands in its reservation). A promotion that failed for a passing reason, such as a fault under way or a
 //! reference that a walker holds, is queued again and tried when the thread runs next, [`MOST_ATTEMPTS`] times.
 //!

@@ -5,7 +5,7 @@
 //!   Outside -----------------> [ least recent .. .. most recent ] -----------------> Full
 //!                                  ^ memory is short: broken first       `----------- page given back, claim undone
 //! ```
-//! Whoever changes the population map of a reservation, under R, calls [`settle`]: a reservation that is populated in part
+//! Whoever changes the population map of a reservation, under R, calls `settle`: a reservation that is populated in part
 //! goes to the end, a full one leaves. So what stands in front has not changed for the longest time, and is the least
 //! likely to be promoted soon (FreeBSD: `vm_reserv_populate`, `vm_reserv_depopulate`).
 //!

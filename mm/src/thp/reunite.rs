@@ -16,14 +16,14 @@
 //! zeros are filled in, if as many pages are populated as `promotion_threshold` asks for: a part that was given up by
 //! MADV_DONTNEED does not come back for a few pages' sake.
 //!
-//! **Steps**, in rounds of [`strays::MOST`] pages: under T, look, freeze the folio's references, break the table's entry,
+//! **Steps**, in rounds of `strays::MOST` pages: under T, look, freeze the folio's references, break the table's entry,
 //! flush; copy strays and fill holes, so that the table maps more of the folio; make the entry again. While pages are
 //! missing the same table is linked; in the last round the 512 entries are joined to one block. Between rounds T is let
 //! go and everything is consistent: a promotion that must stop half-way has done harm to nobody. M is held for reading
 //! all the while, for the same reasons as in [`super::promote`].
 //!
 //! **Every page was written** while the child lived: no entry maps the folio any more, and it ended with the child. Then a
-//! new block takes all 512 pages in, by the same rounds ([`anew`]); that is a collapse by copy, and is tried for ranges
+//! new block takes all 512 pages in, by the same rounds (`anew`); that is a collapse by copy, and is tried for ranges
 //! of which it is known that they were huge, and where a fault would get a huge page or a reservation today.
 //!
 //! **The deferred list.** A folio of which a part is not mapped may stand there. Whole again, it leaves it.
@@ -246,7 +246,7 @@ impl Found {
         strays::sole(desc).map(drop).ok_or(PromoteError::Shared(key.va(i)))
     }
 
-    /// What the next round brings back and fills in: no more than [`strays::MOST`] pages together.
+    /// What the next round brings back and fills in: no more than `strays::MOST` pages together.
     fn next(&self) -> (Popmap, Popmap) {
         let next = self.strays.with(&self.holes).lowest(strays::MOST as usize);
         (next.without(&self.holes), next.without(&self.strays))

@@ -40,7 +40,7 @@ use arch::pte::PteFlags;
 use super::*;
 use crate::config::{Promote, ThpMode};
 use crate::page::{FolioRef, page_of};
-use crate::space::{Advice, MapFlags, MremapRequest, RemapFlags};
+use crate::space::{Advice, Errno, MapFlags, MremapRequest, RemapFlags};
 use crate::thp::ThpPermission;
 
 const READ: MapProt = MapProt::READ;
@@ -397,7 +397,7 @@ fn point_12_mremap_dumps() {
 }
 
 /// Review, 13: a range of which nothing but zeros is mapped is not promoted, by the promoter or by a fault, however many
-/// there are; a single written page makes no difference below the threshold.
+/// there are, nor collapsed by MADV_COLLAPSE; a single written page makes no difference below the threshold.
 #[test]
 fn point_13_zeros_alone_stay_zeros() {
     for &promote in Promote::ALL {
@@ -408,6 +408,9 @@ fn point_13_zeros_alone_stay_zeros() {
                 (site.drain(), site.get(Counter::NrAnonThp), site.mm.usage(&site.space).zero),
                 (0, 0, RANGE_PAGES)
             );
+            let collapsed = site.mm.madvise(&site.space, BASE.raw(), RANGE_BYTES, Advice::Collapse);
+            assert_eq!(collapsed.map_err(|error| error.errno()), Err(Errno::Inval));
+            assert_eq!((site.get(Counter::NrAnonThp), site.mm.usage(&site.space).zero), (0, RANGE_PAGES));
             site.store(0);
             (1..RANGE_PAGES).for_each(|page| assert_eq!(site.load(page), (0, 0)));
             assert_eq!((site.drain(), site.get(Counter::NrAnonThp)), (0, 0));
