@@ -152,7 +152,10 @@ impl SleepLock {
     #[inline]
     pub fn try_read<'a>(&'a self, env: &'a dyn KernelEnv) -> Option<ReadGuard<'a>> {
         arch::sync::assert_may_sleep("a sleeping lock");
-        self.enter_read().then(|| ReadGuard { lock: self, env })
+        self.enter_read().then(|| {
+            sleeping::take(self.rank);
+            ReadGuard { lock: self, env }
+        })
     }
 
     /// Takes the lock for writing; sleeps while anybody holds it.
