@@ -1,9 +1,9 @@
 //! The promoter: the queue of ranges that are ripe, and the kernel thread `kpromoted` that promotes them.
 //!
 //! A fault that reaches the threshold submits its range and goes on; the thread does the work. With `promote=sync` the
-//! fault does it, and submits what it must give up (`promote_now`). A range is queued once
-//! (the mark stands in its reservation). A promotion that failed for a passing reason, such as a fault under way or a
-//! reference that a walker holds, is queued again and tried when the thread runs next, [`MOST_ATTEMPTS`] times.
+//! fault does it, and submits what it must give up (`promote_now`). A range is queued once (the mark stands in its
+//! reservation). A promotion that failed for a passing reason, such as a fault under way or a reference that a walker
+//! holds, is queued again and tried when the thread runs next, [`RETRY_NS`] later at most, [`MOST_ATTEMPTS`] times.
 //!
 //! The queue grows outside its lock. Where there is no memory for that, the request is forgotten and nothing is marked,
 //! so the next fault of the range submits it again.
@@ -28,6 +28,8 @@ use crate::stats::Counter;
 pub const THREAD: &str = "kpromoted";
 /// How often a range is tried before it is forgotten until its next fault.
 pub const MOST_ATTEMPTS: u8 = 16;
+/// After so many nanoseconds what had to be given up is tried again.
+pub const RETRY_NS: u64 = 10_000_000;
 const FIRST_CAPACITY: usize = 32;
 
 struct Request {
@@ -342,10 +344,19 @@ pub fn run(mm: &Mm) {
     }
 }
 
-/// Sleeps until something has been submitted since the last [`drain`] began.
+/// Sleeps until something has been submitted since the last [`drain`] began; where that has left requests for another
+/// attempt, no longer than [`RETRY_NS`].
 pub(super) fn wait(mm: &Mm) {
     let promoter = &mm.thp.promoter;
-    while promoter.fresh.load(Ordering::Acquire) == 0 {
-        mm.env.park(promoter.key(), &|| promoter.fresh.load(Ordering::Acquire) == 0);
+    let idle = || promoter.fresh.load(Ordering::Acquire) == 0;
+    let again = mm.env.now_ns() + RETRY_NS;
+    while idle() {
+        if backlog(mm) == 0 {
+            mm.env.park(promoter.key(), &idle);
+        } else if mm.env.now_ns() < again {
+            mm.env.park_until(promoter.key(), again, &idle);
+        } else {
+            return;
+        }
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn may_be_executed(strays: &Popmap, block: PageRef) {
 }
 
 /// The strays' mappings end; their entries' references are returned. `block` is the run that the range has now. Under
-/// T; the table is not freed yet.
+/// T, so that who sees the range huge sees them counted; the table is not freed yet.
 pub(super) fn release(mm: &Mm, strays: &Popmap, table: PhysAddr, (key, block): (Key, &Run)) -> FolioList {
     let mut released = FolioList::new();
     for i in strays.iter() {
@@ -80,12 +80,12 @@ pub(super) fn release(mm: &Mm, strays: &Popmap, table: PhysAddr, (key, block): (
             released.push(FolioRef::from_raw(page));
         }
     }
+    mm.stats.add(Counter::ResPagesBroughtBack, released.len());
     released
 }
 
-/// Gives up what [`release`] returned, and counts it. No spinlock is held.
+/// Gives up what [`release`] returned. No spinlock is held.
 pub(super) fn put(mm: &Mm, mut released: FolioList) {
-    mm.stats.add(Counter::ResPagesBroughtBack, released.len());
     while let Some(stray) = released.pop() {
         mm.put_folio(stray);
     }

@@ -310,3 +310,16 @@ fn the_thread_wakes_up() {
         site.assert_contents(|page| page < 2);
     });
 }
+
+/// What had to be given up for a passing reason is tried again though nothing more is submitted.
+#[test]
+fn the_thread_tries_again() {
+    with_site(threshold(2), |site| {
+        site.store_all(0..2);
+        let held = page_of(site.leaf(1).unwrap().1.pfn()).try_get().unwrap();
+        assert_eq!((site.drain(), promoter::backlog(site.mm)), (0, 1));
+        site.mm.put_folio(held);
+        promoter::wait(site.mm);
+        assert_eq!(site.drain(), 1);
+    });
+}
