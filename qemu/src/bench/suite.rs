@@ -16,6 +16,15 @@ pub enum Layout {
     Tables,
 }
 
+/// When a suite runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Where nothing is chosen, too.
+    Always,
+    /// Where it is named: it takes long.
+    Named,
+}
+
 /// A suite of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suite {
@@ -27,6 +36,8 @@ pub struct Suite {
     pub parts: &'static [&'static str],
     /// How it is printed.
     pub layout: Layout,
+    /// When it runs.
+    pub when: When,
     /// A program beside this one that has more rows of the suite, for what the machine cannot be asked.
     pub beside: Option<&'static str>,
 }
@@ -63,12 +74,27 @@ pub const SUITES: [Suite; 5] = [
         choices: "thp=always hugepages=64",
         parts: MMBENCH,
         layout: Layout::List,
+        when: When::Always,
         beside: None,
     },
-    Suite { name: "kernel", choices: "", parts: &[], layout: Layout::List, beside: None },
-    Suite { name: "mapcount", choices: "", parts: SCHEMES, layout: Layout::List, beside: Some("counts") },
-    Suite { name: "thp", choices: "", parts: THP, layout: Layout::Tables, beside: None },
-    Suite { name: "thpfork", choices: "", parts: THPFORK, layout: Layout::List, beside: None },
+    Suite { name: "kernel", choices: "", parts: &[], layout: Layout::List, when: When::Always, beside: None },
+    Suite {
+        name: "mapcount",
+        choices: "",
+        parts: SCHEMES,
+        layout: Layout::List,
+        when: When::Always,
+        beside: Some("counts"),
+    },
+    Suite { name: "thp", choices: "", parts: THP, layout: Layout::Tables, when: When::Always, beside: None },
+    Suite {
+        name: "thpfork",
+        choices: "",
+        parts: THPFORK,
+        layout: Layout::List,
+        when: When::Named,
+        beside: None,
+    },
 ];
 
 /// A suite, and what is chosen within it.
@@ -88,12 +114,14 @@ impl Chosen {
     }
 }
 
-/// The suites that `words` name, each `name` or `name:word:word`; all of them where there are no words.
+/// The suites that `words` name, each `name` or `name:word:word`; where there are no words, all that run
+/// [`When::Always`].
 ///
 /// # Errors
 /// A sentence that names the word that is no suite, or no part of it, and those that there are.
 pub fn choose(words: &str) -> Result<Vec<Chosen>, String> {
-    let all = || SUITES.map(|suite| Chosen { suite, argument: suite.name.to_owned() }).to_vec();
+    let unasked = SUITES.into_iter().filter(|suite| suite.when == When::Always);
+    let all = || unasked.map(|suite| Chosen { suite, argument: suite.name.to_owned() }).collect();
     let chosen: Result<Vec<_>, _> = words.split_whitespace().map(choose_one).collect();
     chosen.map(|chosen| if chosen.is_empty() { all() } else { chosen })
 }
@@ -178,7 +206,8 @@ mod tests {
     fn choices() {
         let names =
             |words| choose(words).map(|all| all.iter().map(|one| one.argument.clone()).collect::<Vec<_>>());
-        assert_eq!(names(" ").unwrap(), ["mmbench", "kernel", "mapcount", "thp", "thpfork"]);
+        assert_eq!(names(" ").unwrap(), ["mmbench", "kernel", "mapcount", "thp"]);
+        assert_eq!(names("thpfork:-64").unwrap(), ["thpfork:-64"]);
         assert_eq!(names("kernel mmbench:fault:cow").unwrap(), ["kernel", "mmbench:fault:cow"]);
         assert!(names("kernel nothing:x").unwrap_err().contains("`nothing`"));
         assert!(names("mmbench:fault:nosuch").unwrap_err().contains("no part `nosuch`; its parts are base"));

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const USAGE: &str = "usage: quire-bench KERNEL
 
 Boots the ELF file KERNEL with the options of qemu/machine.conf and its [bench], once
-for each suite of SUITE (all where it is empty; `mmbench:fault:cow` is a part of one),
+for each suite of SUITE (all but thpfork where it is empty; `mmbench:fault:cow` is a part of one),
 prints the figures and writes target/bench/<suite>.json and .log.
 
 The exit status is 0 if every suite came to its end, whatever it cost. With STRICT=1 a
