@@ -24,6 +24,7 @@ good! {
     block_split_at_bbm_3
     block_split_by_break_before_make
     block_split_then_tightened
+    bytes_written_before_the_flush
     contiguous_bit_set_at_bbm_1
     contiguous_group_folded
     contiguous_group_made
