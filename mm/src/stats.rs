@@ -135,11 +135,13 @@ counters! {
     /// Huge pages that a write after fork had taken apart, and that became one again: in place, or in a new block where
     /// each page had been written.
     ThpReunited = "thp_reunited",
-    /// Nanoseconds for which page-table locks were held to look at ranges, and to exchange their entries, for promotion in
-    /// place and collapse by copy.
+    /// Nanoseconds for which page-table locks were held to look at ranges, and to exchange their entries, for promotion
+    /// in place and collapse by copy.
     ThpPtlHeld = "thp_ptl_held_ns",
     /// Pages that collapse has copied.
     ThpCollapseCopied = "thp_collapse_copied",
+    /// Pages that collapse had to zero because there was nothing, or zeros.
+    ThpCollapseFilled = "thp_collapse_filled",
     /// Pages that fork had driven out of their block, and that a promotion has brought back.
     ResPagesBroughtBack = "res_pages_brought_back",
     /// Shared pages copied for who wrote to them.

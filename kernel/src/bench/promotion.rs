@@ -1,6 +1,6 @@
-//! What one huge page costs, by the road to it: promotion in place of a reservation of which so many pages are populated,
-//! and collapse by copy of 512 small pages. Beside the time: how long the page-table lock was held for it, stores to
-//! descriptors, operations on the TLB, and the bytes that were zeroed and copied.
+//! What one huge page costs, by the road to it: promotion in place of a reservation of which so many pages are
+//! populated, and collapse by copy of 512 small pages. Beside the time: how long the page-table lock was held for it,
+//! stores to descriptors, operations on the TLB, and the bytes that were zeroed and copied.
 #![forbid(unsafe_code)]
 
 use arch::VirtAddr;
@@ -44,14 +44,15 @@ fn collapse(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) -> bool {
     mm.madvise(space, va.raw(), BLOCK, Advice::Collapse).is_ok()
 }
 
-/// What is counted beside the time, and what the row is called: the mean of all rounds.
-const COUNTED: [(Counter, &str, u64, &str); 6] = [
-    (Counter::ThpPtlHeld, "ptl_held", 1, "ns"),
-    (Counter::PteStore, "stores", 1, "count"),
-    (Counter::TlbiVa, "tlbi_va", 1, "count"),
-    (Counter::TlbiAsid, "tlbi_asid", 1, "count"),
-    (Counter::ResPagesFilled, "zeroed", PAGE_SIZE, "bytes"),
-    (Counter::ThpCollapseCopied, "copied", PAGE_SIZE, "bytes"),
+/// Counters whose sum is measured beside the time, as the mean of all rounds; how much one is of which unit; and what
+/// the row is called. Each sum has what is counted on either road.
+const COUNTED: [(&[Counter], u64, &str, &str); 6] = [
+    (&[Counter::ThpPtlHeld], 1, "ns", "ptl_held"),
+    (&[Counter::PteStore], 1, "count", "stores"),
+    (&[Counter::TlbiVa], 1, "count", "tlbi_va"),
+    (&[Counter::TlbiAsid], 1, "count", "tlbi_asid"),
+    (&[Counter::ResPagesFilled, Counter::ThpCollapseFilled], PAGE_SIZE, "bytes", "zeroed"),
+    (&[Counter::ResPagesBroughtBack, Counter::ThpCollapseCopied], PAGE_SIZE, "bytes", "copied"),
 ];
 
 /// Prints the rows.
@@ -59,7 +60,9 @@ pub(super) fn run(mm: &'static Mm) {
     let (mode, threshold) = (mm.thp.mode(), mm.thp.threshold());
     for road in ROADS {
         let Ok(space) = mm.new_space() else { break };
-        let _ = measure(mm, &space, &road);
+        if measure(mm, &space, &road).is_none() {
+            println!("{} -1 none", road.name);
+        }
         mm.destroy_space(&space);
     }
     mm.thp.set_mode(mode);
@@ -67,7 +70,7 @@ pub(super) fn run(mm: &'static Mm) {
     debug_assert!(restored.is_ok(), "{threshold} pages were the threshold before");
 }
 
-/// `None`: memory is out, or a range was promoted by another before.
+/// `None`: memory is out, or each range was promoted by another before.
 fn measure(mm: &'static Mm, space: &KArc<AddressSpace>, road: &Road) -> Option<()> {
     let mut times = Times::default();
     let mut sums = [0; COUNTED.len()];
@@ -81,7 +84,8 @@ fn measure(mm: &'static Mm, space: &KArc<AddressSpace>, road: &Road) -> Option<(
             mm.write_user(space, start.add(page * PAGE_SIZE), &[1]).ok()?;
         }
         mm.thp.set_threshold(road.pages).ok()?;
-        let count = || COUNTED.map(|(counter, ..)| mm.stats.get(counter));
+        let sum = |counters: &[Counter]| counters.iter().map(|&counter| mm.stats.get(counter)).sum::<u64>();
+        let count = || COUNTED.map(|(counters, ..)| sum(counters));
         let (before, began) = (count(), time::now_ns());
         let done = (road.take)(mm, space, start);
         let took = time::now_ns() - began;
@@ -93,7 +97,7 @@ fn measure(mm: &'static Mm, space: &KArc<AddressSpace>, road: &Road) -> Option<(
     }
     let rounds = times.count();
     times.print(road.name);
-    for (sum, (_, what, each, unit)) in sums.iter().zip(COUNTED) {
+    for (sum, (_, each, unit, what)) in sums.iter().zip(COUNTED) {
         println!("{}.{what} {} {unit}", road.name, (sum * each).checked_div(rounds)?);
     }
     Some(())

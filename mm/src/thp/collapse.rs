@@ -23,9 +23,9 @@
 //! | no folio, no room | ENOMEM |
 //! | a page that moves, is pinned, or is referenced by somebody else, or whose entries the scheme cannot count | EAGAIN |
 //!
-//! For MADV_COLLAPSE pages that are shared after a fork are copied, whatever the number. Zeros alone never become a huge
-//! page, whoever asks: that would take memory for nothing (the review of 2018). Whether huge pages are on is not asked, as
-//! the user asks for this one; MADV_NOHUGEPAGE and `PR_SET_THP_DISABLE` forbid it. `Limits` are khugepaged's.
+//! For MADV_COLLAPSE pages that are shared after a fork are copied, whatever the number. Zeros alone never become a
+//! huge page, whoever asks: that would take memory for nothing (the review of 2018). Whether huge pages are on is not
+//! asked, as the user asks for this one; MADV_NOHUGEPAGE and `PR_SET_THP_DISABLE` forbid it. `Limits` are khugepaged's.
 #![forbid(unsafe_code)]
 
 use allocator_api2::vec::Vec;
@@ -309,8 +309,9 @@ impl Range<'_> {
         mm.stats.add(Counter::NrAnon, Order::PMD.pages());
         mm.stats.inc(Counter::NrAnonThp);
         mm.stats.inc(Counter::ThpCollapseAlloc);
-        let copied = before.iter().filter(|&&desc| normal_page(desc, Level::L3).is_some()).count();
-        mm.stats.add(Counter::ThpCollapseCopied, copied as u64);
+        let copied = before.iter().filter(|&&desc| normal_page(desc, Level::L3).is_some()).count() as u64;
+        mm.stats.add(Counter::ThpCollapseCopied, copied);
+        mm.stats.add(Counter::ThpCollapseFilled, Order::PMD.pages() - copied);
         deferred::offer(mm, head);
         Ok(())
     }

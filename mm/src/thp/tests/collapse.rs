@@ -46,6 +46,8 @@ fn pages_of_zeros_are_filled_in() {
         collapse(site).unwrap();
         assert!(site.is_block(0));
         site.assert_contents(|page| page == 3);
+        let done = [Counter::ThpCollapseCopied, Counter::ThpCollapseFilled].map(|counter| site.get(counter));
+        assert_eq!(done, [1, RANGE_PAGES - 1], "pages copied, and zeroed");
     });
 }
 
