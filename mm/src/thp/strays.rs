@@ -6,8 +6,9 @@
 //!   exit     parent [ rw X  ]                       nobody but the reservation, or the folio, has A3 any more
 //!   promote  parent [ block ]                       X is copied to A3, and freed
 //! ```
-//! So a reservation, or a huge page, outlives a fork: what is promoted in place later is copied as far as the parent has
-//! written while the child lived, and no further. (The reservations of 2018 were given up at the parent's first copy.)
+//! So a reservation, or a huge page, outlives a fork: what is promoted in place later is copied as far as the parent
+//! has written while the child lived, and no further. (The reservations of 2018 were given up at the parent's first
+//! copy.)
 //!
 //! The copy is made while the range's entry is broken and flushed: nobody can write to the stray then. That is under T,
 //! so one break brings back [`MOST`] pages at most. Where there are more the same table is linked again, with fewer
@@ -154,7 +155,8 @@ pub(super) fn bring_back_some(
     let home = Home { mm, vma, key, block: record.block() };
     let strays = find(&home, record, table).lowest(MOST as usize);
     let own = |i: usize| record.page(i);
-    let Some(first) = strays.iter().next() else { return Err(PromoteError::Foreign(key.range)) };
+    // None of those that were counted can be brought back any more.
+    let Some(first) = strays.iter().next() else { return Err(PromoteError::Shared(key.range)) };
     if let Some(stuck) = strays.iter().find(|&i| !own(i).freeze(SOLE)) {
         strays.iter().take_while(|&i| i != stuck).for_each(|i| own(i).set_refcount(SOLE));
         return Err(PromoteError::Referenced(own(stuck).pfn()));
