@@ -1,7 +1,7 @@
 //! The order of locks, and the sleeping lock.
 //!
-//! A CPU takes spinlocks in rising rank, and a thread sleeping locks, with no spinlock held; `arch::sync` checks both in
-//! debug builds and in every host test.
+//! A CPU takes spinlocks in rising rank, and a thread sleeping locks, with no spinlock held; `arch::sync` checks both
+//! in debug builds and in every host test.
 //!
 //! | letter | rank | lock | protects |
 //! |---|--:|---|---|
@@ -116,9 +116,9 @@ pub const CONSOLE: Rank = Rank(90);
 /// Kernel heap.
 pub const HEAP: Rank = Rank(95);
 
-/// A sleeping lock for readers and writers, with a rank. Nobody may hold a spinlock while taking it, nor a sleeping lock
-/// of the same or a higher rank ([`arch::sync::sleeping`]). Writers are not
-/// preferred: as with any lock whose readers come from page faults, a stream of readers can delay one.
+/// A sleeping lock for readers and writers, with a rank. Nobody may hold a spinlock while taking it, nor a sleeping
+/// lock of the same or a higher rank ([`arch::sync::sleeping`]). Writers are not preferred: as with any lock whose
+/// readers come from page faults, a stream of readers can delay one.
 #[derive(Debug)]
 pub struct SleepLock {
     rank: Rank,

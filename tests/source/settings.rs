@@ -1,5 +1,5 @@
-//! What can be set and counted of huge pages: `mm/README.md` has a row for each file, with its range and default, and for
-//! each counter, and none for what is not there.
+//! What can be set and counted of huge pages: `mm/README.md` has a row for each file, with its range and default, and
+//! for each counter, and none for what is not there.
 
 use std::collections::BTreeSet;
 

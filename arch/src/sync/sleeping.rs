@@ -4,8 +4,8 @@
 //! spinlocks are two: a spinlock of any rank may be taken under a sleeping lock. It is checked where the other is, when
 //! a lock is asked for, whether or not anybody has it.
 //!
-//! A thread that sleeps goes on elsewhere, with what it holds. While it runs its ranks stand with its CPU; the scheduler
-//! puts them aside with the thread:
+//! A thread that sleeps goes on elsewhere, with what it holds. While it runs its ranks stand with its CPU; the
+//! scheduler puts them aside with the thread:
 //!
 //! ```text
 //!   thread a   take 10 ... leave_cpu --> kept with a                          enter_cpu ... let_go 10
@@ -62,8 +62,8 @@ mod tests {
     use crate::model;
     use crate::sync::SpinLock;
 
-    /// Rising ranks are accepted, whatever the ranks of the spinlocks that are taken under them; and a rank that was let
-    /// go may be taken again.
+    /// Rising ranks are accepted, whatever the ranks of the spinlocks that are taken under them; and a rank that was
+    /// let go may be taken again.
     #[test]
     fn rising_order_is_accepted() {
         model::with_default_machine(|| {

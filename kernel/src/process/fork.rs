@@ -49,8 +49,8 @@ impl From<SpawnError> for ForkError {
     }
 }
 
-/// Makes a child of `parent`, which runs this, and returns its number. It goes on at EL0 with `frame`. Where there is no
-/// memory, what nobody needs is given back, and it is tried once more.
+/// Makes a child of `parent`, which runs this, and returns its number. It goes on at EL0 with `frame`. Where there is
+/// no memory, what nobody needs is given back, and it is tried once more.
 ///
 /// # Errors
 /// [`ForkError`].

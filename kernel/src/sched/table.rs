@@ -190,8 +190,8 @@ impl Table {
         self.make_runnable(slot)
     }
 
-    /// Wakes everybody who is parked on `key`; calls `kick` for CPUs that could take one. The sleepers are looked through
-    /// only while one of them waits for a key.
+    /// Wakes everybody who is parked on `key`; calls `kick` for CPUs that could take one. The sleepers are looked
+    /// through only while one of them waits for a key.
     pub(super) fn wake_parked(&mut self, key: usize, mut kick: impl FnMut(CpuId)) {
         let sleepers = self.sleepers.first().filter(|_| self.keyed > 0);
         for first in [self.parked[bucket(key)].first(), sleepers] {

@@ -16,7 +16,8 @@ pub fn park(key: usize, still_wait: &dyn Fn() -> bool) {
     park_as(State::Parked(key), key, still_wait);
 }
 
-/// As [`park`], until this time at most, in nanoseconds since boot; the timer tick (10 ms) is the unit in which it wakes.
+/// As [`park`], until this time at most, in nanoseconds since boot; the timer tick (10 ms) is the unit in which it
+/// wakes.
 pub fn park_until(key: usize, until: u64, still_wait: &dyn Fn() -> bool) {
     park_as(State::ParkedUntil(key, until), key, still_wait);
 }

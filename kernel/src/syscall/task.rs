@@ -93,9 +93,9 @@ pub(super) fn getppid(process: &Process) -> Answer {
     Ok(family::parent_of(process).into())
 }
 
-/// `prctl(option, ...)`: PR_SET_THP_DISABLE and PR_GET_THP_DISABLE. The option is an int; arguments that an option does not
-/// use must be 0, and so must be the flags where huge pages are not given up (Linux: `prctl_set_thp_disable`). What is
-/// read is 1 and the flags, or 0. Any other option is EINVAL.
+/// `prctl(option, ...)`: PR_SET_THP_DISABLE and PR_GET_THP_DISABLE. The option is an int; arguments that an option does
+/// not use must be 0, and so must be the flags where huge pages are not given up (Linux: `prctl_set_thp_disable`). What
+/// is read is 1 and the flags, or 0. Any other option is EINVAL.
 pub(super) fn prctl(process: &Process, args: [u64; 5]) -> Answer {
     let space = process.space();
     let [option, disable, flags, ..] = args;

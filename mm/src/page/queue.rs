@@ -1,5 +1,5 @@
-//! A list of pages that knows its end: first come, first served, and removal anywhere. As [`PageList`] it needs no memory
-//! of its own.
+//! A list of pages that knows its end: first come, first served, and removal anywhere. As [`PageList`] it needs no
+//! memory of its own.
 #![forbid(unsafe_code)]
 
 use super::{PageList, PageRef};

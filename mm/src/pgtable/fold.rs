@@ -11,9 +11,9 @@
 //! ```
 //! **What holds.** In a live user tree either all 16 entries of a group are leaves that have the bit, map consecutive
 //! pages of one folio, or single pages of anonymous memory, from an address that is a multiple of 64 KiB, and have the
-//! same rights; or none has the bit ([`crate::Mm::check_all`] looks). The access flag is each entry's own, and means the
-//! group: hardware may set it in any one, so who asks for it asks all 16, and who clears it clears all 16. Other levels
-//! are never folded, nor is the kernel's tree. `contpte=off` folds nothing.
+//! same rights; or none has the bit ([`crate::Mm::check_all`] looks). The access flag is each entry's own, and means
+//! the group: hardware may set it in any one, so who asks for it asks all 16, and who clears it clears all 16. Other
+//! levels are never folded, nor is the kernel's tree. `contpte=off` folds nothing.
 //!
 //! **Whoever changes a part unfolds first.** All stores to live entries go through [`Entry`], [`Stretch`] and
 //! `PtRoot::relocate`, and these do it by themselves, so nobody above has to know of groups:
@@ -147,9 +147,9 @@ pub enum Fold {
 }
 
 impl Entry<'_> {
-    /// Folds the group of this page entry, which maps a page of a block that came apart into single pages, if the 16 map
-    /// pages of it that go on from each other, from an address that is a multiple of 64 KiB, with equal rights. No flush
-    /// of theirs is owed.
+    /// Folds the group of this page entry, which maps a page of a block that came apart into single pages, if the 16
+    /// map pages of it that go on from each other, from an address that is a multiple of 64 KiB, with equal rights. No
+    /// flush of theirs is owed.
     pub fn fold_singles(&self, mm: &Mm) -> Fold {
         let leaf = self.desc();
         if mm.config.contpte == Contpte::Off || self.level() != Level::L3 || leaf.is_contiguous() {
@@ -235,8 +235,8 @@ impl<'l> Group<'l> {
         is_folded(&new).then_some(new)
     }
 
-    /// Makes the 16 these, which map what the old ones did: in place where only the contiguous bit changes, and no access
-    /// can take a conflict abort for that.
+    /// Makes the 16 these, which map what the old ones did: in place where only the contiguous bit changes, and no
+    /// access can take a conflict abort for that.
     fn change_bit(self, old: &Descs, new: &Descs) {
         // FEAT_BBM relaxes a change of the bit and of nothing else (R_PVTFW).
         let alone = new.iter().zip(old).all(|(new, old)| new.alone() == old.alone());

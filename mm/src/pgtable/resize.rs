@@ -33,7 +33,8 @@ pub struct Resized<'l> {
 }
 
 impl<'l> Entry<'l> {
-    /// Replaces the table or block that stands here by `new`, a block or table that translates all addresses as it does.
+    /// Replaces the table or block that stands here by `new`, a block or table that translates all addresses as it
+    /// does.
     /// [`may_resize`] holds.
     pub fn resize(self, new: Desc) -> Resized<'l> {
         let (old, owed) = (self.desc(), self.owed());

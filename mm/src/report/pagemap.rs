@@ -6,8 +6,8 @@
 //! ```
 //! Soft-dirty is never set: no write is tracked. The page of zeros is present, and neither of the two.
 //!
-//! A page that is moving to another frame is not present, and not known to be exclusive. To Linux it is swapped: bit 62,
-//! bits 4..0 for where to, and from bit 5 on what is found there. Here that is [`MOVING_TO`] and the frame that it
+//! A page that is moving to another frame is not present, and not known to be exclusive. To Linux it is swapped: bit
+//! 62, bits 4..0 for where to, and from bit 5 on what is found there. Here that is [`MOVING_TO`] and the frame that it
 //! leaves, also for a page of hugetlb, of which Linux says nothing meanwhile.
 #![forbid(unsafe_code)]
 

@@ -17,7 +17,8 @@
 //!
 //! While a folio moves, its leaves are migration entries, which no scheme counts. What a scheme answers then is about
 //! leaves that nobody has come to yet, or about none; so nothing is asked: a migration entry has the whole page, and
-//! counts as shared, since somebody else's may stand for it too (Linux: `smaps_account` of an entry that is not present).
+//! counts as shared, since somebody else's may stand for it too (Linux: `smaps_account` of an entry that is not
+//! present).
 //!
 //! The average is what Linux takes without counts per page (`folio_average_page_mapcount`): the sum of all PSS may then
 //! be more or less than the memory in use. USS may be too small, but never too large.

@@ -2,8 +2,8 @@
 //!
 //! Resident is what Linux counts as such: anonymous and shared memory, not the page of zeros nor any other
 //! [special](crate::pgtable::normal) leaf; pages of hugetlb stand in rows of their own. Every resident page counts as
-//! dirty, as there is no other copy of it, and nothing here is ever swapped. What is moving to another frame is resident
-//! all the while.
+//! dirty, as there is no other copy of it, and nothing here is ever swapped. What is moving to another frame is
+//! resident all the while.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;

@@ -1,5 +1,5 @@
-//! The room's part of the full check: at rest nothing moves, and the lists of partly mapped and of possibly underused folios
-//! are what the marks of all folios say.
+//! The room's part of the full check: at rest nothing moves, and the lists of partly mapped and of possibly underused
+//! folios are what the marks of all folios say.
 #![forbid(unsafe_code)]
 
 use super::deferred::{Lists, with_lists};

@@ -76,8 +76,8 @@ impl Mm {
     }
 
     /// As [`Self::alloc_contig_at`], wherever it costs least: of fewer than 512 pages in a free block or, with
-    /// `reserve_reclaim=lru`, a partially populated reservation; and else where it is found first, from the top of memory
-    /// down.
+    /// `reserve_reclaim=lru`, a partially populated reservation; and else where it is found first, from the top of
+    /// memory down.
     ///
     /// # Errors
     /// [`ContigError::Nowhere`], or the last range's.

@@ -1,5 +1,5 @@
-//! Folios that are mapped in part: a list of what would give pages back if it were split; and beside it the list of huge
-//! pages that may hold many zeros ([`super::underused`]).
+//! Folios that are mapped in part: a list of what would give pages back if it were split; and beside it the list of
+//! huge pages that may hold many zeros ([`super::underused`]).
 //!
 //! A folio is freed as a whole. When a part of it was unmapped, that part is memory which nobody can use and nobody
 //! misses, for as long as the rest is mapped. To split it at once would be in vain where the rest is about to go too,
@@ -16,8 +16,8 @@
 //! needed.
 //!
 //! **Two lists, one lock.** Every new huge page is a candidate: it goes on the second list, oldest first. When a part of
-//! it is unmapped it goes over to the first, as that part costs nothing to give back. A folio is on one of them at most,
-//! which its flag says, and when it moves to another frame its place goes along.
+//! it is unmapped it goes over to the first, as that part costs nothing to give back. A folio is on one of them at
+//! most, which its flag says, and when it moves to another frame its place goes along.
 //!
 //! [`Remains`]: crate::mapcount::Remains
 #![forbid(unsafe_code)]

@@ -6,9 +6,9 @@
 //!   unmap, freeze, look which pages are zeros, dissolve
 //!   pages         A z z A z .. z z A           z: the page of zeros, read-only; its frame is free
 //! ```
-//! A huge page costs 2 MiB however little of it was written: at the first fault, filled by a promotion above the threshold,
-//! or collapsed over holes. Each new one is a candidate ([`super::deferred`]), the oldest is looked at first (Linux: the
-//! THP shrinker, `thp_underused`, `try_to_map_unused_to_zeropage`).
+//! A huge page costs 2 MiB however little of it was written: at the first fault, filled by a promotion above the
+//! threshold, or collapsed over holes. Each new one is a candidate ([`super::deferred`]), the oldest is looked at first
+//! (Linux: the THP shrinker, `thp_underused`, `try_to_map_unused_to_zeropage`).
 //!
 //! **Which pages** is decided by their bytes alone, whoever wrote them, and once more when nobody can write any: a store
 //! that comes before that is seen, one that comes later faults, waits, and gets a page of its own.
@@ -35,7 +35,8 @@ use crate::stats::Counter;
 use crate::thp::popmap::{PAGES, Popmap};
 
 /// Splits underused huge pages until so many pages are free (4 KiB units) or no candidate is left. Returns how many
-/// pages that freed. Sleeps nowhere; tables come from what is kept for them. The caller holds no lock of rank 30 or above.
+/// pages that freed. Sleeps nowhere; tables come from what is kept for them. The caller holds no lock of rank 30 or
+/// above.
 pub fn split_underused(mm: &Mm, pages: u64) -> u64 {
     let most = mm.thp.number(Number::MaxPtesNone);
     if mm.thp.number(Number::ShrinkUnderused) == 0 || most == PAGES as u64 - 1 {

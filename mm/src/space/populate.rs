@@ -42,8 +42,8 @@ impl Mm {
     }
 }
 
-/// Looks whether the VMA at `va` may be populated, and returns where it ends. Where there is none the fault says what is
-/// wrong, or makes one that grows.
+/// Looks whether the VMA at `va` may be populated, and returns where it ends. Where there is none the fault says what
+/// is wrong, or makes one that grows.
 fn suits(space: &AddressSpace, va: VirtAddr, access: Access) -> Result<VirtAddr, MmapError> {
     let Some(vma) = space.vma_at(va) else { return Ok(va.add(PAGE_SIZE)) };
     let right = if access == Access::Write { Prot::WRITE } else { Prot::READ };

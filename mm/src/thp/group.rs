@@ -7,8 +7,8 @@
 //! ```
 //! The fault that populates the last of 16 aligned pages folds their entries in place, where they have equal rights
 //! and `contpte=on`: a TLB may hold the 64 KiB by one entry from then on, long before the range is ripe for 2 MiB, and
-//! also where it never will be. Page `i` of the block backs page `i` of the range, so that the 16 map one aligned run of
-//! memory is so by the way that reservations work; the entries are looked at all the same.
+//! also where it never will be. Page `i` of the block backs page `i` of the range, so that the 16 map one aligned run
+//! of memory is so by the way that reservations work; the entries are looked at all the same.
 //!
 //! **Cost.** By break-before-make, one flush a group: 32 stores and one TLBI of 64 KiB by range, once for 16 faults. Where
 //! FEAT_BBM is level 3 the bit is set in place: 16 stores. The fault that reaches the threshold does not fold with

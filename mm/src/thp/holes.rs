@@ -7,7 +7,8 @@
 //! ```
 //! A note is a hint. There are [`MOST`] of them at most, and where there is no memory for one it is not taken: then the
 //! next write of the range to a page that has become the space's own again asks for the range ([`super::promoter`]),
-//! or a collapse repairs it. A range that is unmapped or moved keeps its note until the next request finds nothing there.
+//! or a collapse repairs it. A range that is unmapped or moved keeps its note until the next request finds nothing
+//! there.
 #![forbid(unsafe_code)]
 
 use allocator_api2::vec::Vec;

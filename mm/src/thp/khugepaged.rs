@@ -23,9 +23,9 @@
 //! | it is not anonymous memory, has a block, or has no table | `SCAN_PAGE_ANON`, `SCAN_PMD_MAPPED`, `SCAN_PMD_NULL` |
 //!
 //! **Work.** A range that is looked at counts 512 pages, a VMA or a space that is passed over counts 1 (Linux:
-//! `khugepaged_scan_mm_slot`). A call ends when its pages are used up, when it has come to the first space twice, or when
-//! there is no memory for a folio. M is held for one range at a time; a space whose M is held for writing is left for
-//! the next scan.
+//! `khugepaged_scan_mm_slot`). A call ends when its pages are used up, when it has come to the first space twice, or
+//! when there is no memory for a folio. M is held for one range at a time; a space whose M is held for writing is left
+//! for the next scan.
 //!
 //! **The cursor survives the end of its space.** It holds a share of the space and stands in no other list; a space that
 //! ends moves it on to the next one in the same breath as it leaves the list of spaces ([`leave`]). A scan under way
@@ -105,8 +105,8 @@ pub fn pages_collapsed(mm: &Mm) -> u64 {
     mm.thp.khugepaged.collapsed.load(Ordering::Relaxed) + mm.stats.get(Counter::ResPagesCollapsed)
 }
 
-/// Runs `remove`, which takes the space out of the list of live ones, and moves the cursor off it first. The caller holds
-/// a share of the space and no spinlock.
+/// Runs `remove`, which takes the space out of the list of live ones, and moves the cursor off it first. The caller
+/// holds a share of the space and no spinlock.
 pub fn leave(mm: &Mm, space: &AddressSpace, remove: impl FnOnce()) {
     let mut cursor = mm.thp.khugepaged.cursor.lock();
     let here = cursor.space.as_ref().is_some_and(|at| at.id == space.id);
@@ -147,8 +147,8 @@ struct Scan<'m> {
     end: End,
 }
 
-/// Looks at `pages` pages from where the last call has stopped, and collapses what it may. Returns how many ranges became
-/// huge. May sleep; the caller holds no lock. Several calls at a time share the cursor.
+/// Looks at `pages` pages from where the last call has stopped, and collapses what it may. Returns how many ranges
+/// became huge. May sleep; the caller holds no lock. Several calls at a time share the cursor.
 pub fn scan(mm: &Mm, pages: u64) -> u64 {
     let mut scan = Scan { mm, pages, collapsed: 0, end: End::No };
     let mut at_first = 0;

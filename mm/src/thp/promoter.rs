@@ -129,9 +129,9 @@ pub fn submit(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) {
     }
 }
 
-/// Promotes the range of `va` at once, on behalf of the fault that has reached the threshold and made its entry. Where it
-/// must be given up for a reason that may pass, the thread is asked to. The caller holds M for reading, as does whoever
-/// promotes, and no other lock.
+/// Promotes the range of `va` at once, on behalf of the fault that has reached the threshold and made its entry. Where
+/// it must be given up for a reason that may pass, the thread is asked to. The caller holds M for reading, as does
+/// whoever promotes, and no other lock.
 pub(super) fn promote_now(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) {
     match promote::promote_in(mm, space, vma, va) {
         Ok(()) => mm.stats.inc(Counter::ResPagesCollapsedSync),
@@ -176,8 +176,8 @@ fn wake(mm: &Mm) {
 
 /// Queues a request and marks its reservation. Whether it is queued now and was not before.
 ///
-/// Both is done under R, so a request stands in the queue only while, or after, its reservation stands in the table: once
-/// a space's reservations are released nothing is queued for it any more.
+/// Both is done under R, so a request stands in the queue only while, or after, its reservation stands in the table:
+/// once a space's reservations are released nothing is queued for it any more.
 fn offer(mm: &Mm, request: Request) -> bool {
     let What::Range(va) = request.what else { return offer_holes(mm, &request.space, request.attempts) };
     let key = Key::new(&request.space, va);
@@ -295,7 +295,8 @@ fn attempt(mm: &Mm, request: Request) -> u64 {
     0
 }
 
-/// Tries every range that the space has taken note of. What is shared by another space still, or in use, is noted again.
+/// Tries every range that the space has taken note of. What is shared by another space still, or in use, is noted
+/// again.
 fn attempt_holes(mm: &Mm, request: Request) -> u64 {
     let Request { space, attempts, .. } = request;
     space.holes.lock().set_queued(Queued::No);

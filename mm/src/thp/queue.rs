@@ -5,9 +5,9 @@
 //!   Outside -----------------> [ least recent .. .. most recent ] -----------------> Full
 //!                                  ^ memory is short: broken first       `----------- page given back, claim undone
 //! ```
-//! Whoever changes the population map of a reservation, under R, calls `settle`: a reservation that is populated in part
-//! goes to the end, a full one leaves. So what stands in front has not changed for the longest time, and is the least
-//! likely to be promoted soon (FreeBSD: `vm_reserv_populate`, `vm_reserv_depopulate`).
+//! Whoever changes the population map of a reservation, under R, calls `settle`: a reservation that is populated in
+//! part goes to the end, a full one leaves. So what stands in front has not changed for the longest time, and is the
+//! least likely to be promoted soon (FreeBSD: `vm_reserv_populate`, `vm_reserv_depopulate`).
 //!
 //! **Not at each fault.** FreeBSD moves a reservation once per tick of its clock. Here a reservation stays where it is
 //! while no more than one in [`SLACK`] of the queue has moved behind it, so that a fault seldom takes the lock where

@@ -11,11 +11,12 @@
 //! way but, in step 3, tables, from what is kept for them.
 //!
 //! **Which reservations** (`reserve_reclaim=`). `all` is the first generation: every reservation goes at once. `lru` breaks
-//! the one that was not populated or depopulated for the longest time, whole, and then the next, until there is what was
-//! asked for: for single pages [`BATCH`] of them, so that the next faults need not come back at once; for a contiguous
-//! request of fewer than 512 pages one reservation that has an aligned run of them, and the rest of its pages with it. A
-//! reservation that is busy, its lock held or its promotion under way, is passed over, unless there is no other (FreeBSD:
-//! `vm_reserv_reclaim_inactive`, `vm_reserv_reclaim_contig`). Populated pages stay where they are, as single pages.
+//! the one that was not populated or depopulated for the longest time, whole, and then the next, until there is what
+//! was asked for: for single pages [`BATCH`] of them, so that the next faults need not come back at once; for a
+//! contiguous request of fewer than 512 pages one reservation that has an aligned run of them, and the rest of its
+//! pages with it. A reservation that is busy, its lock held or its promotion under way, is passed over, unless there is
+//! no other (FreeBSD: `vm_reserv_reclaim_inactive`, `vm_reserv_reclaim_contig`). Populated pages stay where they are,
+//! as single pages.
 //!
 //! | allocation | looks here |
 //! |---|---|

@@ -136,8 +136,8 @@ impl Record {
         self.0.nth(STANDING).set_private(standing.word());
     }
 
-    /// Counts page `i` as populated and takes a reference to it for its future entry. Returns how many are populated now
-    /// too.
+    /// Counts page `i` as populated and takes a reference to it for its future entry. Returns how many are populated
+    /// now too.
     pub(super) fn populate(self, i: usize) -> (FolioRef, u64) {
         let mut map = self.popmap();
         map.insert(i);

@@ -225,8 +225,8 @@ fn wait(mm: &Mm, space: &AddressSpace, key: Key, index: usize) -> Awaited {
 }
 
 /// The entry of a page that [`take`] gave for `va` has been made, and has the reference: wakes those who wait for
-/// that, promotes or submits the range where it is full, and folds the page's group where that is. `vma` holds `va`. The caller holds M for reading and no
-/// spinlock.
+/// that, promotes or submits the range where it is full, and folds the page's group where that is. `vma` holds `va`.
+/// The caller holds M for reading and no spinlock.
 pub fn made(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, taken: Taken, va: VirtAddr) {
     taken.page.leave();
     mm.thp.turnstile.wake(mm);

@@ -61,7 +61,8 @@ pub(super) fn reunite(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Res
 }
 
 /// Brings the pages of a range that has neither reservation nor folio, since all of them were copied for a write after
-/// fork, together in a new block. The range was noted ([`super::holes`]). Takes M for reading; the caller holds no lock.
+/// fork, together in a new block. The range was noted ([`super::holes`]). Takes M for reading; the caller holds no
+/// lock.
 ///
 /// # Errors
 /// [`PromoteError`]: `NoReservation` where the range has anything but 512 pages that are its own alone, or there is no
@@ -121,8 +122,8 @@ enum Round {
     Last(Displaced<1>),
 }
 
-/// One round. `new` is a folio that nobody knows yet, with one reference, where 512 strays are to come together; else the
-/// folio is that which the table maps.
+/// One round. `new` is a folio that nobody knows yet, with one reference, where 512 strays are to come together; else
+/// the folio is that which the table maps.
 fn round(
     mm: &Mm,
     space: &AddressSpace,

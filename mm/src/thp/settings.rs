@@ -9,8 +9,8 @@
 //! | all with a number | [`Number`] lists them, with range, default and meaning |
 //!
 //! Each is one relaxed atomic. A change holds for faults, promotions and scans that begin after it; reservations that
-//! exist keep their pages, and are measured by the new threshold. What is refused is refused with what is permitted, and
-//! changes nothing.
+//! exist keep their pages, and are measured by the new threshold. What is refused is refused with what is permitted,
+//! and changes nothing.
 #![forbid(unsafe_code)]
 
 use core::fmt;

@@ -132,7 +132,8 @@ fn look_at_words(mm: &Mm, space: &AddressSpace, what: What, first: u64) -> u64 {
     moving
 }
 
-/// What two spaces map moves while a reader looks at one of them, under T: all that is resident stays so. Returns how many words of pagemap were moving.
+/// What two spaces map moves while a reader looks at one of them, under T: all that is resident stays so. Returns how
+/// many words of pagemap were moving.
 fn under_a_look(mm: &Mm, env: &mm::testkit::HostEnv, what: What, looks: usize) -> u64 {
     let spaces = what.mapped(mm);
     let space = &spaces[0];

@@ -230,8 +230,8 @@ fn underused(mm: &'static Mm) -> Verdict {
     Ok(())
 }
 
-/// A process grows until memory is out while another forks, splits huge pages, or has ranges promoted: the one that grows
-/// is killed, and the other goes on with what it has written. In both modes of giving up reservations.
+/// A process grows until memory is out while another forks, splits huge pages, or has ranges promoted: the one that
+/// grows is killed, and the other goes on with what it has written. In both modes of giving up reservations.
 fn the_largest_is_killed(mm: &'static Mm) -> Verdict {
     let before = mm.thp.reserve_reclaim();
     for which in ReserveReclaim::ALL {
@@ -260,8 +260,8 @@ fn promote(_: &'static Mm) -> Verdict {
 }
 
 /// A parent writes on while its child reads what was there at the fork. When the child is gone all of the parent's
-/// regions are huge again, and each page that was copied is brought back: whether they were promoted before the fork, had
-/// their reservations still, or were huge from the first fault.
+/// regions are huge again, and each page that was copied is brought back: whether they were promoted before the fork,
+/// had their reservations still, or were huge from the first fault.
 fn snapshot_ends_huge(mm: &'static Mm) -> Verdict {
     const RUNS: [(ThpMode, [&str; 3]); 5] = [
         (ThpMode::Reserve, ["snapshot", "regions=8", "writes=40"]),

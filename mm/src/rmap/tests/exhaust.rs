@@ -95,7 +95,8 @@ fn shrinking_allocates_nothing() {
     assert_eq!(fail(&machine(ThpMode::Always), partly, shrink), 0);
 }
 
-/// So does the split of a huge page for its zeros; it takes a table from what is kept, and without one nothing is split.
+/// So does the split of a huge page for its zeros; it takes a table from what is kept, and without one nothing is
+/// split.
 #[test]
 fn zeros_are_given_back_without_asking_for_more() {
     let single = |mm: &Mm| {

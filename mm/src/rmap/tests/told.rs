@@ -30,7 +30,8 @@ fn words(mm: &Mm, space: &AddressSpace) -> [u64; 2] {
 }
 
 /// A block, whole or as pages, is resident under every way of counting when all that maps it are migration entries:
-/// whole for PSS, by nobody for sure, as accessed as before. To pagemap it is moving. When it is back, all is as before.
+/// whole for PSS, by nobody for sure, as accessed as before. To pagemap it is moving. When it is back, all is as
+/// before.
 #[test]
 fn what_moves_is_resident() {
     for &scheme in Mapcount::ALL {

@@ -42,7 +42,8 @@ fn end(mm: &Mm, space: &KArc<AddressSpace>) {
 }
 
 /// Pages of zeros go, whoever wrote the zeros; all others keep frame and bytes; what was given back reads as zeros and
-/// gets a page of its own at the next write. In every way of counting that can tell that one space has it, folded or not.
+/// gets a page of its own at the next write. In every way of counting that can tell that one space has it, folded or
+/// not.
 #[test]
 fn pages_of_zeros_are_given_back() {
     for &mapcount in Mapcount::ALL {
@@ -83,8 +84,8 @@ fn pages_of_zeros_are_given_back() {
     }
 }
 
-/// As many pages of zeros as `max_ptes_none` are not too many, one more is; 511 and `shrink_underused` of 0 are off. What
-/// is used is no candidate any more.
+/// As many pages of zeros as `max_ptes_none` are not too many, one more is; 511 and `shrink_underused` of 0 are off.
+/// What is used is no candidate any more.
 #[test]
 fn the_limit_is_exact() {
     underused(|_| ()).boot(|mm, _| {
@@ -106,8 +107,8 @@ fn the_limit_is_exact() {
     });
 }
 
-/// A pinned one, one that a child shares, and one that somebody holds are left alone and stay candidates; when nobody has
-/// them any more they are split.
+/// A pinned one, one that a child shares, and one that somebody holds are left alone and stay candidates; when nobody
+/// has them any more they are split.
 #[test]
 fn pinned_shared_and_held_ones_are_left_alone() {
     underused(|config| config.mapcount = Mapcount::MmOwner).boot(|mm, _| {

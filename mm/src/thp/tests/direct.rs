@@ -105,8 +105,8 @@ fn a_pin_stops_both_roads() {
 }
 
 /// Three CPUs write and read the full ranges, and one pins and unpins pages, while they are promoted on either road, by
-/// the promoter or by the faults. Nothing is lost. Conflict aborts come at level 2, where the architecture has them, and at
-/// no other, and each is resolved.
+/// the promoter or by the faults. Nothing is lost. Conflict aborts come at level 2, where the architecture has them,
+/// and at no other, and each is resolved.
 #[test]
 fn accesses_meanwhile() {
     let (conflicts, mut ran) = (AtomicU64::new(0), 0);

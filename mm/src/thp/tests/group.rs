@@ -50,7 +50,8 @@ impl Site<'_> {
     }
 }
 
-/// Whichever page comes last, the fault that populates it folds the group of 16, and no other; at each level of FEAT_BBM.
+/// Whichever page comes last, the fault that populates it folds the group of 16, and no other; at each level of
+/// FEAT_BBM.
 #[test]
 fn the_sixteenth_page_folds_the_group() {
     for bbm in LEVELS {

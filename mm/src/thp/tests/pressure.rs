@@ -129,8 +129,8 @@ fn few_faults_move_a_reservation() {
     });
 }
 
-/// `lru`: one page is asked for and one reservation goes, the least recently populated; the next request needs none, since
-/// there is a batch. `all` drops every one. What is populated is read as before.
+/// `lru`: one page is asked for and one reservation goes, the least recently populated; the next request needs none,
+/// since there is a batch. `all` drops every one. What is populated is read as before.
 #[test]
 fn one_page_takes_one_reservation() {
     for mode in ReserveReclaim::ALL {
@@ -257,8 +257,8 @@ fn a_busy_reservation_is_passed_over() {
     });
 }
 
-/// A reservation whose promotion is under way is full for that time, and nobody breaks it. It comes back as the most recent
-/// one when the promotion gives up.
+/// A reservation whose promotion is under way is full for that time, and nobody breaks it. It comes back as the most
+/// recent one when the promotion gives up.
 #[test]
 fn a_promotion_under_way_is_left_alone() {
     with_site(lru(2), |site| {

@@ -45,8 +45,8 @@ pub(super) fn contend(site: &Site<'_>, writers: [&(dyn Fn() + Sync); 2], others:
     site.mm.activate_space(Some(&site.space));
 }
 
-/// Two threads write the pages of the ranges, one ascending and one descending, while the promoter runs: nothing that was
-/// written is lost, and in the end every range is a block.
+/// Two threads write the pages of the ranges, one ascending and one descending, while the promoter runs: nothing that
+/// was written is lost, and in the end every range is a block.
 #[test]
 fn writers_and_promoter() {
     for seed in model::seeds(2) {

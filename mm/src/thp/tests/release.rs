@@ -73,8 +73,8 @@ fn pressure_releases() {
     released(512, 0..0, |site| assert_eq!(reclaim::drop_reservations(site.mm), 0));
 }
 
-/// A page for a process, a table or a hugetlb folio comes out of the reservations when nothing else is left; kernel memory
-/// and another huge page do not.
+/// A page for a process, a table or a hugetlb folio comes out of the reservations when nothing else is left; kernel
+/// memory and another huge page do not.
 #[test]
 fn allocations_reclaim() {
     with_site(threshold(512), |site| {

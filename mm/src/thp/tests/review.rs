@@ -179,8 +179,8 @@ fn point_4_the_parent_keeps_its_reservations() {
     });
 }
 
-/// RFC, known issue 3, and review, 5: reads, of pages or of the whole range, reserve nothing; the first write does, also
-/// where zeros are mapped already.
+/// RFC, known issue 3, and review, 5: reads, of pages or of the whole range, reserve nothing; the first write does,
+/// also where zeros are mapped already.
 #[test]
 fn point_5_only_a_write_reserves() {
     with_site(threshold(512), |site| {
@@ -219,8 +219,8 @@ fn issue_2_read_only_pages_are_promoted() {
     });
 }
 
-/// Review, 7: reservations are the space's, neither a VMA's nor a thread's: threads on two CPUs take pages of one, and a
-/// cut of the VMA at the end of a range, or a merge, changes nothing. Another space has another one for the same
+/// Review, 7: reservations are the space's, neither a VMA's nor a thread's: threads on two CPUs take pages of one, and
+/// a cut of the VMA at the end of a range, or a merge, changes nothing. Another space has another one for the same
 /// address.
 #[test]
 fn point_7_reservations_belong_to_the_space() {
@@ -396,8 +396,8 @@ fn point_12_mremap_dumps() {
     }
 }
 
-/// Review, 13: a range of which nothing but zeros is mapped is not promoted, by the promoter or by a fault, however many
-/// there are, nor collapsed by MADV_COLLAPSE; a single written page makes no difference below the threshold.
+/// Review, 13: a range of which nothing but zeros is mapped is not promoted, by the promoter or by a fault, however
+/// many there are, nor collapsed by MADV_COLLAPSE; a single written page makes no difference below the threshold.
 #[test]
 fn point_13_zeros_alone_stay_zeros() {
     for &promote in Promote::ALL {
@@ -418,8 +418,8 @@ fn point_13_zeros_alone_stay_zeros() {
     }
 }
 
-/// Review, 14: a cut of the VMA inside a range, by unmapping, by rights or by advice, drops that range's reservation and
-/// no other; a merge brings none back; the exit drops all.
+/// Review, 14: a cut of the VMA inside a range, by unmapping, by rights or by advice, drops that range's reservation
+/// and no other; a merge brings none back; the exit drops all.
 #[test]
 fn point_14_changes_of_the_vma_drop_what_they_cut() {
     type Cut = fn(&Site<'_>);
@@ -470,8 +470,8 @@ fn point_15_objects_reserve_nothing() {
     });
 }
 
-/// RFC: the unused pages of reservations are available memory: a reservation takes none of it away but the pages that are
-/// populated, and tables.
+/// RFC: the unused pages of reservations are available memory: a reservation takes none of it away but the pages that
+/// are populated, and tables.
 #[test]
 fn unused_pages_are_available() {
     with_site(threshold(512), |site| {

@@ -43,8 +43,8 @@ fn with_seeds(run: impl Fn(&Mm, &'static HostEnv)) {
     }
 }
 
-/// Of three spaces the one ends in which the cursor stands, or the next one, while a scan goes over all of them: nothing
-/// keeps a share of it, and the scan after sees each of the others.
+/// Of three spaces the one ends in which the cursor stands, or the next one, while a scan goes over all of them:
+/// nothing keeps a share of it, and the scan after sees each of the others.
 #[test]
 fn spaces_end_under_the_cursor() {
     for gone in 0..3 {

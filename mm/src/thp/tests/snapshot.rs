@@ -290,8 +290,8 @@ fn the_child_unmaps() {
     }
 }
 
-/// The child gives up what it shared in a way that tells nobody: the parent's next write to a page that is its own again
-/// asks for the range, even where the note was lost.
+/// The child gives up what it shared in a way that tells nobody: the parent's next write to a page that is its own
+/// again asks for the range, even where the note was lost.
 #[test]
 fn the_next_write_asks() {
     for before in ALL {

@@ -118,8 +118,8 @@ fn writers_forks_and_everybody() {
     }
 }
 
-/// A range is unmapped and mapped anew while children that shared it end and the promoter works on its notes: new memory
-/// is zeros.
+/// A range is unmapped and mapped anew while children that shared it end and the promoter works on its notes: new
+/// memory is zeros.
 #[test]
 fn notes_and_munmap() {
     for mode in MODES {
@@ -147,8 +147,8 @@ fn notes_and_munmap() {
     }
 }
 
-/// A parent of huge pages forks, writes, loses its child and is promoted, with every allocation failing in turn: no page
-/// is lost, what was written is there or the write has failed, and the child sees what was there at the fork.
+/// A parent of huge pages forks, writes, loses its child and is promoted, with every allocation failing in turn: no
+/// page is lost, what was written is there or the write has failed, and the child sees what was there at the fork.
 #[test]
 fn no_failure_loses_a_page() {
     for mode in MODES {
