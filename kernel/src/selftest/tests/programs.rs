@@ -43,6 +43,7 @@ selftest!("programs::orphans_are_adopted_and_ended", orphans);
 selftest!("programs::forks_at_once", forks_at_once);
 selftest!("programs::files_and_pipes", files_and_pipes);
 selftest!("programs::memory_goes_to_who_needs_it", memory_goes_to_who_needs_it);
+selftest!("programs::ways_of_using_memory", ways_of_using_memory);
 
 const SIGILL: u8 = 132;
 const SIGTRAP: u8 = 133;
@@ -395,6 +396,13 @@ fn files_and_pipes(_: &'static Mm) -> Verdict {
 fn memory_goes_to_who_needs_it(mm: &'static Mm) -> Verdict {
     let _settings = ThpSettings::set(mm, ThpMode::Never, 512)?;
     expect("thpfork", &["thpfork", "128", "256"], 0)
+}
+
+/// What measures policies finds what it has written, in each way in which it uses memory whose contents it looks at.
+fn ways_of_using_memory(_: &'static Mm) -> Verdict {
+    ["sequential", "dense", "short", "snapshot"]
+        .iter()
+        .try_for_each(|way| expect("workload", &["workload", way, "mib=4", "settle=5"], 0))
 }
 
 /// TPIDR_EL0 is each thread's own, and a fork's child begins with its parent's.
