@@ -18,6 +18,7 @@ use arch::contract::Cpu;
 use arch::{Machine, Mmu};
 use mm::Mm;
 use mm::config::{MmConfig, Parsed};
+use mm::hugetlb::HugeSize;
 use mm::thp::{khugepaged, promoter};
 
 use crate::selftest::{Outcome, Summary};
@@ -46,7 +47,7 @@ pub fn main(mm: &'static Mm) {
     if sched::spawn(khugepaged::THREAD, khugepaged::run).is_err() {
         println!("warning: no memory for {}: nothing will be collapsed", khugepaged::THREAD);
     }
-    fill_pool(mm);
+    fill_pools(mm);
     match task() {
         Task::ListSelfTests => selftest::list(""),
         Task::SelfTest(filter) => {
@@ -103,14 +104,18 @@ fn introduce(mm: &Mm) {
     println!("  choices   {}", mm.config);
 }
 
-/// The pool that the boot choice asks for.
-fn fill_pool(mm: &Mm) {
-    let resized = mm.hugetlb.set_nr(mm, mm.config.hugepages);
-    if resized.nr < mm.config.hugepages {
-        println!("warning: hugepages={}: memory for {} only", mm.config.hugepages, resized.nr);
-    }
-    if let Some(error) = resized.unoptimized {
-        println!("warning: a folio of the pool keeps its struct pages: {error}");
+/// The pools that the boot choices ask for.
+fn fill_pools(mm: &Mm) {
+    // The largest first: they are had only as long as memory is in large pieces.
+    for size in HugeSize::ALL.into_iter().rev() {
+        let asked = mm.config.hugepages.count(size);
+        let resized = mm.hugetlb.set_nr(mm, size, asked);
+        if resized.persistent < asked {
+            println!("warning: hugepagesz={size} hugepages={asked}: memory for {} only", resized.persistent);
+        }
+        if let Some(error) = resized.unoptimized {
+            println!("warning: a folio of the pool keeps its struct pages: {error}");
+        }
     }
 }
 

@@ -12,18 +12,23 @@
 //! | `reserve_reclaim=` | `all` `lru` | `all` |
 //! | `promote=` | `async` `sync` | `async` |
 //! | `contpte=` | `off` `on` | `on` |
-//! | `hugepages=` | number of 2 MiB pages in the hugetlb pool at boot | 8 |
+//! | `hugepagesz=` | `64K` `2M` `32M` `1G`: what the `hugepages=` after it are of | `2M` |
+//! | `hugepages=` | number of pages in the hugetlb pool of that size at boot | 8 of 2 MiB |
 #![forbid(unsafe_code)]
 
+mod hugepages;
 mod number;
 mod validate;
 
 use core::fmt;
 
+pub use hugepages::HugePages;
 #[cfg(test)]
 pub(crate) use number::wrong;
 pub use number::{Khugepaged, Number, OutOfRange};
 pub use validate::Refusal;
+
+use crate::hugetlb::HugeSize;
 
 /// Declares a boot choice: an enum, its words, and `ALL`.
 macro_rules! choice {
@@ -203,8 +208,8 @@ pub struct MmConfig {
     pub promote: Promote,
     /// Whether groups of page entries are folded.
     pub contpte: Contpte,
-    /// 2 MiB pages in the hugetlb pool at boot.
-    pub hugepages: u64,
+    /// Pages in the hugetlb pools at boot.
+    pub hugepages: HugePages,
 }
 
 impl Default for MmConfig {
@@ -224,7 +229,7 @@ impl Default for MmConfig {
             reserve_reclaim: ReserveReclaim::All,
             promote: Promote::Async,
             contpte: Contpte::On,
-            hugepages: 8,
+            hugepages: HugePages::of_default_size(8),
         }
     }
 }
@@ -277,8 +282,8 @@ impl fmt::Display for ConfigError<'_> {
     }
 }
 
-/// Most 2 MiB pages that may be asked for at boot: 1 TiB.
-const MAX_HUGEPAGES: u64 = 1 << 19;
+/// Most pages of one size that may be asked for at boot: 1 TiB of the smallest.
+const MAX_HUGEPAGES: u64 = 1 << 24;
 
 impl MmConfig {
     /// Takes one `key=value` word of the command line.
@@ -304,7 +309,12 @@ impl MmConfig {
             ReserveReclaim::KEY => take!(reserve_reclaim, ReserveReclaim),
             Promote::KEY => take!(promote, Promote),
             Contpte::KEY => take!(contpte, Contpte),
-            "hugepages" => self.hugepages = number("hugepages", value, 0..=MAX_HUGEPAGES)?,
+            "hugepagesz" => {
+                let (key, permitted) = ("hugepagesz", HugeSize::WORDS);
+                let size = HugeSize::parse(value).ok_or(ConfigError::Word { key, value, permitted })?;
+                self.hugepages.take_size(size);
+            }
+            "hugepages" => self.hugepages.take_count(number("hugepages", value, 0..=MAX_HUGEPAGES)?),
             _ => {
                 let Some(setting) = Number::of_word(key) else { return Ok(Parsed::NotOurs) };
                 let OutOfRange { low, high } = match setting.parse(value) {
@@ -342,7 +352,7 @@ impl fmt::Display for MmConfig {
         )?;
         Number::ALL.iter().try_for_each(|&n| write!(f, " {}={}", n.word(), self.number(n)))?;
         write!(f, " promote={} reserve_reclaim={}", self.promote, self.reserve_reclaim)?;
-        write!(f, " contpte={} hugepages={}", self.contpte, self.hugepages)
+        write!(f, " contpte={} {}", self.contpte, self.hugepages)
     }
 }
 

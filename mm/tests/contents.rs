@@ -7,6 +7,7 @@ use arch::model::{run_as, user_load, user_store};
 use arch::{Machine, Order, PhysMem};
 use mm::config::{HvoStrategy, TailEncoding, ThpMode};
 use mm::fault::FaultReason;
+use mm::hugetlb::HugeSize;
 use mm::page::{PageKind, page_of};
 use mm::space::{MapFlags, MapProt, MmapRequest};
 use mm::stats::Counter;
@@ -20,7 +21,7 @@ const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
 #[test]
 fn hugetlb_pages_are_zeroed() {
     with_space(&Builder::new().config(|config| config.hvo = HvoStrategy::Off), |mm, _, space| {
-        assert_eq!(mm.hugetlb.set_nr(mm, 1).nr, 1);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 1).persistent, 1);
         for _ in 0..2 {
             let va = mm.mmap(space, &MmapRequest::anonymous(HUGE, RW).with(MapFlags::HUGETLB)).unwrap();
             for at in [0, 8, PAGE, HUGE / 2, HUGE - 8].map(|offset| va.add(offset)) {
@@ -29,7 +30,7 @@ fn hugetlb_pages_are_zeroed() {
             }
             mm.munmap(space, va.raw(), HUGE).unwrap();
         }
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }
 
@@ -37,7 +38,7 @@ fn hugetlb_pages_are_zeroed() {
 #[test]
 fn a_promise_outlives_a_greedy_neighbour() {
     with_space(&Builder::new().config(|config| config.hvo = HvoStrategy::Off), |mm, _, space| {
-        assert_eq!(mm.hugetlb.set_nr(mm, 1).nr, 1);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 1).persistent, 1);
         let request = MmapRequest::anonymous(HUGE, RW).with(MapFlags::HUGETLB);
         let promised = mm.mmap(space, &request).unwrap();
         let greedy = mm.mmap(space, &request.with(MapFlags::HUGETLB | MapFlags::NORESERVE)).unwrap();
@@ -46,7 +47,7 @@ fn a_promise_outlives_a_greedy_neighbour() {
         mm.munmap(space, promised.raw(), HUGE).unwrap();
         assert_eq!(user_store(greedy, 1), Ok(()));
         mm.munmap(space, greedy.raw(), HUGE).unwrap();
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }
 
@@ -56,7 +57,7 @@ fn a_promise_outlives_a_greedy_neighbour() {
 fn restored_tails_lead_to_their_head() {
     for &encoding in TailEncoding::ALL {
         Builder::new().ram_mib(32).config(|config| config.tails = encoding).boot(|mm, _| {
-            assert_eq!(mm.hugetlb.set_nr(mm, 1).nr, 1);
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 1).persistent, 1);
             let junk: Vec<_> =
                 core::iter::from_fn(|| mm.alloc_pages(Order::PAGE, PageKind::Kernel).ok()).collect();
             junk.iter().for_each(|page| Machine::write_bytes(page.pfn().phys(), &[0x5a; PAGE as usize]));
@@ -68,7 +69,7 @@ fn restored_tails_lead_to_their_head() {
             for tail in (1..512).map(|n| heads[0].nth(n)) {
                 assert_eq!(tail.head(encoding), heads[0], "{tail:?}");
             }
-            assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
         });
     }
 }

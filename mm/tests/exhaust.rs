@@ -12,6 +12,7 @@ use arch::{Order, PhysAddr, VirtAddr};
 use mm::Mm;
 use mm::config::{MmConfig, PromotionThreshold, TailEncoding, ThpMode, VmemmapMap};
 use mm::hugetlb;
+use mm::hugetlb::HugeSize;
 use mm::hvo::{BatchOutcome, Switch};
 use mm::kalloc::KArc;
 use mm::kalloc::inject::Failing;
@@ -120,8 +121,8 @@ fn read(mm: &Mm, stage: &Stage, at: u64) -> Outcome {
 }
 
 fn resize(mm: &Mm, pages: u64) -> Outcome {
-    let resized = mm.hugetlb.set_nr(mm, pages);
-    let good = resized.nr == pages && resized.unoptimized.is_none() && resized.unrestored.is_none();
+    let resized = mm.hugetlb.set_nr(mm, HugeSize::M2, pages);
+    let good = resized.persistent == pages && resized.unoptimized.is_none() && resized.unrestored.is_none();
     if good { Ok(()) } else { Err(format!("{resized:?}")) }
 }
 
@@ -368,8 +369,8 @@ const NEVER_FAILS: &[Operation] = &[
     }),
     op("a page of a reservation", RESERVE, 0, touched, |mm, stage| write(mm, stage, MIDDLE)),
     op("hugetlb: a promise", NEVER, 0, pool, |mm, _| {
-        let promised = hugetlb::reserve(mm, 2);
-        hugetlb::unreserve(mm, 2);
+        let promised = hugetlb::reserve(mm, HugeSize::M2, 2);
+        hugetlb::unreserve(mm, HugeSize::M2, 2);
         said(promised)
     }),
     op("hugetlb: shrinks, without HVO", NEVER, 0, plain_pool, |mm, _| resize(mm, 0)),
@@ -425,7 +426,7 @@ impl Stage {
         self.spaces.into_inner().iter().chain([&self.space]).for_each(|space| mm.destroy_space(space));
         self.blocks.into_inner().into_iter().for_each(|page| mm.put_folio(page));
         self.stacks.into_inner().into_iter().for_each(|(base, pages)| mm.free_stack(base, pages));
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     }
 }
 

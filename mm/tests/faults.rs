@@ -6,6 +6,7 @@ use arch::model::user_store;
 use arch::{Access, Level, Order, PhysAddr, VirtAddr};
 use mm::config::{HvoStrategy, Mapcount, ThpMode};
 use mm::fault::{FaultDone, FaultError, FaultInfo, FaultReason, Signal};
+use mm::hugetlb::HugeSize;
 use mm::mapcount::{self, Answer, OwnerId, Remains, Run, Sharing};
 use mm::page::{PageKind, PageRef};
 use mm::space::{Advice, MapFlags, MapProt, MmapRequest};
@@ -22,7 +23,7 @@ fn failed_faults_say_why() {
     with_space(&Builder::new().config(|config| config.hvo = HvoStrategy::Off), |mm, _, space| {
         let ro = mm.mmap(space, &MmapRequest::anonymous(PAGE, MapProt::READ).fixed(0x50_0000)).unwrap();
         let huge = MmapRequest::anonymous(HUGE, RW).with(MapFlags::HUGETLB | MapFlags::NORESERVE);
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
         let huge = mm.mmap(space, &huge).unwrap();
         let translation = FaultStatus::Translation(Level::L3);
         for (va, access, status, reason, signal, words) in [

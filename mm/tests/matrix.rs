@@ -21,9 +21,10 @@ use arch::model::{user_load, user_store};
 use arch::{Level, VirtAddr};
 use mm::Mm;
 use mm::config::{
-    Contpte, HvoStrategy, Mapcount, MmConfig, Promote, PromotionThreshold, ReserveReclaim, TailEncoding,
-    ThpMode, VmemmapMap,
+    Contpte, HugePages, HvoStrategy, Mapcount, MmConfig, Promote, PromotionThreshold, ReserveReclaim,
+    TailEncoding, ThpMode, VmemmapMap,
 };
+use mm::hugetlb::HugeSize;
 use mm::hvo::Switch;
 use mm::kalloc::KArc;
 use mm::page::PageKind;
@@ -54,7 +55,7 @@ struct Variant {
 
 /// Every combination of boot choices. Only `thp=reserve` knows a threshold and somebody who promotes.
 fn configs() -> Vec<MmConfig> {
-    let mut configs = vec![MmConfig { hugepages: 0, ..MmConfig::default() }];
+    let mut configs = vec![MmConfig { hugepages: HugePages::NONE, ..MmConfig::default() }];
     fn choose<T: Copy>(configs: &mut Vec<MmConfig>, all: &[T], set: impl Fn(&mut MmConfig, T)) {
         *configs = configs
             .iter()
@@ -241,7 +242,7 @@ impl Stage<'_> {
         let Stage { mm, ref space, variant, .. } = *self;
         let hvo = variant.config.hvo != HvoStrategy::Off;
         let optimized = || mm.stats.get(Counter::NrHvoOptimized);
-        assert_eq!(mm.hugetlb.set_nr(mm, 2).nr, 2, "{variant:?}");
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 2).persistent, 2, "{variant:?}");
         assert_eq!(optimized(), if hvo { 2 } else { 0 });
         assert_eq!(mm.hugetlb.restore_free(mm).done, if hvo { 2 } else { 0 });
         assert_eq!(optimized(), 0);
@@ -255,7 +256,7 @@ impl Stage<'_> {
         mm.munmap(space, BASE.raw(), HUGE).unwrap();
         assert_eq!(self.word(0, 511), None);
         check(mm);
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
         let pages = mm.alloc_pages(arch::Order::PMD, PageKind::Kernel).map(|page| mm.put_folio(page));
         assert_eq!(pages, Ok(()), "{variant:?}: the folios are the allocator's again");
     }

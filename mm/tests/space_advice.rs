@@ -5,6 +5,7 @@ use arch::layout::USER_END;
 use arch::model::{user_load, user_store};
 use mm::Mm;
 use mm::config::{HvoStrategy, ThpMode};
+use mm::hugetlb::HugeSize;
 use mm::kalloc::KArc;
 use mm::space::{AccessPattern, AddressSpace, Advice, Errno, MapFlags, MapProt, MmapRequest};
 use mm::testkit::{Builder, with_space};
@@ -25,7 +26,7 @@ fn map(mm: &Mm, space: &KArc<AddressSpace>, addr: u64, len: u64) {
 #[test]
 fn advice_of_every_kind() {
     with_space(&Builder::new().config(|config| config.hvo = HvoStrategy::Off), |mm, _, space| {
-        assert_eq!(mm.hugetlb.set_nr(mm, 1).nr, 1);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 1).persistent, 1);
         let (inval, high) = (Err(Errno::Inval), 0xffff_8000_0000_0000);
         map(mm, space, BASE, 4 * PAGE);
         map(mm, space, BASE + 8 * PAGE, PAGE);
@@ -68,7 +69,7 @@ fn advice_of_every_kind() {
             assert_eq!(Advice::from_raw(raw).map_err(|e| e.errno()).map(drop), inval, "{raw}");
         }
         mm.munmap(space, BASE, 4 * HUGE).unwrap();
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }
 

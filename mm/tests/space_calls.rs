@@ -6,6 +6,7 @@ use arch::model::{user_execute, user_load, user_store};
 use arch::{UserFault, VirtAddr};
 use mm::Mm;
 use mm::config::HvoStrategy;
+use mm::hugetlb::HugeSize;
 use mm::kalloc::KArc;
 use mm::space::{AddressSpace, Advice, Errno, HugeAdvice, MAX_VMAS, MapFlags, MapProt, MmapRequest, VmaKind};
 use mm::stats::Counter;
@@ -291,13 +292,13 @@ fn populating() {
         assert_eq!(errno(BASE, u64::MAX, write), Err(Errno::Inval));
         assert_eq!(errno(0xffff_8000_0000_0000, PAGE, write), Err(Errno::NoMem));
         let huge = MmapRequest::anonymous(HUGE, rw()).with(MapFlags::HUGETLB | MapFlags::NORESERVE);
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
         let va = mm.mmap(space, &huge).unwrap();
         assert_eq!(errno(va.raw(), HUGE, write), Err(Errno::Fault), "SIGBUS");
-        assert_eq!(mm.hugetlb.set_nr(mm, 1).nr, 1);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 1).persistent, 1);
         assert_eq!(errno(va.raw(), HUGE, write), Ok(()));
         mm.munmap(space, va.raw(), HUGE).unwrap();
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }
 
@@ -316,7 +317,7 @@ fn discarding() {
                 (Ok(0), Ok(2))
             );
         }
-        assert_eq!(mm.hugetlb.set_nr(mm, 3).nr, 3);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 3).persistent, 3);
         let huge = MmapRequest::anonymous(2 * HUGE, rw()).with(MapFlags::HUGETLB).fixed(BASE + 8 * HUGE);
         let va = mm.mmap(space, &huge).unwrap();
         let pages = [0, 1].map(|n| va.add(n * HUGE));
@@ -332,7 +333,7 @@ fn discarding() {
         assert_eq!(mm.mmap(space, &third.fixed(BASE + 20 * HUGE)).map_err(|e| e.errno()), Err(Errno::NoMem));
         assert_eq!(pages.map(user_load), [Ok(0), Ok(3)]);
         mm.munmap(space, BASE, 64 * HUGE).unwrap();
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }
 
@@ -445,12 +446,12 @@ fn huge_page_advice() {
 #[test]
 fn hugetlb_mappings() {
     with_space(&Builder::new().config(|config| config.hvo = HvoStrategy::Off), |mm, _, space| {
-        assert_eq!(mm.hugetlb.set_nr(mm, 4).nr, 4);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 4).persistent, 4);
         let huge = MmapRequest::anonymous(3 * HUGE - 1, rw()).with(MapFlags::HUGETLB);
         let va = mm.mmap(space, &huge).unwrap();
         assert!(va.is_aligned(HUGE));
         let vma = space.vma_at(va).unwrap();
-        assert_eq!((vma.kind, vma.bytes()), (VmaKind::Hugetlb, 3 * HUGE));
+        assert_eq!((vma.kind, vma.bytes()), (VmaKind::Hugetlb(HugeSize::M2), 3 * HUGE));
         assert_eq!(mm.mmap(space, &huge).map_err(|e| e.errno()), Err(Errno::NoMem), "one is not promised");
         user_store(va.add(HUGE + 8), 3).unwrap();
         assert_eq!(user_load(va.add(HUGE + 8)), Ok(3));
@@ -470,6 +471,6 @@ fn hugetlb_mappings() {
         mm.munmap(space, va.raw(), 3 * HUGE).unwrap();
         assert!(mm.mmap(space, &MmapRequest { len: 4 * HUGE, ..huge }).is_ok(), "all four are free again");
         assert!(mm.munmap(space, 0, USER_END.raw()).is_ok());
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }

@@ -8,6 +8,7 @@ use arch::model::{user_load, user_store};
 use arch::{UserFault, VirtAddr};
 use mm::Mm;
 use mm::config::{HvoStrategy, MmConfig, PromotionThreshold, ThpMode};
+use mm::hugetlb::HugeSize;
 use mm::kalloc::KArc;
 use mm::space::{
     AddressSpace, Advice, Errno, MAX_VMAS, MapFlags, MapProt, MmapError, MmapRequest, MremapRequest, VmaKind,
@@ -126,7 +127,7 @@ fn errors() {
 #[test]
 fn hugetlb_moves_by_its_pages() {
     with_space(&Builder::new().config(|config| config.hvo = HvoStrategy::Off), |mm, _, space| {
-        assert_eq!(mm.hugetlb.set_nr(mm, 4).nr, 4);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 4).persistent, 4);
         let huge = MmapRequest::anonymous(4 * HUGE, rw()).with(MapFlags::HUGETLB);
         mm.mmap(space, &huge.fixed(BASE)).unwrap();
         user_store(VirtAddr::new(BASE + HUGE), 5).unwrap();
@@ -149,11 +150,11 @@ fn hugetlb_moves_by_its_pages() {
         );
         assert_eq!(user_load(VirtAddr::new(FAR + 8 * HUGE)), Ok(7));
         check(mm);
-        assert_eq!(space.vma_at(VirtAddr::new(FAR)).unwrap().kind, VmaKind::Hugetlb);
+        assert_eq!(space.vma_at(VirtAddr::new(FAR)).unwrap().kind, VmaKind::Hugetlb(HugeSize::M2));
         mm.munmap(space, BASE, FAR).unwrap();
         check(mm);
         mm.munmap(space, FAR, 16 * HUGE).unwrap();
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }
 

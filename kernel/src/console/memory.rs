@@ -3,6 +3,7 @@
 
 use arch::Order;
 use mm::Mm;
+use mm::hugetlb::{Counts, HugeSize};
 use mm::hvo::layout::Layout;
 use mm::hvo::{BatchOutcome, Switch};
 use mm::page::PageKind;
@@ -106,11 +107,12 @@ pub(super) fn hugetlb(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
         [pages] => write(mm, NR_HUGEPAGES, pages)?,
         _ => return Err(Complaint::Usage),
     }
-    let counts = mm.hugetlb.counts();
-    println!("    2 MiB pages in the pool   {:>6}", counts.nr);
-    println!("    free                      {:>6}", counts.free);
-    println!("    promised                  {:>6}", counts.reserved);
-    println!("    optimised by HVO          {:>6}", mm.stats.get(Counter::NrHvoOptimized));
+    println!("    size   pages    free  promised  surplus  overcommit");
+    for size in HugeSize::ALL {
+        let Counts { nr, free, reserved, surplus, overcommit } = mm.hugetlb.counts(size);
+        println!("    {:<4} {nr:>7} {free:>7} {reserved:>9} {surplus:>8} {overcommit:>11}", size.word());
+    }
+    println!("    optimised by HVO, of 2M: {}", mm.stats.get(Counter::NrHvoOptimized));
     Ok(())
 }
 
@@ -126,7 +128,7 @@ pub(super) fn hvo(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     let switch = if mm.hvo.switch() == Switch::On { "on" } else { "off" };
     println!("    strategy {}, tails={}, vmemmap={}", mm.config.hvo, mm.config.tails, mm.config.vmemmap);
     println!("    new folios are optimised  {switch:>6}");
-    println!("    folios in the pool        {:>6}", mm.hugetlb.counts().nr);
+    println!("    folios in the pool        {:>6}", mm.hugetlb.counts(HugeSize::M2).nr);
     println!("    of them optimised         {:>6}", mm.stats.get(Counter::NrHvoOptimized));
     println!("    vmemmap pages freed       {freed:>6}  ({} KiB)", freed * 4);
     if let Ok(layout) = Layout::of(Order::PMD) {

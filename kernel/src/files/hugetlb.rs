@@ -1,11 +1,16 @@
-//! The hugetlb pool and HVO's switch.
+//! The hugetlb pools and HVO's switch.
 #![forbid(unsafe_code)]
 
-use arch::Order;
+use core::fmt;
+
 use mm::Mm;
+use mm::hugetlb::{Counts, HugeSize};
 use mm::hvo::Switch;
 
 use super::{Content, File, Refused, Written, number};
+
+/// The place in [`HugeSize::ALL`] of the size of files that name none.
+const DEFAULT: usize = HugeSize::DEFAULT.index();
 
 pub(super) const SYSCTL: &[File] = &[
     File {
@@ -17,37 +22,66 @@ pub(super) const SYSCTL: &[File] = &[
     File {
         path: "/proc/sys/vm/nr_hugepages",
         what: "2 MiB pages in the hugetlb pool",
-        content: Content::Text(|mm, out| writeln!(out, "{}", mm.hugetlb.counts().nr)),
-        write: Some(write_nr),
+        content: Content::Text(|mm, out| show::<DEFAULT>(mm, out, |counts| counts.nr)),
+        write: Some(write_nr::<DEFAULT>),
+    },
+    File {
+        path: "/proc/sys/vm/nr_overcommit_hugepages",
+        what: "2 MiB pages that the pool may have beyond that while somebody needs them",
+        content: Content::Text(|mm, out| show::<DEFAULT>(mm, out, |counts| counts.overcommit)),
+        write: Some(write_overcommit::<DEFAULT>),
     },
 ];
 
-pub(super) const SYSFS: &[File] = &[
-    File {
-        path: "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages",
-        what: "pages of the pool that nobody uses",
-        content: Content::Text(|mm, out| writeln!(out, "{}", mm.hugetlb.counts().free)),
-        write: None,
-    },
-    File {
-        path: "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages",
-        what: "pages of the pool",
-        content: Content::Text(|mm, out| writeln!(out, "{}", mm.hugetlb.counts().nr)),
-        write: Some(write_nr),
-    },
-    File {
-        path: "/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages",
-        what: "free pages of the pool that are promised",
-        content: Content::Text(|mm, out| writeln!(out, "{}", mm.hugetlb.counts().reserved)),
-        write: None,
-    },
-    File {
-        path: "/sys/kernel/mm/hugepages/hugepages-2048kB/surplus_hugepages",
-        what: "pages in use beyond the size that was asked for",
-        content: Content::Text(|mm, out| writeln!(out, "{}", mm.hugetlb.counts().surplus)),
-        write: None,
-    },
+/// The files of one pool: its place in [`HugeSize::ALL`], and its directory.
+macro_rules! pool {
+    ($n:literal, $directory:literal) => {
+        &[
+            File {
+                path: concat!("/sys/kernel/mm/hugepages/", $directory, "/free_hugepages"),
+                what: "pages of the pool that nobody uses",
+                content: Content::Text(|mm, out| show::<$n>(mm, out, |counts| counts.free)),
+                write: None,
+            },
+            File {
+                path: concat!("/sys/kernel/mm/hugepages/", $directory, "/nr_hugepages"),
+                what: "pages of the pool",
+                content: Content::Text(|mm, out| show::<$n>(mm, out, |counts| counts.nr)),
+                write: Some(write_nr::<$n>),
+            },
+            File {
+                path: concat!("/sys/kernel/mm/hugepages/", $directory, "/nr_overcommit_hugepages"),
+                what: "pages that the pool may have beyond its size while somebody needs them",
+                content: Content::Text(|mm, out| show::<$n>(mm, out, |counts| counts.overcommit)),
+                write: Some(write_overcommit::<$n>),
+            },
+            File {
+                path: concat!("/sys/kernel/mm/hugepages/", $directory, "/resv_hugepages"),
+                what: "free pages of the pool that are promised",
+                content: Content::Text(|mm, out| show::<$n>(mm, out, |counts| counts.reserved)),
+                write: None,
+            },
+            File {
+                path: concat!("/sys/kernel/mm/hugepages/", $directory, "/surplus_hugepages"),
+                what: "pages in use or promised, beyond the size that was asked for",
+                content: Content::Text(|mm, out| show::<$n>(mm, out, |counts| counts.surplus)),
+                write: None,
+            },
+        ]
+    };
+}
+
+/// A directory for each size, in the order of [`HugeSize::ALL`].
+pub(super) const SYSFS: [&[File]; HugeSize::ALL.len()] = [
+    pool!(0, "hugepages-64kB"),
+    pool!(1, "hugepages-2048kB"),
+    pool!(2, "hugepages-32768kB"),
+    pool!(3, "hugepages-1048576kB"),
 ];
+
+fn show<const N: usize>(mm: &Mm, out: &mut dyn fmt::Write, number: fn(Counts) -> u64) -> fmt::Result {
+    writeln!(out, "{}", number(mm.hugetlb.counts(HugeSize::ALL[N])))
+}
 
 fn write_switch(mm: &Mm, value: &str) -> Result<Written, Refused> {
     let to = if number(value, 0, 1)? == 1 { Switch::On } else { Switch::Off };
@@ -55,9 +89,21 @@ fn write_switch(mm: &Mm, value: &str) -> Result<Written, Refused> {
     Ok(Written::Exactly)
 }
 
-/// Grows or shrinks the pool, as on Linux as far as possible: memory may be short, and what is in use stays.
-fn write_nr(mm: &Mm, value: &str) -> Result<Written, Refused> {
-    let asked = number(value, 0, mm.managed_pages() / Order::PMD.pages())?;
-    let nr = mm.hugetlb.set_nr(mm, asked).nr;
-    Ok(if nr == asked { Written::Exactly } else { Written::AsFarAs(nr) })
+/// Grows or shrinks the pool, as on Linux as far as possible: memory may be short, and what is in use stays as surplus.
+fn write_nr<const N: usize>(mm: &Mm, value: &str) -> Result<Written, Refused> {
+    let size = HugeSize::ALL[N];
+    let asked = pages(mm, size, value)?;
+    let persistent = mm.hugetlb.set_nr(mm, size, asked).persistent;
+    Ok(if persistent == asked { Written::Exactly } else { Written::AsFarAs(persistent) })
+}
+
+fn write_overcommit<const N: usize>(mm: &Mm, value: &str) -> Result<Written, Refused> {
+    let size = HugeSize::ALL[N];
+    mm.hugetlb.set_overcommit(size, pages(mm, size, value)?);
+    Ok(Written::Exactly)
+}
+
+/// A number of pages of this size: no more than memory has room for.
+fn pages(mm: &Mm, size: HugeSize, value: &str) -> Result<u64, Refused> {
+    number(value, 0, mm.managed_pages() / size.order().pages())
 }

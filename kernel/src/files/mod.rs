@@ -88,8 +88,17 @@ impl fmt::Display for Refused {
 }
 
 /// Every file, in the order of their paths.
-pub const TABLE: &[&[File]] =
-    &[proc::FILES, report::FRAMES, hugetlb::SYSCTL, hugetlb::SYSFS, thp::NUMBERS, thp::FILES];
+pub const TABLE: &[&[File]] = &[
+    proc::FILES,
+    report::FRAMES,
+    hugetlb::SYSCTL,
+    hugetlb::SYSFS[0],
+    hugetlb::SYSFS[1],
+    hugetlb::SYSFS[2],
+    hugetlb::SYSFS[3],
+    thp::NUMBERS,
+    thp::FILES,
+];
 
 /// Every file, in the order of [`TABLE`].
 pub fn all() -> impl Iterator<Item = &'static File> {

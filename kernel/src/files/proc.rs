@@ -6,6 +6,7 @@ use core::fmt;
 use arch::Order;
 use arch::addr::PAGE_SIZE;
 use mm::Mm;
+use mm::hugetlb::HugeSize;
 use mm::stats::Counter;
 
 use super::{Content, File};
@@ -52,7 +53,7 @@ fn vmstat(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
 /// All numbers are read before the first is printed.
 fn meminfo(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
     let pages = |counter| mm.stats.get(counter) * KIB_PER_PAGE;
-    let pool = mm.hugetlb.counts();
+    let pool = mm.hugetlb.counts(HugeSize::M2);
     let free = mm.free_page_count();
     let reserved = mm.stats.get(Counter::NrThpReserved);
     let available = mm.available_pages();
@@ -72,7 +73,7 @@ fn meminfo(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
     row(out, "HugePages_Rsvd", pool.reserved, "")?;
     row(out, "HugePages_Surp", pool.surplus, "")?;
     row(out, "Hugepagesize", KIB_PER_HUGE_PAGE, " kB")?;
-    row(out, "Hugetlb", pool.nr * KIB_PER_HUGE_PAGE, " kB")
+    row(out, "Hugetlb", mm.hugetlb.bytes() / 1024, " kB")
 }
 
 fn row(out: &mut dyn fmt::Write, name: &str, value: u64, unit: &str) -> fmt::Result {

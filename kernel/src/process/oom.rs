@@ -12,7 +12,6 @@
 
 use arch::Order;
 use arrayvec::{ArrayString, ArrayVec};
-use mm::hugetlb::hstate::SIZE_2M;
 use mm::kalloc::KArc;
 use mm::locks::{self, SleepLock};
 use mm::rmap::deferred;
@@ -164,7 +163,7 @@ fn report(needy: &Process) {
         kib(marks.min),
         kib(gauge(Counter::NrPageTable)),
         kib(gauge(Counter::NrShmem)),
-        mm.hugetlb.counts().nr * (SIZE_2M.order().bytes() >> 10),
+        mm.hugetlb.bytes() >> 10,
     );
     println!(
         "  {} KiB reserved: {} reservations in part, {} in full; huge pages: {} mapped in part, {} perhaps underused",

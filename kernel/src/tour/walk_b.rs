@@ -15,6 +15,7 @@ use arch::{Access, Level, Machine, Mmu, Order, Pfn, VirtAddr};
 use mm::Mm;
 use mm::config::HvoStrategy;
 use mm::hugetlb::Counts;
+use mm::hugetlb::HugeSize;
 use mm::hvo::describe::PAGES;
 use mm::hvo::layout::Layout;
 use mm::hvo::{Switch, VmemmapEntry, describe};
@@ -30,7 +31,8 @@ use crate::process::{self, Process};
 use crate::{println, settle, show, the_mm};
 
 /// The pool before the process began.
-static POOL: SpinLock<Counts> = SpinLock::new(Rank(1), Counts { nr: 0, free: 0, reserved: 0, surplus: 0 });
+static POOL: SpinLock<Counts> =
+    SpinLock::new(Rank(1), Counts { nr: 0, free: 0, reserved: 0, surplus: 0, overcommit: 0 });
 /// The folio that the process got; 0: none.
 static FOLIO: AtomicU64 = AtomicU64::new(0);
 
@@ -38,12 +40,12 @@ static FOLIO: AtomicU64 = AtomicU64::new(0);
 pub(super) fn run(mm: &'static Mm) {
     println!("\nWalk B: hugetlb page, HVO");
     FOLIO.store(0, Ordering::Relaxed);
-    let size = mm.hugetlb.counts().nr;
+    let size = mm.hugetlb.counts(HugeSize::M2).nr;
     if let Some(error) = grow_by_whole_folio(mm) {
         Stop::begin("B", "one more folio for the pool").check(false, format_args!("{error}"));
         return;
     }
-    *POOL.lock() = mm.hugetlb.counts();
+    *POOL.lock() = mm.hugetlb.counts(HugeSize::M2);
     let status = process::run("hugetlb", &["hugetlb", "1"], Some(observe)).map(|process| process.wait());
     let mut stop = Stop::begin("B", "the process verified the page's contents, and ended");
     match status {
@@ -60,9 +62,9 @@ pub(super) fn run(mm: &'static Mm) {
         optimise(mm, head, &before);
         restore(mm, head, size);
     }
-    let back = mm.hugetlb.set_nr(mm, size);
-    if back.nr != size {
-        Stop::begin("B", "the pool").check(false, format_args!("{} folios, {size} before", back.nr));
+    let back = mm.hugetlb.set_nr(mm, HugeSize::M2, size);
+    if back.persistent != size {
+        Stop::begin("B", "the pool").check(false, format_args!("{} folios, {size} before", back.persistent));
     }
 }
 
@@ -71,8 +73,8 @@ fn grow_by_whole_folio(mm: &Mm) -> Option<&'static str> {
     let switch = mm.hvo.switch();
     // Off is always possible, and so is what was in force.
     let _ = mm.hvo.set_switch(mm, Switch::Off);
-    let nr = mm.hugetlb.counts().nr;
-    let grown = mm.hugetlb.set_nr(mm, nr + 1).nr > nr;
+    let nr = mm.hugetlb.counts(HugeSize::M2).nr;
+    let grown = mm.hugetlb.set_nr(mm, HugeSize::M2, nr + 1).persistent > nr;
     let _ = mm.hvo.set_switch(mm, switch);
     (!grown).then_some("there is no free block of 2 MiB")
 }
@@ -92,7 +94,7 @@ fn print_pool(when: &str, counts: &Counts) {
 
 /// mmap has returned.
 fn reserved(mm: &Mm, process: &Process, va: VirtAddr) {
-    let (before, now) = (*POOL.lock(), mm.hugetlb.counts());
+    let (before, now) = (*POOL.lock(), mm.hugetlb.counts(HugeSize::M2));
     let mut stop =
         Stop::begin("B.1", "syscall mmap(MAP_HUGETLB): a page of the pool is promised, nothing is mapped");
     if let Some(vma) = process.space().vma_at(va) {
@@ -109,7 +111,7 @@ fn reserved(mm: &Mm, process: &Process, va: VirtAddr) {
 
 /// Every byte of the page is written.
 fn mapped(mm: &Mm, process: &Process, va: VirtAddr) {
-    let (before, now) = (*POOL.lock(), mm.hugetlb.counts());
+    let (before, now) = (*POOL.lock(), mm.hugetlb.counts(HugeSize::M2));
     let walk = walk(process, va);
     let mut stop = Stop::begin("B.2", "hugetlb::fault: the first touch mapped it by one block");
     show::walk(&walk);
@@ -287,13 +289,13 @@ fn restore(mm: &'static Mm, head: PageRef, size: u64) {
         Stop::begin("B.9", "hvo::restore: the folio leaves the pool, with struct pages of its own again");
     let counters = Counters::now(mm);
     record::start_vmemmap(head.pfn());
-    let resized = mm.hugetlb.set_nr(mm, size);
+    let resized = mm.hugetlb.set_nr(mm, HugeSize::M2, size);
     let recording = record::stop();
     let after = describe(mm, head.pfn());
     show::vmemmap(&after);
     print_steps(&recording);
     counters.print_moved(mm, &MOVED);
-    stop.check(resized.nr == size && resized.unrestored.is_none(), format_args!("{resized:?}"));
+    stop.check(resized.persistent == size && resized.unrestored.is_none(), format_args!("{resized:?}"));
     let own = (0..PAGES).all(|n| (0..n).all(|m| after[m].output() != after[n].output()));
     stop.check(own && after.iter().all(is_writable), format_args!("eight own, writable pages were expected"));
     let kinds = [

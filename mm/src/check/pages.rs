@@ -17,6 +17,7 @@ use super::report::{Inconsistency, Report, agree};
 use super::tally::Tally;
 use crate::Mm;
 use crate::boot::Frames;
+use crate::mapcount::verdict::Truth;
 use crate::mapcount::{self, check::Scan};
 use crate::page::{Flags, PageKind, PageRef, page_of};
 use crate::stats::Counter;
@@ -136,22 +137,45 @@ impl Mm {
     /// the check of that leaf says so. A leaf that grants writing is of the only space that maps the folio.
     fn check_mappings(&self, head: PageRef) -> Result<Mapped, Inconsistency> {
         let pfn = Some(head.pfn());
-        let (mut mapped, mut spaces, mut scan) = (Mapped::default(), 0, Scan::new());
-        if let Some(lineage) = self.lineages.find(head.mapping()) {
-            lineage.hold().for_each_descendant(|space| {
-                let here = space.leaves_of(head, &mut scan);
-                spaces += u64::from(here.entries != 0);
-                mapped = mapped.and(here);
-            });
+        let (mut mapped, mut truth) = (Mapped::default(), Truth::default());
+        for mut scan in Scan::windows(head) {
+            if let Some(lineage) = self.lineages.find(head.mapping()) {
+                lineage
+                    .hold()
+                    .for_each_descendant(|space| mapped = mapped.and(space.leaves_of(head, &mut scan)));
+            }
+            mapcount::check::pages_agree(self, head, &scan)?;
+            let Truth { entries, pages, spaces } = scan.truth();
+            truth.entries += entries;
+            truth.pages += pages;
+            truth.spaces = truth.spaces.max(spaces);
+        }
+        if head.order() > Order::PMD {
+            truth.spaces = self.spaces_that_map(head);
         }
         agree(
             "spaces that map a page which one of them may write",
             pfn,
             1,
-            if mapped.writable == 0 { 1 } else { spaces },
+            if mapped.writable == 0 { 1 } else { truth.spaces },
         )?;
-        mapcount::check::agrees(self, head, &scan)?;
+        mapcount::check::agrees(self, head, truth)?;
         Ok(mapped)
+    }
+
+    /// How many spaces map any part of a folio that has several windows: each may map another part.
+    fn spaces_that_map(&self, head: PageRef) -> u64 {
+        let mut spaces = 0;
+        if let Some(lineage) = self.lineages.find(head.mapping()) {
+            lineage.hold().for_each_descendant(|space| {
+                let maps = |mut scan: Scan| {
+                    space.leaves_of(head, &mut scan);
+                    scan.truth().spaces != 0
+                };
+                spaces += u64::from(Scan::windows(head).any(maps));
+            });
+        }
+        spaces
     }
 }
 

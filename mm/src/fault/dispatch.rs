@@ -145,7 +145,7 @@ impl Mm {
         }
         match vma.kind {
             VmaKind::Anon => anon::fault(self, space, vma, info),
-            VmaKind::Hugetlb => crate::hugetlb::fault(self, space, vma, info),
+            VmaKind::Hugetlb(size) => crate::hugetlb::fault(self, space, vma, size, info),
             VmaKind::Shared(_) | VmaKind::Private(_) => crate::shmem::fault::fault(self, space, vma, info),
             VmaKind::Device(map) => crate::device::map::fault(self, space, vma, map, info),
         }

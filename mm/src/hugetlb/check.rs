@@ -1,4 +1,4 @@
-//! The pool's part of the full check: its numbers and its folios must tell the same.
+//! The pools' part of the full check: its numbers and its folios must tell the same.
 #![forbid(unsafe_code)]
 
 use core::convert::Infallible;
@@ -6,76 +6,98 @@ use core::convert::Infallible;
 use arch::VirtAddr;
 use arch::layout::USER_END;
 
-use super::hstate::SIZE_2M;
+use super::hstate::HugeSize;
+use super::promised::Promised;
 use crate::Mm;
 use crate::check::{Inconsistency, Report, agree, for_each_block};
 use crate::hvo::check::{check_counters, check_folio};
 use crate::page::{Flags, PageKind, PageRef};
 
-/// What a scan finds.
-#[derive(Default)]
+/// What a scan finds of one size.
+#[derive(Clone, Copy, Default)]
 struct Found {
     all: u64,
     free: u64,
-    optimized: u64,
 }
 
 impl Mm {
-    /// The numbers of the hugetlb pool, its free list, and the vmemmap of every hugetlb folio.
+    /// The numbers of the hugetlb pools, their lists, and the vmemmap of every hugetlb folio.
     pub(crate) fn check_hugetlb(&self, report: &mut Report) -> Result<(), Inconsistency> {
-        let mut found = Found::default();
+        let (mut found, mut optimized) = ([Found::default(); HugeSize::ALL.len()], 0);
         for &bank in self.ram() {
             for_each_block(bank, |head, kind, order| {
                 if kind != PageKind::Hugetlb {
                     return Ok(());
                 }
-                let size = order.raw().into();
-                agree("the order of a hugetlb folio", Some(head.pfn()), SIZE_2M.order().raw().into(), size)?;
-                found.all += 1;
-                found.free += u64::from(head.refcount() == 0);
-                found.optimized += u64::from(head.flags().contains(Flags::HVO));
+                let size = HugeSize::from_order(order);
+                agree(
+                    "a hugetlb folio is of a size that has a pool",
+                    Some(head.pfn()),
+                    1,
+                    size.is_some().into(),
+                )?;
+                if let Some(size) = size {
+                    found[size.index()].all += 1;
+                    found[size.index()].free += u64::from(head.refcount() == 0);
+                }
+                optimized += u64::from(head.flags().contains(Flags::HVO));
                 check_folio(self, head)
             })?;
         }
-        check_counters(self, found.optimized, report)?;
-        self.check_free_list()?;
-        let counts = self.hugetlb.counts();
-        agree("nr_hugepages against hugetlb folios in memory", None, found.all, counts.nr)?;
-        agree("free_hugepages against folios without references", None, found.free, counts.free)?;
-        agree("surplus_hugepages", None, 0, counts.surplus)?;
-        agree("resv_hugepages against slots that wait for theirs", None, self.promised(), counts.reserved)?;
+        check_counters(self, optimized, report)?;
+        HugeSize::ALL.into_iter().zip(found).try_for_each(|(size, found)| self.check_pool(size, found))
+    }
+
+    fn check_pool(&self, size: HugeSize, found: Found) -> Result<(), Inconsistency> {
+        let leaving = self.check_pool_lists(size)?;
+        let counts = self.hugetlb.counts(size);
+        agree("nr_hugepages against hugetlb folios in memory", None, found.all, counts.nr + leaving)?;
+        agree("free_hugepages against folios without references", None, found.free, counts.free + leaving)?;
+        let needed = counts.nr - counts.free + counts.reserved;
+        agree("surplus folios that nobody needs", None, 0, counts.surplus.saturating_sub(needed))?;
+        agree(
+            "resv_hugepages against slots that wait for theirs",
+            None,
+            self.promised(size),
+            counts.reserved,
+        )?;
         agree("huge pages promised beyond what is free", None, 0, counts.reserved.saturating_sub(counts.free))
     }
 
-    /// Slots of all hugetlb VMAs that were promised a folio and have none yet.
-    fn promised(&self) -> u64 {
+    /// Slots of all hugetlb VMAs that were promised a folio of this size and have none yet.
+    fn promised(&self, size: HugeSize) -> u64 {
         let mut promised = 0;
         let Ok(()) = self.spaces.try_for_each::<Infallible>(|space| {
-            promised += self.promised_hugetlb(space, VirtAddr::new(0), USER_END);
+            promised += Promised::to(self, space, VirtAddr::new(0), USER_END).pages(size);
             Ok(())
         });
         promised
     }
 
-    fn check_free_list(&self) -> Result<(), Inconsistency> {
-        let pool = self.hugetlb.lock();
-        let mut walked = 0;
-        for head in pool.free.iter().take(pool.free.len() as usize + 1) {
-            let pfn = Some(head.pfn());
-            agree("a hugetlb folio begins here", pfn, 1, is_head(&head).into())?;
-            agree("references to a free hugetlb folio", pfn, 0, head.refcount().into())?;
-            agree("the owner of a free hugetlb folio", pfn, 0, head.mapping() | head.index())?;
-            walked += 1;
+    /// The pool's lists. Returns how many folios are leaving it.
+    fn check_pool_lists(&self, size: HugeSize) -> Result<u64, Inconsistency> {
+        let pool = self.hugetlb.lock(size);
+        for list in [&pool.free, &pool.leaving] {
+            let mut walked = 0;
+            for head in list.iter().take(list.len() as usize + 1) {
+                let pfn = Some(head.pfn());
+                agree("a hugetlb folio begins here", pfn, 1, is_head(&head, size).into())?;
+                agree("references to a free hugetlb folio", pfn, 0, head.refcount().into())?;
+                agree("the owner of a free hugetlb folio", pfn, 0, head.mapping() | head.index())?;
+                walked += 1;
+            }
+            agree("the length of a list of the pool", None, list.len(), walked)?;
+            let broken = list.broken_link().map(|page| page.pfn());
+            agree("a link back on a list of the pool", broken, 0, broken.is_some().into())?;
         }
-        agree("the length of the pool's free list", None, pool.free.len(), walked)?;
-        let broken = pool.free.broken_link().map(|page| page.pfn());
-        agree("a link back on the pool's free list", broken, 0, broken.is_some().into())
+        Ok(pool.leaving.len())
     }
 }
 
-/// Whether this is the head of a hugetlb folio.
-fn is_head(page: &PageRef) -> bool {
-    page.pfn().is_aligned(SIZE_2M.order())
+/// Whether this is the head of a hugetlb folio of this size.
+fn is_head(page: &PageRef, size: HugeSize) -> bool {
+    page.pfn().is_aligned(size.order())
+        && page.order() == size.order()
         && page.kind() == PageKind::Hugetlb
         && page.flags().contains(Flags::HEAD)
 }

@@ -9,43 +9,32 @@
 
 use arch::{Desc, Level, Machine, Pfn, PhysMem, VirtAddr};
 
-use super::hstate::SIZE_2M;
-use super::pool::Claim;
+use super::pool::{Claim, size_of};
+use super::slot::{Mapped, Slot};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::fault::{FaultDone, FaultReason, grants};
-use crate::mapcount::{self, Run};
-use crate::page::{FolioRef, PageKind, PageRef};
-use crate::pgtable::normal_page;
-use crate::space::range::{leaf_for, run_of};
-use crate::space::{AddressSpace, Vma, exclusive};
+use crate::page::{FolioRef, PageKind};
+use crate::pgtable::{TableStock, normal_folio};
+use crate::space::{AddressSpace, Vma};
 use crate::stats::Counter;
 
-/// A slot whose entry grants too little for a write, in a VMA that allows it.
-#[derive(Clone, Copy)]
-pub(super) struct Slot<'f> {
-    pub(super) mm: &'f Mm,
-    pub(super) space: &'f AddressSpace,
-    pub(super) vma: &'f Vma,
-    /// The slot's first address.
-    pub(super) va: VirtAddr,
-}
-
-/// Lets the write happen. M is held for reading, and F of the slot.
+/// Lets a write happen at `at`, an address of a slot whose entries grant too little, in a VMA that allows it. M is held
+/// for reading, and F of the slot.
 ///
 /// # Errors
 /// [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`]; nothing has changed.
-pub(super) fn fault(slot: &Slot<'_>) -> Result<FaultDone, FaultReason> {
-    let Slot { mm, .. } = *slot;
-    let (source, leaf) = match judge(slot) {
+pub(super) fn fault(slot: &Slot<'_>, at: VirtAddr) -> Result<FaultDone, FaultReason> {
+    let Slot { mm, size, .. } = *slot;
+    let (source, leaf) = match judge(slot, at) {
         Verdict::Done(done) => return Ok(done),
         Verdict::Full(pfn) => return Err(FaultReason::TooManyReferences(pfn)),
         Verdict::Copy(source, leaf) => (source, leaf),
     };
-    let Some(copy) = mm.hugetlb.take(Claim::Unreserved) else {
+    let Some(copy) = mm.hugetlb.take_or_make(mm, size, Claim::Unreserved) else {
         mm.put_folio(source);
         // Those who shared it may have gone since, as the pool's last folio went to somebody else.
-        return match judge(slot) {
+        return match judge(slot, at) {
             Verdict::Done(done) => Ok(done),
             Verdict::Full(pfn) => Err(FaultReason::TooManyReferences(pfn)),
             Verdict::Copy(source, _) => {
@@ -54,8 +43,19 @@ pub(super) fn fault(slot: &Slot<'_>) -> Result<FaultDone, FaultReason> {
             }
         };
     };
-    Machine::copy(copy.pfn().phys(), source.pfn().phys(), SIZE_2M.bytes());
-    let done = exchange(slot, (source.page(), leaf), copy);
+    Machine::copy(copy.pfn().phys(), source.pfn().phys(), size.bytes());
+    let done = match slot.exchange(leaf, copy.page()) {
+        Some(()) => {
+            mm.stats.inc(Counter::CowCopy);
+            // The references are the entries'.
+            copy.leave();
+            FaultDone::Made
+        }
+        None => {
+            slot.untake(copy, Claim::Unreserved);
+            FaultDone::Spurious
+        }
+    };
     mm.put_folio(source);
     Ok(done)
 }
@@ -66,68 +66,63 @@ enum Verdict {
     Done(FaultDone),
     /// There can be no further reference to the folio, which is needed to copy it.
     Full(Pfn),
-    /// The folio, with a reference, and the entry that maps it: it must be copied.
+    /// The folio, with a reference, and the slot's first entry: it must be copied.
     Copy(FolioRef, Desc),
 }
 
-fn judge(slot: &Slot<'_>) -> Verdict {
-    let Slot { mm, space, vma, va } = *slot;
-    let level = SIZE_2M.level();
+fn judge(slot: &Slot<'_>, at: VirtAddr) -> Verdict {
+    let Slot { mm, space, size, va, .. } = *slot;
+    let level = size.level();
     let mut tree = space.ptl.lock();
-    let Ok(entry) = tree.entry(space.flusher(mm), va, level) else {
+    let (first, last) = (tree.last(va), tree.last(at));
+    let head = normal_folio(mm, first.desc, level).filter(|_| first.level == level && last.level == level);
+    let Some(head) = head else { return Verdict::Done(FaultDone::Spurious) };
+    if grants(last.desc.flags(level), arch::Access::Write) {
         return Verdict::Done(FaultDone::Spurious);
-    };
-    let leaf = entry.desc();
-    let Some(head) = normal_page(leaf, level) else { return Verdict::Done(FaultDone::Spurious) };
-    let new = exclusive::leaf_again(mm, leaf, level, vma.prot);
-    if grants(new.flags(level), arch::Access::Write) {
-        entry.relax(leaf, new);
+    }
+    if slot.is_exclusive(head) {
+        slot.grant(&mut tree, at, last.desc);
         return Verdict::Done(FaultDone::Made);
     }
     match head.get_unless_full() {
-        Some(source) => Verdict::Copy(source, leaf),
+        Some(source) => Verdict::Copy(source, first.desc),
         None => Verdict::Full(head.pfn()),
     }
 }
 
-/// The entry for the copy, by break-before-make: the output address changes, and the new entry grants writing.
-fn exchange(slot: &Slot<'_>, (source, leaf): (PageRef, Desc), copy: FolioRef) -> FaultDone {
-    let Slot { mm, space, vma, va } = *slot;
-    let level = SIZE_2M.level();
-    let new = leaf_for(mm, copy.pfn().phys(), level, vma.prot);
-    let mut tree = space.ptl.lock();
-    let entry = match tree.entry(space.flusher(mm), va, level) {
-        Ok(entry) if entry.desc() == leaf => entry,
-        _ => {
-            drop(tree);
-            mm.hugetlb.untake(copy, Claim::Unreserved);
-            return FaultDone::Spurious;
-        }
-    };
-    let run = run_of(space, vma, &entry, copy.page());
-    copy.set_mapping(space.id, vma.index_of(va));
-    copy.set_refcount(1);
-    mapcount::add(mm, &run);
-    let displaced = entry.break_live::<1>(|_, _| ()).flush().make(|_| new, |_, _| ());
-    mapcount::remove(mm, &Run { head: source, first: source, ..run });
-    mm.give_up(displaced);
-    mm.stats.inc(Counter::CowCopy);
-    // The reference is the entry's.
-    copy.leave();
-    FaultDone::Made
-}
-
-/// A copy of what `leaf` of `level` maps, for a fork that may not share it: with one reference. `None`: it maps no
-/// hugetlb folio.
+/// A copy of what `leaf` of `level` maps, for a fork that may not share it: count 0. `None`: it maps no hugetlb folio.
 ///
 /// # Errors
 /// [`OutOfMemory`]: the pool has none to spare.
 pub(crate) fn copy_for_fork(mm: &Mm, leaf: Desc, level: Level) -> Result<Option<FolioRef>, OutOfMemory> {
-    let Some(head) = normal_page(leaf, level).filter(|head| head.kind() == PageKind::Hugetlb) else {
+    let Some(head) = normal_folio(mm, leaf, level).filter(|head| head.kind() == PageKind::Hugetlb) else {
         return Ok(None);
     };
-    let copy = mm.hugetlb.take(Claim::Unreserved).ok_or(OutOfMemory)?;
-    Machine::copy(copy.pfn().phys(), head.pfn().phys(), SIZE_2M.bytes());
-    copy.set_refcount(1);
+    let size = size_of(head);
+    let copy = mm.hugetlb.take_or_make(mm, size, Claim::Unreserved).ok_or(OutOfMemory)?;
+    Machine::copy(copy.pfn().phys(), head.pfn().phys(), size.bytes());
     Ok(Some(copy))
+}
+
+/// Maps a copy that [`copy_for_fork`] gave in the child's slot of `va`, where nothing is mapped. `vma` is the child's.
+///
+/// # Errors
+/// [`OutOfMemory`]: the child has not the tables; the copy is given back.
+pub(crate) fn map_copy(
+    mm: &Mm,
+    child: &AddressSpace,
+    vma: &Vma,
+    va: VirtAddr,
+    copy: FolioRef,
+) -> Result<(), OutOfMemory> {
+    let size = size_of(copy.page());
+    let slot = Slot::of(mm, child, vma, size, va);
+    let missing = (size.level() as usize).saturating_sub(child.ptl.lock().last(slot.va).level as usize);
+    let mapped = TableStock::new(mm, missing)
+        .and_then(|mut stock| slot.map(copy.page(), &mut stock).map_err(|_| OutOfMemory));
+    match mapped {
+        Ok(Mapped::Yes) => copy.leave(),
+        Ok(Mapped::Taken) | Err(_) => slot.untake(copy, Claim::Unreserved),
+    }
+    mapped.map(drop)
 }

@@ -1,7 +1,7 @@
 //! Room 9: hugetlb.
 //!
-//! A pool of 2 MiB folios that are kept apart from the buddy allocator, so that whoever was promised one gets
-//! it.
+//! Pools of folios of 64 KiB, 2 MiB, 32 MiB and 1 GiB that are kept apart from the buddy allocator, so that whoever was
+//! promised one gets it.
 //!
 //! ```text
 //!              set_nr: grow                      fault (claim)
@@ -12,7 +12,7 @@
 //! # Guarantee
 //! * A promise is kept: `resv_hugepages` is never more than `free_hugepages`. mmap promises ([`reserve`]),
 //!   shrinking leaves promised folios alone, and a fault without a promise gets only what is not promised.
-//! * Promises are never lost: every 2 MiB slot of a VMA that was promised its pages is either mapped, or
+//! * Promises are never lost: every slot of a VMA, an aligned page's worth, that was promised its pages is either mapped, or
 //!   holds one promise. So what munmap and exit must give back ([`unreserve`]) is exactly the number of slots
 //!   that no entry maps, and no record of it is needed. A folio that leaves its slot while the VMA stays
 //!   (MADV_DONTNEED) enters the pool in one step with the slot's promise (`take_back`).
@@ -27,9 +27,11 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`hstate`] | the size of the pool's pages |
+//! | [`hstate`] | the sizes of pages |
 //! | [`pool`] | free folios, promises, and their numbers |
-//! | [`resize`] | growing and shrinking |
+//! | `promised` | what a range that is unmapped has of the pools |
+//! | [`resize`] | growing and shrinking; what is surplus |
+//! | `slot` | the entries that map a page: one, or a group of 16 |
 //! | [`fault`](mod@fault) | the page fault |
 //! | `cow` | a write to a folio that fork shares |
 //! | [`check`] | numbers and folios against a scan |
@@ -41,11 +43,15 @@ mod error;
 pub mod fault;
 pub mod hstate;
 pub mod pool;
+mod promised;
 pub mod resize;
+mod slot;
 
-pub(crate) use cow::copy_for_fork;
+pub(crate) use cow::{copy_for_fork, map_copy};
 pub use error::HugetlbError;
 pub use fault::fault;
+pub use hstate::HugeSize;
 pub(crate) use pool::take_back;
 pub use pool::{Claim, Counts, Hugetlb, free_folio, reserve, take_spare, unreserve};
+pub(crate) use promised::Promised;
 pub use resize::Resized;

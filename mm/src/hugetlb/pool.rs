@@ -1,11 +1,19 @@
-//! The pool: free folios, promises, and their numbers.
+//! The pools: free folios, promises, and their numbers.
+//!
+//! ```text
+//!   nr = free + in use        free >= reserved        surplus <= in use + reserved
+//!        `-- persistent: nr - surplus, what `nr_hugepages` was set to
+//! ```
+//! A pool of each size. What is *surplus* is in it for a user only, and leaves it with him: folios that were made when the
+//! pool was empty, up to `nr_overcommit_hugepages`, and those in use when the pool was made smaller than that. They go on
+//! the list of those that leave, from which whoever may sleep next gives them to the buddy allocator ([`super::resize`]).
 #![forbid(unsafe_code)]
 
 use arch::sync::{SpinGuard, SpinLock};
 use arch::{Cpu, Machine, VirtAddr};
 
 use super::HugetlbError;
-use super::hstate::SIZE_2M;
+use super::hstate::HugeSize;
 use crate::Mm;
 use crate::locks::{HUGETLB_FAULT, HUGETLB_POOL, HUGETLB_RESIZE, SleepLock};
 use crate::mapcount;
@@ -14,7 +22,7 @@ use crate::page::{FolioList, FolioRef, PageRef};
 /// Fault locks: faults on slots that share one wait for each other.
 const FAULT_LOCKS: usize = 8;
 
-/// What the pool owns, under lock H.
+/// What a pool owns, under lock H.
 #[derive(Debug)]
 pub(super) struct Pool {
     /// Folios that nobody uses, count 0.
@@ -23,30 +31,51 @@ pub(super) struct Pool {
     pub(super) nr: u64,
     /// Promises: folios of `free` that are kept for slots not mapped yet.
     pub(super) reserved: u64,
-    /// Folios in use beyond the size that was asked for. Shrinking stops at what is in use, so there are
-    /// none.
+    /// Folios beyond the size that was asked for: no more than are in use or promised.
     pub(super) surplus: u64,
+    /// `nr_overcommit_hugepages`: how many may be made surplus where the pool has none to spare.
+    pub(super) overcommit: u64,
+    /// Folios that are not of the pool any more, count 0, on their way to the buddy allocator.
+    pub(super) leaving: FolioList,
 }
 
 impl Pool {
+    const fn new() -> Self {
+        let (free, leaving) = (FolioList::new(), FolioList::new());
+        Pool { free, nr: 0, reserved: 0, surplus: 0, overcommit: 0, leaving }
+    }
     /// Free folios that are not promised.
     pub(super) fn available(&self) -> u64 {
         debug_assert!(self.reserved <= self.free.len(), "{self:?}: more promised than free");
         self.free.len() - self.reserved
     }
+    /// Folios that the pool keeps though nobody uses them.
+    pub(super) fn persistent(&self) -> u64 {
+        debug_assert!(self.surplus <= self.nr, "{self:?}: more surplus than there are");
+        self.nr - self.surplus
+    }
+    /// Sends away what is surplus and that nobody needs any more.
+    pub(super) fn settle(&mut self) {
+        while self.surplus > 0 && self.available() > 0 {
+            let Some(folio) = self.free.pop() else { return };
+            self.nr -= 1;
+            self.surplus -= 1;
+            self.leaving.push(folio);
+        }
+    }
 }
 
-/// The hugetlb pool of 2 MiB folios.
+/// The hugetlb pools.
 pub struct Hugetlb {
-    /// H.
-    pool: SpinLock<Pool>,
+    /// H, by size.
+    pools: [SpinLock<Pool>; HugeSize::ALL.len()],
     /// F, by slot.
     faults: [SleepLock; FAULT_LOCKS],
-    /// Held while the pool is resized; taken before every other lock.
+    /// Held while a pool is resized; no spinlock is held then.
     pub(super) resizing: SleepLock,
 }
 
-/// The numbers of the pool, in folios, all read at one moment.
+/// The numbers of a pool, in folios, all read at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Counts {
     /// `nr_hugepages`: all.
@@ -55,8 +84,18 @@ pub struct Counts {
     pub free: u64,
     /// `resv_hugepages`: free, but promised.
     pub reserved: u64,
-    /// `surplus_hugepages`: in use beyond the size asked for.
+    /// `surplus_hugepages`: in use or promised, beyond the size asked for.
     pub surplus: u64,
+    /// `nr_overcommit_hugepages`: most that may be made surplus on demand.
+    pub overcommit: u64,
+}
+
+impl Counts {
+    /// Folios that the pool keeps though nobody uses them: what `nr_hugepages` was set to, or as near as it got.
+    #[must_use]
+    pub const fn persistent(self) -> u64 {
+        self.nr - self.surplus
+    }
 }
 
 /// By what right a slot gets its folio.
@@ -69,51 +108,63 @@ pub enum Claim {
 }
 
 impl Hugetlb {
-    /// An empty pool.
+    /// Empty pools.
     #[must_use]
     pub const fn new() -> Self {
-        let pool = Pool { free: FolioList::new(), nr: 0, reserved: 0, surplus: 0 };
         Hugetlb {
-            pool: SpinLock::new(HUGETLB_POOL, pool),
+            pools: [const { SpinLock::new(HUGETLB_POOL, Pool::new()) }; HugeSize::ALL.len()],
             faults: [const { SleepLock::new(HUGETLB_FAULT) }; FAULT_LOCKS],
             resizing: SleepLock::new(HUGETLB_RESIZE),
         }
     }
 
-    pub(super) fn lock(&self) -> SpinGuard<'_, Pool> {
-        self.pool.lock()
+    pub(super) fn lock(&self, size: HugeSize) -> SpinGuard<'_, Pool> {
+        self.pools[size.index()].lock()
     }
 
     /// The numbers.
     #[must_use]
-    pub fn counts(&self) -> Counts {
-        let pool = self.lock();
-        Counts { nr: pool.nr, free: pool.free.len(), reserved: pool.reserved, surplus: pool.surplus }
+    pub fn counts(&self, size: HugeSize) -> Counts {
+        let pool = self.lock(size);
+        let Pool { nr, reserved, surplus, overcommit, .. } = *pool;
+        Counts { nr, free: pool.free.len(), reserved, surplus, overcommit }
+    }
+
+    /// Bytes of all folios of all pools.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        HugeSize::ALL.into_iter().map(|size| self.counts(size).nr * size.bytes()).sum()
+    }
+
+    /// Sets `nr_overcommit_hugepages`. Folios that are surplus already stay so.
+    pub fn set_overcommit(&self, size: HugeSize, pages: u64) {
+        self.lock(size).overcommit = pages;
     }
 
     /// Counts a surplus folio that there is not, for tests of the check.
     #[cfg(test)]
-    pub(crate) fn miscount_surplus(&self) {
-        self.lock().surplus += 1;
+    pub(crate) fn miscount_surplus(&self, size: HugeSize) {
+        self.lock(size).surplus += 1;
     }
     /// Takes a free folio out of the pool, promised or not, for tests of the check.
     #[cfg(test)]
-    pub(crate) fn steal(&self) -> Option<FolioRef> {
-        let mut pool = self.lock();
+    pub(crate) fn steal(&self, size: HugeSize) -> Option<FolioRef> {
+        let mut pool = self.lock(size);
         pool.nr -= 1;
         pool.free.pop()
     }
 
     /// The lock under which one fault at a time handles the slot of `va` in the space `space_id`.
-    pub(super) fn fault_lock(&self, space_id: u64, va: VirtAddr) -> &SleepLock {
-        let slot = va.raw() / SIZE_2M.bytes();
+    pub(super) fn fault_lock(&self, size: HugeSize, space_id: u64, va: VirtAddr) -> &SleepLock {
+        let slot = va.raw() / size.bytes();
         &self.faults[(space_id.wrapping_add(slot) % FAULT_LOCKS as u64) as usize]
     }
 
-    /// Takes a folio, count 0, contents undefined. `None`: there is none that this claim may have.
+    /// Takes a folio, count 0, contents undefined, of what the pool has. `None`: there is none that this claim may
+    /// have.
     // Walk B.3: a folio leaves the pool.
-    pub(super) fn take(&self, claim: Claim) -> Option<FolioRef> {
-        let mut pool = self.lock();
+    pub(super) fn take(&self, size: HugeSize, claim: Claim) -> Option<FolioRef> {
+        let mut pool = self.lock(size);
         let allowed = match claim {
             Claim::Reserved => pool.reserved > 0,
             Claim::Unreserved => pool.available() > 0,
@@ -127,12 +178,20 @@ impl Hugetlb {
 
     /// Gives back a folio that nobody uses, count 0, and the promise with it by which it was taken.
     pub(super) fn untake(&self, folio: FolioRef, claim: Claim) {
-        let mut pool = self.lock();
+        let mut pool = self.lock(size_of(folio.page()));
         pool.free.push(folio);
         if claim == Claim::Reserved {
             pool.reserved += 1;
         }
+        pool.settle();
     }
+}
+
+/// The size of a hugetlb folio.
+pub(super) fn size_of(head: PageRef) -> HugeSize {
+    let size = HugeSize::from_order(head.order());
+    debug_assert!(size.is_some(), "{head:?}: a hugetlb folio of no size");
+    size.unwrap_or(HugeSize::DEFAULT)
 }
 
 impl Default for Hugetlb {
@@ -143,8 +202,8 @@ impl Default for Hugetlb {
 
 /// A folio that is promised to nobody and for which `wanted` holds, contents undefined, with one reference: for what is
 /// mapped elsewhere and moves here. Dropping the reference gives it back.
-pub fn take_spare(mm: &Mm, wanted: impl FnMut(&PageRef) -> bool) -> Option<FolioRef> {
-    let mut pool = mm.hugetlb.lock();
+pub fn take_spare(mm: &Mm, size: HugeSize, wanted: impl FnMut(&PageRef) -> bool) -> Option<FolioRef> {
+    let mut pool = mm.hugetlb.lock(size);
     if pool.available() == 0 {
         return None;
     }
@@ -153,25 +212,35 @@ pub fn take_spare(mm: &Mm, wanted: impl FnMut(&PageRef) -> bool) -> Option<Folio
     Some(folio)
 }
 
-/// Promises `pages` folios: all or none.
+/// Promises `pages` folios: all or none. Where the pool has too few, folios are made for it, surplus ones, as many as
+/// `nr_overcommit_hugepages` allows. May sleep; no spinlock is held (Linux: `hugetlb_acct_memory`).
 ///
 /// # Errors
 /// [`HugetlbError::NotEnough`] (ENOMEM): so many are not free, or promised already.
-pub fn reserve(mm: &Mm, pages: u64) -> Result<(), HugetlbError> {
-    let mut pool = mm.hugetlb.lock();
-    let available = pool.available();
-    if pages > available {
-        return Err(HugetlbError::NotEnough { asked: pages, available });
+pub fn reserve(mm: &Mm, size: HugeSize, pages: u64) -> Result<(), HugetlbError> {
+    loop {
+        let (missing, available) = {
+            let mut pool = mm.hugetlb.lock(size);
+            let available = pool.available();
+            if pages <= available {
+                pool.reserved += pages;
+                return Ok(());
+            }
+            (pages - available, available)
+        };
+        if mm.hugetlb.grow_surplus(mm, size, missing) < missing {
+            mm.hugetlb.trim(mm, size);
+            return Err(HugetlbError::NotEnough { asked: pages, available });
+        }
     }
-    pool.reserved += pages;
-    Ok(())
 }
 
 /// Takes back `pages` promises that were not used.
-pub fn unreserve(mm: &Mm, pages: u64) {
-    let mut pool = mm.hugetlb.lock();
+pub fn unreserve(mm: &Mm, size: HugeSize, pages: u64) {
+    let mut pool = mm.hugetlb.lock(size);
     debug_assert!(pages <= pool.reserved, "{pages} promises given back of {}", pool.reserved);
     pool.reserved -= pages;
+    pool.settle();
 }
 
 /// Puts a hugetlb folio, whose last reference was dropped, back into the pool. Takes lock H only: it may be

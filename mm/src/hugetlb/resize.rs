@@ -1,11 +1,22 @@
-//! Growing and shrinking the pool: the only way between it and the buddy allocator.
+//! Growing and shrinking the pools: the only way between them and the buddy allocator.
+//!
+//! | | asks for | gets |
+//! |---|---|---|
+//! | `set_nr` to more | persistent folios | surplus ones that become persistent, then new ones, as far as memory goes |
+//! | `set_nr` to fewer | fewer persistent ones | free ones that are not promised go; of the others as many as are too many are surplus from now on |
+//! | a promise, or a fault without one, of a pool that has none to spare | surplus folios | new ones, up to `nr_overcommit_hugepages` |
+//!
+//! (Linux: `set_max_huge_pages`, `alloc_surplus_hugetlb_folio`.) Folios of up to 4 MiB are blocks of the buddy allocator;
+//! larger ones, and 2 MiB where no block is free, are made by moving away what is in a range
+//! ([`crate::rmap`], `alloc_contig`). HVO treats folios of 2 MiB.
 #![forbid(unsafe_code)]
 
-use arch::{Cpu, Machine, Pfn};
+use arch::{Cpu, Machine, Order, Pfn};
 
-use super::hstate::SIZE_2M;
-use super::pool::Hugetlb;
+use super::hstate::HugeSize;
+use super::pool::{Claim, Hugetlb, Pool, size_of};
 use crate::Mm;
+use crate::buddy::MAX_ORDER;
 use crate::hvo::{self, BatchOutcome, HvoError, Switch};
 use crate::page::{Flags, FolioRef, PageKind, PageRef, page_of};
 
@@ -16,8 +27,8 @@ const FREEZE_TURNS: usize = 1000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "the pool may have another size than was asked for"]
 pub struct Resized {
-    /// Folios in the pool now.
-    pub nr: u64,
+    /// Folios that the pool keeps now, whoever uses them.
+    pub persistent: u64,
     /// Why a new folio could not be optimised: it is in the pool as it is.
     pub unoptimized: Option<HvoError>,
     /// Why a free folio could not be restored: it is still in the pool.
@@ -71,23 +82,23 @@ impl Heads {
 }
 
 impl Hugetlb {
-    /// Brings the pool to `n` folios, or as near as it can: memory may be short for more, and folios that are
-    /// in use or promised are not given back. May sleep; no spinlock is held.
-    pub fn set_nr(&self, mm: &Mm, n: u64) -> Resized {
+    /// Brings the pool to `n` persistent folios, or as near as it can: memory may be short for more, and what is in
+    /// use or promised stays, as surplus. May sleep; no spinlock is held.
+    pub fn set_nr(&self, mm: &Mm, size: HugeSize, n: u64) -> Resized {
         let _one = self.resizing.write(mm.env);
-        let unoptimized = self.grow(mm, n);
-        let unrestored = self.shrink(mm, n);
-        Resized { nr: self.counts().nr, unoptimized, unrestored }
+        let unoptimized = self.grow(mm, size, n);
+        let unrestored = self.shrink(mm, size, n);
+        Resized { persistent: self.counts(size).persistent(), unoptimized, unrestored }
     }
 
-    /// Optimises the free folios of the pool that are not, as many at a time as are not promised. May sleep; no
+    /// Optimises the free folios of 2 MiB that are not, as many at a time as are not promised. May sleep; no
     /// spinlock is held.
     pub fn optimize_free(&self, mm: &Mm) -> BatchOutcome {
         self.treat_free(mm, |head| !is_optimized(head), hvo::optimize_folios)
     }
 
-    /// Restores the free folios of the pool that are optimised, as many at a time as are not promised. May
-    /// sleep; no spinlock is held.
+    /// Restores the free folios of 2 MiB that are optimised, as many at a time as are not promised. May sleep; no
+    /// spinlock is held.
     pub fn restore_free(&self, mm: &Mm) -> BatchOutcome {
         self.treat_free(mm, is_optimized, hvo::restore_folios)
     }
@@ -103,7 +114,7 @@ impl Hugetlb {
         let _one = self.resizing.write(mm.env);
         let mut all = BatchOutcome { done: 0, first_error: None };
         while all.first_error.is_none() {
-            let folios = self.detach(u64::MAX, wanted);
+            let folios = self.detach(HugeSize::M2, u64::MAX, wanted);
             if folios.heads().is_empty() {
                 break;
             }
@@ -114,76 +125,155 @@ impl Hugetlb {
         all
     }
 
-    fn grow(&self, mm: &Mm, n: u64) -> Option<HvoError> {
+    fn grow(&self, mm: &Mm, size: HugeSize, n: u64) -> Option<HvoError> {
         let mut unoptimized = None;
         loop {
-            let nr = self.counts().nr;
-            unoptimized = unoptimized.or(self.grow_batch(mm, n.saturating_sub(nr)));
-            if self.counts().nr <= nr {
+            let persistent = {
+                let mut pool = self.lock(size);
+                pool.surplus -= n.saturating_sub(pool.persistent()).min(pool.surplus);
+                pool.persistent()
+            };
+            unoptimized = unoptimized.or(self.grow_batch(mm, size, n.saturating_sub(persistent)));
+            if self.counts(size).persistent() <= persistent {
                 return unoptimized;
             }
         }
     }
 
     /// Adds up to a batch of folios, at most `most`.
-    fn grow_batch(&self, mm: &Mm, most: u64) -> Option<HvoError> {
-        let folios = Folios::collect(most, || self.new_folio(mm));
-        let first_error = match mm.hvo.switch() {
-            Switch::On => hvo::optimize_folios(mm, folios.heads()).first_error,
-            Switch::Off => None,
-        };
-        let mut pool = self.lock();
+    fn grow_batch(&self, mm: &Mm, size: HugeSize, most: u64) -> Option<HvoError> {
+        let folios = Folios::collect(most, || self.new_folio(mm, size, |pool| pool.nr += 1));
+        let unoptimized = optimize(mm, size, &folios);
+        let mut pool = self.lock(size);
         for folio in folios.into_owned() {
             pool.free.push(folio);
             pool.nr += 1;
         }
-        first_error.map(|(_, error)| error)
+        unoptimized
     }
 
-    /// A new folio, count 0; `None` where memory is out.
-    fn new_folio(&self, mm: &Mm) -> Option<FolioRef> {
-        let head = mm.alloc_pages(SIZE_2M.order(), PageKind::Hugetlb).ok()?;
-        head.prep_compound(PageKind::Hugetlb, SIZE_2M.order(), mm.config.tails);
+    /// Adds up to `most` surplus folios, free ones, as far as `nr_overcommit_hugepages` and memory go. Returns how many.
+    /// May sleep.
+    pub(super) fn grow_surplus(&self, mm: &Mm, size: HugeSize, most: u64) -> u64 {
+        let _one = self.resizing.write(mm.env);
+        let mut made = 0;
+        while made < most {
+            let room = {
+                let pool = self.lock(size);
+                pool.overcommit.saturating_sub(pool.surplus)
+            };
+            let folios = Folios::collect((most - made).min(room), || self.new_folio(mm, size, count_surplus));
+            if folios.heads().is_empty() {
+                break;
+            }
+            made += folios.heads().len() as u64;
+            optimize(mm, size, &folios);
+            let mut pool = self.lock(size);
+            for folio in folios.into_owned() {
+                pool.free.push(folio);
+                count_surplus(&mut pool);
+            }
+        }
+        made
+    }
+
+    /// As [`Hugetlb::take`]; where the pool has none to spare, a surplus one is made for whoever was promised none. May
+    /// sleep; no spinlock is held (Linux: `alloc_hugetlb_folio`).
+    pub(super) fn take_or_make(&self, mm: &Mm, size: HugeSize, claim: Claim) -> Option<FolioRef> {
+        self.take(size, claim).or_else(|| {
+            let made = claim == Claim::Unreserved && self.grow_surplus(mm, size, 1) != 0;
+            made.then(|| self.take(size, claim)).flatten()
+        })
+    }
+
+    /// A new folio, count 0; `None` where memory is out. One that a walker of physical memory holds for too long comes
+    /// into the pool when he lets it go, and is counted by `count`.
+    fn new_folio(&self, mm: &Mm, size: HugeSize, count: fn(&mut Pool)) -> Option<FolioRef> {
+        let order = size.order();
+        let block = match order {
+            order if order > MAX_ORDER => None,
+            order => mm.alloc_pages(order, PageKind::Hugetlb).ok(),
+        };
+        let block = match block {
+            None if order >= Order::PMD => mm.alloc_contig(order, PageKind::Hugetlb).ok(),
+            block => block,
+        };
+        let head = block?;
+        head.prep_compound(PageKind::Hugetlb, order, mm.config.tails);
         for _ in 0..FREEZE_TURNS {
             if head.freeze(1) {
                 return Some(head);
             }
             Machine::relax();
         }
-        // Whoever drops the last reference puts it into the pool, not optimised.
-        self.lock().nr += 1;
+        count(&mut self.lock(size));
         mm.put_folio(head);
         None
     }
 
-    fn shrink(&self, mm: &Mm, n: u64) -> Option<HvoError> {
-        loop {
-            let nr = self.counts().nr;
-            let unrestored = self.shrink_batch(mm, nr.saturating_sub(n));
-            if self.counts().nr >= nr {
-                return unrestored;
+    fn shrink(&self, mm: &Mm, size: HugeSize, n: u64) -> Option<HvoError> {
+        let unrestored = loop {
+            let persistent = self.counts(size).persistent();
+            let folios = self.detach(size, persistent.saturating_sub(n), |_| true);
+            let unrestored = self.give_back(mm, folios, |folio| self.attach(folio));
+            if self.counts(size).persistent() >= persistent {
+                break unrestored;
             }
+        };
+        if unrestored.is_none() {
+            let mut pool = self.lock(size);
+            pool.surplus += pool.persistent().saturating_sub(n);
+            pool.settle();
         }
+        unrestored.or_else(|| self.release_leaving(mm, size))
     }
 
-    /// Gives back up to a batch of free folios that are not promised, at most `most`.
-    fn shrink_batch(&self, mm: &Mm, most: u64) -> Option<HvoError> {
-        let folios = self.detach(most, |_| true);
+    /// Gives folios that left their pool to the buddy allocator; those that cannot be restored to `back`, and why.
+    fn give_back(&self, mm: &Mm, folios: Folios, back: impl Fn(FolioRef)) -> Option<HvoError> {
         let optimized = Heads::collect(folios.heads().iter().copied().filter(is_optimized));
         let outcome = hvo::restore_folios(mm, optimized.as_slice());
         for folio in folios.into_owned() {
             if is_optimized(&folio) {
-                self.attach(folio);
+                back(folio);
             } else {
-                mm.free_pages(folio, SIZE_2M.order());
+                let order = folio.order();
+                mm.free_pages(folio, order);
             }
         }
         outcome.first_error.map(|(_, error)| error)
     }
 
+    /// Gives what is leaving the pool to the buddy allocator. Returns why a folio could not be restored, and waits for
+    /// another turn. With the right to resize.
+    fn release_leaving(&self, mm: &Mm, size: HugeSize) -> Option<HvoError> {
+        loop {
+            let left = self.lock(size).leaving.len();
+            let folios = Folios::collect(left, || self.lock(size).leaving.pop());
+            let unrestored = self.give_back(mm, folios, |folio| self.lock(size).leaving.push(folio));
+            if self.lock(size).leaving.len() >= left {
+                return unrestored;
+            }
+        }
+    }
+
+    /// Gives surplus folios that nobody needs any more to the buddy allocator. May sleep; no spinlock is held, nor a
+    /// sleeping lock of rank 13 or above.
+    pub(crate) fn trim(&self, mm: &Mm, size: HugeSize) {
+        let leaving = {
+            let mut pool = self.lock(size);
+            pool.settle();
+            !pool.leaving.is_empty()
+        };
+        if leaving {
+            let _one = self.resizing.write(mm.env);
+            // What cannot be restored now stays on the list.
+            let _ = self.release_leaving(mm, size);
+        }
+    }
+
     /// Takes up to a batch of free folios that are not promised and `wanted` out of the pool, at most `most`.
-    fn detach(&self, most: u64, wanted: fn(&PageRef) -> bool) -> Folios {
-        let mut pool = self.lock();
+    fn detach(&self, size: HugeSize, most: u64, wanted: fn(&PageRef) -> bool) -> Folios {
+        let mut pool = self.lock(size);
         let most = most.min(pool.available());
         let folios = Folios::collect(most, || pool.free.take_first(wanted));
         pool.nr -= folios.heads().len() as u64;
@@ -191,9 +281,25 @@ impl Hugetlb {
     }
 
     fn attach(&self, folio: FolioRef) {
-        let mut pool = self.lock();
+        let mut pool = self.lock(size_of(folio.page()));
         pool.free.push(folio);
         pool.nr += 1;
+    }
+}
+
+/// A folio came that the pool keeps for its user only.
+fn count_surplus(pool: &mut Pool) {
+    pool.nr += 1;
+    pool.surplus += 1;
+}
+
+/// Optimises new folios, where that is to be done. Returns why one was not.
+fn optimize(mm: &Mm, size: HugeSize, folios: &Folios) -> Option<HvoError> {
+    match mm.hvo.switch() {
+        Switch::On if size == HugeSize::M2 => {
+            hvo::optimize_folios(mm, folios.heads()).first_error.map(|(_, error)| error)
+        }
+        Switch::On | Switch::Off => None,
     }
 }
 

@@ -1,15 +1,18 @@
 //! A scheme's answers against the truth of a full scan of live trees.
 //!
-//! [`Scan`] is what a check of all leaves finds of one folio of up to 2 MiB, entry by entry, without memory but its own:
+//! [`Scan`] is what a check of all leaves finds of one *window* of a folio, 512 of its pages, entry by entry, without
+//! memory but its own:
 //!
 //! ```text
 //!   space by space      see, see, ... next_space
 //!   counts              leaf entries of each page
 //!   here, any, several  a bit for each page: mapped by this space, by any so far, by two or more
 //! ```
-//! Then every question is asked of the folio; and of its pages, where what the tables say changes from one page to the
-//! next, or of all of them where the scheme claims to count each page.
+//! Then every question is asked of the window's pages, where what the tables say changes from one page to the next, or of
+//! all of them where the scheme claims to count each page; and, when all windows were seen, of the folio.
 #![forbid(unsafe_code)]
+
+use core::ops::Range;
 
 use arch::Order;
 
@@ -21,7 +24,7 @@ use crate::page::PageRef;
 use super::verdict::{PageTruth, Truth, Violation, weigh_folio, weigh_page};
 use super::{Claim, Question, scheme};
 
-/// Pages of the largest folio that live trees map.
+/// Pages of a window.
 const PAGES: usize = 1 << Order::PMD.raw();
 
 /// A bit for each page.
@@ -31,8 +34,10 @@ fn has(bits: &Bits, n: usize) -> u64 {
     bits[n / 64] >> (n % 64) & 1
 }
 
-/// What a scan of all tables has found of one folio, or single page.
+/// What a scan of all tables has found of one window of a folio, or of a single page.
 pub(crate) struct Scan {
+    /// The window's first page.
+    from: u64,
     entries: u64,
     spaces: u64,
     counts: [u32; PAGES],
@@ -42,20 +47,38 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
-    /// Nothing yet.
-    pub(crate) const fn new() -> Self {
+    /// Nothing yet of the window that begins with this page of its folio.
+    const fn new(from: u64) -> Self {
         const NONE: Bits = [0; PAGES.div_ceil(64)];
-        Scan { entries: 0, spaces: 0, counts: [0; PAGES], here: NONE, any: NONE, several: NONE }
+        Scan { from, entries: 0, spaces: 0, counts: [0; PAGES], here: NONE, any: NONE, several: NONE }
     }
 
-    /// An entry of this space maps so many pages of the folio, from page `first` on.
-    pub(crate) fn see(&mut self, first: u64, pages: u64) {
-        self.entries += 1;
-        let end = (first + pages).min(PAGES as u64);
-        for n in first as usize..end as usize {
+    /// All windows of a folio.
+    pub(crate) fn windows(head: PageRef) -> impl Iterator<Item = Scan> {
+        (0..head.order().pages()).step_by(PAGES).map(Scan::new)
+    }
+    /// Of a single page.
+    pub(crate) const fn of_page() -> Self {
+        Scan::new(0)
+    }
+    /// The window's pages, as numbers in their folio.
+    pub(crate) fn window(&self, head: PageRef) -> Range<u64> {
+        self.from..(self.from + PAGES as u64).min(head.order().pages())
+    }
+
+    /// An entry of this space maps so many pages of the folio, from page `first` on. Returns whether it is counted here:
+    /// not in a window before this one.
+    pub(crate) fn see(&mut self, first: u64, pages: u64) -> Seen {
+        let end = (first + pages).min(self.from + PAGES as u64).saturating_sub(self.from);
+        for n in first.saturating_sub(self.from) as usize..end as usize {
             self.counts[n] += 1;
             self.here[n / 64] |= 1 << (n % 64);
         }
+        if first < self.from {
+            return Seen::Before;
+        }
+        self.entries += 1;
+        Seen::Here
     }
 
     /// All entries of this space were seen. What comes is another's.
@@ -68,15 +91,25 @@ impl Scan {
         }
     }
 
-    fn of_folio(&self) -> Truth {
+    /// What the window adds to what is true of its folio.
+    pub(crate) fn truth(&self) -> Truth {
         let pages = self.any.iter().map(|word| u64::from(word.count_ones())).sum();
         Truth { entries: self.entries, pages, spaces: self.spaces }
     }
 
-    fn of_page(&self, n: usize) -> PageTruth {
+    fn page(&self, n: usize) -> PageTruth {
         let spaces = has(&self.any, n) + has(&self.several, n);
         PageTruth { entries: self.counts[n].into(), spaces }
     }
+}
+
+/// Whose an entry is that reaches into a window.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Seen {
+    /// It begins in this window.
+    Here,
+    /// It begins in a window before.
+    Before,
 }
 
 /// Whether what the scheme says of the folio, or single page, is true: exact answers to the number, bounds as bounds;
@@ -84,20 +117,26 @@ impl Scan {
 ///
 /// # Errors
 /// The first [`Inconsistency`].
-pub(crate) fn agrees(mm: &Mm, head: PageRef, scan: &Scan) -> Result<(), Inconsistency> {
-    let scheme = scheme(mm);
-    ask_all(scheme, head, scan).map_err(|wrong| differ(head, wrong))?;
-    if scan.entries == 0 { is_unused(head) } else { Ok(()) }
+pub(crate) fn agrees(mm: &Mm, head: PageRef, truth: Truth) -> Result<(), Inconsistency> {
+    weigh_folio(scheme(mm), head, truth, |_, _, _| ()).map_err(|wrong| differ(head, wrong))?;
+    if truth.entries == 0 { is_unused(head) } else { Ok(()) }
 }
 
-fn ask_all(scheme: Mapcount, head: PageRef, scan: &Scan) -> Result<(), Violation> {
-    weigh_folio(scheme, head, scan.of_folio(), |_, _, _| ())?;
+/// As [`agrees`], of the pages of one window.
+///
+/// # Errors
+/// The first [`Inconsistency`].
+pub(crate) fn pages_agree(mm: &Mm, head: PageRef, scan: &Scan) -> Result<(), Inconsistency> {
+    ask_pages(scheme(mm), head, scan).map_err(|wrong| differ(head, wrong))
+}
+
+fn ask_pages(scheme: Mapcount, head: PageRef, scan: &Scan) -> Result<(), Violation> {
     let each = head.is_folio() && scheme.contract()[Question::PageEntries as usize] == Claim::Exact;
     let mut last = None;
-    for n in 0..(head.order().pages() as usize).min(PAGES) {
-        let truth = scan.of_page(n);
+    for n in scan.window(head) {
+        let truth = scan.page((n - scan.from) as usize);
         if each || last != Some(truth) {
-            weigh_page(scheme, head, n as u64, truth, |_, _, _| ())?;
+            weigh_page(scheme, head, n, truth, |_, _, _| ())?;
         }
         last = Some(truth);
     }

@@ -1,4 +1,4 @@
-//! Folded groups: 16 page entries that carry the contiguous bit, so that one TLB entry may serve 64 KiB.
+//! Folded groups: 16 entries that carry the contiguous bit, so that one TLB entry may serve 64 KiB, or 32 MiB of blocks.
 //!
 //! ```text
 //!    level-3 table   | 0 .. 15 | 16 .. 31 | 32 .. 47 | ...        a group: 16 aligned entries
@@ -12,8 +12,9 @@
 //! **What holds.** In a live user tree either all 16 entries of a group are leaves that have the bit, map consecutive
 //! pages of one folio, or single pages of anonymous memory, from an address that is a multiple of 64 KiB, and have the
 //! same rights; or none has the bit ([`crate::Mm::check_all`] looks). The access flag is each entry's own, and means
-//! the group: hardware may set it in any one, so who asks for it asks all 16, and who clears it clears all 16. Other
-//! levels are never folded, nor is the kernel's tree. `contpte=off` folds nothing.
+//! the group: hardware may set it in any one, so who asks for it asks all 16, and who clears it clears all 16. Groups of
+//! level-2 blocks are alike, with 32 MiB for 64 KiB; only hugetlb folios are so large. Level 1 is never folded, nor is
+//! the kernel's tree. `contpte=off` folds nothing.
 //!
 //! **Whoever changes a part unfolds first.** All stores to live entries go through [`Entry`], [`Stretch`] and
 //! `PtRoot::relocate`, and these do it by themselves, so nobody above has to know of groups:
@@ -50,7 +51,7 @@
 //! [`Stretch::fold`]: super::Stretch::fold
 #![forbid(unsafe_code)]
 
-use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::addr::ENTRIES_PER_TABLE;
 use arch::contiguous::{CONT_ENTRIES, check_group, group_bytes, group_of};
 use arch::contract::Depth;
 use arch::features::BbmLevel;
@@ -81,32 +82,34 @@ pub(crate) fn group_at(slot: PhysAddr) -> Descs {
     read(slot.align_down(8 * CONT_ENTRIES as u64))
 }
 
-/// Whether these are the entries of a group that is folded as it must be. Of which folio the pages are is not asked.
+/// Whether these are the entries of a group of `level` that is folded as it must be. Of which folio the pages are is not asked.
 #[must_use]
-pub fn is_folded(descs: &[Desc; CONT_ENTRIES]) -> bool {
-    is_one_row(descs)
-        || (descs.iter().all(|desc| desc.is_contiguous()) && check_group(descs, Level::L3).is_ok())
+pub fn is_folded(descs: &[Desc; CONT_ENTRIES], level: Level) -> bool {
+    is_one_row(descs, level)
+        || (descs.iter().all(|desc| desc.is_contiguous()) && check_group(descs, level).is_ok())
 }
 
 /// Whether the entries of a folded group are alike in all but their addresses, as they mostly are.
 #[inline]
-fn is_one_row(descs: &Descs) -> bool {
+fn is_one_row(descs: &Descs, level: Level) -> bool {
     let first = descs[0];
-    let begins = first.is_contiguous()
-        && first.is_leaf(Level::L3)
-        && first.output(Level::L3).is_aligned(group_bytes(Level::L3));
+    let begins =
+        first.is_contiguous() && first.is_leaf(level) && first.output(level).is_aligned(group_bytes(level));
     // Below an address that is so aligned nothing is carried into the attributes.
-    begins && (1..CONT_ENTRIES).all(|n| descs[n].raw() == first.raw().wrapping_add(n as u64 * PAGE_SIZE))
+    begins
+        && (1..CONT_ENTRIES)
+            .all(|n| descs[n].raw() == first.raw().wrapping_add(n as u64 * level.entry_bytes()))
 }
 
-/// Whether `leaf`, a page entry for a page of the folio `head`, may be the first of a folded group. That the 15 after
+/// Whether `leaf`, an entry of `level` for a part of the folio `head`, may be the first of a folded group. That the 15 after
 /// it go on as they must is asked elsewhere.
 #[must_use]
-pub(crate) fn may_begin_group(mm: &Mm, head: PageRef, leaf: Desc) -> bool {
-    let bytes = group_bytes(Level::L3);
+pub(crate) fn may_begin_group(mm: &Mm, head: PageRef, leaf: Desc, level: Level) -> bool {
+    let bytes = group_bytes(level);
     mm.config.contpte == Contpte::On
+        && level != Level::L1
         && head.order().bytes() >= bytes
-        && leaf.output(Level::L3).is_aligned(bytes)
+        && leaf.output(level).is_aligned(bytes)
 }
 
 /// The access flag, if any of the group has it.
@@ -123,9 +126,9 @@ impl<'l> Entry<'l> {
         }
     }
 
-    /// The group of a level-3 entry.
+    /// The group of an entry of level 2 or 3.
     pub(super) fn group(&self) -> Group<'l> {
-        debug_assert!(self.level() == Level::L3, "only page entries are folded");
+        debug_assert!(self.level() >= Level::L2, "level 1 is never folded");
         Group { first: self.back(self.place()) }
     }
 
@@ -168,7 +171,8 @@ impl Entry<'_> {
 impl Stretch<'_> {
     /// Folds each group that lies wholly in the stretch, is plain, and could be folded: by break-before-make.
     pub fn fold(&mut self, mm: &Mm) {
-        if self.level() != Level::L3 || mm.config.contpte == Contpte::Off {
+        let level = self.level();
+        if level < Level::L2 || mm.config.contpte == Contpte::Off {
             return;
         }
         let (table, first) = self.place();
@@ -177,7 +181,7 @@ impl Stretch<'_> {
         while n + CONT_ENTRIES <= end {
             let leaf = table.read(n);
             // Of single pages nothing is asked but their first entry.
-            if leaf.is_valid() && !leaf.is_contiguous() && may_begin(mm, leaf) {
+            if leaf.is_leaf(level) && !leaf.is_contiguous() && may_begin(mm, leaf, level) {
                 let group = self.entry(n - first).group();
                 if let Some(new) = group.as_group(&group.descs()) {
                     // The flush of what they were before may be owed yet, so nothing of them changes in place.
@@ -192,10 +196,10 @@ impl Stretch<'_> {
 
 /// As [`may_begin_group`], of a leaf of which the folio is not known.
 #[inline(always)]
-fn may_begin(mm: &Mm, leaf: Desc) -> bool {
-    leaf.output(Level::L3).is_aligned(group_bytes(Level::L3))
-        && normal_page(leaf, Level::L3).is_some_and(|page| {
-            !page.is_single(PageKind::Anon) && may_begin_group(mm, page.head(mm.config.tails), leaf)
+fn may_begin(mm: &Mm, leaf: Desc, level: Level) -> bool {
+    leaf.output(level).is_aligned(group_bytes(level))
+        && normal_page(leaf, level).is_some_and(|page| {
+            !page.is_single(PageKind::Anon) && may_begin_group(mm, page.head(mm.config.tails), leaf, level)
         })
 }
 
@@ -205,6 +209,10 @@ pub(super) struct Group<'l> {
 }
 
 impl<'l> Group<'l> {
+    /// The level of its table.
+    fn level(&self) -> Level {
+        self.first.level()
+    }
     /// What stands there.
     pub(super) fn descs(&self) -> Descs {
         read(self.first.slot())
@@ -215,9 +223,9 @@ impl<'l> Group<'l> {
     }
     /// What a TLB may hold of it.
     pub(super) fn range(&self) -> FlushRange {
-        let start = self.first.va();
-        let end = start.add(group_bytes(Level::L3));
-        FlushRange { start, end, level: Some(Level::L3), depth: Depth::LeafOnly }
+        let (start, level) = (self.first.va(), self.level());
+        let end = start.add(group_bytes(level));
+        FlushRange { start, end, level: Some(level), depth: Depth::LeafOnly }
     }
 
     fn unfold(self) {
@@ -232,7 +240,7 @@ impl<'l> Group<'l> {
     fn as_group(&self, old: &Descs) -> Option<Descs> {
         let young = accessed(old);
         let new = old.map(|desc| Desc::from_raw(desc.in_group().raw() | young));
-        is_folded(&new).then_some(new)
+        is_folded(&new, self.level()).then_some(new)
     }
 
     /// Makes the 16 these, which map what the old ones did: in place where only the contiguous bit changes, and no
@@ -258,7 +266,7 @@ impl<'l> Group<'l> {
     pub(super) fn remake(self, new: &Descs) {
         let young = accessed(&self.descs());
         let stats = self.first.flusher().stats();
-        let folded = is_folded(new);
+        let folded = is_folded(new, self.level());
         let bit = |desc: Desc| if folded { desc } else { desc.alone() };
         let new = new.map(|desc| Desc::from_raw(bit(desc).raw() | young));
         if !folded {

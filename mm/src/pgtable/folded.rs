@@ -1,14 +1,14 @@
 //! What [`Entry`] does where the entry is one of a folded group: see [`super::fold`].
 #![forbid(unsafe_code)]
 
-use arch::addr::PAGE_SIZE;
 use arch::contiguous::CONT_ENTRIES;
 use arch::pte::PteFlags;
 use arch::{Desc, Level, VirtAddr};
 
 use super::entry::Entry;
 use super::gather::Gather;
-use super::unlinked::Unmapped;
+use super::unlinked::{Displaced, Unmapped};
+use crate::config::Contpte;
 use crate::stats::Counter;
 
 /// What may change in one member after the other while others are held, until the flush: a TLB gives what one of them
@@ -105,6 +105,44 @@ impl Entry<'_> {
         Unmapped::run(old[0], self.level(), CONT_ENTRIES as u32)
     }
 
+    /// As [`Entry::make`], of the 16 entries that begin here: they map what follows `first`, folded if they may be.
+    ///
+    /// # Panics
+    /// They do not begin a group, or one of them holds something.
+    pub fn make_group(self, first: Desc, contpte: Contpte) {
+        assert!(self.place() == 0, "no group begins at {}", self.va());
+        let (group, level) = (self.group(), self.level());
+        for n in 0..CONT_ENTRIES {
+            let member = group.member(n);
+            assert!(member.desc().is_empty(), "make at {}, which holds {}", member.va(), member.desc());
+            member.put(nth_of(first, level, n, contpte));
+        }
+        let stats = self.flusher().stats();
+        stats.add(Counter::PteStore, CONT_ENTRIES as u64);
+        stats.add(Counter::ContpteFold, u64::from(contpte == Contpte::On));
+        self.flusher().publish();
+    }
+
+    /// The 16 entries that begin here are broken, flushed, and made to map what follows `first`, folded if they may be.
+    /// Returns what they held.
+    pub fn exchange_group(self, first: Desc, contpte: Contpte) -> Displaced<CONT_ENTRIES> {
+        let level = self.level();
+        let clean = self.break_run::<CONT_ENTRIES>(|_, _| ()).flush();
+        clean.make(|n| nth_of(first, level, n, contpte), |_, _| ())
+    }
+
+    /// Gives the 16 entries of this one's group what `all` makes of each: other rights, by break-before-make as the
+    /// group may be folded. They map what they did, and are
+    /// folded if they may be.
+    pub fn regrant_group(self, contpte: Contpte, all: impl Fn(Desc) -> Desc) {
+        let group = self.group();
+        let new = group.descs().map(|desc| match contpte {
+            Contpte::On => all(desc).in_group(),
+            Contpte::Off => all(desc),
+        });
+        group.remake(&new);
+    }
+
     /// As [`Entry::end_migration`], of the 16 migration entries that begin here: they become a folded group that begins
     /// with `first`.
     ///
@@ -120,7 +158,7 @@ impl Entry<'_> {
                 member.desc(),
                 member.va()
             );
-            member.put(Desc::from_raw(first.in_group().raw() + n * PAGE_SIZE));
+            member.put(Desc::from_raw(first.in_group().raw() + n * member.level().entry_bytes()));
         }
         let stats = self.flusher().stats();
         stats.add(Counter::PteStore, CONT_ENTRIES as u64);
@@ -128,13 +166,13 @@ impl Entry<'_> {
         self.flusher().publish();
     }
 
-    /// Whether 16 migration entries of pages in a row begin here, an aligned group below `end`, of equal rights.
+    /// Whether 16 migration entries in a row begin here, an aligned group below `end`, of equal rights.
     #[must_use]
     pub fn awaits_group(&self, end: VirtAddr) -> bool {
-        let here = self.level() == Level::L3 && self.place() == 0 && self.group().range().end <= end;
+        let here = self.level() >= Level::L2 && self.place() == 0 && self.group().range().end <= end;
         here && {
             let descs = self.group().descs();
-            let next = |n: usize| descs[0].raw() + n as u64 * PAGE_SIZE;
+            let next = |n: usize| descs[0].raw() + n as u64 * self.level().entry_bytes();
             (0..CONT_ENTRIES).all(|n| descs[n].is_migration() && descs[n].raw() == next(n))
         }
     }
@@ -148,4 +186,10 @@ impl Entry<'_> {
         }
         accessed != 0
     }
+}
+
+/// Member `n` of a group that begins with `first`.
+fn nth_of(first: Desc, level: Level, n: usize, contpte: Contpte) -> Desc {
+    let first = if contpte == Contpte::On { first.in_group() } else { first.alone() };
+    Desc::from_raw(first.raw() + n as u64 * level.entry_bytes())
 }

@@ -13,7 +13,7 @@
 
 use core::ops::Range;
 
-use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
+use arch::addr::ENTRIES_PER_TABLE;
 use arch::contiguous::{CONT_ENTRIES, group_bytes};
 use arch::contract::Depth;
 use arch::pte::Kind;
@@ -56,8 +56,8 @@ impl PtRoot {
             let va = va.add(n as u64 * bytes);
             Entry::new(slot(table, level, va), level, va, flusher)
         };
-        if level == Level::L3 {
-            let whole = whole_groups(from, to, count);
+        if level >= Level::L2 {
+            let whole = whole_groups((from, to), level, count);
             let next = first.next_multiple_of(CONT_ENTRIES) - first;
             // One entry of each group says of all whether they are folded.
             let firsts = core::iter::once(0).chain((next..count).step_by(CONT_ENTRIES));
@@ -97,13 +97,13 @@ impl PtRoot {
     }
 }
 
-/// Which of `count` page entries from `from` on are of groups that go wholly, to a place that is aligned as they are.
-fn whole_groups(from: VirtAddr, to: VirtAddr, count: usize) -> Range<u64> {
-    let bytes = group_bytes(Level::L3);
+/// Which of `count` entries of `level` from `from` on are of groups that go wholly, to a place that is aligned as they are.
+fn whole_groups((from, to): (VirtAddr, VirtAddr), level: Level, count: usize) -> Range<u64> {
+    let (bytes, each) = (group_bytes(level), level.entry_bytes());
     if from.raw() % bytes != to.raw() % bytes {
         return 0..0;
     }
-    let (first, end) = (from.align_down(PAGE_SIZE), from.add(count as u64 * PAGE_SIZE));
-    let page = |va: VirtAddr| va.raw().saturating_sub(first.raw()) / PAGE_SIZE;
-    page(first.align_up(bytes))..page(end.align_down(bytes))
+    let (first, end) = (from.align_down(each), from.align_down(each).add(count as u64 * each));
+    let entry = |va: VirtAddr| va.raw().saturating_sub(first.raw()) / each;
+    entry(first.align_up(bytes))..entry(end.align_down(bytes))
 }

@@ -151,10 +151,10 @@ impl<'l> Stretch<'l> {
     /// Unfolds the groups that an end of the stretch cuts. Those that are left lie wholly inside.
     fn unfold_cut(&mut self) {
         let (len, first) = (self.len, self.va.index(self.level));
-        if self.level == Level::L3 && !first.is_multiple_of(CONT_ENTRIES) {
+        if self.level >= Level::L2 && !first.is_multiple_of(CONT_ENTRIES) {
             self.entry(0).unfold();
         }
-        if self.level == Level::L3 && !(first + len).is_multiple_of(CONT_ENTRIES) {
+        if self.level >= Level::L2 && !(first + len).is_multiple_of(CONT_ENTRIES) {
             self.entry(len - 1).unfold();
         }
     }

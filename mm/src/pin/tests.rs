@@ -7,6 +7,7 @@ use super::*;
 use crate::Mm;
 use crate::config::{HvoStrategy, Mapcount, PromotionThreshold, ThpMode};
 use crate::device::{Dma, Transfer};
+use crate::hugetlb::HugeSize;
 use crate::kalloc::KArc;
 use crate::kalloc::inject::Failing;
 use crate::page::{MOST_PINS, PageRef};
@@ -308,7 +309,7 @@ fn objects() {
 #[test]
 fn hugetlb() {
     small().boot(|mm, _| {
-        assert_eq!(mm.hugetlb.set_nr(mm, 1).nr, 1);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 1).persistent, 1);
         let (space, dma) = (mm.new_space().unwrap(), Dma::new());
         let huge = MmapRequest::anonymous(BLOCK, RW).with(MapFlags::HUGETLB).fixed(BASE.raw());
         mm.mmap(&space, &huge).unwrap();
@@ -316,10 +317,10 @@ fn hugetlb() {
         dma.submit(mm, &space, at(1), 8, Transfer::Sum).unwrap();
         mm.munmap(&space, BASE.raw(), BLOCK).unwrap();
         check(mm);
-        assert_eq!(mm.hugetlb.counts().free, 0, "not free while it is pinned");
-        assert_eq!((dma.step(mm), mm.hugetlb.counts().free), (Some(6), 1));
+        assert_eq!(mm.hugetlb.counts(HugeSize::M2).free, 0, "not free while it is pinned");
+        assert_eq!((dma.step(mm), mm.hugetlb.counts(HugeSize::M2).free), (Some(6), 1));
         mm.destroy_space(&space);
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }
 

@@ -38,7 +38,7 @@ struct File {
 fn file(vma: &Vma) -> Option<File> {
     match vma.kind {
         VmaKind::Anon => None,
-        VmaKind::Hugetlb => Some(HUGETLB_FILE),
+        VmaKind::Hugetlb(_) => Some(HUGETLB_FILE),
         VmaKind::Shared(id) | VmaKind::Private(id) => Some(File { inode: id.raw(), ..OBJECT_FILE }),
         VmaKind::Device(_) => Some(DEVICE_FILE),
     }
@@ -99,7 +99,7 @@ pub(super) fn line(to: &mut Lines<'_>, vma: &Vma, name: Option<&Name>) -> fmt::R
     let file = file(vma);
     let (minor, inode) = file.map_or((0, 0), |file| (file.minor, file.inode));
     let (sharing, offset) = match vma.kind {
-        VmaKind::Anon | VmaKind::Hugetlb => (b'p', 0),
+        VmaKind::Anon | VmaKind::Hugetlb(_) => (b'p', 0),
         VmaKind::Private(_) => (b'p', vma.pgoff * PAGE_SIZE),
         VmaKind::Shared(_) => (b's', vma.pgoff * PAGE_SIZE),
         VmaKind::Device(_) if vma.kind.is_shared() => (b's', vma.pgoff * PAGE_SIZE),

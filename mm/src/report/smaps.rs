@@ -43,7 +43,7 @@ impl Mm {
         let mut to = Lines::new(out);
         maps::line(&mut to, &vma, name.as_ref())?;
         to.finish()?;
-        let granule = vma.kind.granule().bytes();
+        let granule = vma.kind.granule();
         RECORD.write(record(vma.bytes(), granule, &sizes), out)?;
         let mut to = Lines::new(out);
         to.text("THPeligible:    ")?;

@@ -8,8 +8,8 @@ use super::split::split_folio;
 use super::target::{drop_target, target_for};
 use crate::Mm;
 use crate::boot::Frames;
-use crate::hugetlb;
-use crate::page::{Flags, FolioRef, PageKind, PageRef, page_of};
+use crate::hugetlb::{self, HugeSize};
+use crate::page::{Flags, FolioRef, PageKind, page_of};
 use crate::thp::reservation;
 
 /// What a frame is, to somebody who wants it free.
@@ -80,7 +80,8 @@ fn release_reservation(mm: &Mm, pfn: Pfn) {
 
 fn move_out(mm: &Mm, folio: FolioRef, range: Frames) -> Result<(), Refused> {
     let target = match folio.kind() {
-        PageKind::Hugetlb => hugetlb::take_spare(mm, |page: &PageRef| !range.contains(page.pfn())),
+        PageKind::Hugetlb => HugeSize::from_order(folio.order())
+            .and_then(|size| hugetlb::take_spare(mm, size, |page| !range.contains(page.pfn()))),
         _ => target_for(mm, folio.page()).ok(),
     };
     let Some(target) = target else {

@@ -5,7 +5,7 @@ use arch::Order;
 
 use super::Refused;
 use crate::Mm;
-use crate::hugetlb;
+use crate::hugetlb::{self, HugeSize};
 use crate::page::{FolioRef, PageKind, PageRef};
 
 /// A folio like `like`, contents undefined, with one reference: of the buddy allocator, or of the hugetlb pool where
@@ -19,7 +19,8 @@ pub fn target_for(mm: &Mm, like: PageRef) -> Result<FolioRef, Refused> {
         return Err(Refused::Kind);
     }
     if kind == PageKind::Hugetlb {
-        return hugetlb::take_spare(mm, |_| true).ok_or(Refused::Memory);
+        let size = HugeSize::from_order(order).ok_or(Refused::Kind)?;
+        return hugetlb::take_spare(mm, size, |_| true).ok_or(Refused::Memory);
     }
     let block = mm.alloc_pages(order, kind).map_err(|_| Refused::Memory)?;
     Ok(as_folio(mm, block, order))

@@ -124,7 +124,8 @@ pub(super) fn remap(mm: &Mm, origin: &Origin, now: Now<'_>) {
                 Now::Folio(_) => true,
                 Now::Singles(zeros) => zeros.is_clear(n as usize, CONT_ENTRIES),
             };
-            let group = whole && may_begin_group(mm, head, leaf) && entry.awaits_group(place.part.end);
+            let group =
+                whole && may_begin_group(mm, head, leaf, step.level) && entry.awaits_group(place.part.end);
             let entries = if group { CONT_ENTRIES as u32 } else { 1 };
             if leaf.user_exec() {
                 let bytes = u64::from(entries) * step.level.entry_bytes();

@@ -70,11 +70,12 @@ impl Mm {
         agree("the object that owns a page is alive", pfn, 1, object.is_some().into())?;
         let Some(object) = object else { return Ok(()) };
         agree("a page is its object's", pfn, 1, (object.page(page.index()) == Some(page)).into())?;
-        let (mut entries, mut scan) = (0, Scan::new());
+        let (mut entries, mut scan) = (0, Scan::of_page());
         for space in object.mappers.lock().iter() {
             entries += space.leaves_of(page, &mut scan).entries;
         }
-        mapcount::check::agrees(self, page, &scan)?;
+        mapcount::check::pages_agree(self, page, &scan)?;
+        mapcount::check::agrees(self, page, scan.truth())?;
         let references = 1 + entries + pins;
         agree("references to a page of an object", pfn, references, page.refcount().into())
     }

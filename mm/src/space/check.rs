@@ -19,7 +19,7 @@ use crate::Mm;
 use crate::check::{Inconsistency, Mapped, Report, agree};
 use crate::config::Contpte;
 use crate::device::Sharing;
-use crate::mapcount::check::Scan;
+use crate::mapcount::check::{Scan, Seen};
 use crate::page::{PageKind, PageRef, page_of};
 use crate::pgtable::fold::{group_at, is_folded};
 use crate::pgtable::visit::{Leaf, Node, visit};
@@ -117,15 +117,15 @@ impl Mm {
             return Ok(());
         }
         let pfn = Some(leaf.desc.output(leaf.level).pfn());
-        let wanted = leaf.level == Level::L3 && self.config.contpte == Contpte::On;
-        agree("only pages are folded, and by choice", pfn, 1, wanted.into())?;
-        let folded = is_folded(&group_at(leaf.slot));
+        let wanted = leaf.level >= Level::L2 && self.config.contpte == Contpte::On;
+        agree("only levels 2 and 3 are folded, and by choice", pfn, 1, wanted.into())?;
+        let folded = is_folded(&group_at(leaf.slot), leaf.level);
         agree("a group is folded as a whole", pfn, 1, folded.into())?;
         let head = normal_folio(self, leaf.desc, leaf.level);
         let good = head.is_some_and(|head| {
-            head.order().bytes() >= group_bytes(Level::L3) || head.is_single(PageKind::Anon)
+            head.order().bytes() >= group_bytes(leaf.level) || head.is_single(PageKind::Anon)
         });
-        agree("a folded group maps a folio of 64 KiB or more, or single pages", pfn, 1, good.into())
+        agree("a folded group maps a folio as large or larger, or single pages", pfn, 1, good.into())
     }
 
     /// What a leaf maps is in use, and says that it is mapped here.
@@ -141,7 +141,7 @@ impl Mm {
         let kind = match vma.kind {
             VmaKind::Private(_) if head.kind() == PageKind::Shmem => PageKind::Shmem,
             VmaKind::Anon | VmaKind::Private(_) => PageKind::Anon,
-            VmaKind::Hugetlb => PageKind::Hugetlb,
+            VmaKind::Hugetlb(_) => PageKind::Hugetlb,
             VmaKind::Shared(_) => PageKind::Shmem,
             VmaKind::Device(map) if map.sharing == Sharing::Private && head.kind() == PageKind::Anon => {
                 PageKind::Anon
@@ -172,10 +172,12 @@ impl Mm {
 }
 
 impl AddressSpace {
-    /// The leaves that map a part of the folio, in the places that its linear index names; `scan` gets all of them.
+    /// The leaves that map a part of the scan's window of the folio, in the places that its linear index names; `scan`
+    /// gets all of them. Returns those that begin in the window.
     pub(crate) fn leaves_of(&self, head: PageRef, scan: &mut Scan) -> Mapped {
         let mut mapped = Mapped::default();
-        let pages = head.index()..head.index().saturating_add(head.order().pages());
+        let (index, window) = (head.index(), scan.window(head));
+        let pages = index.saturating_add(window.start)..index.saturating_add(window.end);
         self.for_each_linear(pages, |part| self.count_leaves_of(head, part, &mut mapped, scan));
         scan.next_space();
         mapped
@@ -190,11 +192,11 @@ impl AddressSpace {
             let bytes = leaf.level.entry_bytes();
             let output = leaf.desc.output(leaf.level).pfn();
             if leaf.desc.is_leaf(leaf.level) && output >= folio && output < folio.add(pages) {
-                scan.see(output.offset_from(folio), (bytes / PAGE_SIZE).min(pages));
-                mapped.entries += 1;
-                mapped.pages += bytes / PAGE_SIZE;
-                mapped.blocks += u64::from(bytes == Order::PMD.bytes());
-                let writable = !leaf.desc.flags(leaf.level).contains(PteFlags::READ_ONLY);
+                let here = scan.see(output.offset_from(folio), (bytes / PAGE_SIZE).min(pages)) == Seen::Here;
+                mapped.entries += u64::from(here);
+                mapped.pages += if here { bytes / PAGE_SIZE } else { 0 };
+                mapped.blocks += u64::from(here && bytes == Order::PMD.bytes());
+                let writable = here && !leaf.desc.flags(leaf.level).contains(PteFlags::READ_ONLY);
                 mapped.writable += u64::from(writable);
             }
             va = va.align_down(bytes).add(bytes);
@@ -216,7 +218,7 @@ impl AddressSpace {
 
 fn check_vma(vma: Vma, before: Option<Vma>) -> Result<(), Inconsistency> {
     let (start, end) = (vma.start, vma.end);
-    let granule = vma.kind.granule().bytes();
+    let granule = vma.kind.granule();
     let whole = start < end && start.is_aligned(granule) && end.is_aligned(granule);
     agree("a VMA is whole pages of its kind", None, 1, whole.into())?;
     agree("a VMA lies in the user half", None, 1, (start >= USER_START && end <= USER_END).into())?;

@@ -19,7 +19,7 @@ use arch::VirtAddr;
 use super::unmap;
 use super::{AddressSpace, Commit, MmapError, Vma};
 use crate::Mm;
-use crate::hugetlb;
+use crate::hugetlb::{self, HugeSize};
 use crate::mapcount::{self, Sharing};
 use crate::page::{FolioRef, PageRef};
 use crate::pgtable::normal_page;
@@ -50,13 +50,15 @@ impl Mm {
         vma: &Vma,
         (start, end): (VirtAddr, VirtAddr),
     ) -> Result<(), MmapError> {
-        let granule = vma.kind.granule().bytes();
+        let granule = vma.kind.granule();
         if !start.is_aligned(granule) {
             return Err(MmapError::Unadvisable(*vma));
         }
         let end = end.align_down(granule);
+        let Some(size) = vma.kind.huge_size() else { return Ok(()) };
         if vma.commit == Commit::NoReserve {
             unmap::unmap(self, space, start, end);
+            self.hugetlb.trim(self, size);
             return Ok(());
         }
         let mut from = start;
@@ -67,7 +69,7 @@ impl Mm {
                 if to == end {
                     break;
                 }
-                match slot(self, space, to) {
+                match slot(self, space, size, to) {
                     Slot::Empty => {}
                     Slot::Sole(folio) => *place = Some(folio),
                     Slot::Used => break,
@@ -76,18 +78,24 @@ impl Mm {
             }
             if to == from {
                 to = from.add(granule);
-                self.promise_anew(space, from, to)?;
+                self.promise_anew(space, size, (from, to))?;
             }
             unmap::unmap(self, space, from, to);
             sole.into_iter().flatten().for_each(|folio| hugetlb::take_back(self, folio));
             from = to;
         }
+        self.hugetlb.trim(self, size);
         Ok(())
     }
 
     /// A second promise for a slot, the folio of which others go on using; or the slot is one without from now on.
-    fn promise_anew(&self, space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> Result<(), MmapError> {
-        if hugetlb::reserve(self, 1).is_err() {
+    fn promise_anew(
+        &self,
+        space: &AddressSpace,
+        size: HugeSize,
+        (start, end): (VirtAddr, VirtAddr),
+    ) -> Result<(), MmapError> {
+        if hugetlb::reserve(self, size, 1).is_err() {
             self.prepare_cuts(space, start, end, 0)?;
             let loose = |vma: &mut Vma| vma.commit = Commit::NoReserve;
             space.change_vmas(self, start, end, |vmas| vmas.change(start, end, loose));
@@ -98,7 +106,7 @@ impl Mm {
 
 /// What is in the slot at `va`. While M is held for writing, no fault and no pin changes that; a folio that begins to
 /// move does not get far against the reference.
-fn slot(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Slot {
+fn slot(mm: &Mm, space: &AddressSpace, size: HugeSize, va: VirtAddr) -> Slot {
     loop {
         let tree = space.ptl.lock();
         let walk = tree.walk(va);
@@ -108,7 +116,7 @@ fn slot(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Slot {
             continue;
         }
         return match walk.leaf().and_then(|leaf| normal_page(leaf.desc, leaf.level)) {
-            Some(head) if is_used_elsewhere(mm, head) => Slot::Used,
+            Some(head) if is_used_elsewhere(mm, size, head) => Slot::Used,
             Some(head) => Slot::Sole(head.get()),
             None => Slot::Empty,
         };
@@ -117,7 +125,7 @@ fn slot(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Slot {
 
 /// Whether somebody may go on using a folio for long when its entry here goes. A reference alone says nothing: walkers
 /// of physical memory have one for a moment.
-fn is_used_elsewhere(mm: &Mm, head: PageRef) -> bool {
+fn is_used_elsewhere(mm: &Mm, size: HugeSize, head: PageRef) -> bool {
     let alone = || mapcount::scheme(mm).sharing(head).value() == Some(Sharing::Exclusive);
-    head.maybe_pinned() || (head.refcount() > 1 && !alone())
+    head.maybe_pinned() || (head.refcount() > size.entries() as u32 && !alone())
 }

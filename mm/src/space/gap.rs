@@ -25,20 +25,26 @@ fn wish(bytes: u64) -> Wish {
     Wish { bytes, alignment: if huge { Alignment::Block } else { Alignment::Page } }
 }
 
-/// A free address for `bytes` bytes (a multiple of 4 KiB): `hint`, where it is not 0 and free, or else the
-/// highest one that fits.
-pub(super) fn find(vmas: &VmaSet, hint: u64, bytes: u64, granule: PageSize) -> Option<VirtAddr> {
+/// A free address for `bytes` bytes (a multiple of 4 KiB), a multiple of `granule`: `hint`, rounded up, where it is not 0
+/// and free, or else the highest one that fits. With a granule above 2 MiB the room for one more is looked for (Linux:
+/// `vm_unmapped_area` with an `align_mask`).
+pub(super) fn find(vmas: &VmaSet, hint: u64, bytes: u64, granule: u64) -> Option<VirtAddr> {
+    // Where a larger granule lies in a gap is not known: one that has room for it wherever it lies is looked for.
+    let aligned = if bytes >= PageSize::Size2M.bytes() { PageSize::Size2M } else { PageSize::Size4K };
+    let more = granule.saturating_sub(aligned.bytes());
+    let within = |gap: VirtAddr| gap.add(more).align_down(granule);
+    let highest = |from, to| vmas.highest_gap(from, to, wish(bytes.saturating_add(more))).map(within);
     at_hint(vmas, hint, bytes, granule)
-        .or_else(|| vmas.highest_gap(USER_START, MMAP_BASE, wish(bytes)))
-        .or_else(|| vmas.highest_gap(MMAP_BASE, USER_END, wish(bytes)))
+        .or_else(|| highest(USER_START, MMAP_BASE))
+        .or_else(|| highest(MMAP_BASE, USER_END))
 }
 
 /// The hint, rounded up to the granule and to the lowest address that may be mapped, if it is free.
-fn at_hint(vmas: &VmaSet, hint: u64, bytes: u64, granule: PageSize) -> Option<VirtAddr> {
+fn at_hint(vmas: &VmaSet, hint: u64, bytes: u64, granule: u64) -> Option<VirtAddr> {
     if hint == 0 || hint >= USER_END.raw() {
         return None;
     }
-    let start = VirtAddr::new(hint).align_up(granule.bytes()).max(USER_START.align_up(granule.bytes()));
+    let start = VirtAddr::new(hint).align_up(granule).max(USER_START.align_up(granule));
     let end = start.checked_add(bytes)?;
     let above = vmas.find(start).map_or(USER_END, |next| next.guard_start());
     (end <= above && end <= USER_END).then_some(start)

@@ -90,11 +90,11 @@ impl Mm {
             Advice::Random => self.note(space, part, |vma| vma.pattern = AccessPattern::Random),
             Advice::Sequential => self.note(space, part, |vma| vma.pattern = AccessPattern::Sequential),
             Advice::WillNeed => Ok(()),
-            Advice::Cold | Advice::PageOut if vma.kind == VmaKind::Hugetlb || is_pfnmap(vma) => {
+            Advice::Cold | Advice::PageOut if vma.kind.huge_size().is_some() || is_pfnmap(vma) => {
                 Err(MmapError::Unadvisable(*vma))
             }
             Advice::Cold | Advice::PageOut => Ok(()),
-            Advice::DontNeed if vma.kind == VmaKind::Hugetlb => self.discard_huge(space, vma, part),
+            Advice::DontNeed if vma.kind.huge_size().is_some() => self.discard_huge(space, vma, part),
             Advice::DontNeed if is_pfnmap(vma) => Err(MmapError::Unadvisable(*vma)),
             Advice::DontNeed => self.discard(space, part),
             Advice::Free if !matches!(vma.kind, VmaKind::Anon) => Err(MmapError::Unadvisable(*vma)),

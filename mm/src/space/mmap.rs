@@ -8,7 +8,7 @@
 //! | a device | what its handler puts in ([`Mm::mmap_device`]); PROT_EXEC EACCES |
 //! | MAP_SHARED \| MAP_ANONYMOUS \| MAP_HUGETLB | EOPNOTSUPP: pages of the pool are private here |
 //! | MAP_FIXED, MAP_FIXED_NOREPLACE | as on Linux; below 64 KiB EPERM |
-//! | MAP_HUGETLB | 2 MiB pages; another size EINVAL |
+//! | MAP_HUGETLB | pages of a pool: 64 KiB, 2 MiB (without a size too), 32 MiB, 1 GiB; another size EINVAL |
 //! | MAP_NORESERVE, MAP_POPULATE | as on Linux |
 //! | MAP_LOCKED | as MAP_POPULATE: nothing is ever swapped |
 //! | MAP_GROWSDOWN | grows on faults below it ([`super::growth`]), and a guard gap below is kept free |
@@ -18,7 +18,7 @@
 
 use arch::addr::PAGE_SIZE;
 use arch::layout::{USER_END, USER_START};
-use arch::{Access, PageSize, VirtAddr};
+use arch::{Access, VirtAddr};
 
 use super::munmap::page_align;
 use super::{
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::Mm;
 use crate::device::{DeviceMap, Entries, Inserter, Sharing};
-use crate::hugetlb;
+use crate::hugetlb::{self, HugeSize};
 use crate::kalloc::KArc;
 use crate::shmem::{self, Object, ObjectId};
 
@@ -122,15 +122,14 @@ fn kind(flags: MapFlags, source: Source) -> Result<VmaKind, MmapError> {
         return Ok(VmaKind::Anon);
     }
     match flags.huge_shift() {
-        0 => Ok(VmaKind::Hugetlb),
-        log if log == PageSize::Size2M.level().shift() => Ok(VmaKind::Hugetlb),
-        log => Err(MmapError::HugeSize(log)),
+        0 => Ok(VmaKind::Hugetlb(HugeSize::DEFAULT)),
+        log => HugeSize::from_log(log).map(VmaKind::Hugetlb).ok_or(MmapError::HugeSize(log)),
     }
 }
 
 /// Bytes, whole pages of the kind.
 fn length(len: u64, kind: VmaKind) -> Result<u64, MmapError> {
-    let granule = kind.granule().bytes();
+    let granule = kind.granule();
     let bytes = page_align(len).and_then(|bytes| bytes.checked_next_multiple_of(granule));
     match bytes {
         Some(0) => Err(MmapError::Length(len)),
@@ -139,7 +138,7 @@ fn length(len: u64, kind: VmaKind) -> Result<u64, MmapError> {
     }
 }
 
-fn place(addr: u64, bytes: u64, flags: MapFlags, granule: PageSize) -> Result<Place, MmapError> {
+fn place(addr: u64, bytes: u64, flags: MapFlags, granule: u64) -> Result<Place, MmapError> {
     let start = VirtAddr::new(addr);
     if !flags.intersects(MapFlags::FIXED | MapFlags::FIXED_NOREPLACE) {
         return Ok(Place::Hint(addr));
@@ -147,7 +146,7 @@ fn place(addr: u64, bytes: u64, flags: MapFlags, granule: PageSize) -> Result<Pl
     if addr > USER_END.raw() - bytes {
         return Err(MmapError::NoGap(bytes));
     }
-    if !start.is_aligned(granule.bytes()) {
+    if !start.is_aligned(granule) {
         return Err(MmapError::Unaligned(start));
     }
     if start < USER_START {
@@ -282,9 +281,9 @@ impl Mm {
         if ground == Ground::Taken {
             self.prepare_cuts(space, vma.start, vma.end, 1)?;
         }
-        if vma.kind == VmaKind::Hugetlb && vma.commit == Commit::Account {
-            let pages = vma.bytes() / PageSize::Size2M.bytes();
-            hugetlb::reserve(self, pages).map_err(|_| MmapError::HugetlbPool(pages))?;
+        if let (VmaKind::Hugetlb(size), Commit::Account) = (vma.kind, vma.commit) {
+            let pages = vma.bytes() / size.bytes();
+            hugetlb::reserve(self, size, pages).map_err(|_| MmapError::HugetlbPool(pages))?;
         }
         if let Some(object) = object {
             self.attach_object(space, object, vma.bytes() / PAGE_SIZE)?;

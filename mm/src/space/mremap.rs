@@ -84,7 +84,7 @@ impl Plan {
 
     /// In whole pages of the mapping's kind.
     fn for_kind(self, vma: &Vma) -> Result<Self, MmapError> {
-        let granule = vma.kind.granule().bytes();
+        let granule = vma.kind.granule();
         if granule == PAGE_SIZE {
             return Ok(self);
         }
@@ -275,7 +275,7 @@ impl Mm {
                 space.change_vmas(self, start, end, |vmas| vmas.remove(start, end));
             }
             // The promises of the pool have gone with the pages.
-            (Old::Stays, VmaKind::Hugetlb) => {
+            (Old::Stays, VmaKind::Hugetlb(_)) => {
                 let loose = |vma: &mut Vma| vma.commit = Commit::NoReserve;
                 space.change_vmas(self, start, end, |vmas| vmas.change(start, end, loose));
             }

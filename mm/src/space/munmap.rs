@@ -1,14 +1,14 @@
 //! munmap, and what every call does that takes mappings away.
 #![forbid(unsafe_code)]
 
+use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
 use arch::layout::USER_END;
-use arch::{PageSize, VirtAddr};
 
-use super::{AddressSpace, Commit, Descent, MmapError, VmaKind};
+use super::{AddressSpace, Descent, MmapError};
 use super::{range, unmap};
 use crate::Mm;
-use crate::hugetlb;
+use crate::hugetlb::Promised;
 use crate::thp::promoter;
 
 /// `len` rounded up to whole pages; `None` where that wraps.
@@ -73,9 +73,9 @@ impl Mm {
     /// Unmaps `[start, end)`, which cannot fail after [`Self::prepare_cuts`].
     pub(super) fn unmap_prepared(&self, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
         crate::thp::reservation::release_range(self, space, start, end);
-        let promised = self.promised_hugetlb(space, start, end);
+        let promised = Promised::to(self, space, start, end);
         unmap::unmap(self, space, start, end);
-        hugetlb::unreserve(self, promised);
+        promised.give_back(self);
         self.detach_objects(space, start, end);
         space.change_vmas(self, start, end, |vmas| vmas.remove(start, end));
     }
@@ -92,20 +92,5 @@ impl Mm {
             }
             from = vma.end;
         }
-    }
-
-    /// hugetlb pages that the pool has promised to `[start, end)` and that no entry maps yet.
-    pub(crate) fn promised_hugetlb(&self, space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
-        let mut promised = 0;
-        let mut from = start;
-        while let Some(vma) = space.first_vma_in(from, end) {
-            if vma.kind == VmaKind::Hugetlb && vma.commit == Commit::Account {
-                let piece = vma.part(start, end);
-                let pages = piece.bytes() / PageSize::Size2M.bytes();
-                promised += pages - range::count_leaves(self, space, piece.start, piece.end);
-            }
-            from = vma.end;
-        }
-        promised
     }
 }

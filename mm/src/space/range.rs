@@ -150,7 +150,7 @@ pub(super) fn ready(leaf: Desc, level: Level) -> Desc {
 }
 
 /// How many leaves `[start, end)` has, those that are moving among them.
-pub(super) fn count_leaves(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
+pub(crate) fn count_leaves(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
     let mut leaves = 0;
     scan(mm, space, start, end, |stretch| {
         let level = stretch.level();

@@ -9,6 +9,7 @@ use arch::{Access, PageSize, VirtAddr};
 use bitflags::bitflags;
 
 use crate::device::{DeviceMap, Entries, Sharing};
+use crate::hugetlb::HugeSize;
 use crate::shmem::ObjectId;
 
 bitflags! {
@@ -72,8 +73,8 @@ impl fmt::Display for Prot {
 pub enum VmaKind {
     /// Private anonymous memory.
     Anon,
-    /// Private 2 MiB pages of the hugetlb pool. Never merged with a neighbour, never cut inside a page.
-    Hugetlb,
+    /// Private pages of the hugetlb pool of this size. Never merged with a neighbour, never cut inside a page.
+    Hugetlb(HugeSize),
     /// Pages of an object, shared with all that map it.
     Shared(ObjectId),
     /// Pages of an object that are only read; the first write to one puts a private copy in its place.
@@ -88,7 +89,7 @@ impl VmaKind {
     pub const fn object(self) -> Option<ObjectId> {
         match self {
             VmaKind::Shared(id) | VmaKind::Private(id) => Some(id),
-            VmaKind::Anon | VmaKind::Hugetlb | VmaKind::Device(_) => None,
+            VmaKind::Anon | VmaKind::Hugetlb(_) | VmaKind::Device(_) => None,
         }
     }
     /// Whether what is written through it is seen by others who map the same object.
@@ -100,15 +101,23 @@ impl VmaKind {
     const fn may_merge(self) -> bool {
         match self {
             VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) => true,
-            VmaKind::Hugetlb | VmaKind::Device(_) => false,
+            VmaKind::Hugetlb(_) | VmaKind::Device(_) => false,
         }
     }
-    /// The smallest piece that can be cut off.
+    /// Bytes of the smallest piece that can be cut off; a power of two.
     #[must_use]
-    pub const fn granule(self) -> PageSize {
+    pub const fn granule(self) -> u64 {
         match self {
-            VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) | VmaKind::Device(_) => PageSize::Size4K,
-            VmaKind::Hugetlb => PageSize::Size2M,
+            VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) | VmaKind::Device(_) => PAGE_SIZE,
+            VmaKind::Hugetlb(size) => size.bytes(),
+        }
+    }
+    /// The size of the hugetlb pages that back it.
+    #[must_use]
+    pub const fn huge_size(self) -> Option<HugeSize> {
+        match self {
+            VmaKind::Hugetlb(size) => Some(size),
+            VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) | VmaKind::Device(_) => None,
         }
     }
 }
@@ -255,7 +264,7 @@ impl fmt::Display for Vma {
         write!(f, "{:x}-{:x} {}{sharing}", self.start.raw(), self.end.raw(), self.prot)?;
         match self.kind {
             VmaKind::Anon => f.write_str(" anon")?,
-            VmaKind::Hugetlb => f.write_str(" hugetlb")?,
+            VmaKind::Hugetlb(size) => write!(f, " hugetlb {size}")?,
             VmaKind::Shared(id) => write!(f, " shared object {id}")?,
             VmaKind::Private(id) => write!(f, " private object {id}")?,
             VmaKind::Device(DeviceMap { entries: Entries::PfnMap, .. }) => f.write_str(" pfnmap")?,

@@ -223,7 +223,7 @@ impl VmaSet {
     /// [`MmapError::InsideHugePage`]: an end at which the VMA cannot be cut.
     pub fn cuts(&self, start: VirtAddr, end: VirtAddr) -> Result<usize, MmapError> {
         let cut = |vma: &Vma, va: VirtAddr| match vma.start < va && va < vma.end {
-            true if va.is_aligned(vma.kind.granule().bytes()) => Ok(1),
+            true if va.is_aligned(vma.kind.granule()) => Ok(1),
             true => Err(MmapError::InsideHugePage(va)),
             false => Ok(0),
         };

@@ -10,6 +10,7 @@ use mm::Mm;
 use mm::boot::{BootMem, PhysRange};
 use mm::config::{MmConfig, TailEncoding, VmemmapMap};
 use mm::env::{KernelEnv, SpawnError};
+use mm::hugetlb::HugeSize;
 use mm::page::{FolioRef, PageKind};
 use mm::steps::Step;
 
@@ -99,11 +100,11 @@ fn race(tails: TailEncoding, tail: usize, desc: MachineDesc) {
             Env.long_stop(&mut || {
                 singles.drain(..).for_each(|page| mm.free_pages(page, Order::PAGE));
                 mm.drain_cpu_lists();
-                assert!(mm.hugetlb.set_nr(mm, u64::MAX).nr > 0);
+                assert!(mm.hugetlb.set_nr(mm, HugeSize::M2, u64::MAX).persistent > 0);
             });
             (0..50).for_each(|_| Machine::relax());
             target.store(0, Ordering::Release);
-            assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
             mm.drain_cpu_lists();
         }
         stop.store(true, Ordering::Release);

@@ -6,6 +6,7 @@ use arch::{Level, Machine, Order, VirtAddr};
 use mm::Mm;
 use mm::fault::FaultReason;
 use mm::hugetlb::Counts;
+use mm::hugetlb::HugeSize;
 use mm::kalloc::KArc;
 use mm::page::{Flags, PageKind, page_of};
 use mm::space::{AddressSpace, Errno, MapFlags, MapProt, MmapError, MmapRequest};
@@ -19,7 +20,7 @@ fn request(pages: u64) -> MmapRequest {
 }
 
 fn assert_counts(mm: &Mm, nr: u64, free: u64, reserved: u64) {
-    assert_eq!(mm.hugetlb.counts(), Counts { nr, free, reserved, surplus: 0 });
+    assert_eq!(mm.hugetlb.counts(HugeSize::M2), Counts { nr, free, reserved, surplus: 0, overcommit: 0 });
 }
 
 /// Stores a byte as the user.
@@ -32,7 +33,7 @@ fn touch(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) -> Result<(), FaultR
 #[test]
 fn accounting_is_exact() {
     Builder::new().ram_mib(32).boot(|mm, _| {
-        assert_eq!(mm.hugetlb.set_nr(mm, 6).nr, 6);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 6).persistent, 6);
         let space = mm.new_space().unwrap();
         let start = mm.mmap(&space, &request(4)).unwrap();
         assert_counts(mm, 6, 6, 4);
@@ -55,7 +56,7 @@ fn accounting_is_exact() {
         assert_counts(mm, 6, 5, 1);
         mm.destroy_space(&space);
         assert_counts(mm, 6, 6, 0);
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }
 
@@ -64,7 +65,7 @@ fn accounting_is_exact() {
 #[test]
 fn an_empty_pool_is_an_error() {
     Builder::new().ram_mib(32).boot(|mm, _| {
-        assert_eq!(mm.hugetlb.set_nr(mm, 2).nr, 2);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 2).persistent, 2);
         let space = mm.new_space().unwrap();
         let refused = mm.mmap(&space, &request(3)).unwrap_err();
         assert_eq!((refused, refused.errno()), (MmapError::HugetlbPool(3), Errno::NoMem));
@@ -77,10 +78,10 @@ fn an_empty_pool_is_an_error() {
         assert_eq!(touch(mm, &space, loose.add(HUGE)), Err(FaultReason::HugetlbEmpty));
         mm.munmap(&space, promised.raw(), HUGE).unwrap();
         touch(mm, &space, loose.add(HUGE)).unwrap();
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 2);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
+        assert_eq!(mm.hugetlb.counts(HugeSize::M2).surplus, 2);
         mm.destroy_space(&space);
-        assert_counts(mm, 2, 2, 0);
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_counts(mm, 0, 0, 0);
     });
 }
 
@@ -88,7 +89,7 @@ fn an_empty_pool_is_an_error() {
 #[test]
 fn pages_are_not_cut() {
     Builder::new().ram_mib(32).boot(|mm, _| {
-        assert_eq!(mm.hugetlb.set_nr(mm, 2).nr, 2);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 2).persistent, 2);
         let space = mm.new_space().unwrap();
         let start = mm.mmap(&space, &request(2)).unwrap();
         touch(mm, &space, start).unwrap();
@@ -100,7 +101,7 @@ fn pages_are_not_cut() {
         touch(mm, &space, start).unwrap();
         mm.destroy_space(&space);
         assert_counts(mm, 2, 2, 0);
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }
 
@@ -110,7 +111,7 @@ fn pages_are_not_cut() {
 fn racing_faults_take_one_folio_a_slot() {
     const SLOTS: u64 = 6;
     Builder::new().ram_mib(32).cpus(4).machine(|desc| desc.seed = 11).boot(|mm, _| {
-        assert_eq!(mm.hugetlb.set_nr(mm, SLOTS).nr, SLOTS);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, SLOTS).persistent, SLOTS);
         for _ in 0..5 {
             let space = mm.new_space().unwrap();
             let start = mm.mmap(&space, &request(SLOTS)).unwrap();
@@ -128,7 +129,7 @@ fn racing_faults_take_one_folio_a_slot() {
             mm.destroy_space(space);
             assert_counts(mm, SLOTS, SLOTS, 0);
         }
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }
 
@@ -137,11 +138,11 @@ fn racing_faults_take_one_folio_a_slot() {
 fn every_allocation_may_fail() {
     let failed = fail_every_allocation(
         &Builder::new().ram_mib(32),
-        |mm| assert_eq!(mm.hugetlb.set_nr(mm, 2).nr, 2),
+        |mm| assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 2).persistent, 2),
         |mm, ()| {
             let result = map_and_touch(mm);
             assert_counts(mm, 2, 2, 0);
-            assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
             result
         },
     );

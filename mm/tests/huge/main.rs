@@ -6,4 +6,5 @@ mod fault;
 mod pool;
 mod promise;
 mod remap;
+mod sizes;
 mod walkers;

@@ -5,6 +5,7 @@ use arch::Order;
 use arch::features::BbmLevel;
 use mm::Mm;
 use mm::config::{TailEncoding, VmemmapMap};
+use mm::hugetlb::HugeSize;
 use mm::hugetlb::{Counts, HugetlbError, reserve, unreserve};
 use mm::hvo::{HvoError, Switch};
 use mm::page::{FolioRef, PageKind};
@@ -12,11 +13,11 @@ use mm::stats::Counter;
 use mm::testkit::{self, Builder, fail_every_allocation};
 
 fn counts(nr: u64, free: u64, reserved: u64) -> Counts {
-    Counts { nr, free, reserved, surplus: 0 }
+    Counts { nr, free, reserved, surplus: 0, overcommit: 0 }
 }
 
 fn set_nr(mm: &Mm, n: u64) -> u64 {
-    mm.hugetlb.set_nr(mm, n).nr
+    mm.hugetlb.set_nr(mm, HugeSize::M2, n).persistent
 }
 
 /// Takes single pages until none is left, not even of what is kept back for vmemmap.
@@ -33,7 +34,7 @@ fn grows_and_shrinks() {
             let free = mm.free_page_count();
             for kept in [variant.kept_pages(); 2] {
                 assert_eq!(set_nr(mm, 5), 5);
-                assert_eq!(mm.hugetlb.counts(), counts(5, 5, 0));
+                assert_eq!(mm.hugetlb.counts(HugeSize::M2), counts(5, 5, 0));
                 assert_eq!(mm.stats.get(Counter::NrHvoOptimized), 5);
                 assert_eq!(mm.free_page_count(), free - 5 * 512 + 5 * 7 - kept);
                 assert_eq!(set_nr(mm, 2), 2);
@@ -52,7 +53,7 @@ fn larger_than_memory() {
         let free = mm.free_page_count();
         let nr = set_nr(mm, u64::MAX);
         assert!((20..32).contains(&nr), "{nr} of at most 32");
-        assert_eq!(mm.hugetlb.counts(), counts(nr, nr, 0));
+        assert_eq!(mm.hugetlb.counts(HugeSize::M2), counts(nr, nr, 0));
         assert!(mm.alloc_pages(Order::PMD, PageKind::Kernel).is_err());
         assert_eq!(set_nr(mm, 0), 0);
         assert_eq!(mm.free_page_count(), free - mm.hvo.kept_pages(mm));
@@ -67,15 +68,15 @@ fn restore_without_memory_leaves_the_pool_as_it_was() {
         Builder::new().ram_mib(32).config(|config| config.tails = tails).boot(|mm, _| {
             assert_eq!(set_nr(mm, 3), 3);
             let hoard = hoard(mm);
-            let shrunk = mm.hugetlb.set_nr(mm, 0);
-            assert_eq!((shrunk.nr, shrunk.unrestored), (3, Some(HvoError::OutOfMemory)));
-            assert_eq!(mm.hugetlb.counts(), counts(3, 3, 0));
+            let shrunk = mm.hugetlb.set_nr(mm, HugeSize::M2, 0);
+            assert_eq!((shrunk.persistent, shrunk.unrestored), (3, Some(HvoError::OutOfMemory)));
+            assert_eq!(mm.hugetlb.counts(HugeSize::M2), counts(3, 3, 0));
             assert_eq!(mm.stats.get(Counter::NrHvoOptimized), 3);
             assert!(mm.stats.get(Counter::HvoRestoreFailed) > 0);
             hoard.into_iter().for_each(|page| mm.free_pages(page, Order::PAGE));
             mm.check_all().unwrap();
-            let shrunk = mm.hugetlb.set_nr(mm, 0);
-            assert_eq!((shrunk.nr, shrunk.unrestored), (0, None));
+            let shrunk = mm.hugetlb.set_nr(mm, HugeSize::M2, 0);
+            assert_eq!((shrunk.persistent, shrunk.unrestored), (0, None));
         });
     }
 }
@@ -89,8 +90,8 @@ fn one_restored_folio_pays_for_the_next() {
         for page in hoard.drain(..7) {
             mm.free_pages(page, Order::PAGE);
         }
-        let shrunk = mm.hugetlb.set_nr(mm, 0);
-        assert_eq!((shrunk.nr, shrunk.unrestored), (0, None));
+        let shrunk = mm.hugetlb.set_nr(mm, HugeSize::M2, 0);
+        assert_eq!((shrunk.persistent, shrunk.unrestored), (0, None));
         hoard.into_iter().for_each(|page| mm.free_pages(page, Order::PAGE));
     });
 }
@@ -117,35 +118,41 @@ fn a_pool_may_be_mixed() {
 fn free_folios_are_treated_in_place() {
     Builder::new().boot(|mm, _| {
         assert_eq!(set_nr(mm, 20), 20);
-        assert_eq!(reserve(mm, 2), Ok(()));
+        assert_eq!(reserve(mm, HugeSize::M2, 2), Ok(()));
         let restored = mm.hugetlb.restore_free(mm);
         assert_eq!((restored.done, restored.first_error), (20, None));
         assert_eq!(mm.stats.get(Counter::NrHvoOptimized), 0);
-        assert_eq!(mm.hugetlb.counts(), counts(20, 20, 2));
-        assert_eq!(reserve(mm, 18), Ok(()));
+        assert_eq!(mm.hugetlb.counts(HugeSize::M2), counts(20, 20, 2));
+        assert_eq!(reserve(mm, HugeSize::M2, 18), Ok(()));
         assert_eq!(mm.hugetlb.optimize_free(mm).done, 0);
-        unreserve(mm, 18);
+        unreserve(mm, HugeSize::M2, 18);
         let optimized = mm.hugetlb.optimize_free(mm);
         assert_eq!((optimized.done, optimized.first_error), (20, None));
-        assert_eq!(mm.hugetlb.counts(), counts(20, 20, 2));
-        unreserve(mm, 2);
+        assert_eq!(mm.hugetlb.counts(HugeSize::M2), counts(20, 20, 2));
+        unreserve(mm, HugeSize::M2, 2);
         mm.check_all().unwrap();
         assert_eq!(set_nr(mm, 0), 0);
     });
 }
 
-/// Promises are made of what is free and not promised, all or none; what is promised is not given back.
+/// Promises are made of what is free and not promised, all or none; what is promised when the pool shrinks is surplus,
+/// and leaves when it is promised no more.
 #[test]
 fn promises_are_kept() {
     testkit::boot(|mm| {
-        assert_eq!(reserve(mm, 1), Err(HugetlbError::NotEnough { asked: 1, available: 0 }));
+        assert_eq!(reserve(mm, HugeSize::M2, 1), Err(HugetlbError::NotEnough { asked: 1, available: 0 }));
         assert_eq!(set_nr(mm, 4), 4);
-        assert_eq!(reserve(mm, 3), Ok(()));
-        assert_eq!(reserve(mm, 2), Err(HugetlbError::NotEnough { asked: 2, available: 1 }));
-        assert_eq!(reserve(mm, u64::MAX), Err(HugetlbError::NotEnough { asked: u64::MAX, available: 1 }));
-        assert_eq!(mm.hugetlb.counts(), counts(4, 4, 3));
-        assert_eq!(set_nr(mm, 0), 3);
-        unreserve(mm, 3);
+        assert_eq!(reserve(mm, HugeSize::M2, 3), Ok(()));
+        assert_eq!(reserve(mm, HugeSize::M2, 2), Err(HugetlbError::NotEnough { asked: 2, available: 1 }));
+        assert_eq!(
+            reserve(mm, HugeSize::M2, u64::MAX),
+            Err(HugetlbError::NotEnough { asked: u64::MAX, available: 1 })
+        );
+        assert_eq!(mm.hugetlb.counts(HugeSize::M2), counts(4, 4, 3));
+        assert_eq!(set_nr(mm, 0), 0);
+        assert_eq!(mm.hugetlb.counts(HugeSize::M2), Counts { surplus: 3, ..counts(3, 3, 3) });
+        unreserve(mm, HugeSize::M2, 3);
+        assert_eq!(mm.hugetlb.counts(HugeSize::M2), counts(0, 0, 0));
         assert_eq!(set_nr(mm, 0), 0);
     });
 }
@@ -161,11 +168,12 @@ fn every_allocation_may_fail() {
                 &variant.builder(),
                 |_| (),
                 |mm, ()| {
-                    let grown = mm.hugetlb.set_nr(mm, 2);
+                    let grown = mm.hugetlb.set_nr(mm, HugeSize::M2, 2);
                     mm.check_all().unwrap();
-                    let shrunk = mm.hugetlb.set_nr(mm, 0);
-                    assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
-                    let whole = grown.nr == 2 && grown.unoptimized.is_none() && shrunk.nr == 0;
+                    let shrunk = mm.hugetlb.set_nr(mm, HugeSize::M2, 0);
+                    assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
+                    let whole =
+                        grown.persistent == 2 && grown.unoptimized.is_none() && shrunk.persistent == 0;
                     if whole { Ok(()) } else { Err((grown, shrunk)) }
                 },
             );

@@ -5,6 +5,7 @@ use arch::{Access, VirtAddr};
 use mm::Mm;
 use mm::config::{HvoStrategy, Mapcount};
 use mm::fault::Signal;
+use mm::hugetlb::HugeSize;
 use mm::hugetlb::{Counts, reserve};
 use mm::kalloc::KArc;
 use mm::page::FolioRef;
@@ -26,7 +27,7 @@ fn at(slot: u64) -> VirtAddr {
 
 /// A pool of `folios`, and a space in which `slots` pages of it are promised and used.
 fn used(mm: &Mm, env: &HostEnv, folios: u64, slots: u64) -> KArc<AddressSpace> {
-    assert_eq!(mm.hugetlb.set_nr(mm, folios).nr, folios);
+    assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, folios).persistent, folios);
     let space = mm.new_space().unwrap();
     let request = MmapRequest::anonymous(slots * HUGE, RW).with(MapFlags::HUGETLB).fixed(BASE);
     mm.mmap(&space, &request).unwrap();
@@ -43,7 +44,7 @@ fn discard(mm: &Mm, space: &KArc<AddressSpace>, slots: u64) {
 }
 
 fn counts(nr: u64, free: u64, reserved: u64) -> Counts {
-    Counts { nr, free, reserved, surplus: 0 }
+    Counts { nr, free, reserved, surplus: 0, overcommit: 0 }
 }
 
 /// Runs MADV_DONTNEED of a slot, the folio of which so many walkers hold, and a rival on another vCPU in every order
@@ -55,15 +56,15 @@ fn explore(walkers: usize) {
             let held: Vec<_> = (0..walkers).map(|_| held(mm, &space, 0)).collect();
             let rival = || {
                 held.into_iter().for_each(|folio| mm.put_folio(folio));
-                assert!(reserve(mm, 1).is_err(), "one folio was promised twice");
+                assert!(reserve(mm, HugeSize::M2, 1).is_err(), "one folio was promised twice");
             };
             let jobs: Vec<Job<'_>> = vec![Box::new(|| discard(mm, &space, 1)), Box::new(rival)];
             run_on_cpus(jobs);
-            assert_eq!(mm.hugetlb.counts(), counts(1, 1, 1));
-            assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 1);
+            assert_eq!(mm.hugetlb.counts(HugeSize::M2), counts(1, 1, 1));
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
             touch(mm, env, &space, 0);
             mm.destroy_space(&space);
-            assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
         });
     });
     println!("a DONTNEED and a rival: {explored:?}");
@@ -101,9 +102,14 @@ fn what_others_use_is_promised_anew_if_it_can_be() {
                 let pinned = mm.pin_user_pages(&space, at(2), 1, Access::Write).unwrap();
                 discard(mm, &space, 4);
                 mm.check_all().unwrap();
-                assert_eq!(mm.hugetlb.counts(), counts(4 + spare, 2 + spare, 2 + spare), "{mapcount}");
+                assert_eq!(
+                    mm.hugetlb.counts(HugeSize::M2),
+                    counts(4 + spare, 2 + spare, 2 + spare),
+                    "{mapcount}"
+                );
                 let loose = spare == 0;
-                assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 4 + spare);
+                assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
+                assert_eq!(mm.hugetlb.counts(HugeSize::M2).nr, 4 + spare);
                 for (slot, loose) in [(0, loose), (1, false), (2, loose), (3, false)] {
                     let written = mm.write_user(&space, at(slot), &[1]).map_err(|error| error.signal());
                     assert_eq!(
@@ -116,7 +122,7 @@ fn what_others_use_is_promised_anew_if_it_can_be() {
                 mm.unpin(pinned);
                 mm.destroy_space(&child);
                 mm.destroy_space(&space);
-                assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+                assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
             });
         }
     }

@@ -8,6 +8,7 @@ use arch::features::BbmLevel;
 use arch::model::{Job, run_on_cpus};
 use arch::{Machine, Order, Pfn};
 use mm::Mm;
+use mm::hugetlb::HugeSize;
 use mm::page::{PageKind, page_of};
 use mm::stats::Counter;
 use mm::testkit::Random;
@@ -87,15 +88,15 @@ fn walkers_never_fault() {
 
 /// The pool grows and shrinks, with some walking in between.
 fn resize_once(mm: &Mm, shared: &Shared) {
-    let grown = mm.hugetlb.set_nr(mm, FOLIOS);
-    assert_eq!((grown.nr, grown.unoptimized), (FOLIOS, None));
+    let grown = mm.hugetlb.set_nr(mm, HugeSize::M2, FOLIOS);
+    assert_eq!((grown.persistent, grown.unoptimized), (FOLIOS, None));
     let begun = shared.visits.load(Ordering::Relaxed);
     while shared.visits.load(Ordering::Relaxed) < begun + 20 {
         Machine::relax();
     }
     // A new folio to which a walker held a reference for long is not in the pool before it is dropped.
-    while mm.hugetlb.counts().nr != 0 {
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).unrestored, None);
+    while mm.hugetlb.counts(HugeSize::M2).nr != 0 {
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).unrestored, None);
         Machine::relax();
     }
 }

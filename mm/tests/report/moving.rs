@@ -6,6 +6,7 @@ use arch::VirtAddr;
 use arch::model::{Bounds, explore_runs, seeds};
 use mm::Mm;
 use mm::config::{Mapcount, ThpMode};
+use mm::hugetlb::HugeSize;
 use mm::kalloc::KArc;
 use mm::page::{PageRef, page_of};
 use mm::report::pagemap::{EXCLUSIVE, FILE, MOVING, MOVING_SHIFT, MOVING_TO, PFN, PRESENT};
@@ -50,7 +51,7 @@ impl What {
         let request = MmapRequest::anonymous(self.bytes(), RW).fixed(BASE).with(MapFlags::POPULATE);
         let request = match self {
             What::Hugetlb => {
-                assert_eq!(mm.hugetlb.set_nr(mm, 2).nr, 2);
+                assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 2).persistent, 2);
                 request.with(MapFlags::HUGETLB)
             }
             What::Shmem => MmapRequest { flags: MapFlags::SHARED | MapFlags::ANONYMOUS, ..request }
@@ -151,7 +152,7 @@ fn under_a_look(mm: &Mm, env: &mm::testkit::HostEnv, what: What, looks: usize) -
     };
     run_on_cpus(env, vec![Box::new(|| what.go(mm, head)), Box::new(look)]);
     spaces.iter().for_each(|space| mm.destroy_space(space));
-    assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+    assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     check(mm);
     moving.into_inner()
 }

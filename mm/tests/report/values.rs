@@ -3,6 +3,7 @@
 use arch::model::{user_load, user_store};
 use arch::{Pfn, VirtAddr};
 use mm::config::{HvoStrategy, Mapcount, ThpMode};
+use mm::hugetlb::HugeSize;
 use mm::kalloc::KArc;
 use mm::mapcount::{self, Answer};
 use mm::page::page_of;
@@ -26,7 +27,7 @@ fn rows_say_what_is_mapped() {
             (0..3).for_each(|n| user_store(VirtAddr::new(BASE + n * PAGE), 1).unwrap());
             (5..9).for_each(|n| assert_eq!(user_load(VirtAddr::new(BASE + n * PAGE)), Ok(0)));
         });
-        assert_eq!(mm.hugetlb.set_nr(mm, 1).nr, 1);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 1).persistent, 1);
         let hugetlb = MmapRequest::anonymous(HUGE, RW).with(MapFlags::HUGETLB | MapFlags::POPULATE);
         mm.mmap(space, &hugetlb.fixed(BASE + HUGE)).unwrap();
         let records = smaps(mm, space);
@@ -39,7 +40,7 @@ fn rows_say_what_is_mapped() {
         assert_eq!((huge("Private_Hugetlb"), huge("Shared_Hugetlb")), (2048, 0));
         assert_eq!(huge("KernelPageSize"), 2048);
         mm.munmap(space, BASE + HUGE, HUGE).unwrap();
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }
 

@@ -3,6 +3,7 @@
 use arch::model::user_load;
 use arch::{Order, Pfn, VirtAddr};
 use mm::config::{TailEncoding, ThpMode};
+use mm::hugetlb::HugeSize;
 use mm::page::PageKind;
 use mm::report::frames::kpf;
 use mm::report::pagemap::{EXCLUSIVE, FILE, PFN, PRESENT, WORDS};
@@ -108,7 +109,7 @@ fn frames_are_told() {
         with_space(&machine, |mm, _, space| {
             populated(mm, space, BASE, HUGE);
             populated(mm, space, BASE + 2 * HUGE, 9 * PAGE);
-            assert_eq!(mm.hugetlb.set_nr(mm, 1).nr, 1);
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 1).persistent, 1);
             let truth = Truth::of(mm);
             let block = pages(space)[0].1;
             let free = mm.alloc_pages(Order::new(3), PageKind::Kernel).unwrap();
@@ -150,7 +151,7 @@ fn frames_are_told() {
             assert_eq!(hugetlb.len(), 512, "{tails}");
             assert_eq!(hugetlb[0], kpf::HUGE | kpf::COMPOUND_HEAD);
             assert!(hugetlb[1..].iter().all(|&flags| flags == kpf::HUGE | kpf::COMPOUND_TAIL));
-            assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
         });
     }
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use arch::Order;
 use mm::Mm;
-use mm::config::{HvoStrategy, Mapcount};
+use mm::config::{HugePages, HvoStrategy, Mapcount};
 use mm::mapcount::experiment::{Row, costs, giant_costs};
 use mm::page::PageKind;
 use mm::testkit::Builder;
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     let machine = machine.config(|config| {
         // The tails of a folio are written where each page has a counter of its own.
         config.hvo = HvoStrategy::Off;
-        config.hugepages = 0;
+        config.hugepages = HugePages::NONE;
     });
     let counted =
         machine.boot(|mm, _| Mapcount::ALL.iter().filter(chosen).try_for_each(|&one| count(mm, one)));

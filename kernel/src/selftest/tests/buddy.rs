@@ -4,6 +4,7 @@ use arch::Order;
 use mm::Mm;
 use mm::buddy::MAX_ORDER;
 use mm::check::Report;
+use mm::hugetlb::HugeSize;
 use mm::kalloc::KArc;
 use mm::page::PageKind;
 use mm::space::{AddressSpace, MapFlags, MapProt, MmapRequest};
@@ -81,16 +82,16 @@ fn memory_runs_out(mm: &'static Mm) -> Verdict {
 /// also while an address space lives that has pages, a block and hugetlb pages.
 fn a_scan_agrees(mm: &'static Mm) -> Verdict {
     let before = scan(mm)?;
-    let pool = mm.hugetlb.counts().nr;
-    let grown = mm.hugetlb.set_nr(mm, pool + 1);
+    let pool = mm.hugetlb.counts(HugeSize::M2).nr;
+    let grown = mm.hugetlb.set_nr(mm, HugeSize::M2, pool + 1);
     let space = mm.new_space().map_err(|error| Failure::new(file!(), line!(), format_args!("{error}")))?;
     let used = use_space(mm, &space);
     let alive = scan(mm);
     mm.destroy_space(&space);
-    let shrunk = mm.hugetlb.set_nr(mm, pool);
+    let shrunk = mm.hugetlb.set_nr(mm, HugeSize::M2, pool);
     used?;
     check_eq!(alive?.spaces, before.spaces + 1, "live address spaces");
-    check_eq!((grown.nr, shrunk.nr), (pool + 1, pool), "the pool, grown and shrunk");
+    check_eq!((grown.persistent, shrunk.persistent), (pool + 1, pool), "the pool, grown and shrunk");
     check_eq!(scan(mm)?.spaces, before.spaces, "live address spaces at the end");
     Ok(())
 }

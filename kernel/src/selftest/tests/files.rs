@@ -5,6 +5,7 @@ use core::fmt::Write as _;
 use arrayvec::{ArrayString, ArrayVec};
 use mm::Mm;
 use mm::config::{Number, ReserveReclaim};
+use mm::hugetlb::HugeSize;
 use mm::hvo::Switch;
 
 use super::kit::ThpSettings;
@@ -29,7 +30,7 @@ fn wrong_values_are_refused(mm: &'static Mm) -> Verdict {
     let numbers =
         || Number::ALL.iter().map(|&n| mm.thp.number(n)).collect::<ArrayVec<_, { Number::COUNT }>>();
     let words = || (mm.thp.mode(), mm.thp.reserve_reclaim(), mm.thp.promote());
-    let state = || (words(), numbers(), mm.hugetlb.counts(), mm.hvo.switch());
+    let state = || (words(), numbers(), mm.hugetlb.counts(HugeSize::M2), mm.hvo.switch());
     let before = state();
     for &number in Number::ALL {
         let (low, high) = (*number.range().start(), *number.range().end());

@@ -2,6 +2,7 @@
 
 use mm::Mm;
 use mm::hugetlb;
+use mm::hugetlb::HugeSize;
 
 use super::kit::expect;
 use crate::selftest::{Verdict, check, check_eq, require, selftest};
@@ -12,46 +13,46 @@ selftest!("hugetlb::promises_are_kept", promises_are_kept);
 
 /// A program maps and verifies huge pages, is refused what there is not, and the pool is as before.
 fn a_program_uses_the_whole_pool(mm: &'static Mm) -> Verdict {
-    let before = mm.hugetlb.counts();
-    let size = mm.hugetlb.set_nr(mm, before.nr.max(2)).nr;
+    let before = mm.hugetlb.counts(HugeSize::M2);
+    let size = mm.hugetlb.set_nr(mm, HugeSize::M2, before.nr.max(2)).persistent;
     let status = if size == 2 {
         expect("hugetlb", &["hugetlb", "1", "pool=2"], 0)
     } else {
         expect("hugetlb", &["hugetlb", "2"], 0)
     };
-    let back = mm.hugetlb.set_nr(mm, before.nr);
+    let back = mm.hugetlb.set_nr(mm, HugeSize::M2, before.nr);
     status?;
-    check_eq!(back.nr, before.nr, "the size of the pool");
-    check_eq!(mm.hugetlb.counts(), before, "the pool's numbers");
+    check_eq!(back.persistent, before.nr, "the size of the pool");
+    check_eq!(mm.hugetlb.counts(HugeSize::M2), before, "the pool's numbers");
     Ok(())
 }
 
 /// Three folios more, then three fewer: numbers and free pages follow.
 fn the_pool_grows_and_shrinks(mm: &'static Mm) -> Verdict {
-    let before = mm.hugetlb.counts();
-    let grown = mm.hugetlb.set_nr(mm, before.nr + 3);
-    let counts = mm.hugetlb.counts();
-    let shrunk = mm.hugetlb.set_nr(mm, before.nr);
-    check_eq!((grown.nr, grown.unoptimized), (before.nr + 3, None), "the pool after growing");
+    let before = mm.hugetlb.counts(HugeSize::M2);
+    let grown = mm.hugetlb.set_nr(mm, HugeSize::M2, before.nr + 3);
+    let counts = mm.hugetlb.counts(HugeSize::M2);
+    let shrunk = mm.hugetlb.set_nr(mm, HugeSize::M2, before.nr);
+    check_eq!((grown.persistent, grown.unoptimized), (before.nr + 3, None), "the pool after growing");
     check_eq!((counts.nr, counts.free), (before.nr + 3, before.free + 3), "its numbers");
-    check_eq!((shrunk.nr, shrunk.unrestored), (before.nr, None), "the pool after shrinking");
+    check_eq!((shrunk.persistent, shrunk.unrestored), (before.nr, None), "the pool after shrinking");
     Ok(())
 }
 
 /// What is promised is not given to others, nor back to the buddy allocator.
 fn promises_are_kept(mm: &'static Mm) -> Verdict {
-    let before = mm.hugetlb.counts();
+    let before = mm.hugetlb.counts(HugeSize::M2);
     require!(before.free > 0, "a folio in the pool");
-    let promised = hugetlb::reserve(mm, before.free);
-    let refused = hugetlb::reserve(mm, 1);
-    let shrunk = mm.hugetlb.set_nr(mm, 0);
+    let promised = hugetlb::reserve(mm, HugeSize::M2, before.free);
+    let refused = hugetlb::reserve(mm, HugeSize::M2, 1);
+    let shrunk = mm.hugetlb.set_nr(mm, HugeSize::M2, 0);
     if promised.is_ok() {
-        hugetlb::unreserve(mm, before.free);
+        hugetlb::unreserve(mm, HugeSize::M2, before.free);
     }
-    let back = mm.hugetlb.set_nr(mm, before.nr);
+    let back = mm.hugetlb.set_nr(mm, HugeSize::M2, before.nr);
     check!(promised.is_ok(), "the free folios cannot be promised: {promised:?}");
     check!(refused.is_err(), "one more than there is was promised");
-    check_eq!(shrunk.nr, before.nr, "folios left, all promised");
-    check_eq!(back.nr, before.nr, "folios at the end");
+    check_eq!(shrunk.persistent, before.nr, "folios left, all promised");
+    check_eq!(back.persistent, before.nr, "folios at the end");
     Ok(())
 }

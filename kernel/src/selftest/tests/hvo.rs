@@ -8,6 +8,7 @@ use arch::pte::PteFlags;
 use arch::{Access, Level, Machine, Mmu, Order};
 use mm::Mm;
 use mm::config::HvoStrategy;
+use mm::hugetlb::HugeSize;
 use mm::hvo::{self, HvoError, describe};
 use mm::page::{FolioRef, PageKind, PageRef, page_of};
 
@@ -219,7 +220,7 @@ fn wrong_folios_are_refused(mm: &'static Mm) -> Verdict {
 /// The folios of the pool are restored and optimised as they lie there.
 fn the_free_folios_of_the_pool(mm: &'static Mm) -> Verdict {
     require!(is_on(mm), "HVO");
-    let counts = mm.hugetlb.counts();
+    let counts = mm.hugetlb.counts(HugeSize::M2);
     require!(counts.free > 0, "a folio in the pool");
     let optimized = || mm.stats.get(mm::stats::Counter::NrHvoOptimized);
     let before = optimized();
@@ -229,6 +230,6 @@ fn the_free_folios_of_the_pool(mm: &'static Mm) -> Verdict {
     check_eq!((restored.first_error, again.first_error), (None, None), "errors");
     check_eq!((now, restored.done), (0, before), "folios still optimised, folios restored");
     check_eq!((again.done, optimized()), (counts.free, counts.free), "folios optimised");
-    check_eq!(mm.hugetlb.counts(), counts, "the pool's numbers");
+    check_eq!(mm.hugetlb.counts(HugeSize::M2), counts, "the pool's numbers");
     Ok(())
 }

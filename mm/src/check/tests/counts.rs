@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{HvoStrategy, Mapcount};
+use crate::hugetlb::HugeSize;
 use crate::page::page_of;
 
 /// A machine that counts so, with huge pages; tails are writable.
@@ -32,7 +33,7 @@ fn miscount_a_page(head: PageRef) -> Option<Pfn> {
 
 /// A hugetlb folio that nothing maps and somebody holds.
 fn unmapped(site: &Site<'_>) -> PageRef {
-    assert_eq!(site.mm.hugetlb.set_nr(site.mm, 1).nr, 1);
+    assert_eq!(site.mm.hugetlb.set_nr(site.mm, HugeSize::M2, 1).persistent, 1);
     let head = site.touch(site.map(8 * MIB, 2 * MIB, MapFlags::HUGETLB));
     head.get().leave();
     site.mm.munmap(&site.space, BASE.raw() + 8 * MIB, 2 * MIB).unwrap();
@@ -51,7 +52,7 @@ pub(super) const ROWS: &[Row] = &[
         Some(head.pfn())
     }),
     ("counts that the first tail of an unmapped folio keeps", small, |site| {
-        assert_eq!(site.mm.hugetlb.set_nr(site.mm, 1).nr, 1);
+        assert_eq!(site.mm.hugetlb.set_nr(site.mm, HugeSize::M2, 1).persistent, 1);
         let hugetlb = |page: &PageRef| page.kind() == PageKind::Hugetlb;
         let head = site.mm.ram()[0].iter().map(page_of).find(hugetlb).unwrap();
         head.first_tail().set_slot(1, 1);

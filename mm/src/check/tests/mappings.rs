@@ -5,6 +5,7 @@ use arch::pte::PteFlags;
 
 use super::*;
 use crate::config::Contpte;
+use crate::hugetlb::HugeSize;
 use crate::page::{Flags, page_of};
 use crate::space::{HugeAdvice, MmapRequest};
 use crate::stats::Counter;
@@ -107,7 +108,7 @@ pub(super) const ROWS: &[Row] = &[
         map_frame(site, site.mm.zero_page.pfn(), PteFlags::USER_RW)
     }),
     ("the page of zeros is a page of anonymous memory", small, |site| {
-        site.mm.hugetlb.set_nr(site.mm, 1).nr.checked_sub(1).unwrap();
+        site.mm.hugetlb.set_nr(site.mm, HugeSize::M2, 1).persistent.checked_sub(1).unwrap();
         let va = site.map(0, 2 * MIB, MapFlags::HUGETLB);
         let zero = site.mm.zero_page.pfn();
         let leaf = Desc::leaf(zero.phys(), Level::L3, PteFlags::USER_RO | PteFlags::SPECIAL);

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use arch::{Desc, Level, Machine, Order, Pfn, PhysMem, VirtAddr};
 
 use crate::config::ThpMode;
+use crate::hugetlb::HugeSize;
 use crate::page::{FolioRef, PageKind, PageRef};
 use crate::space::{MapFlags, MapProt};
 use crate::testkit::Builder;
@@ -82,7 +83,7 @@ fn every_sentence_has_its_row() {
 fn whole_machines_pass() {
     for machine in [small(), reserving(), thp(ThpMode::Always)] {
         machine.boot(|mm, env| {
-            assert_eq!(mm.hugetlb.set_nr(mm, 2).nr, 2);
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 2).persistent, 2);
             let site = Site { mm, env, space: mm.new_space().unwrap() };
             site.anon();
             site.touch(site.map(8 * MIB, 4 * MIB, MapFlags::HUGETLB));

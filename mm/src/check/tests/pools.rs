@@ -5,6 +5,7 @@ use arch::pte::PteFlags;
 use super::*;
 use crate::config::HvoStrategy;
 use crate::hugetlb;
+use crate::hugetlb::HugeSize;
 use crate::hvo::Switch;
 use crate::page::{Flags, page_of};
 use crate::stats::Counter;
@@ -16,7 +17,7 @@ fn plain() -> Builder {
 
 /// A pool of `n` folios; the head of one.
 fn pool(site: &Site<'_>, n: u64) -> PageRef {
-    assert_eq!(site.mm.hugetlb.set_nr(site.mm, n).nr, n);
+    assert_eq!(site.mm.hugetlb.set_nr(site.mm, HugeSize::M2, n).persistent, n);
     let hugetlb = |page: &PageRef| page.kind() == PageKind::Hugetlb;
     site.mm.ram()[0].iter().map(page_of).find(hugetlb).unwrap()
 }
@@ -40,7 +41,7 @@ fn mapped(site: &Site<'_>) -> [PageRef; 2] {
 /// The first two folios of a pool's free list.
 fn listed(site: &Site<'_>) -> [PageRef; 2] {
     pool(site, 2);
-    let owned = [site.mm.hugetlb.steal().unwrap(), site.mm.hugetlb.steal().unwrap()];
+    let owned = [site.mm.hugetlb.steal(HugeSize::M2).unwrap(), site.mm.hugetlb.steal(HugeSize::M2).unwrap()];
     let heads = owned.each_ref().map(FolioRef::page);
     // The one given back last is in front.
     owned.into_iter().rev().for_each(|folio| hugetlb::free_folio(site.mm, folio));
@@ -110,18 +111,18 @@ pub(super) const ROWS: &[Row] = &[
         None
     }),
     ("surplus_hugepages", small, |site| {
-        site.mm.hugetlb.miscount_surplus();
+        site.mm.hugetlb.miscount_surplus(HugeSize::M2);
         None
     }),
     ("resv_hugepages against slots that wait for theirs", small, |site| {
         pool(site, 1);
-        hugetlb::reserve(site.mm, 1).unwrap();
+        hugetlb::reserve(site.mm, HugeSize::M2, 1).unwrap();
         None
     }),
     ("huge pages promised beyond what is free", plain, |site| {
         pool(site, 1);
         site.map(0, 2 * MIB, MapFlags::HUGETLB);
-        let stolen = site.mm.hugetlb.steal().unwrap();
+        let stolen = site.mm.hugetlb.steal(HugeSize::M2).unwrap();
         site.mm.free_pages(stolen, Order::PMD);
         None
     }),

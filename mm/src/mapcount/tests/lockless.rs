@@ -23,7 +23,7 @@ use arch::model::Job;
 use arch::{Cpu, Level, Machine, Order, PhysAddr, VirtAddr};
 
 use crate::Mm;
-use crate::config::{HvoStrategy, Mapcount};
+use crate::config::{HugePages, HvoStrategy, Mapcount};
 use crate::mapcount::lab::{Lab, LabFolio};
 use crate::mapcount::{Answer, Run, Sharing};
 use crate::page::{PageKind, PageRef};
@@ -48,7 +48,8 @@ fn with_scene(scheme: Mapcount, seed: u64, f: impl FnOnce(&'static HostEnv, &Sce
         desc.seed = seed;
         desc.max_steps = 2_000_000_000;
     });
-    let machine = machine.config(|config| (config.hvo, config.hugepages) = (HvoStrategy::Off, 0));
+    let machine =
+        machine.config(|config| (config.hvo, config.hugepages) = (HvoStrategy::Off, HugePages::NONE));
     machine.boot(|mm, env| {
         let mut lab = Lab::new(mm, scheme, (START, START.add(Level::L1.entry_bytes())));
         let table = mm.alloc_table().unwrap();

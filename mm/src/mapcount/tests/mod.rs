@@ -9,14 +9,14 @@ mod overflow;
 mod races;
 
 use crate::Mm;
-use crate::config::HvoStrategy;
+use crate::config::{HugePages, HvoStrategy};
 use crate::testkit::Builder;
 
 /// A small machine. Tails must be writable for thp-like; the schemes are tried on folios of the test's own.
 fn machine() -> Builder {
     Builder::new().ram_mib(32).cpus(1).config(|config| {
         config.hvo = HvoStrategy::Off;
-        config.hugepages = 0;
+        config.hugepages = HugePages::NONE;
     })
 }
 

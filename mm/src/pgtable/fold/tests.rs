@@ -66,7 +66,7 @@ impl Site<'_> {
         let tree = space.ptl.lock();
         let folded = |group: &u64| {
             let last = tree.walk(base.add(group * 16 * PAGE_SIZE)).last();
-            last.level == Level::L3 && is_folded(&group_at(last.slot))
+            last.level == Level::L3 && is_folded(&group_at(last.slot), Level::L3)
         };
         (0..GROUPS).filter(folded).collect()
     }

@@ -5,6 +5,7 @@ use arch::{Level, Order};
 use super::family::*;
 use crate::Mm;
 use crate::config::{Mapcount, ThpMode};
+use crate::hugetlb::HugeSize;
 use crate::kalloc::KArc;
 use crate::page::{PageKind, PageRef};
 use crate::rmap::{
@@ -85,17 +86,17 @@ fn everybody_sees_the_same_elsewhere() {
 #[test]
 fn hugetlb_moves_within_the_pool() {
     machine(ThpMode::Never).boot(|mm, _| {
-        let _ = mm.hugetlb.set_nr(mm, 3);
+        let _ = mm.hugetlb.set_nr(mm, HugeSize::M2, 3);
         let space = space(mm, PAGES, MapFlags::HUGETLB);
         fill(mm, &space);
-        let counts = mm.hugetlb.counts();
+        let counts = mm.hugetlb.counts(HugeSize::M2);
         let (_, head) = page(mm, &space, 0);
         migrate(mm, head, MoveWhat::Exclusive).unwrap();
         assert_ne!(page(mm, &space, 0).1, head);
-        assert_eq!(mm.hugetlb.counts(), counts);
+        assert_eq!(mm.hugetlb.counts(HugeSize::M2), counts);
         assert_filled(mm, &space);
         end(mm, &[space]);
-        let _ = mm.hugetlb.set_nr(mm, 0);
+        let _ = mm.hugetlb.set_nr(mm, HugeSize::M2, 0);
     });
 }
 

@@ -5,6 +5,7 @@ use arch::{Machine, Order, Pfn, PhysMem};
 use super::family::*;
 use crate::Mm;
 use crate::config::ThpMode;
+use crate::hugetlb::HugeSize;
 use crate::kalloc::KArc;
 use crate::page::{PageKind, page_of};
 use crate::rmap::{ContigError, compact_zone};
@@ -107,7 +108,7 @@ fn a_piece_larger_than_any_block() {
 #[test]
 fn what_can_be_emptied() {
     machine(ThpMode::Always).boot(|mm, _| {
-        let _ = mm.hugetlb.set_nr(mm, 2);
+        let _ = mm.hugetlb.set_nr(mm, HugeSize::M2, 2);
         let space = space(mm, 2 * PAGES, MapFlags::empty());
         store(mm, &space, 5, 5);
         let first = |n| page(mm, &space, n).1.pfn().align_down(Order::PMD);
@@ -146,6 +147,6 @@ fn what_can_be_emptied() {
         assert_eq!(refuse(Pfn::new(1)), ContigError::Range);
         testkit::check(mm);
         mm.destroy_space(&space);
-        let _ = mm.hugetlb.set_nr(mm, 0);
+        let _ = mm.hugetlb.set_nr(mm, HugeSize::M2, 0);
     });
 }

@@ -40,7 +40,7 @@ pub(super) fn copy_tables(mm: &Mm, parent: &AddressSpace, child: &AddressSpace) 
     })
 }
 
-/// Bytes that one level-3 table covers, or one block.
+/// Bytes that one level-3 table covers.
 const SLOT: u64 = PageSize::Size2M.bytes();
 
 /// Blocks that one step copies at most.
@@ -55,8 +55,8 @@ enum Found {
     Nothing(VirtAddr),
     /// A level-3 table.
     Pages,
-    /// A block, or what is to be one again, at this address.
-    Block(VirtAddr),
+    /// A block of this level, or what is to be one again, at this address.
+    Block(Level, VirtAddr),
 }
 
 /// What the child lacks after a step.
@@ -86,7 +86,7 @@ impl<'c> Copier<'c, '_> {
                 va = match self.find(va, vma.end) {
                     Found::Nothing(next) => next,
                     Found::Pages => self.copy_pages(va)?,
-                    Found::Block(at) => self.copy_blocks(&vma, at)?,
+                    Found::Block(level, at) => self.copy_blocks(&vma, level, at)?,
                 };
             }
         }
@@ -114,19 +114,22 @@ impl<'c> Copier<'c, '_> {
         let stretch = tree.stretch(self.parent.flusher(self.mm), va, end);
         match stretch.level() {
             Level::L3 => Found::Pages,
-            Level::L2 => match stretch.descs().position(|desc| !desc.is_empty()) {
-                Some(0) => Found::Block(va),
-                Some(n) => Found::Block(va.align_down(SLOT).add(n as u64 * SLOT)),
+            Level::L0 => Found::Nothing(stretch.end()),
+            level @ (Level::L1 | Level::L2) => match stretch.descs().position(|desc| !desc.is_empty()) {
+                Some(0) => Found::Block(level, va),
+                Some(n) => {
+                    let bytes = level.entry_bytes();
+                    Found::Block(level, va.align_down(bytes).add(n as u64 * bytes))
+                }
                 None => Found::Nothing(stretch.end()),
             },
-            Level::L0 | Level::L1 => Found::Nothing(stretch.end()),
         }
     }
 
     /// All that the parent has in one level-3 table, from `va` on. Returns where the next step begins.
     fn copy_pages(&mut self, va: VirtAddr) -> Result<VirtAddr, ForkError> {
         let slot = va..va.align_down(SLOT).add(SLOT);
-        let mut stock = self.tables_above(va)?;
+        let mut stock = self.tables_above(Level::L2, va)?;
         let mut copy = match self.spare.take() {
             Some(table) => table,
             None => self.mm.alloc_table()?,
@@ -165,19 +168,19 @@ impl<'c> Copier<'c, '_> {
     }
 
     /// A row of blocks of a VMA that begins at `va`. Returns where the next step begins.
-    fn copy_blocks(&mut self, vma: &Vma, va: VirtAddr) -> Result<VirtAddr, ForkError> {
-        let mut stock = self.tables_above(va)?;
+    fn copy_blocks(&mut self, vma: &Vma, level: Level, va: VirtAddr) -> Result<VirtAddr, ForkError> {
+        let mut stock = self.tables_above(level, va)?;
         let mut row: Row = [None; ROW];
         let lineage = self.parent.lineage.hold();
-        let (next, lacks) = self.leave_blocks(vma, va, &mut row);
+        let (next, lacks) = self.leave_blocks(vma, level, va, &mut row);
         if let Some((first, _)) = row[0] {
             let (mut tree, flusher) = (self.child.ptl.lock(), self.child.flusher(self.mm));
-            let above = tree.entry_or_table(flusher, first, Level::L2, &mut stock).map(drop);
+            let above = tree.entry_or_table(flusher, first, level, &mut stock).map(drop);
             above.map_err(|_| OutOfMemory)?;
             // Steps ascend, so from here on the child's table, as far as the row goes, is empty.
             let mut stretch = tree.stretch(flusher, first, next);
             for &(va, block) in row.iter().map_while(Option::as_ref) {
-                let n = va.offset_from(first) / SLOT;
+                let n = va.offset_from(first) / level.entry_bytes();
                 give(self.mm, self.child, vma, stretch.entry(n as usize), block)?;
             }
         }
@@ -190,14 +193,15 @@ impl<'c> Copier<'c, '_> {
     }
 
     /// The parent's side: its blocks lose their write permission, and are noted in `row`; they are not counted yet.
-    fn leave_blocks(&mut self, vma: &Vma, va: VirtAddr, row: &mut Row) -> (VirtAddr, Lacks) {
+    fn leave_blocks(&mut self, vma: &Vma, level: Level, va: VirtAddr, row: &mut Row) -> (VirtAddr, Lacks) {
         let mut tree = self.parent.ptl.lock();
         let mut stretch = tree.stretch(self.parent.flusher(self.mm), va, vma.end);
-        if stretch.level() != Level::L2 {
+        if stretch.level() != level {
             // It was split meanwhile.
             return (va, Lacks::Nothing);
         }
-        let (start, len) = (va.align_down(SLOT), stretch.len());
+        let bytes = level.entry_bytes();
+        let (start, len) = (va.align_down(bytes), stretch.len());
         let (mut next, mut lacks) = (stretch.end(), Lacks::Nothing);
         let (mut places, mark) = (row.iter_mut(), mark(vma));
         stretch.entry(0).tighten_many(len, self.gather, |entries| {
@@ -207,8 +211,8 @@ impl<'c> Copier<'c, '_> {
                 if block.is_empty() {
                     continue;
                 }
-                let va = start.add((n - range.start) as u64 * SLOT);
-                if is_pinned(self.mm, block) {
+                let va = start.add((n - range.start) as u64 * bytes);
+                if is_pinned(self.mm, block, level) {
                     lacks = Lacks::Pinned;
                     continue;
                 }
@@ -216,7 +220,11 @@ impl<'c> Copier<'c, '_> {
                     next = va;
                     return;
                 };
-                let shared = block.with_also(mark);
+                if block.is_contiguous() {
+                    // Of 32 MiB: some of the 16 may be left for the next row.
+                    entries.unfold(n);
+                }
+                let shared = entries.desc(n).with_also(mark);
                 if shared != block {
                     entries.tighten(n, shared);
                 }
@@ -226,10 +234,10 @@ impl<'c> Copier<'c, '_> {
         (next, lacks)
     }
 
-    /// The tables that the child lacks above an entry of level 2.
-    fn tables_above(&self, va: VirtAddr) -> Result<TableStock<'c>, OutOfMemory> {
+    /// The tables that the child lacks above an entry of `level`.
+    fn tables_above(&self, level: Level, va: VirtAddr) -> Result<TableStock<'c>, OutOfMemory> {
         let there = self.child.ptl.lock().last(va).level;
-        TableStock::new(self.mm, (Level::L2 as usize).saturating_sub(there as usize))
+        TableStock::new(self.mm, (level as usize).saturating_sub(there as usize))
     }
 
     /// Copies what the child lacks of the range, since it is pinned, or was a moment ago.
@@ -280,6 +288,6 @@ pub(super) fn held(head: PageRef) -> Result<FolioRef, ForkError> {
 
 /// Whether the block maps memory that must not be shared. Under T of the parent: what is not pinned now is not pinned
 /// as exclusive once it is shared.
-fn is_pinned(mm: &Mm, block: Desc) -> bool {
-    normal_folio(mm, block, Level::L2).is_some_and(|head| is_private(&head) && head.maybe_pinned())
+fn is_pinned(mm: &Mm, block: Desc, level: Level) -> bool {
+    normal_folio(mm, block, level).is_some_and(|head| is_private(&head) && head.maybe_pinned())
 }

@@ -29,7 +29,7 @@ pub(super) fn copy_leaf(
 ) -> Result<(), ForkError> {
     let from = leaf.output(level);
     if let Some(folio) = hugetlb::copy_for_fork(mm, leaf, level)? {
-        return give(mm, child, vma, (va, level), folio);
+        return Ok(hugetlb::map_copy(mm, child, vma, va, folio)?);
     }
     for at in (0..level.entry_bytes()).step_by(PAGE_SIZE as usize) {
         let page = mm.alloc_pages(Order::PAGE, PageKind::Anon)?;

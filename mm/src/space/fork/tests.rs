@@ -9,6 +9,7 @@ use super::ForkError;
 use crate::Mm;
 use crate::config::{HvoStrategy, Mapcount, ThpMode};
 use crate::fault::{FaultReason, Signal};
+use crate::hugetlb::HugeSize;
 use crate::kalloc::KArc;
 use crate::kalloc::inject::Failing;
 use crate::page::{MOST_REFERENCES, PageRef};
@@ -239,24 +240,24 @@ fn many_vmas_in_one_table() {
 fn a_full_hugetlb_folio_is_not_copied() {
     let bytes = PageSize::Size2M.bytes();
     machine(ThpMode::Never).boot(|mm, _| {
-        assert_eq!(mm.hugetlb.set_nr(mm, 2).nr, 2);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 2).persistent, 2);
         let parent = mm.new_space().unwrap();
         let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED | MapFlags::HUGETLB;
         let prot = MapProt::READ | MapProt::WRITE;
         mm.mmap(&parent, &MmapRequest { addr: BASE, len: bytes, prot, flags, offset: 0 }).unwrap();
         put(mm, &parent, 0, 1);
         let child = mm.fork_space(&parent).unwrap();
-        let (head, free) = (folio_at(mm, &parent, 0), mm.hugetlb.counts().free);
+        let (head, free) = (folio_at(mm, &parent, 0), mm.hugetlb.counts(HugeSize::M2).free);
         let references = head.refcount();
         head.set_refcount(MOST_REFERENCES);
         let error = mm.write_user(&child, VirtAddr::new(BASE), &[2]).unwrap_err();
         assert_eq!(error.reason, FaultReason::TooManyReferences(head.pfn()));
-        assert_eq!((head.refcount(), mm.hugetlb.counts().free), (MOST_REFERENCES, free));
+        assert_eq!((head.refcount(), mm.hugetlb.counts(HugeSize::M2).free), (MOST_REFERENCES, free));
         head.set_refcount(references);
         put(mm, &child, 0, 2);
         assert_eq!((get(mm, &parent, 0), get(mm, &child, 0)), (1, 2));
         [parent, child].iter().for_each(|space| mm.destroy_space(space));
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }
 
@@ -265,7 +266,7 @@ fn a_full_hugetlb_folio_is_not_copied() {
 fn hugetlb_copies_come_from_what_is_not_promised() {
     let bytes = PageSize::Size2M.bytes();
     machine(ThpMode::Never).boot(|mm, _| {
-        assert_eq!(mm.hugetlb.set_nr(mm, 4).nr, 4);
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 4).persistent, 4);
         let parent = mm.new_space().unwrap();
         let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED | MapFlags::HUGETLB;
         let prot = MapProt::READ | MapProt::WRITE;
@@ -274,10 +275,10 @@ fn hugetlb_copies_come_from_what_is_not_promised() {
         put(mm, &parent, 512, 2);
         let child = mm.fork_space(&parent).unwrap();
         check(mm);
-        assert_eq!((mm.hugetlb.counts().free, mm.hugetlb.counts().reserved), (2, 1));
+        assert_eq!((mm.hugetlb.counts(HugeSize::M2).free, mm.hugetlb.counts(HugeSize::M2).reserved), (2, 1));
         put(mm, &child, 0, 9);
         assert_eq!((get(mm, &parent, 0), get(mm, &child, 0)), (1, 9));
-        assert_eq!((mm.hugetlb.counts().free, mm.hugetlb.counts().reserved), (1, 1));
+        assert_eq!((mm.hugetlb.counts(HugeSize::M2).free, mm.hugetlb.counts(HugeSize::M2).reserved), (1, 1));
         for (space, page) in [(&parent, 512), (&child, 512), (&child, 1024)] {
             let error = mm.write_user(space, VirtAddr::new(BASE + page * PAGE), &[1]).unwrap_err();
             assert_eq!(error.signal(), Signal::Bus, "nothing is to spare");
@@ -292,8 +293,8 @@ fn hugetlb_copies_come_from_what_is_not_promised() {
         assert_eq!(mm.stats.get(Counter::CowCopy), 1, "the child is alone with it");
         check(mm);
         mm.destroy_space(&child);
-        assert_eq!((mm.hugetlb.counts().free, mm.hugetlb.counts().reserved), (4, 0));
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).nr, 0);
+        assert_eq!((mm.hugetlb.counts(HugeSize::M2).free, mm.hugetlb.counts(HugeSize::M2).reserved), (4, 0));
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }
 

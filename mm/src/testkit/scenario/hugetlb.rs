@@ -11,6 +11,7 @@ use super::memory::Memory;
 use super::person::Person;
 use super::stage::{self, CPUS, Stage};
 use super::{Ran, Scenario};
+use crate::hugetlb::HugeSize;
 use crate::hvo::Switch;
 use crate::testkit::Random;
 
@@ -66,11 +67,11 @@ fn play(stage: &Stage<'_>, random: &mut Random) {
     let mut memories = stage.on_all_cpus(random, nothing, job);
     stage.close(homes, &mut memories);
     resize(stage, 0);
-    assert_eq!(mm.hugetlb.counts().nr, 0, "folios that nobody uses stay in the pool");
+    assert_eq!(mm.hugetlb.counts(HugeSize::M2).nr, 0, "folios that nobody uses stay in the pool");
 }
 
 fn resize(stage: &Stage<'_>, folios: u64) {
-    let resized = stage.mm.hugetlb.set_nr(stage.mm, folios);
+    let resized = stage.mm.hugetlb.set_nr(stage.mm, HugeSize::M2, folios);
     assert_eq!((resized.unoptimized, resized.unrestored), (None, None), "{folios} folios were asked for");
 }
 

@@ -9,6 +9,7 @@ use arch::{Cpu, Machine, Order, Pfn, PhysMem};
 use super::stage::{self, Stage};
 use super::{Ran, Scenario};
 use crate::Mm;
+use crate::hugetlb::HugeSize;
 use crate::page::{FolioRef, PageKind, PageRef, page_of};
 use crate::stats::Counter;
 use crate::testkit::Random;
@@ -62,26 +63,26 @@ fn play(stage: &Stage<'_>, random: &mut Random) {
         1 => use_frames(mm, &mut random, &shared),
         _ => walk(mm, &mut random, &shared),
     });
-    assert_eq!(mm.hugetlb.set_nr(mm, 1).unoptimized, None);
+    assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 1).unoptimized, None);
     if let Err(wrong) = mm.check_all() {
         panic!("with an optimised folio: {wrong}");
     }
-    assert_eq!(mm.hugetlb.set_nr(mm, 0).unrestored, None);
+    assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).unrestored, None);
     let stats = |counter| mm.stats.get(counter);
     assert_eq!(stats(Counter::HvoOptimize), stats(Counter::HvoRestore));
 }
 
 /// The pool grows, folios are restored and optimised in place at times, and it shrinks to nothing.
 fn come_and_go(mm: &Mm, random: &mut Random) {
-    let grown = mm.hugetlb.set_nr(mm, 1 + random.below(FOLIOS));
-    assert_eq!(grown.unoptimized, None, "{} folios", grown.nr);
+    let grown = mm.hugetlb.set_nr(mm, HugeSize::M2, 1 + random.below(FOLIOS));
+    assert_eq!(grown.unoptimized, None, "{} folios", grown.persistent);
     if random.below(2) == 0 {
         assert_eq!(mm.hugetlb.restore_free(mm).first_error, None);
         assert_eq!(mm.hugetlb.optimize_free(mm).first_error, None);
     }
     for _ in 0..PATIENCE {
-        assert_eq!(mm.hugetlb.set_nr(mm, 0).unrestored, None);
-        if mm.hugetlb.counts().nr == 0 {
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).unrestored, None);
+        if mm.hugetlb.counts(HugeSize::M2).nr == 0 {
             return;
         }
         Machine::relax();

@@ -13,6 +13,7 @@ use super::person::Person;
 use super::stage::{self, Stage, pick};
 use super::{Ran, Scenario};
 use crate::config::{Number, PromotionThreshold, ReserveReclaim, ThpMode};
+use crate::hugetlb::HugeSize;
 use crate::page::PageKind;
 use crate::testkit::Random;
 use crate::thp::promoter;
@@ -113,9 +114,9 @@ fn take(stage: &Stage<'_>, random: &mut Random) {
 /// The pool grows by what it can get, and gives it back.
 fn resize(stage: &Stage<'_>, random: &mut Random) {
     let mm = stage.mm;
-    let grown = mm.hugetlb.set_nr(mm, random.below(3));
-    assert!(grown.nr <= 2, "{} folios in the pool", grown.nr);
+    let grown = mm.hugetlb.set_nr(mm, HugeSize::M2, random.below(3));
+    assert!(grown.persistent <= 2, "{} folios in the pool", grown.persistent);
     (0..random.below(200)).for_each(|_| Machine::relax());
-    let shrunk = mm.hugetlb.set_nr(mm, 0);
-    assert_eq!((shrunk.nr, shrunk.unrestored), (0, None), "folios that nobody uses");
+    let shrunk = mm.hugetlb.set_nr(mm, HugeSize::M2, 0);
+    assert_eq!((shrunk.persistent, shrunk.unrestored), (0, None), "folios that nobody uses");
 }

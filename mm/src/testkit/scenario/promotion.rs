@@ -13,6 +13,7 @@ use super::stage::{self, Stage};
 use super::{Ran, Scenario};
 use crate::Mm;
 use crate::config::{Promote, PromotionThreshold, ThpMode};
+use crate::hugetlb::HugeSize;
 use crate::page::FolioRef;
 use crate::testkit::Random;
 use crate::thp::{promoter, reclaim};
@@ -90,7 +91,7 @@ impl Contest for Promotion {
     }
     fn end(stage: &Stage<'_>) {
         promoter::drain(stage.mm);
-        assert_eq!(stage.mm.hugetlb.set_nr(stage.mm, 0).unrestored, None);
+        assert_eq!(stage.mm.hugetlb.set_nr(stage.mm, HugeSize::M2, 0).unrestored, None);
     }
 }
 
@@ -100,7 +101,7 @@ fn promote(stage: &Stage<'_>, inside: &Inside<'_>, walker: &mut Walker, random: 
     walker.turn(mm, inside, random);
     match random.below(1024) {
         0 => drop(reclaim::drop_reservations(mm)),
-        1..24 => drop(mm.hugetlb.set_nr(mm, random.below(2))),
+        1..24 => drop(mm.hugetlb.set_nr(mm, HugeSize::M2, random.below(2))),
         _ => drop(promoter::drain(mm)),
     }
     Machine::relax();

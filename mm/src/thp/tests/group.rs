@@ -28,7 +28,7 @@ impl Site<'_> {
     }
     fn is_folded_in(&self, space: &AddressSpace, va: VirtAddr) -> bool {
         let last = space.ptl.lock().walk(va).last();
-        last.level == Level::L3 && is_folded(&group_at(last.slot))
+        last.level == Level::L3 && is_folded(&group_at(last.slot), Level::L3)
     }
     /// Runs `f` as the user of another CPU, whose TLB keeps what it has seen from one call to the next.
     fn on_cpu_1(&self, f: impl Fn() + Sync) {

@@ -4,7 +4,7 @@
 use arch::model::{Bounds, Job, explore_runs, run_on_cpus};
 
 use super::*;
-use crate::config::{Number, ThpMode};
+use crate::config::{HugePages, Number, ThpMode};
 use crate::testkit::{check, run_as_user};
 use crate::thp::khugepaged;
 
@@ -14,7 +14,9 @@ const RUNS: u64 = 200_000;
 const SEEDS: u64 = 30;
 
 fn machine() -> Builder {
-    Builder::new().ram_mib(16).config(|config| (config.thp, config.hugepages) = (ThpMode::Defer, 0))
+    Builder::new()
+        .ram_mib(16)
+        .config(|config| (config.thp, config.hugepages) = (ThpMode::Defer, HugePages::NONE))
 }
 
 /// A space with one range, of which the first page holds a word.

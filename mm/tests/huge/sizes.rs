@@ -1,0 +1,262 @@
+//! Pages of all four sizes: what maps them, copy-on-write, moves, and what the pools have afterwards.
+
+use arch::contiguous::CONT_ENTRIES;
+use arch::{Access, VirtAddr};
+use mm::Mm;
+use mm::config::{Contpte, HvoStrategy, Mapcount};
+use mm::fault::{FaultReason, Signal};
+use mm::hugetlb::{Counts, HugeSize};
+use mm::kalloc::KArc;
+use mm::page::PageKind;
+use mm::pgtable::normal_folio;
+use mm::space::{AddressSpace, Errno, MapFlags, MapProt, MmapError, MmapRequest};
+use mm::testkit::Builder;
+
+const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
+
+/// The flags of MAP_HUGETLB for a size.
+fn flags(size: HugeSize) -> MapFlags {
+    MapFlags::HUGETLB | MapFlags::from_bits_retain(size.bytes().ilog2() << 26)
+}
+
+fn map(mm: &Mm, space: &KArc<AddressSpace>, size: HugeSize, pages: u64) -> VirtAddr {
+    let request = MmapRequest::anonymous(pages * size.bytes(), RW).with(flags(size));
+    mm.mmap(space, &request).unwrap()
+}
+
+/// A machine on which two pages of this size, and one more in one piece, are to be had.
+fn machine(size: HugeSize) -> Builder {
+    let mib = match size {
+        HugeSize::K64 | HugeSize::M2 => 32,
+        HugeSize::M32 => 256,
+        HugeSize::G1 => 5 << 10,
+    };
+    Builder::new().ram_mib(mib)
+}
+
+fn grow(mm: &Mm, size: HugeSize, pages: u64) {
+    assert_eq!(mm.hugetlb.set_nr(mm, size, pages).persistent, pages, "{size}");
+}
+
+fn read(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) -> u8 {
+    let mut byte = [0];
+    mm.read_user(space, va, &mut byte).unwrap();
+    byte[0]
+}
+
+fn write(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr, byte: u8) -> Result<(), FaultReason> {
+    mm.write_user(space, va, &[byte]).map_err(|error| error.reason)
+}
+
+fn counts(nr: u64, free: u64, reserved: u64) -> Counts {
+    Counts { nr, free, reserved, surplus: 0, overcommit: 0 }
+}
+
+/// One touch anywhere in a page maps all of it, by one block or by a group of 16 entries that have the contiguous bit
+/// as chosen; each entry has a reference; the promise becomes the page, and munmap gives both back.
+#[test]
+fn a_touch_maps_a_page_of_each_size() {
+    for size in HugeSize::ALL {
+        for &contpte in Contpte::ALL {
+            machine(size).config(|config| config.contpte = contpte).boot(|mm, _| {
+                grow(mm, size, 2);
+                let space = mm.new_space().unwrap();
+                let start = map(mm, &space, size, 2);
+                assert!(start.is_aligned(size.bytes()));
+                assert_eq!(mm.hugetlb.counts(size), counts(2, 2, 2));
+                write(mm, &space, start.add(size.bytes() - 1), 7).unwrap();
+                assert_eq!(mm.hugetlb.counts(size), counts(2, 1, 1));
+                let first = space.ptl.lock().last(start);
+                assert_eq!(first.level, size.level());
+                let folded = contpte == Contpte::On && size.entries() == CONT_ENTRIES;
+                assert_eq!(first.desc.is_contiguous(), folded, "{size}");
+                let folio = normal_folio(mm, first.desc, first.level).unwrap();
+                assert_eq!((folio.kind(), folio.order()), (PageKind::Hugetlb, size.order()));
+                assert_eq!(folio.refcount(), size.entries() as u32);
+                assert_eq!((read(mm, &space, start), read(mm, &space, start.add(size.bytes() - 1))), (0, 7));
+                mm.check_all().unwrap();
+                mm.munmap(&space, start.raw(), size.bytes()).unwrap();
+                assert_eq!(mm.hugetlb.counts(size), counts(2, 2, 1));
+                mm.destroy_space(&space);
+                assert_eq!(mm.hugetlb.counts(size), counts(2, 2, 0));
+                grow(mm, size, 0);
+            });
+        }
+    }
+}
+
+/// After fork both sides read one page; the first that writes gets a page of its own, which is not promised to it; the
+/// other then writes in place, in every way of counting. Rights that are taken and given again change nothing of that.
+#[test]
+fn a_write_after_fork_copies_a_page_of_each_size() {
+    for size in [HugeSize::K64, HugeSize::M2, HugeSize::M32] {
+        for &mapcount in Mapcount::ALL {
+            let choices = |config: &mut mm::config::MmConfig| {
+                (config.mapcount, config.hvo) = (mapcount, HvoStrategy::Off)
+            };
+            machine(size).config(choices).boot(|mm, _| {
+                grow(mm, size, 2);
+                let space = mm.new_space().unwrap();
+                let start = map(mm, &space, size, 1);
+                let end = start.add(size.bytes() - 1);
+                write(mm, &space, start, 1).unwrap();
+                let child = mm.fork_space(&space).unwrap();
+                mm.check_all().unwrap();
+                write(mm, &child, end, 2).unwrap();
+                assert_eq!(mm.hugetlb.counts(size), counts(2, 0, 0), "{size} {mapcount}");
+                write(mm, &space, end, 3).unwrap();
+                assert_eq!(mm.hugetlb.counts(size), counts(2, 0, 0), "{size} {mapcount}");
+                let seen = |space, va| read(mm, space, va);
+                assert_eq!([seen(&space, start), seen(&space, end)], [1, 3]);
+                assert_eq!([seen(&child, start), seen(&child, end)], [1, 2]);
+                mm.mprotect(&space, start.raw(), size.bytes(), MapProt::READ).unwrap();
+                assert_eq!(write(mm, &space, start, 4), Err(FaultReason::Rights));
+                mm.mprotect(&space, start.raw(), size.bytes(), RW).unwrap();
+                for va in [start, end] {
+                    write(mm, &space, va, 5).unwrap();
+                }
+                assert_eq!(mm.hugetlb.counts(size), counts(2, 0, 0), "{size} {mapcount}");
+                mm.check_all().unwrap();
+                mm.destroy_space(&child);
+                mm.destroy_space(&space);
+                grow(mm, size, 0);
+            });
+        }
+    }
+}
+
+/// Fork shares a page of 1 GiB, too: read-only on both sides.
+#[test]
+fn fork_shares_a_page_of_1g() {
+    let size = HugeSize::G1;
+    machine(size).boot(|mm, _| {
+        grow(mm, size, 1);
+        let space = mm.new_space().unwrap();
+        let start = map(mm, &space, size, 1);
+        write(mm, &space, start.add(5), 9).unwrap();
+        let child = mm.fork_space(&space).unwrap();
+        assert_eq!(read(mm, &child, start.add(5)), 9);
+        assert_eq!(write(mm, &child, start, 1), Err(FaultReason::HugetlbEmpty));
+        mm.check_all().unwrap();
+        mm.destroy_space(&space);
+        write(mm, &child, start, 1).unwrap();
+        mm.destroy_space(&child);
+        grow(mm, size, 0);
+    });
+}
+
+/// What fork may not share as it is pinned is copied to a page of the same size, once.
+#[test]
+fn a_pinned_page_of_each_size_is_copied_by_fork() {
+    for size in [HugeSize::K64, HugeSize::M2, HugeSize::M32] {
+        machine(size).boot(|mm, _| {
+            grow(mm, size, 2);
+            let space = mm.new_space().unwrap();
+            let start = map(mm, &space, size, 1);
+            let end = start.add(size.bytes() - 1);
+            write(mm, &space, end, 1).unwrap();
+            let pinned = mm.pin_user_pages(&space, start, 1, Access::Write).unwrap();
+            let child = mm.fork_space(&space).unwrap();
+            assert_eq!(mm.hugetlb.counts(size), counts(2, 0, 0), "{size}");
+            write(mm, &space, end, 2).unwrap();
+            write(mm, &child, start, 3).unwrap();
+            assert_eq!((read(mm, &space, end), read(mm, &child, end)), (2, 1));
+            mm.check_all().unwrap();
+            mm.unpin(pinned);
+            mm.destroy_space(&child);
+            mm.destroy_space(&space);
+            grow(mm, size, 0);
+        });
+    }
+}
+
+/// mremap moves whole pages and nothing less; the contents go along.
+#[test]
+fn pages_of_each_size_move() {
+    for size in [HugeSize::K64, HugeSize::M2, HugeSize::M32] {
+        machine(size).boot(|mm, _| {
+            grow(mm, size, 2);
+            let space = mm.new_space().unwrap();
+            let start = map(mm, &space, size, 2);
+            for n in 0..2 {
+                write(mm, &space, start.add((n + 1) * size.bytes() - 1), n as u8 + 1).unwrap();
+            }
+            let to = 0x20_0000_0000;
+            let request = |addr, len| mm::space::MremapRequest::from_raw(addr, len, len, 3, to);
+            let refused = mm.mremap(&space, &request(start.raw() + 4096, size.bytes())).unwrap_err();
+            assert_eq!(refused.errno(), Errno::Inval);
+            assert_eq!(mm.mremap(&space, &request(start.raw(), 2 * size.bytes())), Ok(VirtAddr::new(to)));
+            mm.check_all().unwrap();
+            for n in 0..2 {
+                assert_eq!(read(mm, &space, VirtAddr::new(to + (n + 1) * size.bytes() - 1)), n as u8 + 1);
+            }
+            mm.destroy_space(&space);
+            grow(mm, size, 0);
+        });
+    }
+}
+
+/// A size that no pool has is EINVAL; a length is rounded up to whole pages; an address that is no multiple of one is
+/// EINVAL; an empty pool is ENOMEM at mmap, and SIGBUS where nothing was promised. Nothing is lost.
+#[test]
+fn wrong_requests_of_each_size() {
+    for size in HugeSize::ALL {
+        machine(size).boot(|mm, _| {
+            let space = mm.new_space().unwrap();
+            let request = MmapRequest::anonymous(1, RW).with(flags(size));
+            let refused = mm.mmap(&space, &request).unwrap_err();
+            assert_eq!((refused, refused.errno()), (MmapError::HugetlbPool(1), Errno::NoMem));
+            let unaligned = mm.mmap(&space, &request.fixed(0x4000_1000)).unwrap_err();
+            assert_eq!(unaligned.errno(), Errno::Inval);
+            let loose = mm.mmap(&space, &request.with(MapFlags::NORESERVE)).unwrap();
+            assert_eq!(space.vma_at(loose).unwrap().bytes(), size.bytes());
+            let signal = mm.write_user(&space, loose, &[1]).unwrap_err().signal();
+            assert_eq!(signal, Signal::Bus);
+            mm.destroy_space(&space);
+            assert_eq!(mm.hugetlb.counts(size), counts(0, 0, 0));
+        });
+    }
+    Builder::new().boot(|mm, _| {
+        let space = mm.new_space().unwrap();
+        for log in [12, 20, 22, 29, 34, 63] {
+            let flags = MapFlags::HUGETLB | MapFlags::from_bits_retain(log << 26);
+            let refused = mm.mmap(&space, &MmapRequest::anonymous(1, RW).with(flags)).unwrap_err();
+            assert_eq!((refused, refused.errno()), (MmapError::HugeSize(log), Errno::Inval));
+        }
+        mm.destroy_space(&space);
+    });
+}
+
+/// With `nr_overcommit_hugepages` an empty pool makes pages when they are promised, or touched without a promise, up to
+/// so many; they leave with their user. Where memory is out, nothing is promised and nothing lost.
+#[test]
+fn surplus_pages_come_and_go() {
+    for size in [HugeSize::K64, HugeSize::M2, HugeSize::M32] {
+        machine(size).boot(|mm, _| {
+            let free = mm.free_page_count();
+            mm.hugetlb.set_overcommit(size, 2);
+            let space = mm.new_space().unwrap();
+            let request = |pages: u64| MmapRequest::anonymous(pages * size.bytes(), RW).with(flags(size));
+            assert_eq!(mm.mmap(&space, &request(3)).unwrap_err().errno(), Errno::NoMem);
+            assert_eq!(mm.hugetlb.counts(size), Counts { overcommit: 2, ..counts(0, 0, 0) });
+            let start = mm.mmap(&space, &request(1)).unwrap();
+            assert_eq!(mm.hugetlb.counts(size), Counts { surplus: 1, overcommit: 2, ..counts(1, 1, 1) });
+            let loose = mm.mmap(&space, &request(2).with(MapFlags::NORESERVE)).unwrap();
+            write(mm, &space, loose, 1).unwrap();
+            assert_eq!(write(mm, &space, loose.add(size.bytes()), 1), Err(FaultReason::HugetlbEmpty));
+            write(mm, &space, start, 1).unwrap();
+            assert_eq!(mm.hugetlb.counts(size), Counts { surplus: 2, overcommit: 2, ..counts(2, 0, 0) });
+            // The pool is made larger: what is surplus is of it from now on.
+            grow(mm, size, 1);
+            assert_eq!(mm.hugetlb.counts(size), Counts { surplus: 1, overcommit: 2, ..counts(2, 0, 0) });
+            mm.munmap(&space, start.raw(), size.bytes()).unwrap();
+            assert_eq!(mm.hugetlb.counts(size), Counts { surplus: 0, overcommit: 2, ..counts(1, 0, 0) });
+            mm.destroy_space(&space);
+            assert_eq!(mm.hugetlb.counts(size), Counts { overcommit: 2, ..counts(1, 1, 0) });
+            grow(mm, size, 0);
+            mm.check_all().unwrap();
+            let lost = free - mm.free_page_count();
+            assert!(lost <= 16, "{size}: {lost} pages, of HVO's and tables'");
+        });
+    }
+}
