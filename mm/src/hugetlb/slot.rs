@@ -10,15 +10,14 @@
 //! breaks all. So each of them says of the others what they are.
 #![forbid(unsafe_code)]
 
-use arch::pte::Kind;
 use arch::{Desc, VirtAddr};
 
 use super::hstate::HugeSize;
 use crate::Mm;
 use crate::mapcount::{self, Run};
 use crate::page::{FolioRef, PageRef};
-use crate::pgtable::walk::is_empty;
 use crate::pgtable::{Entry, Missing, PtRoot, TableStock, normal_folio};
+use crate::space::empty::clear_empty_tables;
 use crate::space::range::{leaf_for, run_of};
 use crate::space::{AddressSpace, Vma, exclusive};
 
@@ -64,20 +63,12 @@ impl<'s> Slot<'s> {
         let (level, flusher) = (size.level(), space.flusher(mm));
         folio.set_mapping(space.id, vma.index_of(va));
         let leaf = leaf_for(mm, folio.pfn().phys(), level, vma.prot);
+        clear_empty_tables(mm, space, level, (va, va.add(size.bytes())));
         let mut tree = space.ptl.lock();
-        for n in 0..size.entries() as u64 {
-            let va = va.add(n * level.entry_bytes());
-            let entry = tree.entry_or_table(flusher, va, level, stock)?;
-            match entry.desc().kind(level) {
-                Kind::Invalid if entry.desc().is_empty() => {}
-                Kind::Table => self.remove_empty_table(entry),
-                Kind::Block | Kind::Page | Kind::Invalid => {
-                    folio.set_mapping(0, 0);
-                    return Ok(Mapped::Taken);
-                }
-            }
+        let entry = tree.entry_or_table(flusher, va, level, stock)?;
+        if !entry.desc().is_empty() {
+            return Ok(Mapped::Taken);
         }
-        let entry = tree.entry(flusher, va, level)?;
         folio.set_refcount(size.entries() as u32);
         mapcount::add(mm, &self.run(&entry, folio));
         match size.entries() {
@@ -129,17 +120,6 @@ impl<'s> Slot<'s> {
     /// All entries of the slot, the first of which is `entry`, for a folio.
     fn run(&self, entry: &Entry<'_>, folio: PageRef) -> Run {
         Run { entries: self.size.entries() as u32, ..run_of(self.space, self.vma, entry, folio) }
-    }
-
-    /// Removes a table without entries, which a fault left behind that ran out of memory half-way: until it is
-    /// flushed, a walk cache may lead to it, and no leaf may be made.
-    fn remove_empty_table(&self, entry: Entry<'_>) {
-        self.mm.gather(self.space.tag(), |gather| {
-            let table = entry.clear(gather);
-            let empty = is_empty(table.desc().output(table.level()));
-            debug_assert!(empty, "a table in use where a hugetlb page belongs");
-            gather.hold(table);
-        });
     }
 
     /// Gives a folio that was to be mapped, count 0, back to where it came from.

@@ -4,6 +4,7 @@
 //!   congruent modulo 2 MiB       slots that lie wholly in the range: the level-2 entry goes, block or table
 //!                                the rest: page entries go, from table to table
 //!   not congruent                page entries go; blocks were split before
+//!   a level-1 block              the level-1 entry goes
 //! ```
 //! **Protocol.** All that can fail is done in [`prepare`], which changes nothing that anybody can see: blocks are split
 //! where they must be, and tables allocated. [`entries`] moves by steps, each of a few tables of the old place. A
@@ -15,14 +16,15 @@
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::{Desc, Level, Machine, Order, PageSize, PhysAddr, PhysMem, VirtAddr};
 
+use super::empty::{clear_empty_tables, prune};
 use super::range::run_of;
 use super::{AddressSpace, Vma};
 use crate::Mm;
 use crate::error::OutOfMemory;
+use crate::hugetlb::HugeSize;
 use crate::mapcount::{self, Place, Run};
 use crate::page::{PageRef, page_of};
-use crate::pgtable::walk::is_empty;
-use crate::pgtable::{Gather, PtRoot, TableStock, normal_folio};
+use crate::pgtable::{Gather, PtRoot, TableStock, WalkStep, normal_folio};
 use crate::thp;
 
 const BLOCK: u64 = PageSize::Size2M.bytes();
@@ -90,7 +92,9 @@ pub(super) fn prepare<'m>(
         }
         let bytes = last.level.entry_bytes().max(BLOCK);
         let next = va.align_down(bytes).add(bytes).min(job.end());
-        if last.level == Level::L3 || (last.level == Level::L2 && last.desc != Desc::INVALID) {
+        if is_giant(last) {
+            lacking.add(job.target(va), Level::L1);
+        } else if last.level == Level::L3 || (last.level == Level::L2 && last.desc != Desc::INVALID) {
             thp::split::split_inside(mm, space, va)?;
             lacking.add(job.target(va), Level::L3);
             lacking.add(VirtAddr::new(job.target(next).raw() - 1), Level::L3);
@@ -135,25 +139,15 @@ pub(super) fn is_touched(space: &AddressSpace, start: VirtAddr, end: VirtAddr) -
     false
 }
 
-/// Takes tables away that hold nothing, where whole level-2 entries will go. M is held for writing, and nothing is
+/// Takes tables away that hold nothing, where whole level-2 entries will go, or level-1 ones. M is held for writing, and nothing is
 /// mapped at the new place.
 pub(super) fn clear_target(mm: &Mm, space: &AddressSpace, job: &Move) {
     if !job.is_congruent() {
         return;
     }
     let (first, end) = (job.target(job.from.align_up(BLOCK)), job.to.add(job.bytes).align_down(BLOCK));
-    mm.gather(space.tag(), |gather| {
-        let mut va = first;
-        while va < end {
-            let mut tree = space.ptl.lock();
-            let mut stretch = tree.stretch(space.flusher(mm), va, end);
-            let next = stretch.end();
-            if stretch.level() == Level::L3 {
-                prune(mm, space, stretch.tree(), va, gather);
-            }
-            va = next;
-        }
-    });
+    let level = if job.old.kind.huge_size() == Some(HugeSize::G1) { Level::L1 } else { Level::L2 };
+    clear_empty_tables(mm, space, level, (first, end));
 }
 
 /// Moves all entries, with the tables of `stock`. M is held for writing, both VMAs are in the set, nothing is mapped at
@@ -187,6 +181,12 @@ impl Step<'_> {
         let Step { job, va, .. } = *self;
         let last = tree.walk(va).last();
         let next = va.align_down(last.level.entry_bytes()).add(last.level.entry_bytes());
+        if is_giant(last) {
+            // Of hugetlb: both places are whole pages of that size.
+            self.relocate(tree, Level::L1, (va, 1), stock, gather);
+            prune(self.mm, self.space, tree, va, gather);
+            return next;
+        }
         if last.level < Level::L2 || (last.level == Level::L2 && last.desc == Desc::INVALID) {
             return next;
         }
@@ -336,21 +336,12 @@ impl Step<'_> {
     }
 }
 
+/// Whether a level-1 block stands there, or is to be one again.
+fn is_giant(last: WalkStep) -> bool {
+    last.level == Level::L1 && (last.desc.is_leaf(Level::L1) || last.desc.is_migration())
+}
+
 /// The folio of order 1 or more of which a level-3 entry maps a page.
 fn large_folio(mm: &Mm, desc: Desc) -> Option<PageRef> {
     normal_folio(mm, desc, Level::L3).filter(|head| head.order() != Order::PAGE)
-}
-
-/// Takes the tables that translate `va` away as far as they hold nothing, the lowest first.
-fn prune(mm: &Mm, space: &AddressSpace, tree: &mut PtRoot, va: VirtAddr, gather: &mut Gather<'_>) {
-    for pair in tree.walk(va).steps().windows(2).rev() {
-        let above = pair[0];
-        if !is_empty(above.desc.output(above.level)) {
-            return;
-        }
-        if let Ok(entry) = tree.entry(space.flusher(mm), va, above.level) {
-            let table = entry.clear(gather);
-            gather.hold(table);
-        }
-    }
 }

@@ -1,15 +1,15 @@
 //! Pages of all four sizes: what maps them, copy-on-write, moves, and what the pools have afterwards.
 
 use arch::contiguous::CONT_ENTRIES;
-use arch::{Access, VirtAddr};
+use arch::{Access, Level, VirtAddr};
 use mm::Mm;
 use mm::config::{Contpte, HvoStrategy, Mapcount};
 use mm::fault::{FaultReason, Signal};
 use mm::hugetlb::{Counts, HugeSize};
 use mm::kalloc::KArc;
 use mm::page::PageKind;
-use mm::pgtable::normal_folio;
-use mm::space::{AddressSpace, Errno, MapFlags, MapProt, MmapError, MmapRequest};
+use mm::pgtable::{TableStock, normal_folio};
+use mm::space::{AddressSpace, Errno, MapFlags, MapProt, MmapError, MmapRequest, MremapRequest};
 use mm::testkit::Builder;
 
 const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
@@ -173,7 +173,7 @@ fn a_pinned_page_of_each_size_is_copied_by_fork() {
 /// mremap moves whole pages and nothing less; the contents go along.
 #[test]
 fn pages_of_each_size_move() {
-    for size in [HugeSize::K64, HugeSize::M2, HugeSize::M32] {
+    for size in HugeSize::ALL {
         machine(size).boot(|mm, _| {
             grow(mm, size, 2);
             let space = mm.new_space().unwrap();
@@ -182,7 +182,7 @@ fn pages_of_each_size_move() {
                 write(mm, &space, start.add((n + 1) * size.bytes() - 1), n as u8 + 1).unwrap();
             }
             let to = 0x20_0000_0000;
-            let request = |addr, len| mm::space::MremapRequest::from_raw(addr, len, len, 3, to);
+            let request = |addr, len| MremapRequest::from_raw(addr, len, len, 3, to);
             let refused = mm.mremap(&space, &request(start.raw() + 4096, size.bytes())).unwrap_err();
             assert_eq!(refused.errno(), Errno::Inval);
             assert_eq!(mm.mremap(&space, &request(start.raw(), 2 * size.bytes())), Ok(VirtAddr::new(to)));
@@ -259,4 +259,25 @@ fn surplus_pages_come_and_go() {
             assert!(lost <= 16, "{size}: {lost} pages, of HVO's and tables'");
         });
     }
+}
+
+/// Tables that were left where a page of 1 GiB goes are gone, and flushed, before it comes.
+#[test]
+fn a_page_of_1g_moves_to_where_tables_were_left() {
+    let size = HugeSize::G1;
+    machine(size).boot(|mm, _| {
+        grow(mm, size, 1);
+        let space = mm.new_space().unwrap();
+        let start = map(mm, &space, size, 1);
+        write(mm, &space, start, 1).unwrap();
+        let to = VirtAddr::new(0x20_0000_0000);
+        let mut stock = TableStock::new(mm, 3).unwrap();
+        let left = space.ptl.lock().entry_or_table(space.flusher(mm), to, Level::L3, &mut stock).is_ok();
+        assert!(left);
+        let request = MremapRequest::from_raw(start.raw(), size.bytes(), size.bytes(), 3, to.raw());
+        assert_eq!(mm.mremap(&space, &request), Ok(to));
+        assert_eq!(read(mm, &space, to), 1);
+        mm.destroy_space(&space);
+        grow(mm, size, 0);
+    });
 }
