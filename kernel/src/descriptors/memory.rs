@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use arch::sync::{Rank, SpinLock};
 use mm::error::OutOfMemory;
+use mm::hugetlb::HugeSize;
 use mm::kalloc::KArc;
 use mm::locks::{SleepLock, TURN};
 use mm::shmem::{Object, ObjectUse, WriteError};
@@ -28,12 +29,12 @@ pub struct MemoryFile {
 }
 
 impl MemoryFile {
-    /// An empty one of this name.
+    /// An empty one of this name, of pages of 4 KiB or of hugetlb.
     ///
     /// # Errors
     /// [`OutOfMemory`].
-    pub fn new(name: &[u8]) -> Result<Self, OutOfMemory> {
-        let share = the_mm().new_named_object(name)?;
+    pub fn new(name: &[u8], huge: Option<HugeSize>) -> Result<Self, OutOfMemory> {
+        let share = the_mm().new_named_object(name, huge)?;
         let (object, share) = (share.clone(), SpinLock::new(Rank(6), Some(share)));
         Ok(MemoryFile { object, share, offset: AtomicU64::new(0), turn: SleepLock::new(TURN) })
     }
@@ -84,6 +85,7 @@ impl MemoryFile {
             written.map_err(|error| match error {
                 WriteError::TooFar => Errno::FBIG,
                 WriteError::OutOfMemory => Errno::NOMEM,
+                WriteError::Huge => Errno::INVAL,
             })?;
             Ok(part.len())
         })

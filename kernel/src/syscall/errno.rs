@@ -27,6 +27,8 @@ impl Errno {
     pub const ACCES: Errno = Errno(13);
     /// Bad address.
     pub const FAULT: Errno = Errno(14);
+    /// No such device.
+    pub const NODEV: Errno = Errno(19);
     /// Not a directory.
     pub const NOTDIR: Errno = Errno(20);
     /// Invalid argument.

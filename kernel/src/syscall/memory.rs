@@ -4,6 +4,7 @@
 
 use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
+use mm::hugetlb::HugeSize;
 use mm::kalloc::KArc;
 use mm::space::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest};
 
@@ -36,13 +37,20 @@ pub(super) fn mmap(process: &Process, args: [u64; 6]) -> Answer {
 
 const MFD_CLOEXEC: u64 = 1;
 const MFD_ALLOW_SEALING: u64 = 2;
+const MFD_HUGETLB: u64 = 4;
+/// Where the base-2 logarithm of the huge page size stands (MFD_HUGE_SHIFT), six bits; 0: the default size.
+const MFD_HUGE_SHIFT: u32 = 26;
+const MFD_HUGE_MASK: u64 = 0x3f << MFD_HUGE_SHIFT;
 /// Bytes of a name, without the final zero (Linux: `MFD_NAME_MAX_LEN`).
 const MFD_NAME_MAX: usize = 249;
 
 /// `memfd_create(name, flags)`: a descriptor of empty memory, the name of which maps shows. There is no exec
-/// and no fcntl, so MFD_CLOEXEC and MFD_ALLOW_SEALING change nothing; other flags are EINVAL.
+/// and no fcntl, so MFD_CLOEXEC and MFD_ALLOW_SEALING change nothing. MFD_HUGETLB with a size: of pages of that pool;
+/// a size that no pool has is ENODEV, as on Linux. Other flags are EINVAL.
 pub(super) fn memfd_create(process: &Process, name: u64, flags: u64) -> Answer {
-    if u64::from(flags as u32) & !(MFD_CLOEXEC | MFD_ALLOW_SEALING) != 0 {
+    let flags = u64::from(flags as u32);
+    let sizes = if flags & MFD_HUGETLB != 0 { MFD_HUGE_MASK } else { 0 };
+    if flags & !(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | sizes) != 0 {
         return Err(Errno::INVAL);
     }
     let mut bytes = [0; MFD_NAME_MAX + 1];
@@ -55,7 +63,12 @@ pub(super) fn memfd_create(process: &Process, name: u64, flags: u64) -> Answer {
         }
     }
     let name = &bytes[..length.ok_or(Errno::INVAL)?];
-    let memory = MemoryFile::new(name).map_err(|_| Errno::NOMEM)?;
+    let huge = match (flags & MFD_HUGETLB != 0, (flags & sizes) >> MFD_HUGE_SHIFT) {
+        (false, _) => None,
+        (true, 0) => Some(HugeSize::DEFAULT),
+        (true, log) => Some(HugeSize::from_log(log as u32).ok_or(Errno::NODEV)?),
+    };
+    let memory = MemoryFile::new(name, huge).map_err(|_| Errno::NOMEM)?;
     let file = KArc::try_new(OpenFile::Memory(memory)).map_err(|_| Errno::NOMEM)?;
     process.descriptors.add(file)
 }

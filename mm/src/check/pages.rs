@@ -5,7 +5,7 @@
 //! | reserved, table, vmemmap | 1 | 0 |
 //! | kernel | 1 or more: the kernel's own, one for each leaf, one for each pin | the leaves, which devices have put in |
 //! | anon | one for each leaf of each space, one for its reservation, one for each pin | the leaves |
-//! | hugetlb | one for each leaf, one for each pin; 0 while it is free | the leaves |
+//! | hugetlb | one of its object, where it has one, one for each leaf, one for each pin; 0 while it is free | the leaves |
 //! | shmem | one of its object, one for each leaf, one for each pin | the leaves |
 //!
 //! Free pages are the allocator's to check, unused pages of reservations room 8's.
@@ -20,6 +20,7 @@ use crate::boot::Frames;
 use crate::mapcount::verdict::Truth;
 use crate::mapcount::{self, check::Scan};
 use crate::page::{Flags, PageKind, PageRef, page_of};
+use crate::shmem::ObjectId;
 use crate::stats::Counter;
 
 /// Calls `f` for the first page of every block of `bank`, used or free, with its kind and order.
@@ -59,7 +60,7 @@ impl Mm {
                         Ok(())
                     }
                     PageKind::Hugetlb => self.check_hugetlb_folio(page),
-                    PageKind::Shmem => self.check_shmem_page(page),
+                    PageKind::Shmem => self.check_object_page(page),
                 }
             })?;
         }
@@ -127,6 +128,9 @@ impl Mm {
             agree("mappings of a free hugetlb folio", pfn, 0, head.raw_mapcount().into())?;
             return mapcount::check::is_unused(head);
         }
+        if ObjectId::of_mapping(head.mapping()).is_some() {
+            return self.check_object_page(head);
+        }
         let mapped = self.check_mappings(head)?;
         let references = mapped.entries + u64::from(head.pincount());
         agree("references to a hugetlb folio", pfn, references, head.refcount().into())
@@ -168,11 +172,7 @@ impl Mm {
         let mut spaces = 0;
         if let Some(lineage) = self.lineages.find(head.mapping()) {
             lineage.hold().for_each_descendant(|space| {
-                let maps = |mut scan: Scan| {
-                    space.leaves_of(head, &mut scan);
-                    scan.truth().spaces != 0
-                };
-                spaces += u64::from(Scan::windows(head).any(maps));
+                spaces += u64::from(space.maps_any(head));
             });
         }
         spaces

@@ -186,7 +186,11 @@ impl VmaKind {
     pub const fn device(self) -> Option<DeviceMap> {
         match self {
             VmaKind::Device(map) => Some(map),
-            VmaKind::Anon | VmaKind::Hugetlb(_) | VmaKind::Shared(_) | VmaKind::Private(_) => None,
+            VmaKind::Anon
+            | VmaKind::Hugetlb(_)
+            | VmaKind::HugeShared(..)
+            | VmaKind::Shared(_)
+            | VmaKind::Private(_) => None,
         }
     }
 }

@@ -146,6 +146,7 @@ impl Mm {
         match vma.kind {
             VmaKind::Anon => anon::fault(self, space, vma, info),
             VmaKind::Hugetlb(size) => crate::hugetlb::fault(self, space, vma, size, info),
+            VmaKind::HugeShared(size, id) => crate::shmem::huge::fault(self, space, vma, (size, id), info),
             VmaKind::Shared(_) | VmaKind::Private(_) => crate::shmem::fault::fault(self, space, vma, info),
             VmaKind::Device(map) => crate::device::map::fault(self, space, vma, map, info),
         }

@@ -64,14 +64,15 @@ impl Mm {
         agree("huge pages promised beyond what is free", None, 0, counts.reserved.saturating_sub(counts.free))
     }
 
-    /// Slots of all hugetlb VMAs that were promised a folio of this size and have none yet.
+    /// Slots of all private hugetlb VMAs, and pages of objects, that were promised a folio of this size and have none
+    /// yet.
     fn promised(&self, size: HugeSize) -> u64 {
         let mut promised = 0;
         let Ok(()) = self.spaces.try_for_each::<Infallible>(|space| {
             promised += Promised::to(self, space, VirtAddr::new(0), USER_END).pages(size);
             Ok(())
         });
-        promised
+        promised + self.objects.promised(size)
     }
 
     /// The pool's lists. Returns how many folios are leaving it.

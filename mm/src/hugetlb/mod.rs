@@ -55,3 +55,4 @@ pub(crate) use pool::take_back;
 pub use pool::{Claim, Counts, Hugetlb, free_folio, reserve, take_spare, unreserve};
 pub(crate) use promised::Promised;
 pub use resize::Resized;
+pub(crate) use slot::{Mapped, Share, Slot};

@@ -154,10 +154,11 @@ impl Hugetlb {
         pool.free.pop()
     }
 
-    /// The lock under which one fault at a time handles the slot of `va` in the space `space_id`.
-    pub(super) fn fault_lock(&self, size: HugeSize, space_id: u64, va: VirtAddr) -> &SleepLock {
+    /// The lock under which one fault at a time handles the slot of `va` in a space, or the page at
+    /// this offset of an object, by the number of either.
+    pub(crate) fn fault_lock(&self, size: HugeSize, owner: u64, va: VirtAddr) -> &SleepLock {
         let slot = va.raw() / size.bytes();
-        &self.faults[(space_id.wrapping_add(slot) % FAULT_LOCKS as u64) as usize]
+        &self.faults[(owner.wrapping_add(slot) % FAULT_LOCKS as u64) as usize]
     }
 
     /// Takes a folio, count 0, contents undefined, of what the pool has. `None`: there is none that this claim may

@@ -179,7 +179,7 @@ impl Hugetlb {
 
     /// As [`Hugetlb::take`]; where the pool has none to spare, a surplus one is made for whoever was promised none. May
     /// sleep; no spinlock is held (Linux: `alloc_hugetlb_folio`).
-    pub(super) fn take_or_make(&self, mm: &Mm, size: HugeSize, claim: Claim) -> Option<FolioRef> {
+    pub(crate) fn take_or_make(&self, mm: &Mm, size: HugeSize, claim: Claim) -> Option<FolioRef> {
         self.take(size, claim).or_else(|| {
             let made = claim == Claim::Unreserved && self.grow_surplus(mm, size, 1) != 0;
             made.then(|| self.take(size, claim)).flatten()

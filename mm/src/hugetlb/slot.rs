@@ -14,6 +14,7 @@ use arch::{Desc, VirtAddr};
 
 use super::hstate::HugeSize;
 use crate::Mm;
+use crate::fault::FaultDone;
 use crate::mapcount::{self, Run};
 use crate::page::{FolioRef, PageRef};
 use crate::pgtable::{Entry, Missing, PtRoot, TableStock, normal_folio};
@@ -41,6 +42,15 @@ pub(crate) enum Mapped {
     Taken,
 }
 
+/// What came of the wish to map the page of an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Share {
+    /// The slot was looked at.
+    Slot(Mapped),
+    /// There can be no more mappings of it, or references to it.
+    Full,
+}
+
 impl<'s> Slot<'s> {
     /// The slot of `va`, an address of a hugetlb VMA whose pages are of this size.
     pub(crate) fn of(
@@ -60,22 +70,65 @@ impl<'s> Slot<'s> {
     /// [`Missing`]: `stock` has too few tables. Nothing was mapped.
     pub(crate) fn map(&self, folio: PageRef, stock: &mut TableStock<'_>) -> Result<Mapped, Missing> {
         let Slot { mm, space, vma, size, va } = *self;
-        let (level, flusher) = (size.level(), space.flusher(mm));
         folio.set_mapping(space.id, vma.index_of(va));
-        let leaf = leaf_for(mm, folio.pfn().phys(), level, vma.prot);
-        clear_empty_tables(mm, space, level, (va, va.add(size.bytes())));
+        self.clear_tables();
         let mut tree = space.ptl.lock();
-        let entry = tree.entry_or_table(flusher, va, level, stock)?;
+        let entry = tree.entry_or_table(space.flusher(mm), va, size.level(), stock)?;
         if !entry.desc().is_empty() {
             return Ok(Mapped::Taken);
         }
         folio.set_refcount(size.entries() as u32);
         mapcount::add(mm, &self.run(&entry, folio));
-        match size.entries() {
-            1 => entry.make(leaf),
-            _ => entry.make_group(leaf, mm.config.contpte),
-        }
+        self.make(entry, folio);
         Ok(Mapped::Yes)
+    }
+
+    /// Maps the page of an object, with all rights of the VMA and references of its own. O is held, so that the page
+    /// stays the object's; [`Self::clear_tables`] was called before.
+    ///
+    /// # Errors
+    /// As [`Self::map`].
+    pub(crate) fn share(&self, head: PageRef, stock: &mut TableStock<'_>) -> Result<Share, Missing> {
+        let Slot { mm, space, size, va, .. } = *self;
+        let mut tree = space.ptl.lock();
+        let entry = tree.entry_or_table(space.flusher(mm), va, size.level(), stock)?;
+        if !entry.desc().is_empty() {
+            return Ok(Share::Slot(Mapped::Taken));
+        }
+        let run = self.run(&entry, head);
+        if mapcount::may_add(mm, &run).is_err() || !head.try_get_many(run.entries) {
+            return Ok(Share::Full);
+        }
+        mapcount::add(mm, &run);
+        self.make(entry, head);
+        Ok(Share::Slot(Mapped::Yes))
+    }
+
+    /// Makes all entries of the slot, which are empty, beginning with this one.
+    fn make(&self, first: Entry<'_>, folio: PageRef) {
+        let Slot { mm, vma, size, .. } = *self;
+        let leaf = leaf_for(mm, folio.pfn().phys(), size.level(), vma.prot);
+        match size.entries() {
+            1 => first.make(leaf),
+            _ => first.make_group(leaf, mm.config.contpte),
+        }
+    }
+
+    /// Takes away tables that hold nothing where the slot's entries are to stand.
+    pub(crate) fn clear_tables(&self) {
+        let Slot { mm, space, size, va, .. } = *self;
+        clear_empty_tables(mm, space, size.level(), (va, va.add(size.bytes())));
+    }
+
+    /// Gives the slot of an object's page all rights of the VMA, if `seen` still stands in the entry for `at`.
+    pub(crate) fn raise(&self, at: VirtAddr, seen: Desc) -> FaultDone {
+        let mut tree = self.space.ptl.lock();
+        let last = tree.last(at);
+        if last.level != self.size.level() || last.desc != seen {
+            return FaultDone::Spurious;
+        }
+        self.grant(&mut tree, at, seen);
+        FaultDone::Made
     }
 
     /// Maps another folio, count 0, whose contents are ready, in place of the one that the slot maps by `leaf` in its

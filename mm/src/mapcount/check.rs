@@ -57,10 +57,6 @@ impl Scan {
     pub(crate) fn windows(head: PageRef) -> impl Iterator<Item = Scan> {
         (0..head.order().pages()).step_by(PAGES).map(Scan::new)
     }
-    /// Of a single page.
-    pub(crate) const fn of_page() -> Self {
-        Scan::new(0)
-    }
     /// The window's pages, as numbers in their folio.
     pub(crate) fn window(&self, head: PageRef) -> Range<u64> {
         self.from..(self.from + PAGES as u64).min(head.order().pages())

@@ -190,7 +190,7 @@ impl Mm {
 const fn is_private(vma: &Vma) -> bool {
     match vma.kind {
         VmaKind::Anon | VmaKind::Hugetlb(_) | VmaKind::Private(_) => true,
-        VmaKind::Shared(_) => false,
+        VmaKind::Shared(_) | VmaKind::HugeShared(..) => false,
         VmaKind::Device(map) => matches!(map.sharing, Sharing::Private),
     }
 }

@@ -105,7 +105,7 @@ impl Moving {
             // A bound would hide the holder, and a block become a table before he shows.
             Answer::AtMost(_) | Answer::Unknown => count_mappings(mm, head).entries,
         };
-        if u64::from(head.refcount()) > entries + 1 + u64::from(head.kind() == PageKind::Shmem) {
+        if u64::from(head.refcount()) > entries + 1 + u64::from(Origin::of(head).is_shared()) {
             return Err(Refused::Referenced);
         }
         if head.claim_flag(Flags::MOVING) { Ok(Moving(head)) } else { Err(Refused::Busy) }
@@ -179,7 +179,7 @@ fn try_migrate(mm: &Mm, folio: &FolioRef, target: &FolioRef, what: MoveWhat) -> 
 /// Steps 2 and 3, if nobody else holds the folio. Of an object's page the object's reference goes over to the target.
 fn take_over(mm: &Mm, origin: &Origin, target: PageRef) -> bool {
     let head = origin.head;
-    if origin.kind == PageKind::Shmem {
+    if origin.is_shared() {
         let object = origin.object(mm);
         return object.is_some_and(|(object, index)| object.exchange_page(index, head, target));
     }

@@ -72,6 +72,10 @@ impl Origin {
         self.page_at(step.migration()?.output.pfn())
     }
 
+    /// Whether it is a page of an object, which has a reference to it.
+    pub(super) fn is_shared(&self) -> bool {
+        ObjectId::of_mapping(self.mapping).is_some()
+    }
     /// The object whose page it is, and the index there. `None`: it is private, or the object is gone.
     pub(super) fn object(&self, mm: &Mm) -> Option<(KArc<Object>, u64)> {
         Some((mm.objects.find(ObjectId::of_mapping(self.mapping)?)?, self.index))
@@ -86,9 +90,8 @@ impl Origin {
     ) -> ControlFlow<B> {
         if let Some(id) = ObjectId::of_mapping(self.mapping) {
             let Some(object) = mm.objects.find(id) else { return ControlFlow::Continue(()) };
-            return object.visit_mappers(self.index..self.index + 1, |space, vma, va| {
-                f(&Place { space, vma: *vma, part: va..va.add(PAGE_SIZE) })
-            });
+            let pages = self.index..self.index + self.order.pages();
+            return object.visit_parts(pages, |space, vma, part| f(&Place { space, vma: *vma, part }));
         }
         let Some(lineage) = mm.lineages.find(self.mapping) else { return ControlFlow::Continue(()) };
         let pages = self.index..self.index.saturating_add(self.order.pages());

@@ -21,6 +21,8 @@ pub enum WriteError {
     TooFar,
     /// No memory for a page (ENOMEM).
     OutOfMemory,
+    /// The object is of hugetlb pages, which are written by who maps them (EINVAL, as on Linux).
+    Huge,
 }
 
 impl Mm {
@@ -31,14 +33,15 @@ impl Mm {
         while done < into.len() {
             let at = offset.saturating_add(done as u64);
             let contents = object.contents.lock();
-            let left = contents.bytes.saturating_sub(at).min(PAGE_SIZE - at % PAGE_SIZE);
+            let unit = object.unit();
+            let left = contents.bytes.saturating_sub(at).min(unit - at % unit);
             let many = left.min((into.len() - done) as u64) as usize;
             if many == 0 {
                 break;
             }
             let part = &mut into[done..done + many];
-            match contents.pages.get(at / PAGE_SIZE) {
-                Some(page) => Machine::read_bytes(page.pfn().phys().add(at % PAGE_SIZE), part),
+            match contents.pages.get(at / unit) {
+                Some(page) => Machine::read_bytes(page.pfn().phys().add(at % unit), part),
                 None => part.fill(0),
             }
             done += many;
@@ -52,6 +55,9 @@ impl Mm {
     /// # Errors
     /// [`WriteError`]; of the pages below the one that could not be had, the bytes are written.
     pub fn write_object(&self, object: &Object, offset: u64, from: &[u8]) -> Result<(), WriteError> {
+        if object.huge.is_some() {
+            return Err(WriteError::Huge);
+        }
         let end = offset.checked_add(from.len() as u64).filter(|&end| end <= MOST_BYTES);
         end.ok_or(WriteError::TooFar)?;
         let _resize = object.resize.write(self.env);

@@ -6,18 +6,21 @@
 //! | its references | one of the object, its leaves in all spaces that the object lists, its pins |
 //! | its mappings | these leaves |
 //! | the pages that a space has attached | the pages of its VMAs of the object |
-//! | nr_shmem | the pages of all objects |
+//! | nr_shmem | the pages of all objects, but for those of hugetlb |
 //!
 //! A page that was taken out of its object, and is not mapped any more, lives as long as it is pinned.
 #![forbid(unsafe_code)]
 
+use arch::Order;
 use arch::addr::PAGE_SIZE;
 
 use super::object::{Object, ObjectId};
 use crate::Mm;
 use crate::check::{Inconsistency, Report, agree};
+use crate::kalloc::KArc;
 use crate::mapcount;
 use crate::mapcount::check::Scan;
+use crate::mapcount::verdict::Truth;
 use crate::page::{PageKind, PageRef};
 use crate::space::AddressSpace;
 use crate::stats::Counter;
@@ -27,7 +30,7 @@ impl Mm {
     pub(crate) fn check_objects(&self, _: &mut Report) -> Result<(), Inconsistency> {
         let mut pages = 0;
         self.objects.try_for_each(|object| {
-            pages += object.pages();
+            pages += if object.huge.is_none() { object.pages() } else { 0 };
             object.check_tree()?;
             let mut attached = 0;
             self.spaces.try_for_each(|space| {
@@ -58,8 +61,8 @@ impl Mm {
         })
     }
 
-    /// A page of kind shmem, from its struct page's side.
-    pub(crate) fn check_shmem_page(&self, page: PageRef) -> Result<(), Inconsistency> {
+    /// A page of an object, or the head of a hugetlb page of one, from its struct page's side.
+    pub(crate) fn check_object_page(&self, page: PageRef) -> Result<(), Inconsistency> {
         let pfn = Some(page.pfn());
         let (mapping, pins) = (page.mapping(), u64::from(page.pincount()));
         if mapping == 0 {
@@ -70,13 +73,23 @@ impl Mm {
         agree("the object that owns a page is alive", pfn, 1, object.is_some().into())?;
         let Some(object) = object else { return Ok(()) };
         agree("a page is its object's", pfn, 1, (object.page(page.index()) == Some(page)).into())?;
-        let (mut entries, mut scan) = (0, Scan::of_page());
-        for space in object.mappers.lock().iter() {
-            entries += space.leaves_of(page, &mut scan).entries;
+        let mut truth = Truth::default();
+        for mut scan in Scan::windows(page) {
+            for space in object.mappers.lock().iter() {
+                let _ = space.leaves_of(page, &mut scan);
+            }
+            mapcount::check::pages_agree(self, page, &scan)?;
+            let Truth { entries, pages, spaces } = scan.truth();
+            truth.entries += entries;
+            truth.pages += pages;
+            truth.spaces = truth.spaces.max(spaces);
         }
-        mapcount::check::pages_agree(self, page, &scan)?;
-        mapcount::check::agrees(self, page, scan.truth())?;
-        let references = 1 + entries + pins;
+        if page.order() > Order::PMD {
+            let maps = |space: &KArc<AddressSpace>| space.maps_any(page);
+            truth.spaces = object.mappers.lock().iter().filter(|space| maps(space)).count() as u64;
+        }
+        mapcount::check::agrees(self, page, truth)?;
+        let references = 1 + truth.entries + pins;
         agree("references to a page of an object", pfn, references, page.refcount().into())
     }
 }
@@ -88,11 +101,15 @@ impl Object {
         let (mut end, mut verdict) = (0, Ok(()));
         contents.pages.for_each(|index, page| {
             let this = (page.kind() as u64, Some(page.pfn()));
-            let kind = agree("the kind of a page of an object", this.1, PageKind::Shmem as u64, this.0);
+            let wanted = if self.huge.is_some() { PageKind::Hugetlb } else { PageKind::Shmem };
+            let kind = agree("the kind of a page of an object", this.1, wanted as u64, this.0);
             verdict = core::mem::replace(&mut verdict, Ok(())).and(kind);
             end = end.max(index + 1);
         });
         verdict?;
+        let sound = contents.promised.is_sound();
+        agree("the list of what the pool has promised to an object", None, 1, sound.into())?;
+        agree("pages of an object that are there, and promised too", None, 0, contents.promised_twice())?;
         let beyond = end.saturating_sub(contents.end());
         agree("pages beyond the end of their object", None, 0, beyond)
     }

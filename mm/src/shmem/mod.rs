@@ -33,6 +33,8 @@
 //! | [`registry`] | all objects by number |
 //! | [`attach`] | which spaces map which objects |
 //! | [`fault`] | page faults |
+//! | [`huge`] | objects of hugetlb pages: promises, page faults |
+//! | `promises` | which pages of an object the pool has promised |
 //! | [`truncate`] | size, holes |
 //! | [`bytes`] | reading and writing by offset |
 //! | [`rmap`] | from a page to the places where it may be mapped |
@@ -46,7 +48,9 @@ pub mod attach;
 pub mod bytes;
 mod check;
 pub mod fault;
+pub mod huge;
 pub mod object;
+mod promises;
 pub mod registry;
 pub mod rmap;
 #[cfg(test)]
@@ -58,4 +62,4 @@ pub use attach::SpaceObjects;
 pub use bytes::WriteError;
 pub use object::{MOST_BYTES, Object, ObjectId, ObjectUse};
 pub use registry::Objects;
-pub use truncate::TooLong;
+pub use truncate::SizeError;

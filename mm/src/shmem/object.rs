@@ -12,9 +12,11 @@ use allocator_api2::vec::Vec;
 use arch::addr::PAGE_SIZE;
 use arch::sync::SpinLock;
 
+use super::promises::Promises;
 use super::tree::PageTree;
 use crate::Mm;
 use crate::error::OutOfMemory;
+use crate::hugetlb::{self, HugeSize};
 use crate::kalloc::{KAlloc, KArc};
 use crate::locks::{self, SleepLock};
 use crate::page::{FolioRef, PageRef};
@@ -60,16 +62,31 @@ impl fmt::Display for ObjectId {
 
 /// What an object holds.
 pub(super) struct Contents {
-    /// Its pages; every page of an index below the size that is not there is a page of zeros.
+    /// Its pages, by their number in units of the object's page size; every page below the size that is not there is a
+    /// page of zeros.
     pub(super) pages: PageTree,
     /// Its size in bytes.
     pub(super) bytes: u64,
+    /// Of hugetlb: which pages that are not there the pool has promised.
+    pub(super) promised: Promises,
+    /// Bytes of a page.
+    unit: u64,
 }
 
 impl Contents {
-    /// The lowest index that lies wholly beyond the end.
+    /// The lowest number of a page that lies wholly beyond the end.
     pub(super) const fn end(&self) -> u64 {
-        self.bytes.div_ceil(PAGE_SIZE)
+        self.bytes.div_ceil(self.unit)
+    }
+    /// How many pages are there and promised.
+    pub(super) fn promised_twice(&self) -> u64 {
+        let mut twice = 0;
+        self.pages.for_each(|number, _| twice += u64::from(self.promised.has(number)));
+        twice
+    }
+    /// Whether the page with this number is neither there nor promised.
+    pub(super) fn lacks(&self, number: u64) -> bool {
+        self.pages.get(number).is_none() && !self.promised.has(number)
     }
 }
 
@@ -77,6 +94,8 @@ impl Contents {
 pub struct Object {
     /// Its number; stands in `mapping` of its pages, by [`ObjectId::mapping`].
     pub id: ObjectId,
+    /// Of which hugetlb pages it is made; `None`: of pages of 4 KiB.
+    pub huge: Option<HugeSize>,
     /// How many [`ObjectUse`]s there are.
     users: AtomicU64,
     /// What memfd_create was told, if it made it.
@@ -111,7 +130,15 @@ impl Object {
     pub fn bytes(&self) -> u64 {
         self.contents.lock().bytes
     }
-    /// Pages that it holds (4 KiB units): those that were touched.
+    /// Bytes of a page.
+    #[must_use]
+    pub const fn unit(&self) -> u64 {
+        match self.huge {
+            Some(size) => size.bytes(),
+            None => PAGE_SIZE,
+        }
+    }
+    /// Pages of its size that it holds: those that were touched.
     #[must_use]
     pub fn pages(&self) -> u64 {
         self.contents.lock().pages.len()
@@ -121,10 +148,15 @@ impl Object {
     pub fn spaces(&self) -> usize {
         self.mappers.lock().len()
     }
-    /// The page with this index, without a reference: it stays while the caller holds a lock that keeps it.
+    /// The page, or the head of the hugetlb page, that has this index (4 KiB units), without a reference: it stays
+    /// while the caller holds a lock that keeps it.
     #[must_use]
     pub fn page(&self, index: u64) -> Option<PageRef> {
-        self.contents.lock().pages.get(index)
+        self.contents.lock().pages.get(self.number_of(index))
+    }
+    /// The number of the page that has this index (4 KiB units).
+    pub(super) const fn number_of(&self, index: u64) -> u64 {
+        index / (self.unit() / PAGE_SIZE)
     }
     /// Forgets the size, or a space that maps it: damage, for tests of the check.
     #[cfg(test)]
@@ -156,27 +188,44 @@ impl Mm {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new_object(&self, bytes: u64) -> Result<ObjectUse, OutOfMemory> {
-        self.make_object(bytes, None)
+        self.make_object(bytes, None, None)
     }
 
-    /// An empty object with a name, which maps shows.
+    /// As [`Self::new_object`], of hugetlb pages; `bytes` is a multiple of one.
     ///
     /// # Errors
     /// [`OutOfMemory`].
-    pub fn new_named_object(&self, name: &[u8]) -> Result<ObjectUse, OutOfMemory> {
+    pub fn new_huge_object(&self, size: HugeSize, bytes: u64) -> Result<ObjectUse, OutOfMemory> {
+        debug_assert!(bytes.is_multiple_of(size.bytes()));
+        self.make_object(bytes, None, Some(size))
+    }
+
+    /// An empty object with a name, which maps shows, of pages of 4 KiB or of hugetlb.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn new_named_object(&self, name: &[u8], huge: Option<HugeSize>) -> Result<ObjectUse, OutOfMemory> {
         let mut owned = Vec::new_in(KAlloc);
         owned.try_reserve_exact(name.len()).map_err(|_| OutOfMemory)?;
         owned.extend_from_slice(name);
-        self.make_object(0, Some(owned))
+        self.make_object(0, Some(owned), huge)
     }
 
-    fn make_object(&self, bytes: u64, name: Option<Vec<u8, KAlloc>>) -> Result<ObjectUse, OutOfMemory> {
+    fn make_object(
+        &self,
+        bytes: u64,
+        name: Option<Vec<u8, KAlloc>>,
+        huge: Option<HugeSize>,
+    ) -> Result<ObjectUse, OutOfMemory> {
+        let unit = huge.map_or(PAGE_SIZE, HugeSize::bytes);
+        let contents = Contents { pages: PageTree::new(), bytes, promised: Promises::new(), unit };
         let object = KArc::try_new(Object {
             id: self.objects.next_id(),
+            huge,
             users: AtomicU64::new(1),
             name,
             resize: SleepLock::new(locks::OBJECT_RESIZE),
-            contents: SpinLock::new(locks::OBJECT, Contents { pages: PageTree::new(), bytes }),
+            contents: SpinLock::new(locks::OBJECT, contents),
             mappers: SpinLock::new(locks::OBJECT_SPACES, Vec::new_in(KAlloc)),
         })?;
         self.objects.insert(&object)?;
@@ -194,13 +243,20 @@ impl Mm {
         while let Some(page) = self.take_page(&object, 0, u64::MAX) {
             self.put_folio(page);
         }
+        if let Some(size) = object.huge {
+            let promised = object.contents.lock().promised.take(0..u64::MAX);
+            hugetlb::unreserve(self, size, promised);
+            self.hugetlb.trim(self, size);
+        }
     }
 
-    /// Takes the first page of `[from, end)` out of the object: it is nobody's from now on.
+    /// Takes the first page with a number in `[from, end)` out of the object: it is nobody's from now on.
     pub(super) fn take_page(&self, object: &Object, from: u64, end: u64) -> Option<FolioRef> {
         let (_, page) = object.contents.lock().pages.take_first(from, end)?;
         page.set_mapping(0, 0);
-        self.stats.sub(Counter::NrShmem, 1);
+        if object.huge.is_none() {
+            self.stats.sub(Counter::NrShmem, 1);
+        }
         Some(page)
     }
 }

@@ -1,6 +1,8 @@
 //! All objects, by their numbers.
 #![forbid(unsafe_code)]
 
+use core::convert::Infallible;
+
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use allocator_api2::vec::Vec;
@@ -8,6 +10,7 @@ use arch::sync::SpinLock;
 
 use super::object::{Object, ObjectId};
 use crate::error::OutOfMemory;
+use crate::hugetlb::HugeSize;
 use crate::kalloc::{KAlloc, KArc};
 use crate::locks;
 
@@ -65,6 +68,18 @@ impl Objects {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Hugetlb pages of this size that the pool has promised to objects.
+    pub(crate) fn promised(&self, size: HugeSize) -> u64 {
+        let mut promised = 0;
+        let Ok(()) = self.try_for_each::<Infallible>(|object| {
+            if object.huge == Some(size) {
+                promised += object.contents.lock().promised.len();
+            }
+            Ok(())
+        });
+        promised
     }
 
     /// Tells `f` every object, lowest number first. No lock is held while `f` runs.

@@ -3,7 +3,6 @@
 
 use core::ops::{ControlFlow, Range};
 
-use arch::addr::PAGE_SIZE;
 use arch::{Machine, PhysMem, VirtAddr};
 
 use super::object::Object;
@@ -41,6 +40,24 @@ impl Object {
         ControlFlow::Continue(())
     }
 
+    /// As [`Self::visit_mappers`], of the parts of VMAs whose pages have an index in `pages`.
+    ///
+    /// # Errors
+    /// What `f` breaks with.
+    pub(crate) fn visit_parts<B>(
+        &self,
+        pages: Range<u64>,
+        mut f: impl FnMut(&KArc<AddressSpace>, &Vma, Range<VirtAddr>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let mappers = self.mappers.lock();
+        mappers.iter().try_for_each(|space| {
+            space.try_for_each_linear(pages.clone(), |vma, part| match vma.kind.object() {
+                Some(id) if id == self.id => f(space, vma, part),
+                _ => ControlFlow::Continue(()),
+            })
+        })
+    }
+
     /// Puts `new` in the place of `old`, which no entry maps any more and to which the caller has a reference: copies
     /// its bytes, its owner and its index, under O, where no fault can find it. `old` is frozen then: it is the
     /// caller's. Whether that was done: not, where the object has another page there by now, or somebody else holds
@@ -49,12 +66,13 @@ impl Object {
         /// The caller's, and the object's own.
         const EXPECTED: u32 = 2;
         let mut contents = self.contents.lock();
-        if contents.pages.get(index) != Some(old) || !old.freeze(EXPECTED) {
+        let number = self.number_of(index);
+        if contents.pages.get(number) != Some(old) || !old.freeze(EXPECTED) {
             return false;
         }
-        Machine::copy(new.pfn().phys(), old.pfn().phys(), PAGE_SIZE);
+        Machine::copy(new.pfn().phys(), old.pfn().phys(), self.unit());
         new.set_mapping(self.id.mapping(), index);
-        match contents.pages.replace(index, new.get()) {
+        match contents.pages.replace(number, new.get()) {
             // Its reference went with the freeze.
             Ok(gone) => gone.leave(),
             Err(new) => debug_assert!(false, "index {index} has lost its page under O: {new:?}"),

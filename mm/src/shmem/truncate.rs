@@ -25,9 +25,14 @@ use crate::Mm;
 use crate::page::{FolioList, PageKind, PageRef};
 use crate::space::unmap;
 
-/// Why the size of an object could not be changed. Nothing has changed.
+/// Why the size of an object could not be changed (EINVAL). Nothing has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TooLong(pub u64);
+pub enum SizeError {
+    /// So many bytes are more than [`MOST_BYTES`].
+    TooLong(u64),
+    /// So many bytes are no whole hugetlb pages.
+    NotWhole(u64),
+}
 
 /// Which entries go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,18 +48,22 @@ impl Mm {
     /// it, and the rest of the last page is zeroed; a greater one adds zeros. May sleep.
     ///
     /// # Errors
-    /// [`TooLong`]: more than [`MOST_BYTES`].
-    pub fn truncate_object(&self, object: &Object, bytes: u64) -> Result<(), TooLong> {
+    /// [`SizeError`].
+    pub fn truncate_object(&self, object: &Object, bytes: u64) -> Result<(), SizeError> {
         if bytes > MOST_BYTES {
-            return Err(TooLong(bytes));
+            return Err(SizeError::TooLong(bytes));
+        }
+        if object.huge.is_some() && !bytes.is_multiple_of(object.unit()) {
+            return Err(SizeError::NotWhole(bytes));
         }
         let _resize = object.resize.write(self.env);
         let first = {
             let mut contents = object.contents.lock();
             // What stands in the last page behind the end was never part of the object.
             let cut = bytes.min(contents.bytes);
-            if let Some(page) = contents.pages.get(cut / PAGE_SIZE) {
-                zero_from(page, cut % PAGE_SIZE);
+            match contents.pages.get(cut / PAGE_SIZE) {
+                Some(page) if object.huge.is_none() => zero_from(page, cut % PAGE_SIZE),
+                _ => {}
             }
             contents.bytes = bytes;
             contents.end()
@@ -67,20 +76,25 @@ impl Mm {
     /// FALLOC_FL_PUNCH_HOLE, MADV_REMOVE). May sleep.
     pub fn punch_object(&self, object: &Object, pages: Range<u64>) {
         let _resize = object.resize.write(self.env);
-        self.take_range(object, pages, Zap::Pages);
+        let each = object.unit() / PAGE_SIZE;
+        self.take_range(object, pages.start.div_ceil(each)..pages.end / each, Zap::Pages);
     }
 
-    fn take_range(&self, object: &Object, pages: Range<u64>, zap: Zap) {
+    /// Takes the pages with these numbers out, and out of all spaces.
+    fn take_range(&self, object: &Object, numbers: Range<u64>, zap: Zap) {
         let mut taken = FolioList::new();
-        while let Some(page) = self.take_page(object, pages.start, pages.end) {
+        while let Some(page) = self.take_page(object, numbers.start, numbers.end) {
             taken.push(page);
         }
         if !taken.is_empty() || zap == Zap::Everything {
+            let each = object.unit() / PAGE_SIZE;
+            let pages = numbers.start.saturating_mul(each)..numbers.end.saturating_mul(each);
             self.zap_mappers(object, &pages, zap);
         }
         while let Some(page) = taken.pop() {
             self.put_folio(page);
         }
+        self.unpromise_pages(object, numbers);
     }
 
     fn zap_mappers(&self, object: &Object, pages: &Range<u64>, zap: Zap) {
@@ -89,7 +103,7 @@ impl Mm {
             space.for_each_linear(pages.clone(), |part| {
                 if part.kind.object() == Some(object.id) {
                     unmap::unmap_if(self, space, part, |page| {
-                        zap == Zap::Everything || page.kind() == PageKind::Shmem
+                        zap == Zap::Everything || page.kind() != PageKind::Anon
                     });
                 }
             });

@@ -141,7 +141,7 @@ impl Mm {
         let kind = match vma.kind {
             VmaKind::Private(_) if head.kind() == PageKind::Shmem => PageKind::Shmem,
             VmaKind::Anon | VmaKind::Private(_) => PageKind::Anon,
-            VmaKind::Hugetlb(_) => PageKind::Hugetlb,
+            VmaKind::Hugetlb(_) | VmaKind::HugeShared(..) => PageKind::Hugetlb,
             VmaKind::Shared(_) => PageKind::Shmem,
             VmaKind::Device(map) if map.sharing == Sharing::Private && head.kind() == PageKind::Anon => {
                 PageKind::Anon
@@ -161,7 +161,7 @@ impl Mm {
             agree("pages beyond the end of the object that a leaf maps", pfn, 0, beyond)?;
         }
         let first = vma.index_of(leaf.va).wrapping_sub(page.pfn().offset_from(head.pfn()));
-        if let (PageKind::Shmem, Some(id)) = (kind, vma.kind.object()) {
+        if let (PageKind::Shmem | PageKind::Hugetlb, Some(id)) = (kind, vma.kind.object()) {
             agree("the folio's object", pfn, id.mapping(), head.mapping())?;
         } else {
             let family = space.lineage.hold().descends_from(head.mapping());
@@ -181,6 +181,14 @@ impl AddressSpace {
         self.for_each_linear(pages, |part| self.count_leaves_of(head, part, &mut mapped, scan));
         scan.next_space();
         mapped
+    }
+
+    /// Whether any leaf maps a part of the folio, in the places that its linear index names.
+    pub(crate) fn maps_any(&self, head: PageRef) -> bool {
+        Scan::windows(head).any(|mut scan| {
+            self.leaves_of(head, &mut scan);
+            scan.truth().spaces != 0
+        })
     }
 
     fn count_leaves_of(&self, head: PageRef, part: &Vma, mapped: &mut Mapped, scan: &mut Scan) {

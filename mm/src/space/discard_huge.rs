@@ -1,4 +1,4 @@
-//! MADV_DONTNEED of hugetlb memory: the pages go, the promises stay.
+//! MADV_DONTNEED of hugetlb memory: the pages go, the promises stay. Those of an object stay in it, whoever mapped them.
 //!
 //! Every slot of a VMA that was promised its pages is mapped or has one promise ([`crate::hugetlb`]). A folio that
 //! leaves its slot must not be seen in the pool without that promise: whoever is faster, be it a pool that shrinks,
@@ -56,7 +56,7 @@ impl Mm {
         }
         let end = end.align_down(granule);
         let Some(size) = vma.kind.huge_size() else { return Ok(()) };
-        if vma.commit == Commit::NoReserve {
+        if vma.commit == Commit::NoReserve || vma.kind.object().is_some() {
             unmap::unmap(self, space, start, end);
             self.hugetlb.trim(self, size);
             return Ok(());

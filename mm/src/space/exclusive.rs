@@ -26,6 +26,7 @@ use crate::Mm;
 use crate::mapcount::{self, Answer, Sharing};
 use crate::page::{Flags, PageKind, PageRef};
 use crate::pgtable::normal_page;
+use crate::shmem::ObjectId;
 
 /// Whether the folio is the caller's alone, as no page of an object or of a device ever is: who may write those, the
 /// kind of VMA says. The caller holds M and T of a space that maps it. A wrong yes is impossible; the answer is no
@@ -62,7 +63,8 @@ pub(crate) fn is_sole(page: PageRef) -> bool {
 /// Whether it is of a kind that one space may have alone.
 #[inline(always)]
 fn may_be(page: PageRef) -> bool {
-    page.is_kind(PageKind::Anon) || page.is_kind(PageKind::Hugetlb)
+    page.is_kind(PageKind::Anon)
+        || page.is_kind(PageKind::Hugetlb) && ObjectId::of_mapping(page.mapping()).is_none()
 }
 
 /// Who may do what, of a leaf's attributes.

@@ -139,7 +139,9 @@ impl Mm {
     ) -> Result<(), MmapError> {
         let object = vma.kind.object().and_then(|id| space.objects.find(id));
         let object = object.ok_or(MmapError::Unadvisable(*vma))?;
-        if !matches!(vma.kind, VmaKind::Shared(_)) || !vma.prot.contains(Prot::WRITE) {
+        if !matches!(vma.kind, VmaKind::Shared(_) | VmaKind::HugeShared(..))
+            || !vma.prot.contains(Prot::WRITE)
+        {
             return Err(MmapError::ReadOnly(*vma));
         }
         let part = vma.part(start, end);

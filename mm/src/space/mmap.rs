@@ -6,7 +6,7 @@
 //! | MAP_SHARED \| MAP_ANONYMOUS | an object of its own ([`crate::shmem`]) |
 //! | an object, MAP_SHARED or MAP_PRIVATE | from the offset on ([`Mm::mmap_object`]) |
 //! | a device | what its handler puts in ([`Mm::mmap_device`]); PROT_EXEC EACCES |
-//! | MAP_SHARED \| MAP_ANONYMOUS \| MAP_HUGETLB | EOPNOTSUPP: pages of the pool are private here |
+//! | MAP_PRIVATE of a hugetlb object | EOPNOTSUPP: only memory without a name has private pages of a pool |
 //! | MAP_FIXED, MAP_FIXED_NOREPLACE | as on Linux; below 64 KiB EPERM |
 //! | MAP_HUGETLB | pages of a pool: 64 KiB, 2 MiB (without a size too), 32 MiB, 1 GiB; another size EINVAL |
 //! | MAP_NORESERVE, MAP_POPULATE | as on Linux |
@@ -56,8 +56,8 @@ enum Ground {
 enum Source {
     /// Memory without a name: MAP_ANONYMOUS.
     Anonymous,
-    /// This object.
-    Object(ObjectId),
+    /// This object, of hugetlb pages or not.
+    Object(ObjectId, Option<HugeSize>),
     /// A device, which puts this in.
     Device(Entries),
 }
@@ -77,7 +77,11 @@ struct Plan {
 impl Plan {
     fn new(request: &MmapRequest, source: Source) -> Result<Self, MmapError> {
         let MmapRequest { addr, len, prot, flags, offset } = *request;
-        if !offset.is_multiple_of(PAGE_SIZE) {
+        let unit = match source {
+            Source::Object(_, Some(size)) => size.bytes(),
+            _ => PAGE_SIZE,
+        };
+        if !offset.is_multiple_of(unit) {
             return Err(MmapError::Offset(offset));
         }
         let prot = prot.rights()?;
@@ -87,7 +91,7 @@ impl Plan {
         check_type(flags, source)?;
         let pgoff = match source {
             Source::Anonymous => None,
-            Source::Object(_) | Source::Device(_) => Some(offset_in_object(offset, bytes)?),
+            Source::Object(..) | Source::Device(_) => Some(offset_in_object(offset, bytes)?),
         };
         let commit = if flags.contains(MapFlags::NORESERVE) { Commit::NoReserve } else { Commit::Account };
         let growth = if flags.contains(MapFlags::GROWSDOWN) { Growth::Down } else { Growth::Fixed };
@@ -96,7 +100,11 @@ impl Plan {
 
     /// The same, for all of an object that was made for it.
     fn shared(self, id: ObjectId) -> Self {
-        Plan { kind: VmaKind::Shared(id), pgoff: Some(0), ..self }
+        let kind = match self.kind.huge_size() {
+            Some(size) => VmaKind::HugeShared(size, id),
+            None => VmaKind::Shared(id),
+        };
+        Plan { kind, pgoff: Some(0), ..self }
     }
 
     fn vma_at(&self, start: VirtAddr) -> Vma {
@@ -110,8 +118,10 @@ impl Plan {
 fn kind(flags: MapFlags, source: Source) -> Result<VmaKind, MmapError> {
     let private = flags.map_type() == MapFlags::PRIVATE.bits();
     match source {
-        Source::Object(id) if private => return Ok(VmaKind::Private(id)),
-        Source::Object(id) => return Ok(VmaKind::Shared(id)),
+        Source::Object(_, Some(_)) if private => return Err(MmapError::PrivateHugeObject),
+        Source::Object(id, Some(size)) => return Ok(VmaKind::HugeShared(size, id)),
+        Source::Object(id, None) if private => return Ok(VmaKind::Private(id)),
+        Source::Object(id, None) => return Ok(VmaKind::Shared(id)),
         Source::Device(entries) => {
             let sharing = if private { Sharing::Private } else { Sharing::Shared };
             return Ok(VmaKind::Device(DeviceMap { entries, sharing }));
@@ -170,14 +180,13 @@ fn check_type(flags: MapFlags, source: Source) -> Result<(), MmapError> {
     match (source, flags.map_type()) {
         (_, 1 | 3) if flags.contains(MapFlags::GROWSDOWN) => Err(MmapError::Flags(flags.bits())),
         (Source::Anonymous, _) if !anonymous => Err(MmapError::NoDevice),
-        (Source::Anonymous, 1) if flags.contains(MapFlags::HUGETLB) => Err(MmapError::SharedHugetlb),
-        (Source::Object(_) | Source::Device(_), 1..=3) if flags.contains(MapFlags::HUGETLB) => {
+        (Source::Object(_, None) | Source::Device(_), 1..=3) if flags.contains(MapFlags::HUGETLB) => {
             Err(MmapError::Flags(flags.bits()))
         }
-        (Source::Object(_) | Source::Device(_), 3) if !MapFlags::KNOWN.contains(flags) => {
+        (Source::Object(..) | Source::Device(_), 3) if !MapFlags::KNOWN.contains(flags) => {
             Err(MmapError::Unknown(flags.bits()))
         }
-        (_, 1 | 2) | (Source::Object(_) | Source::Device(_), 3) => Ok(()),
+        (_, 1 | 2) | (Source::Object(..) | Source::Device(_), 3) => Ok(()),
         _ => Err(MmapError::Flags(flags.bits())),
     }
 }
@@ -193,7 +202,10 @@ impl Mm {
         if request.flags.map_type() == MapFlags::PRIVATE.bits() {
             return self.map_whole(space, request, &plan, None);
         }
-        let object = self.new_object(plan.bytes)?;
+        let object = match plan.kind.huge_size() {
+            Some(size) => self.new_huge_object(size, plan.bytes)?,
+            None => self.new_object(plan.bytes)?,
+        };
         let mapped = self.map_whole(space, request, &plan.shared(object.id), Some(&object));
         self.close_object(object);
         mapped
@@ -210,7 +222,7 @@ impl Mm {
         request: &MmapRequest,
         object: &KArc<Object>,
     ) -> Result<VirtAddr, MmapError> {
-        let plan = Plan::new(request, Source::Object(object.id))?;
+        let plan = Plan::new(request, Source::Object(object.id, object.huge))?;
         self.map_whole(space, request, &plan, Some(object))
     }
 
@@ -287,12 +299,23 @@ impl Mm {
         }
         if let Some(object) = object {
             self.attach_object(space, object, vma.bytes() / PAGE_SIZE)?;
+            self.promise_object(object, &vma).inspect_err(|_| {
+                self.detach_object(space, object.id, vma.bytes() / PAGE_SIZE);
+            })?;
         }
         if ground == Ground::Taken {
             self.unmap_prepared(space, vma.start, vma.end);
         }
         space.change_vmas(self, vma.start, vma.end, |vmas| vmas.insert(vma));
         Ok(vma)
+    }
+
+    /// The pool promises what a mapping of a hugetlb object asks for, unless the object has it.
+    fn promise_object(&self, object: &Object, vma: &Vma) -> Result<(), MmapError> {
+        let (Some(size), Commit::Account) = (object.huge, vma.commit) else { return Ok(()) };
+        let each = size.bytes() / PAGE_SIZE;
+        let first = vma.pgoff / each;
+        self.promise_pages(object, size, first..first + vma.bytes() / size.bytes())
     }
 
     /// Refuses what can never be kept: more writable memory in one piece than the machine has (Linux:

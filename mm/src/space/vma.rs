@@ -75,6 +75,8 @@ pub enum VmaKind {
     Anon,
     /// Private pages of the hugetlb pool of this size. Never merged with a neighbour, never cut inside a page.
     Hugetlb(HugeSize),
+    /// Hugetlb pages of this size of an object, shared with all that map it. Neither merged nor cut inside a page.
+    HugeShared(HugeSize, ObjectId),
     /// Pages of an object, shared with all that map it.
     Shared(ObjectId),
     /// Pages of an object that are only read; the first write to one puts a private copy in its place.
@@ -88,20 +90,25 @@ impl VmaKind {
     #[must_use]
     pub const fn object(self) -> Option<ObjectId> {
         match self {
-            VmaKind::Shared(id) | VmaKind::Private(id) => Some(id),
+            VmaKind::Shared(id) | VmaKind::Private(id) | VmaKind::HugeShared(_, id) => Some(id),
             VmaKind::Anon | VmaKind::Hugetlb(_) | VmaKind::Device(_) => None,
         }
     }
     /// Whether what is written through it is seen by others who map the same object.
     #[must_use]
     pub const fn is_shared(self) -> bool {
-        matches!(self, VmaKind::Shared(_) | VmaKind::Device(DeviceMap { sharing: Sharing::Shared, .. }))
+        matches!(
+            self,
+            VmaKind::Shared(_)
+                | VmaKind::HugeShared(..)
+                | VmaKind::Device(DeviceMap { sharing: Sharing::Shared, .. })
+        )
     }
     /// Whether two VMAs whose pages follow one another may be one.
     const fn may_merge(self) -> bool {
         match self {
             VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) => true,
-            VmaKind::Hugetlb(_) | VmaKind::Device(_) => false,
+            VmaKind::Hugetlb(_) | VmaKind::HugeShared(..) | VmaKind::Device(_) => false,
         }
     }
     /// Bytes of the smallest piece that can be cut off; a power of two.
@@ -109,14 +116,14 @@ impl VmaKind {
     pub const fn granule(self) -> u64 {
         match self {
             VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) | VmaKind::Device(_) => PAGE_SIZE,
-            VmaKind::Hugetlb(size) => size.bytes(),
+            VmaKind::Hugetlb(size) | VmaKind::HugeShared(size, _) => size.bytes(),
         }
     }
     /// The size of the hugetlb pages that back it.
     #[must_use]
     pub const fn huge_size(self) -> Option<HugeSize> {
         match self {
-            VmaKind::Hugetlb(size) => Some(size),
+            VmaKind::Hugetlb(size) | VmaKind::HugeShared(size, _) => Some(size),
             VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) | VmaKind::Device(_) => None,
         }
     }
@@ -265,6 +272,7 @@ impl fmt::Display for Vma {
         match self.kind {
             VmaKind::Anon => f.write_str(" anon")?,
             VmaKind::Hugetlb(size) => write!(f, " hugetlb {size}")?,
+            VmaKind::HugeShared(size, id) => write!(f, " hugetlb {size} object {id}")?,
             VmaKind::Shared(id) => write!(f, " shared object {id}")?,
             VmaKind::Private(id) => write!(f, " private object {id}")?,
             VmaKind::Device(DeviceMap { entries: Entries::PfnMap, .. }) => f.write_str(" pfnmap")?,

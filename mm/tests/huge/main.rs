@@ -6,5 +6,6 @@ mod fault;
 mod pool;
 mod promise;
 mod remap;
+mod shared;
 mod sizes;
 mod walkers;

@@ -5,11 +5,13 @@ use mm::hugetlb;
 use mm::hugetlb::HugeSize;
 
 use super::kit::expect;
+use crate::println;
 use crate::selftest::{Verdict, check, check_eq, require, selftest};
 
 selftest!("hugetlb::a_program_uses_the_whole_pool", a_program_uses_the_whole_pool);
 selftest!("hugetlb::the_pool_grows_and_shrinks", the_pool_grows_and_shrinks);
 selftest!("hugetlb::promises_are_kept", promises_are_kept);
+selftest!("hugetlb::pages_of_each_size", pages_of_each_size);
 
 /// A program maps and verifies huge pages, is refused what there is not, and the pool is as before.
 fn a_program_uses_the_whole_pool(mm: &'static Mm) -> Verdict {
@@ -52,7 +54,31 @@ fn promises_are_kept(mm: &'static Mm) -> Verdict {
     let back = mm.hugetlb.set_nr(mm, HugeSize::M2, before.nr);
     check!(promised.is_ok(), "the free folios cannot be promised: {promised:?}");
     check!(refused.is_err(), "one more than there is was promised");
-    check_eq!(shrunk.persistent, before.nr, "folios left, all promised");
+    check_eq!(shrunk.persistent, before.nr - before.free, "folios left that the pool keeps");
     check_eq!(back.persistent, before.nr, "folios at the end");
+    Ok(())
+}
+
+/// A program uses the pool of each size of which memory has three pages, and the pool is as before.
+fn pages_of_each_size(mm: &'static Mm) -> Verdict {
+    for (size, shift) in HugeSize::ALL.into_iter().zip(["shift=16", "shift=21", "shift=25", "shift=30"]) {
+        let before = mm.hugetlb.counts(size);
+        if before.nr != before.free {
+            println!("# {size}: pages of the pool are in use");
+            continue;
+        }
+        let grown = mm.hugetlb.set_nr(mm, size, 3).persistent;
+        let status = match grown {
+            3 => expect("hugesizes", &["hugesizes", shift], 0),
+            pages => {
+                println!("# {size}: memory has {pages} pages of 3");
+                Ok(())
+            }
+        };
+        let back = mm.hugetlb.set_nr(mm, size, before.nr);
+        status?;
+        check_eq!(back.persistent, before.nr, "the size of the pool");
+        check_eq!(mm.hugetlb.counts(size), before, "the pool's numbers");
+    }
     Ok(())
 }

@@ -10,7 +10,7 @@ fn as_a_vector_of_bytes() {
     for seed in 0..4 {
         with_spaces(|mm, [a]| {
             let mut random = Random::for_test("as_a_vector_of_bytes", seed);
-            let (object, mut oracle) = (mm.new_named_object(b"x").unwrap(), Vec::<u8>::new());
+            let (object, mut oracle) = (mm.new_named_object(b"x", None).unwrap(), Vec::<u8>::new());
             map(mm, a, &object, 6, 0, MapFlags::SHARED);
             for step in 0..300u64 {
                 let (offset, len) = (random.below(5 * PAGE_SIZE) as usize, random.below(6000) as usize);
@@ -77,7 +77,7 @@ fn out_of_memory() {
             failing,
             |mm| mm.new_object(0).unwrap(),
             |mm, object| {
-                mm.close_object(mm.new_named_object(b"name")?);
+                mm.close_object(mm.new_named_object(b"name", None)?);
                 for page in [0, 70, 5000] {
                     mm.write_object(object, page * PAGE_SIZE + 4000, &[1; 200])
                         .map_err(|_| crate::error::OutOfMemory)?;
@@ -101,7 +101,7 @@ fn names() {
             (b"a\xffb", "/memfd:a\u{fffd}b (deleted)"),
         ] {
             for flags in [MapFlags::SHARED, MapFlags::PRIVATE] {
-                let object = mm.new_named_object(name).unwrap();
+                let object = mm.new_named_object(name, None).unwrap();
                 map(mm, a, &object, 1, 0, flags);
                 let mut line = String::new();
                 mm.write_maps(a, VirtAddr::new(0), BASE, &mut line).unwrap();

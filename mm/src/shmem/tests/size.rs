@@ -81,7 +81,7 @@ fn holes() {
 fn sparse_objects() {
     with_spaces(|mm, [a]| {
         let object = mm.new_object(MOST_BYTES).unwrap();
-        assert_eq!(mm.truncate_object(&object, MOST_BYTES + 1), Err(TooLong(MOST_BYTES + 1)));
+        assert_eq!(mm.truncate_object(&object, MOST_BYTES + 1), Err(SizeError::TooLong(MOST_BYTES + 1)));
         for first in [0, 63, 64, 4095, 4096, 1 << 40, (MOST_BYTES - 1) / PAGE_SIZE - 1] {
             map(mm, a, &object, 1, first, MapFlags::SHARED);
             write(mm, a, at(0), first).unwrap();

@@ -5,7 +5,7 @@ use super::{ForkError, copy};
 use crate::Mm;
 use crate::kalloc::KArc;
 use crate::space::life::Birth;
-use crate::space::{AddressSpace, Commit, Vma, VmaSet};
+use crate::space::{AddressSpace, Commit, Vma, VmaKind, VmaSet};
 
 impl Mm {
     /// A child of `parent`: the same VMAs and the same private memory, to be copied where either writes (Linux:
@@ -42,7 +42,7 @@ impl Mm {
 
 /// What the child has of a VMA: all, but what the hugetlb pool has promised.
 fn inherit(vma: &mut Vma) {
-    if vma.kind.huge_size().is_some() {
+    if matches!(vma.kind, VmaKind::Hugetlb(_)) {
         vma.commit = Commit::NoReserve;
     }
 }

@@ -29,7 +29,7 @@ use crate::stats::Counter;
 /// Whether what this VMA maps is not shared here. The pages of an object the child's faults find in the object; private
 /// copies of them are [`super::object`]'s to share.
 pub(super) fn is_left_out(vma: &Vma) -> bool {
-    matches!(vma.kind, VmaKind::Shared(_) | VmaKind::Private(_))
+    matches!(vma.kind, VmaKind::Shared(_) | VmaKind::HugeShared(..) | VmaKind::Private(_))
 }
 
 /// Whether the folio is a space's own. A device's page is shared by all that map it, pinned or not.

@@ -1,0 +1,187 @@
+//! Objects of hugetlb pages: what the pool promises them, and page faults in their VMAs.
+//!
+//! | entry | what a fault does |
+//! |---|---|
+//! | absent, the object has the page | maps it, all of it |
+//! | absent, the object has no page | takes one from the pool, by the object's promise where it has one; then maps it |
+//! | a leaf with fewer rights than the VMA | gives it them |
+//! | migration entry | waits until the folio has moved |
+//!
+//! **Protocol.** One fault at a time makes a page (lock F, by object and page). Who makes one holds the right to resize for
+//! reading, and who promises, truncates or takes pages out holds it for writing: so a promise is used once, and is not
+//! given back while it is being used. The entries are made under O and T, as those of small pages.
+#![forbid(unsafe_code)]
+
+use core::ops::Range;
+
+use arch::addr::PAGE_SIZE;
+use arch::{Access, Machine, PhysMem, VirtAddr};
+
+use super::object::{Object, ObjectId};
+use crate::Mm;
+use crate::error::OutOfMemory;
+use crate::fault::{FaultDone, FaultInfo, FaultReason, grants};
+use crate::hugetlb::{self, Claim, HugeSize, Mapped, Share, Slot};
+use crate::kalloc::KArc;
+use crate::page::FolioRef;
+use crate::pgtable::TableStock;
+use crate::rmap;
+use crate::space::{AddressSpace, MmapError, Vma};
+
+impl Mm {
+    /// Sees to it that each of these pages of a hugetlb object, by their numbers, is there or promised. May sleep; the
+    /// caller holds no lock of rank 12 or above.
+    ///
+    /// # Errors
+    /// [`MmapError::HugetlbPool`], [`MmapError::OutOfMemory`]; nothing has changed.
+    pub(crate) fn promise_pages(
+        &self,
+        object: &Object,
+        size: HugeSize,
+        pages: Range<u64>,
+    ) -> Result<(), MmapError> {
+        let _resize = object.resize.write(self.env);
+        let missing = {
+            let mut contents = object.contents.lock();
+            let mut missing = 0;
+            for number in pages.clone() {
+                if contents.lacks(number) {
+                    contents.promised.prepare(missing as usize + 1)?;
+                    missing += 1;
+                }
+            }
+            missing
+        };
+        hugetlb::reserve(self, size, missing).map_err(|_| MmapError::HugetlbPool(missing))?;
+        let mut contents = object.contents.lock();
+        for number in pages {
+            if contents.lacks(number) {
+                contents.promised.add(number);
+            }
+        }
+        Ok(())
+    }
+
+    /// The promises for these pages, by their numbers, end. The right to resize is held.
+    pub(super) fn unpromise_pages(&self, object: &Object, pages: Range<u64>) {
+        let Some(size) = object.huge else { return };
+        let mut contents = object.contents.lock();
+        // Where there is no memory for what is left of a range in two, the promises of a hole stay.
+        let whole = pages.end == u64::MAX || contents.promised.prepare(1).is_ok();
+        let promised = if whole { contents.promised.take(pages) } else { 0 };
+        drop(contents);
+        hugetlb::unreserve(self, size, promised);
+        self.hugetlb.trim(self, size);
+    }
+}
+
+/// Resolves a fault in a VMA of a hugetlb object whose rights allow the access. M is held for reading.
+///
+/// # Errors
+/// [`FaultReason::BeyondObject`], [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`] (SIGBUS);
+/// [`FaultReason::OutOfMemory`]. Nothing has changed.
+pub fn fault(
+    mm: &Mm,
+    space: &KArc<AddressSpace>,
+    vma: &Vma,
+    (size, id): (HugeSize, ObjectId),
+    info: &FaultInfo,
+) -> Result<FaultDone, FaultReason> {
+    let object = space.objects.find(id).ok_or(FaultReason::NoVma)?;
+    let slot = Slot::of(mm, space, vma, size, info.va);
+    let number = object.number_of(vma.index_of(slot.va));
+    let site = Site { slot, number, object: &object };
+    let place = VirtAddr::new(number.wrapping_mul(size.bytes()));
+    let _one = mm.hugetlb.fault_lock(size, id.raw(), place).write(mm.env);
+    let last = space.ptl.lock().last(info.va);
+    if last.migration().is_some() {
+        rmap::wait(mm, space, info.va);
+        return Ok(FaultDone::Spurious);
+    }
+    if !last.desc.is_leaf(last.level) {
+        return site.absent();
+    }
+    let lacks = info.access == Access::Write && !grants(last.desc.flags(last.level), Access::Write);
+    Ok(if lacks { slot.raise(info.va, last.desc) } else { FaultDone::Spurious })
+}
+
+/// A place in a VMA of a hugetlb object.
+struct Site<'f> {
+    slot: Slot<'f>,
+    /// The page's number in the object.
+    number: u64,
+    object: &'f Object,
+}
+
+impl Site<'_> {
+    /// Maps the object's page, made where there is none.
+    fn absent(&self) -> Result<FaultDone, FaultReason> {
+        let Slot { mm, size, .. } = self.slot;
+        loop {
+            let mut stock = TableStock::new(mm, size.level() as usize)?;
+            self.provide()?;
+            self.slot.clear_tables();
+            let contents = self.object.contents.lock();
+            // Somebody may have taken it out again.
+            let there = |_: &_| self.number < contents.end();
+            let Some(head) = contents.pages.get(self.number).filter(there) else { continue };
+            return match self.slot.share(head, &mut stock) {
+                Ok(Share::Slot(Mapped::Yes)) => Ok(FaultDone::Made),
+                Ok(Share::Slot(Mapped::Taken)) => Ok(FaultDone::Spurious),
+                Ok(Share::Full) => Err(FaultReason::TooManyReferences(head.pfn())),
+                // The stock is for all tables below the root.
+                Err(_) => Err(FaultReason::OutOfMemory),
+            };
+        }
+    }
+
+    /// Sees to it that the object has the page. F is held.
+    fn provide(&self) -> Result<(), FaultReason> {
+        let Site { object, number, .. } = *self;
+        let Slot { mm, size, .. } = self.slot;
+        let _resize = object.resize.read(mm.env);
+        let claim = {
+            let mut contents = object.contents.lock();
+            if number >= contents.end() {
+                return Err(FaultReason::BeyondObject);
+            }
+            if contents.pages.get(number).is_some() {
+                return Ok(());
+            }
+            contents.promised.prepare(1)?;
+            match contents.promised.take(number..number + 1) {
+                0 => Claim::Unreserved,
+                _ => Claim::Reserved,
+            }
+        };
+        let Some(folio) = mm.hugetlb.take_or_make(mm, size, claim) else {
+            return Err(FaultReason::HugetlbEmpty);
+        };
+        Machine::zero(folio.pfn().phys(), size.bytes());
+        folio.set_mapping(object.id.mapping(), number * (size.bytes() / PAGE_SIZE));
+        // The object's reference.
+        folio.set_refcount(1);
+        let inserted = object.contents.lock().pages.insert(number, folio);
+        inserted.map_err(|folio| {
+            self.give_back(folio, claim);
+            FaultReason::OutOfMemory
+        })
+    }
+
+    /// A page that the object has no memory for goes back, and the promise by which it was taken stands again.
+    fn give_back(&self, folio: FolioRef, claim: Claim) {
+        let Slot { mm, size, .. } = self.slot;
+        if claim == Claim::Unreserved {
+            return mm.put_folio(folio);
+        }
+        hugetlb::take_back(mm, folio);
+        let mut contents = self.object.contents.lock();
+        match contents.promised.prepare(1) {
+            Ok(()) => contents.promised.add(self.number),
+            Err(OutOfMemory) => {
+                drop(contents);
+                hugetlb::unreserve(mm, size, 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Shared hugetlb memory: one page for all who map it, promises that are the object's, truncation, moves.
+
+use arch::VirtAddr;
+use arch::contract::Cpu;
+use arch::model::{Job, run_on_cpus};
+use arch::{Access, Machine};
+use mm::Mm;
+use mm::config::{HvoStrategy, Mapcount, MmConfig};
+use mm::fault::{FaultReason, Signal};
+use mm::hugetlb::{Counts, HugeSize, take_spare};
+use mm::kalloc::KArc;
+use mm::rmap::{MoveWhat, migrate_folio};
+use mm::shmem::{ObjectUse, SizeError, WriteError};
+use mm::space::{AddressSpace, Advice, Errno, MapFlags, MapProt, MmapError, MmapRequest};
+use mm::testkit::{Builder, fail_every_allocation};
+
+const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
+const SIZES: [HugeSize; 3] = [HugeSize::K64, HugeSize::M2, HugeSize::M32];
+
+fn machine(size: HugeSize) -> Builder {
+    let mib = match size {
+        HugeSize::K64 | HugeSize::M2 => 32,
+        HugeSize::M32 => 256,
+        HugeSize::G1 => 4 << 10,
+    };
+    Builder::new().ram_mib(mib)
+}
+
+fn grow(mm: &Mm, size: HugeSize, pages: u64) {
+    assert_eq!(mm.hugetlb.set_nr(mm, size, pages).persistent, pages, "{size}");
+}
+
+fn request(size: HugeSize, pages: u64) -> MmapRequest {
+    let huge = MapFlags::HUGETLB | MapFlags::from_bits_retain(size.bytes().ilog2() << 26);
+    let anonymous = MmapRequest::anonymous(pages * size.bytes(), RW);
+    MmapRequest { flags: MapFlags::SHARED | MapFlags::ANONYMOUS | huge, ..anonymous }
+}
+
+/// A request for so many pages of an object, from page `first` on.
+fn of_object(size: HugeSize, first: u64, pages: u64) -> MmapRequest {
+    let anonymous = MmapRequest::anonymous(pages * size.bytes(), RW);
+    MmapRequest { flags: MapFlags::SHARED, offset: first * size.bytes(), ..anonymous }
+}
+
+fn object(mm: &Mm, size: HugeSize, pages: u64) -> ObjectUse {
+    let object = mm.new_named_object(b"test", Some(size)).unwrap();
+    mm.truncate_object(&object, pages * size.bytes()).unwrap();
+    object
+}
+
+fn read(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) -> u8 {
+    let mut byte = [0];
+    mm.read_user(space, va, &mut byte).unwrap();
+    byte[0]
+}
+
+fn write(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr, byte: u8) -> Result<(), FaultReason> {
+    mm.write_user(space, va, &[byte]).map_err(|error| error.reason)
+}
+
+fn counts(nr: u64, free: u64, reserved: u64) -> Counts {
+    Counts { nr, free, reserved, surplus: 0, overcommit: 0 }
+}
+
+/// Parent and child of a fork write to the same pages, in every way of counting; a page is taken from the pool once,
+/// by the promise that mmap was given; the last unmapping gives all of it back.
+#[test]
+fn a_family_shares_its_pages() {
+    for size in SIZES {
+        for &mapcount in Mapcount::ALL {
+            let choices =
+                |config: &mut MmConfig| (config.mapcount, config.hvo) = (mapcount, HvoStrategy::Off);
+            machine(size).config(choices).boot(|mm, _| {
+                grow(mm, size, 3);
+                let space = mm.new_space().unwrap();
+                let start = mm.mmap(&space, &request(size, 2)).unwrap();
+                assert_eq!(mm.hugetlb.counts(size), counts(3, 3, 2));
+                write(mm, &space, start, 1).unwrap();
+                let child = mm.fork_space(&space).unwrap();
+                let (end, next) = (start.add(size.bytes() - 1), start.add(size.bytes()));
+                write(mm, &child, end, 2).unwrap();
+                write(mm, &child, next, 3).unwrap();
+                assert_eq!([start, end, next].map(|va| read(mm, &space, va)), [1, 2, 3], "{size} {mapcount}");
+                assert_eq!(mm.hugetlb.counts(size), counts(3, 1, 0));
+                mm.mprotect(&space, start.raw(), size.bytes(), MapProt::READ).unwrap();
+                assert_eq!(write(mm, &space, start, 4), Err(FaultReason::Rights));
+                mm.mprotect(&space, start.raw(), size.bytes(), RW).unwrap();
+                write(mm, &space, start, 4).unwrap();
+                write(mm, &space, end, 5).unwrap();
+                assert_eq!([start, end].map(|va| read(mm, &child, va)), [4, 5]);
+                mm.check_all().unwrap();
+                mm.destroy_space(&space);
+                assert_eq!(mm.hugetlb.counts(size), counts(3, 1, 0));
+                assert_eq!(read(mm, &child, end), 5);
+                mm.destroy_space(&child);
+                assert_eq!(mm.hugetlb.counts(size), counts(3, 3, 0));
+                grow(mm, size, 0);
+            });
+        }
+    }
+}
+
+/// A promise is the object's: another mapping of the same pages needs none, one of more pages needs those, and munmap
+/// keeps them; the object's end gives them back. Without a promise a touch takes what is to spare, or is SIGBUS.
+#[test]
+fn promises_are_the_objects() {
+    let size = HugeSize::K64;
+    machine(size).boot(|mm, _| {
+        grow(mm, size, 4);
+        let file = object(mm, size, 8);
+        let (space, other) = (mm.new_space().unwrap(), mm.new_space().unwrap());
+        let first = mm.mmap_object(&space, &of_object(size, 1, 2), &file).unwrap();
+        assert_eq!(mm.hugetlb.counts(size).reserved, 2);
+        let second = mm.mmap_object(&other, &of_object(size, 0, 3), &file).unwrap();
+        assert_eq!(mm.hugetlb.counts(size).reserved, 3);
+        let refused = mm.mmap_object(&space, &of_object(size, 0, 5), &file).unwrap_err();
+        assert_eq!((refused, refused.errno()), (MmapError::HugetlbPool(2), Errno::NoMem));
+        assert_eq!(mm.hugetlb.counts(size).reserved, 3);
+        mm.check_all().unwrap();
+        mm.munmap(&other, second.raw(), 3 * size.bytes()).unwrap();
+        assert_eq!(mm.hugetlb.counts(size).reserved, 3);
+        write(mm, &space, first, 1).unwrap();
+        assert_eq!(mm.hugetlb.counts(size), counts(4, 3, 2));
+        let mut loose = of_object(size, 3, 3);
+        loose.flags |= MapFlags::NORESERVE;
+        let loose = mm.mmap_object(&other, &loose, &file).unwrap();
+        write(mm, &other, loose, 2).unwrap();
+        assert_eq!(write(mm, &other, loose.add(size.bytes()), 2), Err(FaultReason::HugetlbEmpty));
+        assert_eq!(mm.hugetlb.counts(size), counts(4, 2, 2));
+        mm.check_all().unwrap();
+        mm.destroy_space(&space);
+        mm.destroy_space(&other);
+        assert_eq!(mm.hugetlb.counts(size), counts(4, 2, 2));
+        mm.close_object(file);
+        assert_eq!(mm.hugetlb.counts(size), counts(4, 4, 0));
+        grow(mm, size, 0);
+    });
+}
+
+/// Truncation takes pages out of every space and out of the pool's books: what lies beyond is SIGBUS, also for who had
+/// it mapped; in every way of counting. MADV_REMOVE leaves a hole that reads as zeros. Sizes are whole pages.
+#[test]
+fn truncation_reaches_every_space() {
+    for size in SIZES {
+        for &mapcount in Mapcount::ALL {
+            let choices =
+                |config: &mut MmConfig| (config.mapcount, config.hvo) = (mapcount, HvoStrategy::Off);
+            machine(size).config(choices).boot(|mm, _| {
+                grow(mm, size, 3);
+                let file = object(mm, size, 3);
+                let space = mm.new_space().unwrap();
+                let start = mm.mmap_object(&space, &of_object(size, 0, 3), &file).unwrap();
+                let at = |page: u64| start.add(page * size.bytes());
+                (0..2).for_each(|page| write(mm, &space, at(page), page as u8 + 1).unwrap());
+                let child = mm.fork_space(&space).unwrap();
+                assert_eq!((read(mm, &child, at(0)), read(mm, &child, at(1))), (1, 2));
+                assert_eq!(mm.hugetlb.counts(size), counts(3, 1, 1));
+                mm.truncate_object(&file, size.bytes()).unwrap();
+                assert_eq!(mm.hugetlb.counts(size), counts(3, 2, 0), "{size} {mapcount}");
+                for space in [&space, &child] {
+                    let beyond = mm.write_user(space, at(1), &[1]).unwrap_err();
+                    assert_eq!((beyond.reason, beyond.signal()), (FaultReason::BeyondObject, Signal::Bus));
+                    assert_eq!(read(mm, space, at(0)), 1);
+                }
+                mm.check_all().unwrap();
+                assert_eq!(mm.truncate_object(&file, 4096), Err(SizeError::NotWhole(4096)));
+                mm.madvise(&space, at(0).raw(), size.bytes(), Advice::Remove).unwrap();
+                assert_eq!(mm.hugetlb.counts(size), counts(3, 3, 0));
+                assert_eq!((read(mm, &child, at(0)), read(mm, &space, at(0))), (0, 0));
+                mm.destroy_space(&space);
+                mm.destroy_space(&child);
+                mm.close_object(file);
+                grow(mm, size, 0);
+            });
+        }
+    }
+}
+
+/// An object of hugetlb is read by offset, but not written; it is mapped at whole pages only, and not privately.
+#[test]
+fn wrong_uses_of_an_object() {
+    let size = HugeSize::M2;
+    machine(size).boot(|mm, _| {
+        grow(mm, size, 2);
+        let file = object(mm, size, 2);
+        let space = mm.new_space().unwrap();
+        let start = mm.mmap_object(&space, &of_object(size, 0, 2), &file).unwrap();
+        write(mm, &space, start.add(size.bytes() + 70_000), 7).unwrap();
+        let mut bytes = [1; 3];
+        assert_eq!(mm.read_object(&file, size.bytes() + 69_999, &mut bytes), 3);
+        assert_eq!(bytes, [0, 7, 0]);
+        assert_eq!(mm.read_object(&file, 2 * size.bytes() - 1, &mut bytes), 1);
+        assert_eq!(mm.write_object(&file, 0, b"x"), Err(WriteError::Huge));
+        let unaligned = MmapRequest { offset: 4096, ..of_object(size, 0, 1) };
+        assert_eq!(mm.mmap_object(&space, &unaligned, &file).unwrap_err().errno(), Errno::Inval);
+        let private = MmapRequest { flags: MapFlags::PRIVATE, ..of_object(size, 0, 1) };
+        assert_eq!(mm.mmap_object(&space, &private, &file).unwrap_err().errno(), Errno::OpNotSupp);
+        mm.destroy_space(&space);
+        mm.close_object(file);
+        grow(mm, size, 0);
+    });
+}
+
+/// A page that two spaces map moves to another of the pool: both see it there, and the object has it.
+#[test]
+fn a_shared_page_moves() {
+    for size in SIZES {
+        for &mapcount in Mapcount::ALL {
+            let choices =
+                |config: &mut MmConfig| (config.mapcount, config.hvo) = (mapcount, HvoStrategy::Off);
+            machine(size).config(choices).boot(|mm, _| {
+                grow(mm, size, 2);
+                let file = object(mm, size, 1);
+                let space = mm.new_space().unwrap();
+                let start = mm.mmap_object(&space, &of_object(size, 0, 1), &file).unwrap();
+                let end = start.add(size.bytes() - 1);
+                write(mm, &space, end, 9).unwrap();
+                let child = mm.fork_space(&space).unwrap();
+                assert_eq!(read(mm, &child, end), 9);
+                let old = file.page(0).unwrap();
+                let target = take_spare(mm, size, |_| true).unwrap();
+                let folio = mm.try_get_folio(old.pfn()).unwrap();
+                migrate_folio(mm, folio, target, MoveWhat::All).unwrap();
+                assert_ne!(file.page(0), Some(old), "{size} {mapcount}");
+                mm.check_all().unwrap();
+                write(mm, &space, start, 8).unwrap();
+                assert_eq!((read(mm, &child, start), read(mm, &child, end)), (8, 9));
+                mm.destroy_space(&space);
+                mm.destroy_space(&child);
+                mm.close_object(file);
+                assert_eq!(mm.hugetlb.counts(size), counts(2, 2, 0));
+                grow(mm, size, 0);
+            });
+        }
+    }
+}
+
+/// A pin keeps the page where it is, and alive when the object has lost it.
+#[test]
+fn a_pinned_page_outlives_its_object() {
+    let size = HugeSize::M2;
+    machine(size).boot(|mm, _| {
+        grow(mm, size, 1);
+        let space = mm.new_space().unwrap();
+        let start = mm.mmap(&space, &request(size, 1)).unwrap();
+        let pinned = mm.pin_user_pages(&space, start, 1, Access::Write).unwrap();
+        mm.destroy_space(&space);
+        assert_eq!(mm.hugetlb.counts(size), counts(1, 0, 0));
+        mm.unpin(pinned);
+        assert_eq!(mm.hugetlb.counts(size), counts(1, 1, 0));
+        grow(mm, size, 0);
+    });
+}
+
+/// Two spaces touch the same pages while the object is truncated and grown: nobody loses a page or a promise.
+#[test]
+fn touches_and_truncations_at_once() {
+    let size = HugeSize::K64;
+    for seed in 0..20 {
+        let seeded = |desc: &mut arch::model::MachineDesc| desc.seed = seed;
+        machine(size).cpus(3).machine(seeded).boot(|mm, _| {
+            grow(mm, size, 6);
+            let file = object(mm, size, 4);
+            let spaces = [mm.new_space().unwrap(), mm.new_space().unwrap()];
+            let starts = spaces.each_ref().map(|s| mm.mmap_object(s, &of_object(size, 0, 4), &file).unwrap());
+            let (file_ref, spaces_ref) = (&file, &spaces);
+            let touch = |n: usize| -> Job<'_> {
+                Box::new(move || {
+                    for page in (0..4).chain(0..4) {
+                        let _ = write(mm, &spaces_ref[n], starts[n].add(page * size.bytes() + n as u64), 1);
+                        Machine::relax();
+                    }
+                })
+            };
+            let truncate: Job<'_> = Box::new(move || {
+                for pages in [2, 4, 0, 3] {
+                    mm.truncate_object(file_ref, pages * size.bytes()).unwrap();
+                    Machine::relax();
+                }
+            });
+            run_on_cpus(vec![touch(0), touch(1), truncate]);
+            mm.check_all().unwrap();
+            spaces.iter().for_each(|space| mm.destroy_space(space));
+            mm.close_object(file);
+            assert_eq!(mm.hugetlb.counts(size), counts(6, 6, 0), "seed {seed}");
+            grow(mm, size, 0);
+        });
+    }
+}
+
+/// Whichever allocation fails between the object and the touch of a page of it: no promise and no page is lost.
+#[test]
+fn every_allocation_of_a_shared_page_may_fail() {
+    let size = HugeSize::M2;
+    let failed = fail_every_allocation(
+        &machine(size),
+        |mm| grow(mm, size, 2),
+        |mm, ()| {
+            let result = map_and_touch(mm, size);
+            assert_eq!(mm.hugetlb.counts(size), counts(2, 2, 0));
+            grow(mm, size, 0);
+            result
+        },
+    );
+    assert!(failed >= 8, "{failed}: object, lists, promise, tree, tables");
+}
+
+fn map_and_touch(mm: &Mm, size: HugeSize) -> Result<(), FaultReason> {
+    let space = mm.new_space()?;
+    let touched = match mm.mmap(&space, &request(size, 2)) {
+        Ok(start) => write(mm, &space, start.add(size.bytes()), 1),
+        Err(_) => Err(FaultReason::OutOfMemory),
+    };
+    mm.check_all().unwrap();
+    mm.destroy_space(&space);
+    touched
+}
