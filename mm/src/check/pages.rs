@@ -17,7 +17,6 @@ use super::report::{Inconsistency, Report, agree};
 use super::tally::Tally;
 use crate::Mm;
 use crate::boot::Frames;
-use crate::mapcount::verdict::Truth;
 use crate::mapcount::{self, check::Scan};
 use crate::page::{Flags, PageKind, PageRef, page_of};
 use crate::shmem::ObjectId;
@@ -141,29 +140,27 @@ impl Mm {
     /// the check of that leaf says so. A leaf that grants writing is of the only space that maps the folio.
     fn check_mappings(&self, head: PageRef) -> Result<Mapped, Inconsistency> {
         let pfn = Some(head.pfn());
-        let (mut mapped, mut truth) = (Mapped::default(), Truth::default());
-        for mut scan in Scan::windows(head) {
-            if let Some(lineage) = self.lineages.find(head.mapping()) {
-                lineage
-                    .hold()
-                    .for_each_descendant(|space| mapped = mapped.and(space.leaves_of(head, &mut scan)));
+        let mut mapped = Mapped::default();
+        let lineage = self.lineages.find(head.mapping());
+        let see = |scan: &mut Scan| {
+            if let Some(lineage) = &lineage {
+                lineage.hold().for_each_descendant(|space| mapped = mapped.and(space.leaves_of(head, scan)));
             }
-            mapcount::check::pages_agree(self, head, &scan)?;
-            let Truth { entries, pages, spaces } = scan.truth();
-            truth.entries += entries;
-            truth.pages += pages;
-            truth.spaces = truth.spaces.max(spaces);
-        }
-        if head.order() > Order::PMD {
-            truth.spaces = self.spaces_that_map(head);
-        }
-        agree(
-            "spaces that map a page which one of them may write",
-            pfn,
-            1,
-            if mapped.writable == 0 { 1 } else { truth.spaces },
-        )?;
-        mapcount::check::agrees(self, head, truth)?;
+        };
+        let mut spaces = 1;
+        let found = mapcount::check::agrees(
+            self,
+            head,
+            see,
+            || self.spaces_that_map(head),
+            |truth| {
+                spaces = truth.spaces;
+                Ok(())
+            },
+        );
+        let sole = if mapped.writable == 0 { 1 } else { spaces };
+        agree("spaces that map a page which one of them may write", pfn, 1, sole)?;
+        found?;
         Ok(mapped)
     }
 

@@ -87,10 +87,15 @@ impl Scan {
         }
     }
 
-    /// What the window adds to what is true of its folio.
-    pub(crate) fn truth(&self) -> Truth {
-        let pages = self.any.iter().map(|word| u64::from(word.count_ones())).sum();
-        Truth { entries: self.entries, pages, spaces: self.spaces }
+    /// What is true of the folio, with what the window adds. In how many spaces it is mapped, one window cannot tell of
+    /// others.
+    fn adds_to(&self, truth: Truth) -> Truth {
+        let pages: u64 = self.any.iter().map(|word| u64::from(word.count_ones())).sum();
+        Truth { entries: truth.entries + self.entries, pages: truth.pages + pages, spaces: self.spaces }
+    }
+    /// Whether any space maps a part of the window.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.spaces != 0
     }
 
     fn page(&self, n: usize) -> PageTruth {
@@ -109,21 +114,37 @@ pub(crate) enum Seen {
 }
 
 /// Whether what the scheme says of the folio, or single page, is true: exact answers to the number, bounds as bounds;
-/// and whether it keeps nothing of one that is not mapped.
+/// and whether it keeps nothing of one that is not mapped. `see` shows all leaves that map it to a scan, space by space;
+/// `spaces` says how many spaces have any, where no one window can tell; and `judge` is asked first.
 ///
 /// # Errors
-/// The first [`Inconsistency`].
-pub(crate) fn agrees(mm: &Mm, head: PageRef, truth: Truth) -> Result<(), Inconsistency> {
+/// The first [`Inconsistency`], `judge`'s too.
+pub(crate) fn agrees(
+    mm: &Mm,
+    head: PageRef,
+    mut see: impl FnMut(&mut Scan),
+    spaces: impl FnOnce() -> u64,
+    judge: impl FnOnce(Truth) -> Result<(), Inconsistency>,
+) -> Result<(), Inconsistency> {
+    let ask_pages = |scan: &Scan| ask_pages(scheme(mm), head, scan).map_err(|wrong| differ(head, wrong));
+    let (mut truth, mut only) = (Truth::default(), None);
+    let large = head.order() > Order::PMD;
+    for mut scan in Scan::windows(head) {
+        see(&mut scan);
+        truth = scan.adds_to(truth);
+        if large {
+            ask_pages(&scan)?;
+        } else {
+            only = Some(scan);
+        }
+    }
+    if large {
+        truth.spaces = spaces();
+    }
+    judge(truth)?;
     weigh_folio(scheme(mm), head, truth, |_, _, _| ()).map_err(|wrong| differ(head, wrong))?;
+    only.as_ref().map_or(Ok(()), ask_pages)?;
     if truth.entries == 0 { is_unused(head) } else { Ok(()) }
-}
-
-/// As [`agrees`], of the pages of one window.
-///
-/// # Errors
-/// The first [`Inconsistency`].
-pub(crate) fn pages_agree(mm: &Mm, head: PageRef, scan: &Scan) -> Result<(), Inconsistency> {
-    ask_pages(scheme(mm), head, scan).map_err(|wrong| differ(head, wrong))
 }
 
 fn ask_pages(scheme: Mapcount, head: PageRef, scan: &Scan) -> Result<(), Violation> {

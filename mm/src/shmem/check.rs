@@ -11,7 +11,6 @@
 //! A page that was taken out of its object, and is not mapped any more, lives as long as it is pinned.
 #![forbid(unsafe_code)]
 
-use arch::Order;
 use arch::addr::PAGE_SIZE;
 
 use super::object::{Object, ObjectId};
@@ -20,7 +19,6 @@ use crate::check::{Inconsistency, Report, agree};
 use crate::kalloc::KArc;
 use crate::mapcount;
 use crate::mapcount::check::Scan;
-use crate::mapcount::verdict::Truth;
 use crate::page::{PageKind, PageRef};
 use crate::space::AddressSpace;
 use crate::stats::Counter;
@@ -73,23 +71,21 @@ impl Mm {
         agree("the object that owns a page is alive", pfn, 1, object.is_some().into())?;
         let Some(object) = object else { return Ok(()) };
         agree("a page is its object's", pfn, 1, (object.page(page.index()) == Some(page)).into())?;
-        let mut truth = Truth::default();
-        for mut scan in Scan::windows(page) {
+        let see = |scan: &mut Scan| {
             for space in object.mappers.lock().iter() {
-                let _ = space.leaves_of(page, &mut scan);
+                let _ = space.leaves_of(page, scan);
             }
-            mapcount::check::pages_agree(self, page, &scan)?;
-            let Truth { entries, pages, spaces } = scan.truth();
-            truth.entries += entries;
-            truth.pages += pages;
-            truth.spaces = truth.spaces.max(spaces);
-        }
-        if page.order() > Order::PMD {
-            let maps = |space: &KArc<AddressSpace>| space.maps_any(page);
-            truth.spaces = object.mappers.lock().iter().filter(|space| maps(space)).count() as u64;
-        }
-        mapcount::check::agrees(self, page, truth)?;
-        let references = 1 + truth.entries + pins;
+        };
+        let spaces = || {
+            let maps = |space: &&KArc<AddressSpace>| space.maps_any(page);
+            object.mappers.lock().iter().filter(maps).count() as u64
+        };
+        let mut entries = 0;
+        mapcount::check::agrees(self, page, see, spaces, |truth| {
+            entries = truth.entries;
+            Ok(())
+        })?;
+        let references = 1 + entries + pins;
         agree("references to a page of an object", pfn, references, page.refcount().into())
     }
 }

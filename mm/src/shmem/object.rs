@@ -167,6 +167,12 @@ impl Object {
         }
     }
 
+    /// Adds a range to what the pool has promised: damage, for tests of the check.
+    #[cfg(test)]
+    pub(crate) fn damage_promises(&self, range: core::ops::Range<u64>) {
+        self.contents.lock().promised.damage(range);
+    }
+
     /// One more share, for somebody who knows that the object lives: he has a share, or holds a lock of one who has.
     pub(super) fn share(this: &KArc<Object>) -> ObjectUse {
         let users = this.users.fetch_add(1, Ordering::Relaxed);

@@ -88,6 +88,12 @@ impl Promises {
         before - self.len()
     }
 
+    /// Puts a range behind the others, whatever they are: damage, for tests of the check.
+    #[cfg(test)]
+    pub(super) fn damage(&mut self, range: Range<u64>) {
+        self.ranges.push(range);
+    }
+
     /// Whether the ranges ascend, lie apart, and are not empty.
     pub(super) fn is_sound(&self) -> bool {
         let apart = self.ranges.windows(2).all(|pair| pair[0].end < pair[1].start);

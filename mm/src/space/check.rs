@@ -187,7 +187,7 @@ impl AddressSpace {
     pub(crate) fn maps_any(&self, head: PageRef) -> bool {
         Scan::windows(head).any(|mut scan| {
             self.leaves_of(head, &mut scan);
-            scan.truth().spaces != 0
+            scan.is_mapped()
         })
     }
 

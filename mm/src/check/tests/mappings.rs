@@ -116,12 +116,12 @@ pub(super) const ROWS: &[Row] = &[
         Some(zero)
     }),
     (
-        "only pages are folded, and by choice",
+        "only levels 2 and 3 are folded, and by choice",
         || small().config(|config| config.contpte = Contpte::Off),
         |site| map_folded(site, site.page(), 1),
     ),
     ("a group is folded as a whole", folding, |site| map_folded(site, site.page(), 1)),
-    ("a folded group maps a folio of 64 KiB or more, or single pages", folding, |site| {
+    ("a folded group maps a folio as large or larger, or single pages", folding, |site| {
         map_folded(site, site.block(5, PageKind::Kernel).nth(16), 16)
     }),
     ("a leaf maps RAM", small, |site| map_frame(site, DEVICE, PteFlags::USER_RW)),

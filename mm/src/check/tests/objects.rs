@@ -1,6 +1,7 @@
 //! Damage to objects, their pages, and the lists of who maps them.
 
 use super::*;
+use crate::hugetlb::HugeSize;
 use crate::page::{FolioRef, PageKind};
 use crate::shmem::{ObjectId, ObjectUse};
 use arch::pte::PteFlags;
@@ -16,6 +17,17 @@ fn object(site: &Site<'_>) -> ObjectUse {
     site.mm.mmap_object(&site.space, &request, &object).unwrap();
     site.mm.write_user(&site.space, BASE, &[1]).unwrap();
     site.mm.madvise(&site.space, BASE.raw(), PAGE, Advice::DontNeed).unwrap();
+    object
+}
+
+/// An object of one hugetlb page, which it has.
+fn huge_object(site: &Site<'_>) -> ObjectUse {
+    assert_eq!(site.mm.hugetlb.set_nr(site.mm, HugeSize::K64, 1).persistent, 1);
+    let bytes = HugeSize::K64.bytes();
+    let object = site.mm.new_huge_object(HugeSize::K64, bytes).unwrap();
+    let request = MmapRequest { flags: MapFlags::SHARED, ..MmapRequest::anonymous(bytes, RW) };
+    site.mm.mmap_object(&site.space, &request.fixed(BASE.raw()), &object).unwrap();
+    site.mm.write_user(&site.space, BASE, &[1]).unwrap();
     object
 }
 
@@ -63,6 +75,14 @@ pub(super) const ROWS: &[Row] = &[
         site.mm.write_user(&site.space, BASE, &[2]).unwrap();
         object.damage(Some(0));
         Some(object.page(0).unwrap().pfn())
+    }),
+    ("pages of an object that are there, and promised too", small, |site| {
+        huge_object(site).damage_promises(0..1);
+        None
+    }),
+    ("the list of what the pool has promised to an object", small, |site| {
+        huge_object(site).damage_promises(5..5);
+        None
     }),
     ("spaces that an object lists", small, |site| {
         object(site).damage(None);

@@ -60,7 +60,7 @@ fn remap(site: &Site<'_>, head: PageRef, n: u64, change: impl Fn(Desc) -> Desc) 
 
 pub(super) const ROWS: &[Row] = &[
     ("a hugetlb page is a folio", small, |site| Some(site.block(9, PageKind::Hugetlb).pfn())),
-    ("the order of a hugetlb folio", small, |site| Some(stray(site, 4).pfn())),
+    ("a hugetlb folio is of a size that has a pool", small, |site| Some(stray(site, 5).pfn())),
     ("mappings of a free hugetlb folio", small, |site| {
         let head = pool(site, 1);
         head.add_raw_mapcount(1);
@@ -86,14 +86,14 @@ pub(super) const ROWS: &[Row] = &[
         site.poke_next(free, Some(used));
         Some(used.pfn())
     }),
-    ("the length of the pool's free list", small, |site| {
+    ("the length of a list of the pool", small, |site| {
         pool(site, 2);
         let head = |page: &PageRef| page.kind() == PageKind::Hugetlb;
         let heads: Vec<_> = site.mm.ram()[0].iter().map(page_of).filter(head).collect();
         heads.into_iter().for_each(|head| site.poke_next(head, None));
         None
     }),
-    ("a link back on the pool's free list", plain, |site| {
+    ("a link back on a list of the pool", plain, |site| {
         let [front, behind] = listed(site);
         site.poke(behind, 20, 0);
         assert!(front != behind);
@@ -110,7 +110,7 @@ pub(super) const ROWS: &[Row] = &[
         used.set_refcount(0);
         None
     }),
-    ("surplus_hugepages", small, |site| {
+    ("surplus folios that nobody needs", small, |site| {
         site.mm.hugetlb.miscount_surplus(HugeSize::M2);
         None
     }),
