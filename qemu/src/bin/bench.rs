@@ -1,6 +1,7 @@
 //! `quire-bench`: boots a kernel once for each suite, prints its figures beside those of Linux, writes them as JSON.
 #![forbid(unstable_features)]
 
+use qemu::bench::pairs::Pairs;
 use qemu::bench::peers::Peers;
 use qemu::bench::report::{Machine, Report};
 use qemu::bench::rows::End;
@@ -19,8 +20,8 @@ Boots the ELF file KERNEL with the options of qemu/machine.conf and its [bench],
 for each suite of SUITE (all but thpfork where it is empty; `mmbench:fault:cow` is a part of one),
 prints the figures and writes target/bench/<suite>.json and .log.
 
-The exit status is 0 if every suite came to its end, whatever it cost. With STRICT=1 a
-row that is an error, or is absent where Linux has one, makes it 1.";
+The exit status is 0 if every suite came to its end, whatever it cost, and no row of threshold
+is off. With STRICT=1 a row that is an error, or is absent where Linux has one, makes it 1.";
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -76,17 +77,28 @@ fn run(kernel: &Path, chosen: &[Chosen], wish: Wish) -> Result<ExitCode, Error> 
     std::fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
     let mut good = true;
     for one in chosen {
-        let measured = suite::measure(&options, &boot, one, || signal.load(Ordering::Relaxed) != 0)?;
-        let (json, log) =
-            (folder.join(format!("{}.json", one.suite.name)), folder.join(format!("{}.log", one.suite.name)));
-        std::fs::write(&log, &measured.log).map_err(Error::file(&log))?;
-        let ended_well = explain(&measured);
-        let report = Report::new(one, measured.output, &peers, machine);
-        std::fs::write(&json, report.json()).map_err(Error::file(&json))?;
-        println!("{report}");
-        let complete = ended_well && report.end == End::Complete;
-        let every_row = report.errors() == 0 && report.absent.is_empty();
-        good &= complete && (wish == Wish::Figures || every_row);
+        let give_up = || signal.load(Ordering::Relaxed) != 0;
+        let measured = suite::measure(&options, &boot, one, one.suite.choices, give_up)?;
+        let write = |kind: &str, text: &str| {
+            let path = folder.join(format!("{}.{kind}", one.suite.name));
+            std::fs::write(&path, text).map_err(Error::file(&path))
+        };
+        write("log", &measured.log)?;
+        good &= explain(&measured);
+        if let Some(choices) = one.suite.against {
+            let against = suite::measure(&options, &boot, one, choices, give_up)?;
+            write("against.log", &against.log)?;
+            let pairs = Pairs::new(one.suite.name, &measured.output, &against.output);
+            write("json", &pairs.json())?;
+            println!("{} against {choices}\n{pairs}", one.suite.choices);
+            good &= explain(&against) && pairs.end == End::Complete && pairs.off() == 0;
+        } else {
+            let report = Report::new(one, measured.output, &peers, machine);
+            write("json", &report.json())?;
+            println!("{report}");
+            let every_row = report.errors() == 0 && report.absent.is_empty();
+            good &= report.end == End::Complete && (wish == Wish::Figures || every_row);
+        }
         if signal.load(Ordering::Relaxed) != 0 {
             break;
         }
