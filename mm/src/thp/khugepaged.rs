@@ -38,6 +38,7 @@ use arch::sync::SpinLock;
 use arch::{Order, VirtAddr};
 
 use super::collapse::{CollapseError, Limits, Range, Room};
+use super::held::Held;
 use crate::Mm;
 use crate::config::{Number, ThpMode};
 use crate::kalloc::KArc;
@@ -260,6 +261,7 @@ impl Scan<'_> {
             return;
         };
         let _mmap = space.mmap_lock.write(mm.env);
+        let _held = Held::mmap_write(mm);
         let wanted = |vma: &Vma| may_collapse(mm, space, vma) && vma.fits_block(start);
         let Some(vma) = space.vma_at(start).filter(wanted) else { return room.give_back(mm) };
         let range = range(mm, space, &vma, start);

@@ -42,7 +42,7 @@
 //! | `exchange` | the level-2 entry is broken, flushed and made anew |
 //! | `strays` | pages that a write after fork has put elsewhere |
 //! | `group` | 64 KiB on the way: 16 pages become a folded group |
-//! | `held` | for how long T is held to make a huge page |
+//! | `held` | for how long T and M are held to make a huge page |
 //! | [`reunite`] | a huge page that a write after fork has taken apart becomes one again, in place |
 //! | [`holes`] | which ranges of a space that were, until who shares them has ended |
 //! | [`huge`] | a block at the first fault |
@@ -56,7 +56,7 @@ pub mod check;
 pub mod collapse;
 mod exchange;
 mod group;
-mod held;
+pub(crate) mod held;
 pub mod holes;
 pub mod huge;
 pub mod khugepaged;

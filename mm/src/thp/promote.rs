@@ -112,6 +112,7 @@ impl PromoteError {
 // Walk A.8: in place; verify, break, flush, make the block.
 pub fn promote_range(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), PromoteError> {
     let _mmap = space.mmap_lock.read(mm.env);
+    let _held = Held::mmap_read(mm);
     let vma = space.vma_at(va).ok_or(PromoteError::Vma)?;
     promote_in(mm, space, &vma, va)
 }

@@ -5,6 +5,7 @@ mod collapse;
 mod direct;
 mod exhaust;
 mod group;
+mod held;
 mod huge;
 mod khugepaged;
 mod pressure;
