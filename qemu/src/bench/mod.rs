@@ -15,9 +15,11 @@
 //! | [`rows`] | what a suite prints → rows |
 //! | [`peers`] | the figures of Linux, the machine they were measured on, the goals |
 //! | [`report`] | rows and peers → table and JSON |
+//! | [`figures`] | the figures that are committed → tables of `docs/reservations.md` |
 //! | [`pairs`] | the same suite under two boot choices: by how much each row differs |
 //! | `pivot` | rows `a.b.c` as tables |
 
+pub mod figures;
 pub mod pairs;
 pub mod peers;
 mod pivot;
