@@ -270,7 +270,7 @@ fn point_8_every_page_leads_to_the_block() {
 }
 
 /// Takes all memory and gives every other page back, so that no block is free. What it keeps.
-fn in_pieces(mm: &Mm) -> Vec<FolioRef> {
+pub(super) fn in_pieces(mm: &Mm) -> Vec<FolioRef> {
     let take = || mm.alloc_pages(Order::PAGE, PageKind::Kernel).ok();
     let all: Vec<_> = std::iter::from_fn(take).collect();
     let mut kept = Vec::new();
