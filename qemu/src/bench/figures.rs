@@ -319,7 +319,7 @@ pub fn with_commas(figure: i64) -> String {
     let digits = figure.unsigned_abs().to_string();
     let mut text = String::from(if figure < 0 { "-" } else { "" });
     for (n, digit) in digits.chars().enumerate() {
-        if n != 0 && (digits.len() - n) % 3 == 0 {
+        if n != 0 && (digits.len() - n).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
