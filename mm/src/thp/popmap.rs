@@ -72,6 +72,16 @@ impl Popmap {
         words.iter_mut().zip(other.0).for_each(|(word, other)| *word &= !other);
         Popmap(words)
     }
+    /// The lowest set bit from `from` on.
+    #[must_use]
+    pub fn next(&self, from: usize) -> Option<usize> {
+        let word =
+            |n: usize| if n == from / 64 { self.0[n] >> (from % 64) << (from % 64) } else { self.0[n] };
+        (from / 64..WORDS)
+            .map(|n| (n, word(n)))
+            .find(|(_, word)| *word != 0)
+            .map(|(n, word)| 64 * n + word.trailing_zeros() as usize)
+    }
     /// The first of the lowest naturally aligned run of 2^`order` bits, at most 512, that are clear.
     #[must_use]
     pub fn free_run(&self, order: Order) -> Option<usize> {
@@ -180,5 +190,8 @@ mod tests {
         assert_eq!(map.with(&rest).count(), 512);
         assert_eq!((map.lowest(0), map.lowest(512)), (Popmap::EMPTY, map));
         assert!(map.lowest(40).iter().eq((0..120).step_by(3)));
+        for from in 0..=PAGES {
+            assert_eq!(map.next(from), (from..PAGES).find(|&bit| map.contains(bit)));
+        }
     }
 }

@@ -49,6 +49,7 @@ use arch::{Desc, DescTable, Level, Machine, Order, Pfn, PhysAddr, PhysMem, VirtA
 
 use super::exchange::{exchange, replace, table_of};
 use super::held::Held;
+use super::pieces;
 use super::popmap::{PAGES, Popmap};
 use super::queue;
 use super::record::{Key, Record};
@@ -170,7 +171,8 @@ fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> R
     Ok(())
 }
 
-/// The unpopulated pages of a reservation, taken by the promotion as a fault takes one: a bit and a reference each.
+/// The unpopulated pages of a reservation, taken by the promotion as a fault takes one: a bit each, and a reference to
+/// each piece.
 struct Claim {
     key: Key,
     record: Record,
@@ -190,7 +192,7 @@ impl Claim {
         let pages = map.complement();
         record.set_popmap(&Popmap::EMPTY.complement());
         queue::settle(mm, record, PAGES as u64);
-        pages.iter().for_each(|i| record.page(i).get().leave());
+        pieces::of(record.block(), pages).for_each(|piece| piece.get().leave());
         mm.stats.sub(Counter::NrThpReserved, pages.count());
         Ok(Claim { key, record, pages })
     }
@@ -202,10 +204,10 @@ impl Claim {
         let entry = tree.entry(space.flusher(mm), self.key.range, Level::L2);
         let table = table_of(&entry.map_err(|_| PromoteError::NoTable)?)?;
         let Seen { strays, .. } = self.verify(table, flags)?;
-        (0..PAGES).try_for_each(|i| match self.record.page(i) {
-            page if page.refcount() == expected(&strays, i) => Ok(()),
-            page => Err(PromoteError::Referenced(page.pfn())),
-        })
+        match self.counts(&strays).find(|&(page, expected)| page.refcount() != expected) {
+            Some((page, _)) => Err(PromoteError::Referenced(page.pfn())),
+            None => Ok(()),
+        }
     }
 
     /// Zeroes the claimed pages. They are the claim's own, so no lock is needed.
@@ -285,9 +287,29 @@ impl Claim {
         self.references().for_each(|page| mm.put_folio(page));
     }
 
+    /// What has references in the block, and how many: the reservation's and the entry's, or the claim's; the
+    /// reservation's alone where the entry maps a stray. Pages inside of claimed pieces have none.
+    fn counts(&self, strays: &Popmap) -> impl Iterator<Item = (PageRef, u32)> {
+        let used = self.pages.complement();
+        let populated = used.without(strays).iter().map(|i| (self.record.page(i), 2));
+        let strays = strays.iter().map(|i| (self.record.page(i), strays::SOLE));
+        populated.chain(strays).chain(pieces::of(self.record.block(), self.pages).map(|piece| (piece, 2)))
+    }
+
+    /// Takes every reference count of the block from what is expected ([`Self::counts`]) to 0, or leaves all as they
+    /// are. Under R.
+    fn freeze(&self, strays: &Popmap) -> Result<(), PromoteError> {
+        let Some(stuck) = self.counts(strays).position(|(page, expected)| !page.freeze(expected)) else {
+            return Ok(());
+        };
+        self.counts(strays).take(stuck).for_each(|(page, expected)| page.set_refcount(expected));
+        let page = self.counts(strays).nth(stuck);
+        Err(PromoteError::Referenced(page.map_or(self.record.block(), |(page, _)| page).pfn()))
+    }
+
     /// The claim's references: taken back once, where nothing comes of it.
-    fn references(&self) -> impl Iterator<Item = FolioRef> {
-        self.pages.iter().map(|i| FolioRef::from_raw(self.record.page(i)))
+    fn references(&self) -> impl Iterator<Item = FolioRef> + use<> {
+        pieces::of(self.record.block(), self.pages).map(FolioRef::from_raw)
     }
 }
 
@@ -304,12 +326,6 @@ struct Seen {
 enum Alike {
     Yes,
     No,
-}
-
-/// References to each page: the reservation's, and the entry's or the claim's; the reservation's alone where the entry
-/// maps a stray.
-fn expected(strays: &Popmap, i: usize) -> u32 {
-    if strays.contains(i) { strays::SOLE } else { 2 }
 }
 
 /// The exchange, under R and T. Returns the table that is linked no more, and the strays that it mapped.
@@ -329,7 +345,7 @@ fn make_block(
         tree.entry(space.flusher(mm), claim.key.range, Level::L2).map_err(|_| PromoteError::NoTable)?;
     let table = table_of(&entry)?;
     let Seen { strays, as_block } = claim.verify(table, block.flags(Level::L2))?;
-    freeze(record, &strays)?;
+    claim.freeze(&strays)?;
     let run = range::run_of(space, vma, &entry, record.block());
     let head = fold(mm, bucket.unlink(mm, record), claim.key, vma.index_of(claim.key.range), &run);
     let displaced = match as_block {
@@ -347,14 +363,6 @@ fn make_block(
     mm.stats.inc(Counter::NrAnonThp);
     deferred::offer(mm, head);
     Ok((displaced, strays))
-}
-
-/// Takes every reference count of the block from what is [`expected`] to 0, or leaves all as they are.
-fn freeze(record: Record, strays: &Popmap) -> Result<(), PromoteError> {
-    let freezes = |&i: &usize| record.page(i).freeze(expected(strays, i));
-    let Some(stuck) = (0..PAGES).find(|i| !freezes(i)) else { return Ok(()) };
-    (0..stuck).for_each(|i| record.page(i).set_refcount(expected(strays, i)));
-    Err(PromoteError::Referenced(record.page(stuck).pfn()))
 }
 
 /// Makes one folio, still frozen, of 512 pages that are. The page entries' mappings become the block's one.

@@ -1,7 +1,7 @@
 //! A reservation as it stands in the struct pages of its block.
 //!
 //! The block's 512 base pages have 512 owner's words ([`PageRef::private`]), which nobody else uses while the
-//! reservation lives. Eleven of them hold it:
+//! reservation lives, those inside of a piece among them. Eleven of them hold it:
 //!
 //! ```text
 //!   page     0 .. 7                  8          9                                 10
@@ -14,14 +14,15 @@
 use arch::{Order, PageSize, VirtAddr};
 
 use super::popmap::{PAGES, Popmap, WORDS};
-use crate::page::{Flags, FolioRef, PageKind, PageRef, page_of};
+use crate::page::{FolioRef, PageRef, page_of};
 use crate::space::AddressSpace;
-use crate::thp::queue::{Place, Standing};
+use crate::thp::{pieces, queue::Standing};
 
 const SPACE: u64 = WORDS as u64;
 const RANGE: u64 = SPACE + 1;
 const STANDING: u64 = RANGE + 1;
-const END: u64 = STANDING + 1;
+/// So many owner's words, those of the first pages, hold a record.
+pub(super) const END: u64 = STANDING + 1;
 const QUEUED: u64 = 1;
 
 /// Which range of which space: what a reservation is for.
@@ -61,15 +62,14 @@ pub enum Queued {
 pub struct Record(PageRef);
 
 impl Record {
-    /// Writes the record of an empty reservation into a block of 512 single pages, of which the caller is the
-    /// sole user, and has the references.
+    /// Writes the record of an empty reservation into a block of 512 pages as it was given out, of which the caller is
+    /// the sole user, and has the reference. Its words are 0, which is no page and no place in the queue.
     pub(super) fn write(block: PageRef, key: Key) -> Self {
-        debug_assert!(block.pfn().is_aligned(Order::PMD));
+        debug_assert!(block.pfn().is_aligned(Order::PMD) && block.order() == Order::PMD);
         let record = Record(block);
-        record.set_popmap(&Popmap::EMPTY);
+        debug_assert!((0..END).all(|n| block.nth(n).private() == 0), "{block:?} was given out with a word");
         block.nth(SPACE).set_private(key.space);
         block.nth(RANGE).set_private(key.range.raw());
-        record.set_standing(Standing { place: Place::Outside, moved: 0 });
         record
     }
 
@@ -105,7 +105,7 @@ impl Record {
     pub fn popmap(self) -> Popmap {
         Popmap::from_words(core::array::from_fn(|n| self.0.nth(n as u64).private()))
     }
-    pub(super) fn set_popmap(self, map: &Popmap) {
+    pub(crate) fn set_popmap(self, map: &Popmap) {
         (0..WORDS).for_each(|n| self.0.nth(n as u64).set_private(map.word(n)));
     }
     /// Whether the promoter knows of it.
@@ -136,16 +136,12 @@ impl Record {
         self.0.nth(STANDING).set_private(standing.word());
     }
 
-    /// Counts page `i` as populated and takes a reference to it for its future entry. Returns how many are populated
-    /// now too.
+    /// Counts page `i` as populated and takes a reference to it for its future entry. Whose it is, and where in it, says
+    /// who makes the entry. Returns how many are populated now too.
     pub(super) fn populate(self, i: usize) -> (FolioRef, u64) {
         let mut map = self.popmap();
         map.insert(i);
         self.set_popmap(&map);
-        let (key, page) = (self.key(), self.page(i));
-        page.set_kind(PageKind::Anon, Order::PAGE);
-        page.set_flags(Flags::RESERVED);
-        page.set_mapping(key.space, key.va(i).raw() / PageSize::Size4K.bytes());
-        (page.get(), map.count())
+        (pieces::cut(self.0, i), map.count())
     }
 }

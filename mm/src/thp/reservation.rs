@@ -81,7 +81,7 @@ pub enum Sixteen {
     Some,
 }
 
-/// A page taken from a reservation: zeroed, kind [`PageKind::Anon`], with its space and index.
+/// A page taken from a reservation: zeroed, kind [`PageKind::Anon`]. Its space and index are for who maps it to set.
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "the page goes into an entry, and then `made` is called, or back by `untake`"]
 pub struct Taken {
@@ -245,13 +245,13 @@ pub fn made(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, taken: Taken, va: Vi
 /// There is no free block of 2 MiB.
 struct NoBlock;
 
-/// Makes a reservation, unless another thread was faster. The block is allocated and taken apart before R.
+/// Makes a reservation, unless another thread was faster. The block is allocated before R, and stays whole.
 fn reserve(mm: &Mm, space: &AddressSpace, key: Key) -> Result<(), NoBlock> {
     let Ok(block) = mm.alloc_pages(Order::PMD, PageKind::ThpReserved) else {
         mm.stats.inc(Counter::ThpResAllocFailed);
         return Err(NoBlock);
     };
-    let new = Unlinked::new(mm.split_page(block, Order::PMD), key);
+    let new = Unlinked::new(block, key);
     let mut bucket = mm.thp.table.lock(key);
     if bucket.find(key).is_some() {
         drop(bucket);

@@ -7,6 +7,7 @@ mod exhaust;
 mod group;
 mod huge;
 mod khugepaged;
+mod pieces;
 mod pressure;
 mod promote;
 mod races;
