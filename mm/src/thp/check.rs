@@ -56,6 +56,7 @@ impl Mm {
                 place as u64,
                 record.standing().place as u64,
             )?;
+            agree("populated pages that a reservation counts", pfn, populated, record.populated())?;
             agree("an empty reservation", pfn, 0, u64::from(place == Place::Outside))?;
             check_pages(record)?;
             let space = self.spaces.find(record.key().space);

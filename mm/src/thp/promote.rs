@@ -184,14 +184,13 @@ impl Claim {
     fn new(mm: &Mm, key: Key) -> Result<Self, PromoteError> {
         let bucket = mm.thp.table.lock(key);
         let record = bucket.find(key).ok_or(PromoteError::NoReservation)?;
-        let map = record.popmap();
-        let populated = map.count();
+        let populated = record.populated();
         if populated < u64::from(mm.thp.threshold()) {
             return Err(PromoteError::BelowThreshold(populated));
         }
-        let pages = map.complement();
+        let pages = record.popmap().complement();
         record.set_popmap(&Popmap::EMPTY.complement());
-        queue::settle(mm, record, PAGES as u64);
+        queue::settle(mm, record);
         pieces::of(record.block(), pages).for_each(|piece| piece.get().leave());
         mm.stats.sub(Counter::NrThpReserved, pages.count());
         Ok(Claim { key, record, pages })

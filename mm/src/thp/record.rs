@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   page     0 .. 7                  8          9                                 10
-//!   private  population map, 512 b   space id   address of the range | QUEUED    when it last moved | place in the queue
+//!   private  population map, 512 b   space id   address of the range | QUEUED    when it last moved | bits set | place
 //!   link     0: the bucket's chain   1: the queue of partially populated reservations
 //! ```
 //! A page of the block that is mapped is a page like any other to everybody else: kind, mapping, counts are its own.
@@ -13,7 +13,7 @@
 
 use arch::{Order, PageSize, VirtAddr};
 
-use super::popmap::{PAGES, Popmap, WORDS};
+use super::popmap::{self, PAGES, Popmap, WORDS};
 use crate::page::{FolioRef, PageRef, page_of};
 use crate::space::AddressSpace;
 use crate::thp::{pieces, queue::Standing};
@@ -105,8 +105,28 @@ impl Record {
     pub fn popmap(self) -> Popmap {
         Popmap::from_words(core::array::from_fn(|n| self.0.nth(n as u64).private()))
     }
+    /// Sets them, and counts them.
     pub(crate) fn set_popmap(self, map: &Popmap) {
         (0..WORDS).for_each(|n| self.0.nth(n as u64).set_private(map.word(n)));
+        self.set_standing(Standing { populated: map.count(), ..self.standing() });
+    }
+    /// Whether page `i` (0..=511) is populated.
+    #[inline]
+    #[must_use]
+    pub fn is_populated(self, i: usize) -> bool {
+        self.page(i / u64::BITS as usize).private() >> (i % u64::BITS as usize) & 1 != 0
+    }
+    /// As [`Popmap::has_group`], of the map.
+    #[inline]
+    #[must_use]
+    pub(super) fn has_group(self, i: usize) -> bool {
+        popmap::has_group(self.page(i / u64::BITS as usize).private(), i)
+    }
+    /// How many pages are populated: 0..=512.
+    #[inline]
+    #[must_use]
+    pub fn populated(self) -> u64 {
+        self.standing().populated
     }
     /// Whether the promoter knows of it.
     #[must_use]
@@ -137,11 +157,11 @@ impl Record {
     }
 
     /// Counts page `i` as populated and takes a reference to it for its future entry. Whose it is, and where in it, says
-    /// who makes the entry. Returns how many are populated now too.
-    pub(super) fn populate(self, i: usize) -> (FolioRef, u64) {
-        let mut map = self.popmap();
-        map.insert(i);
-        self.set_popmap(&map);
-        (pieces::cut(self.0, i), map.count())
+    /// who makes the entry. It must not be populated.
+    pub(super) fn populate(self, i: usize) -> FolioRef {
+        let (word, standing) = (self.page(i / u64::BITS as usize), self.standing());
+        word.set_private(word.private() | 1 << (i % u64::BITS as usize));
+        self.set_standing(Standing { populated: standing.populated + 1, ..standing });
+        pieces::cut(self.0, i)
     }
 }

@@ -332,6 +332,12 @@ pub(super) const ROWS: &[Row] = &[
         page.set_kind(PageKind::Kernel, Order::PAGE);
         Some(page.pfn())
     }),
+    ("populated pages that a reservation counts", reserving, |site| {
+        let block = reservation(site);
+        let word = block.nth(10);
+        word.set_private(word.private() + (1 << 2));
+        Some(block.pfn())
+    }),
     ("a page of a piece is populated", reserving, |site| {
         let record = site.mm.reservation_of(reservation(site).pfn()).unwrap();
         let mut map = record.popmap();
