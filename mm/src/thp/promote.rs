@@ -203,16 +203,16 @@ impl Claim {
         let entry = tree.entry(space.flusher(mm), self.key.range, Level::L2);
         let table = table_of(&entry.map_err(|_| PromoteError::NoTable)?)?;
         let Seen { strays, .. } = self.verify(table, flags)?;
-        match self.counts(&strays).find(|&(page, expected)| page.refcount() != expected) {
-            Some((page, _)) => Err(PromoteError::Referenced(page.pfn())),
-            None => Ok(()),
-        }
+        let stuck = self
+            .counts(&strays)
+            .find_map(|(first, n, count)| (0..n).map(|k| first.nth(k)).find(|page| page.refcount() != count));
+        stuck.map_or(Ok(()), |page| Err(PromoteError::Referenced(page.pfn())))
     }
 
     /// Zeroes the claimed pages. They are the claim's own, so no lock is needed.
     fn fill(&self) {
-        for i in self.pages.iter() {
-            Machine::zero(self.record.page(i).pfn().phys(), PAGE_SIZE);
+        for (first, n) in self.pages.runs() {
+            Machine::zero(self.record.page(first).pfn().phys(), n as u64 * PAGE_SIZE);
         }
     }
 
@@ -222,16 +222,22 @@ impl Claim {
         let start = self.record.block().pfn().phys();
         let (mut strays, mut as_block) = (Popmap::EMPTY, Alike::Yes);
         let (table, first) = (Machine::table(table), Desc::leaf(start, Level::L3, flags));
-        for i in 0..PAGES {
-            let found = table.read(i);
-            // One of a folded group is as good as one alone: the table leaves with all of it. Whether it was accessed
-            // lately does not matter: the block will say that it was.
-            let leaf = found.alone().with_also(PteFlags::ACCESSED);
-            let good = Desc::from_raw(first.raw() + i as u64 * PAGE_SIZE);
-            if leaf == good && !self.pages.contains(i) {
+        let good_at = |i: usize| Desc::from_raw(first.raw() + i as u64 * PAGE_SIZE);
+        let differs = |i: usize| (table.read(i).raw() ^ good_at(i).raw()) & !PASSED_OVER.bits();
+        // Where nothing is claimed, and nothing has happened since, this is all.
+        let alike = |first: &usize| (*first..first + ALIKE).fold(0, |bits, i| bits | differs(i)) == 0;
+        let from = if self.pages.is_empty() {
+            ALIKE * (0..PAGES).step_by(ALIKE).take_while(alike).count()
+        } else {
+            0
+        };
+        for i in from..PAGES {
+            if differs(i) == 0 && !self.pages.contains(i) {
                 continue;
             }
+            let (found, good) = (table.read(i), good_at(i));
             as_block = Alike::No;
+            let leaf = found.alone().with_also(PteFlags::ACCESSED);
             let desc = if found.is_leaf(Level::L3) { leaf } else { found };
             if desc == read_only(good, Level::L3) && !self.pages.contains(i) {
                 continue;
@@ -286,24 +292,28 @@ impl Claim {
         self.references().for_each(|page| mm.put_folio(page));
     }
 
-    /// What has references in the block, and how many: the reservation's and the entry's, or the claim's; the
-    /// reservation's alone where the entry maps a stray. Pages inside of claimed pieces have none.
-    fn counts(&self, strays: &Popmap) -> impl Iterator<Item = (PageRef, u32)> {
-        let used = self.pages.complement();
-        let populated = used.without(strays).iter().map(|i| (self.record.page(i), 2));
-        let strays = strays.iter().map(|i| (self.record.page(i), strays::SOLE));
-        populated.chain(strays).chain(pieces::of(self.record.block(), self.pages).map(|piece| (piece, 2)))
+    /// What has references in the block, in runs, and how many each page has: the reservation's and the entry's, or the
+    /// claim's; the reservation's alone where the entry maps a stray. Pages inside of claimed pieces have none.
+    fn counts(&self, strays: &Popmap) -> impl Iterator<Item = (PageRef, u64, u32)> {
+        let block = self.record.block();
+        let run = move |(first, n), count| (block.nth(first as u64), n as u64, count);
+        let populated = self.pages.with(strays).complement().runs().map(move |found| run(found, 2));
+        let strays = strays.runs().map(move |found| run(found, strays::SOLE));
+        populated.chain(strays).chain(pieces::of(block, self.pages).map(|piece| (piece, 1, 2)))
     }
 
     /// Takes every reference count of the block from what is expected ([`Self::counts`]) to 0, or leaves all as they
     /// are. Under R.
     fn freeze(&self, strays: &Popmap) -> Result<(), PromoteError> {
-        let Some(stuck) = self.counts(strays).position(|(page, expected)| !page.freeze(expected)) else {
-            return Ok(());
-        };
-        self.counts(strays).take(stuck).for_each(|(page, expected)| page.set_refcount(expected));
-        let page = self.counts(strays).nth(stuck);
-        Err(PromoteError::Referenced(page.map_or(self.record.block(), |(page, _)| page).pfn()))
+        for (runs, (first, n, count)) in self.counts(strays).enumerate() {
+            let frozen = first.freeze_run(n, count);
+            if frozen < n {
+                first.thaw_run(frozen, count);
+                self.counts(strays).take(runs).for_each(|(first, n, count)| first.thaw_run(n, count));
+                return Err(PromoteError::Referenced(first.nth(frozen).pfn()));
+            }
+        }
+        Ok(())
     }
 
     /// The claim's references: taken back once, where nothing comes of it.
@@ -311,6 +321,12 @@ impl Claim {
         pieces::of(self.record.block(), self.pages).map(FolioRef::from_raw)
     }
 }
+
+/// What an entry may have that the block's would not. One of a folded group is as good as one alone: the table leaves
+/// with all of it. Whether it was accessed lately does not matter: the block will say that it was.
+const PASSED_OVER: PteFlags = PteFlags::ACCESSED.union(PteFlags::CONTIGUOUS);
+/// So many entries are compared at once, where all are likely to be as they should.
+const ALIKE: usize = 16;
 
 /// What the entries of a range that can be promoted are.
 struct Seen {
