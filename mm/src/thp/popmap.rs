@@ -74,13 +74,15 @@ impl Popmap {
     }
     /// The lowest set bit from `from` on.
     #[must_use]
+    #[inline]
     pub fn next(&self, from: usize) -> Option<usize> {
-        let word =
-            |n: usize| if n == from / 64 { self.0[n] >> (from % 64) << (from % 64) } else { self.0[n] };
-        (from / 64..WORDS)
-            .map(|n| (n, word(n)))
-            .find(|(_, word)| *word != 0)
-            .map(|(n, word)| 64 * n + word.trailing_zeros() as usize)
+        let (mut n, rest) = (from / 64, u64::MAX << (from % 64));
+        let mut word = self.0.get(n)? & rest;
+        while word == 0 {
+            n += 1;
+            word = *self.0.get(n)?;
+        }
+        Some(64 * n + word.trailing_zeros() as usize)
     }
     /// The runs of set bits, as long as they are, lowest first: where each begins, and of how many bits it is.
     pub fn runs(self) -> impl Iterator<Item = (usize, usize)> {

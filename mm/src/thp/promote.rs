@@ -223,7 +223,8 @@ impl Claim {
         let (mut strays, mut as_block) = (Popmap::EMPTY, Alike::Yes);
         let (table, first) = (Machine::table(table), Desc::leaf(start, Level::L3, flags));
         let good_at = |i: usize| Desc::from_raw(first.raw() + i as u64 * PAGE_SIZE);
-        let differs = |i: usize| (table.read(i).raw() ^ good_at(i).raw()) & !PASSED_OVER.bits();
+        let differ = |found: Desc, good: Desc| (found.raw() ^ good.raw()) & !PASSED_OVER.bits();
+        let differs = |i: usize| differ(table.read(i), good_at(i));
         // Where nothing is claimed, and nothing has happened since, this is all.
         let alike = |first: &usize| (*first..first + ALIKE).fold(0, |bits, i| bits | differs(i)) == 0;
         let from = if self.pages.is_empty() {
@@ -232,14 +233,17 @@ impl Claim {
             0
         };
         for i in from..PAGES {
-            if differs(i) == 0 && !self.pages.contains(i) {
+            let (found, good, claimed) = (table.read(i), good_at(i), self.pages.contains(i));
+            if differ(found, good) == 0 && !claimed {
                 continue;
             }
-            let (found, good) = (table.read(i), good_at(i));
             as_block = Alike::No;
+            if claimed && found.is_empty() {
+                continue;
+            }
             let leaf = found.alone().with_also(PteFlags::ACCESSED);
             let desc = if found.is_leaf(Level::L3) { leaf } else { found };
-            if desc == read_only(good, Level::L3) && !self.pages.contains(i) {
+            if desc == read_only(good, Level::L3) && !claimed {
                 continue;
             }
             if let Some(i) = self.verify_odd(i, desc, good)? {
