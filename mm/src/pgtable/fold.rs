@@ -74,7 +74,7 @@ pub(crate) type Descs = [Desc; CONT_ENTRIES];
 #[inline(always)]
 pub(super) fn read(slot: PhysAddr) -> Descs {
     debug_assert!(slot.is_aligned(8 * CONT_ENTRIES as u64));
-    core::array::from_fn(|n| Machine::read_desc(PhysAddr::new(slot.raw() | 8 * n as u64)))
+    core::array::from_fn(|n| Machine::read_desc(PhysAddr::new(slot.raw() | (8 * n as u64))))
 }
 
 /// What the group holds that the entry at `slot` is one of.
