@@ -30,6 +30,14 @@ pub(super) fn obstacle(mm: &Mm, pfn: Pfn) -> Obstacle {
     let page = page_of(pfn);
     let head = page.head(mm.config.tails);
     match head.kind() {
+        PageKind::Free => mm.block_around(page).map_or(Obstacle::Nothing, obstacle_of),
+        _ => obstacle_of(head),
+    }
+}
+
+/// As [`obstacle`], by the first page of what the frame lies in.
+fn obstacle_of(head: PageRef) -> Obstacle {
+    match head.kind() {
         PageKind::Buddy | PageKind::Free => Obstacle::Nothing,
         PageKind::ThpReserved => Obstacle::Reservation,
         PageKind::Anon if head.flags().contains(Flags::RESERVED) => Obstacle::Reservation,

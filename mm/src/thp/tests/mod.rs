@@ -8,6 +8,7 @@ mod group;
 mod held;
 mod huge;
 mod khugepaged;
+mod pieces;
 mod pressure;
 mod promote;
 mod races;
