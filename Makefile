@@ -19,11 +19,11 @@ endif
 # What may be given to `make run`, `debug` and `bench`; qemu/machine.conf says what it is otherwise.
 export CPU SMP MEM EL2 APPEND QEMU QEMU_ARGS TIMEOUT GDB GDB_ARGS
 # What `make bench` is told by the environment.
-export SUITE STRICT
+export SUITE STRICT FIGURES
 
 # ---- run ------------------------------------------------------------------------------------------------------
 
-.PHONY: help run bench debug
+.PHONY: help run bench figures debug
 help:
 	@printf '%s\n' \
 	  'make run         build, boot in QEMU: the tour, then the console (Ctrl-A x leaves QEMU)' \
@@ -38,7 +38,9 @@ help:
 	  'make debug       boot halted, with gdb attached and the commands of qemu/gdb loaded' \
 	  'make bench       measure in guest instructions, beside Linux: the same figures at each run;' \
 	  '                 SUITE=... one suite (mmbench, kernel) or a part (mmbench:fault:cow), STRICT=1' \
-	  '                 fails at a row that is an error; the figures also go to target/bench/' \
+	  '                 fails at a row that is an error; the figures also go to target/bench/;' \
+	  '                 FIGURES=1 takes those of thp and thpfork into docs/reservations.md' \
+	  'make figures     write the tables of docs/reservations.md from tests/figures, without measuring' \
 	  'make lint        format check and clippy, warnings denied' \
 	  'make doc         the documentation of all crates, in target/doc and target/$(TARGET)/doc' \
 	  'make setup       only install what all of these need' \
@@ -63,6 +65,9 @@ run: need-host+machine+c+qemu kernel programs runner
 bench: need-host+machine+c+qemu kernel programs runner
 	$(HOST) cargo build -q -p tests --bin counts </dev/null
 	target/debug/quire-bench $(KERNEL)
+
+figures: runner
+	target/debug/quire-bench --figures
 
 debug: need-host+machine+c+qemu+gdb kernel programs runner
 	target/debug/quire-run --gdb $(KERNEL)

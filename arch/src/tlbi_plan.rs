@@ -160,6 +160,28 @@ impl What {
     }
 }
 
+/// Instructions of one name, of which each operand is that of the one before and a step more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// The first of them.
+    pub first: Insn,
+    /// What is added to its operand.
+    pub step: u64,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl Plan {
+    /// The plan as a row, where it goes leaf by leaf and nothing of it is issued yet. The addresses lie in one half, so
+    /// the sum stays in the operand's field for them.
+    #[must_use]
+    #[inline]
+    pub fn row(&self) -> Option<Row> {
+        let Steps::Leaves { first, stride, done: 0, count } = self.steps else { return None };
+        Some(Row { first: self.what.by_address(first), step: stride / PAGE_SIZE, count })
+    }
+}
+
 impl Iterator for Plan {
     type Item = Insn;
 

@@ -202,6 +202,8 @@ pub struct MmConfig {
     pub khugepaged: Khugepaged,
     /// [`Number::ShrinkUnderused`] at boot; a file may change it.
     pub shrink_underused: u64,
+    /// [`Number::UseZeroPage`] at boot; a file may change it.
+    pub use_zero_page: u64,
     /// Which reservations are given up where memory is short, at boot; a file may change it.
     pub reserve_reclaim: ReserveReclaim,
     /// Who promotes, at boot; the console may change it.
@@ -226,6 +228,7 @@ impl Default for MmConfig {
             promotion_threshold: PromotionThreshold(Number::PromotionThreshold.default_value() as u16),
             khugepaged: Number::khugepaged(),
             shrink_underused: Number::ShrinkUnderused.default_value(),
+            use_zero_page: Number::UseZeroPage.default_value(),
             reserve_reclaim: ReserveReclaim::All,
             promote: Promote::Async,
             contpte: Contpte::On,

@@ -138,6 +138,16 @@ counters! {
     /// Nanoseconds for which page-table locks were held to look at ranges, and to exchange their entries, for promotion
     /// in place and collapse by copy.
     ThpPtlHeld = "thp_ptl_held_ns",
+    /// The longest of these, in nanoseconds.
+    ThpPtlHeldLongest = "thp_ptl_held_longest_ns",
+    /// Nanoseconds for which mmap locks were held for reading, for promotion in place.
+    ThpMmapReadHeld = "thp_mmap_read_held_ns",
+    /// The longest of these, in nanoseconds.
+    ThpMmapReadHeldLongest = "thp_mmap_read_held_longest_ns",
+    /// Nanoseconds for which mmap locks were held for writing, for collapse by copy.
+    ThpMmapWriteHeld = "thp_mmap_write_held_ns",
+    /// The longest of these, in nanoseconds.
+    ThpMmapWriteHeldLongest = "thp_mmap_write_held_longest_ns",
     /// Pages that collapse has copied.
     ThpCollapseCopied = "thp_collapse_copied",
     /// Pages that collapse had to zero because there was nothing, or zeros.
@@ -182,6 +192,14 @@ impl Stats {
     /// Adds 1.
     pub fn inc(&self, counter: Counter) {
         self.add(counter, 1);
+    }
+    /// Makes a counter that says the most there was `n`, where it is less.
+    pub fn raise(&self, counter: Counter, n: u64) {
+        self.values[counter as usize].fetch_max(n, Ordering::Relaxed);
+    }
+    /// Begins a counter that says the most there was anew; returns what it was.
+    pub fn take(&self, counter: Counter) -> u64 {
+        self.values[counter as usize].swap(0, Ordering::Relaxed)
     }
     /// Takes `n` from a gauge.
     pub fn sub(&self, counter: Counter, n: u64) {

@@ -17,7 +17,7 @@ const SWITCHES: usize = 2;
 const RUNS: u64 = 200_000;
 
 fn machine() -> Builder {
-    Builder::new().ram_mib(16).config(|config| config.thp = ThpMode::Never)
+    Builder::new().ram_mib(4).config(|config| config.thp = ThpMode::Never)
 }
 
 /// One vCPU stores to a page while another drops it by MADV_DONTNEED: whatever comes between what, the word is then
@@ -106,7 +106,7 @@ fn reunite_and(
 ) {
     for &interrupted in interrupted {
         let explored = explore_runs(Bounds { switches: 1, runs: RUNS }, || {
-            let machine = Builder::new().ram_mib(16).config(|config| config.thp = ThpMode::Always);
+            let machine = Builder::new().ram_mib(8).config(|config| config.thp = ThpMode::Always);
             machine.boot(|mm, env| {
                 let space = mm.new_space().unwrap();
                 let request = MmapRequest::anonymous(2 << 20, RW).fixed(1 << 30);

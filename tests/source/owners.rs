@@ -16,7 +16,7 @@ const MAKERS: &[(&str, &str)] = &[
     ("mm/src/pgtable/gather.rs", "a leaf entry that was cleared, and has been flushed"),
     ("mm/src/pgtable/table.rs", "an entry that led to a table, and has been flushed"),
     ("mm/src/rmap/split.rs", "nobody: a folio of which the reference was the last one became single pages"),
-    ("mm/src/thp/table.rs", "a reservation's record"),
+    ("mm/src/thp/pieces.rs", "a reservation's pages and pieces"),
     ("mm/src/thp/promote.rs", "a promotion's claim"),
     ("mm/src/thp/strays.rs", "an entry of a table that was unlinked, and flushed"),
     ("mm/src/kalloc/source.rs", "the address of a block of the heap"),

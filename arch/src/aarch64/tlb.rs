@@ -14,7 +14,7 @@ use core::arch::asm;
 
 use super::Machine;
 use crate::contract::{FlushScope, Tlbi};
-use crate::tlbi_plan::{self, Insn, Name};
+use crate::tlbi_plan::{self, Insn, Name, Row};
 
 /// `TLBI VMALLE1` with the barriers that make it complete on this CPU, as text for the assembly that turns
 /// translation on and that replaces TTBR1.
@@ -62,7 +62,18 @@ pub(super) fn issue(op: Tlbi, scope: FlushScope) {
 }
 
 fn issue_all(op: Tlbi, scope: FlushScope) {
-    tlbi_plan::plan(op, Machine::the_features()).for_each(|insn| instruction(insn, scope));
+    let plan = tlbi_plan::plan(op, Machine::the_features());
+    match (plan.row(), scope) {
+        // The way of most flushes of several pages, without a choice at each of them.
+        (Some(Row { first: Insn { name: Name::Vale1, operand }, step, count }), FlushScope::Broadcast) => {
+            let mut operand = operand;
+            for _ in 0..count {
+                tlbi!("vale1", "is", operand);
+                operand = operand.wrapping_add(step);
+            }
+        }
+        _ => plan.for_each(|insn| instruction(insn, scope)),
+    }
 }
 
 #[inline(always)]

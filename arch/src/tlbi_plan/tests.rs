@@ -203,10 +203,11 @@ fn plans_remove_what_the_contract_promises() {
     assert!(removed > 100_000, "only {removed} entries were to be removed");
 }
 
-/// A plan that is issued in one go, whole or from its middle, is what it is one by one.
+/// A plan that is issued in one go, whole, from its middle or as a row, is what it is one by one.
 #[test]
 fn a_plan_in_one_go() {
     let mut random = Random::for_test("a_plan_in_one_go", 1);
+    let mut rows = 0;
     for _ in 0..2000 {
         let op = operation(&mut random);
         for features in machines() {
@@ -217,12 +218,19 @@ fn a_plan_in_one_go() {
                 }
                 let mut copy = rest.clone();
                 let one_by_one: Vec<Insn> = core::iter::from_fn(|| copy.next()).collect();
+                let row = rest.row().filter(|_| begun == 0);
+                if let Some(Row { first, step, count }) = row {
+                    let nth = |n: u64| Insn { operand: first.operand + n * step, ..first };
+                    assert!(one_by_one.iter().copied().eq((0..count).map(nth)), "{op:?}");
+                }
+                rows += u64::from(row.is_some());
                 let mut in_one_go = Vec::new();
                 rest.for_each(|insn| in_one_go.push(insn));
                 assert_eq!(in_one_go, one_by_one, "{op:?}");
             }
         }
     }
+    assert!(rows > 1000, "only {rows} plans were rows");
 }
 
 /// How many instructions an operation takes is what the features and the limit say.

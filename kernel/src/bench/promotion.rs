@@ -1,6 +1,7 @@
 //! What one huge page costs, by the road to it: promotion in place of a reservation of which so many pages are
-//! populated, and collapse by copy of 512 small pages. Beside the time: how long the page-table lock was held for it,
-//! stores to descriptors, operations on the TLB, and the bytes that were zeroed and copied.
+//! populated, and collapse by copy of 512 small pages. Beside the time: how long the page-table lock and the mmap lock
+//! were held for it, and the longest of these, stores to descriptors, operations on the TLB, and the bytes that were
+//! zeroed and copied.
 #![forbid(unsafe_code)]
 
 use arch::VirtAddr;
@@ -46,13 +47,22 @@ fn collapse(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) -> bool {
 
 /// Counters whose sum is measured beside the time, as the mean of all rounds; how much one is of which unit; and what
 /// the row is called. Each sum has what is counted on either road.
-const COUNTED: [(&[Counter], u64, &str, &str); 6] = [
+const COUNTED: [(&[Counter], u64, &str, &str); 8] = [
     (&[Counter::ThpPtlHeld], 1, "ns", "ptl_held"),
+    (&[Counter::ThpMmapReadHeld], 1, "ns", "mmap_read_held"),
+    (&[Counter::ThpMmapWriteHeld], 1, "ns", "mmap_write_held"),
     (&[Counter::PteStore], 1, "count", "stores"),
     (&[Counter::TlbiVa], 1, "count", "tlbi_va"),
     (&[Counter::TlbiAsid], 1, "count", "tlbi_asid"),
     (&[Counter::ResPagesFilled, Counter::ThpCollapseFilled], PAGE_SIZE, "bytes", "zeroed"),
     (&[Counter::ResPagesBroughtBack, Counter::ThpCollapseCopied], PAGE_SIZE, "bytes", "copied"),
+];
+
+/// Counters of the most that there was in all rounds, in nanoseconds, and what the row is called.
+const LONGEST: [(Counter, &str); 3] = [
+    (Counter::ThpPtlHeldLongest, "ptl_longest"),
+    (Counter::ThpMmapReadHeldLongest, "mmap_read_longest"),
+    (Counter::ThpMmapWriteHeldLongest, "mmap_write_longest"),
 ];
 
 /// Prints the rows.
@@ -75,6 +85,9 @@ fn measure(mm: &'static Mm, space: &KArc<AddressSpace>, road: &Road) -> Option<(
     let mut times = Times::default();
     let mut sums = [0; COUNTED.len()];
     mm.thp.set_mode(road.mode);
+    for (counter, _) in LONGEST {
+        mm.stats.take(counter);
+    }
     for n in 0..ROUNDS {
         let start = VirtAddr::new(START + n * BLOCK);
         let request = MmapRequest::anonymous(BLOCK, MapProt::READ | MapProt::WRITE).fixed(start.raw());
@@ -99,6 +112,9 @@ fn measure(mm: &'static Mm, space: &KArc<AddressSpace>, road: &Road) -> Option<(
     times.print(road.name);
     for (sum, (_, each, unit, what)) in sums.iter().zip(COUNTED) {
         println!("{}.{what} {} {unit}", road.name, (sum * each).checked_div(rounds)?);
+    }
+    for (counter, what) in LONGEST {
+        println!("{}.{what} {} ns", road.name, mm.stats.get(counter));
     }
     Some(())
 }

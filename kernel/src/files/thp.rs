@@ -19,7 +19,17 @@ use super::{Content, File, Refused, Written};
 
 /// Files with a number.
 pub(super) const NUMBERS: &[File] = &{
-    let files = [number::<0>(), number::<1>(), number::<2>(), number::<3>(), number::<4>(), number::<5>()];
+    let files = [
+        number::<0>(),
+        number::<1>(),
+        number::<2>(),
+        number::<3>(),
+        number::<4>(),
+        number::<5>(),
+        number::<6>(),
+        number::<7>(),
+        number::<8>(),
+    ];
     assert!(files.len() == Number::COUNT);
     files
 };
@@ -31,6 +41,12 @@ pub(super) const FILES: &[File] = &[
         what: "when anonymous memory is backed by huge pages; the word in brackets is in force",
         content: Content::Text(|mm, out| words(ThpMode::WORDS, mm.thp.mode().word(), out)),
         write: Some(|mm, value| taken(mm, mm.thp.set_mode_word(value))),
+    },
+    File {
+        path: "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size",
+        what: "bytes of a huge page",
+        content: Content::Text(|_, out| writeln!(out, "{}", arch::Order::PMD.bytes())),
+        write: None,
     },
     File {
         path: "/sys/kernel/mm/transparent_hugepage/khugepaged/full_scans",

@@ -113,7 +113,11 @@ impl Mm {
                 agree("a tail leads to its head", pfn, page.pfn().raw(), head.pfn().raw())?;
             } else {
                 agree("the kind of a page inside a block", pfn, PageKind::Free as u64, rest.kind() as u64)?;
-                check_unused(rest)?;
+                check_unreferenced(rest)?;
+                // The words of a reservation's pages, in use or not, are room 8's to check.
+                if kind != PageKind::ThpReserved {
+                    check_unowned(rest)?;
+                }
             }
         }
         Ok(())
@@ -136,8 +140,16 @@ fn walk_list(list: &PageList, kind: PageKind, order: Order) -> Result<(), Incons
 
 /// A free page has no references, no mappings and no owner.
 fn check_unused(page: PageRef) -> Result<(), Inconsistency> {
+    check_unreferenced(page)?;
+    check_unowned(page)
+}
+
+fn check_unreferenced(page: PageRef) -> Result<(), Inconsistency> {
     let pfn: Option<Pfn> = Some(page.pfn());
     agree("references to a free page", pfn, 0, page.refcount().into())?;
-    agree("mappings of a free page", pfn, 0, page.raw_mapcount().into())?;
-    agree("the owner of a free page", pfn, 0, page.mapping() | page.private())
+    agree("mappings of a free page", pfn, 0, page.raw_mapcount().into())
+}
+
+fn check_unowned(page: PageRef) -> Result<(), Inconsistency> {
+    agree("the owner of a free page", Some(page.pfn()), 0, page.mapping() | page.private())
 }

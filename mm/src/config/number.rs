@@ -63,6 +63,8 @@ numbers! {
     PromotionThreshold = "promotion_threshold" in "promotion_threshold", 1..=512, or 256;
     /// 1: huge pages that hold more zeros than `max_ptes_none` are split where memory is short; 0: they stay.
     ShrinkUnderused = "shrink_underused" in "shrink_underused", 0..=1, or 1;
+    /// 1: a read where a write would get a huge page maps a block of zeros; 0: it gets a huge page of its own.
+    UseZeroPage = "use_zero_page" in "use_zero_page", 0..=1, or 1;
     /// Most pages of a range without memory of their own, be it nothing or the page of zeros, that khugepaged fills in.
     MaxPtesNone = "max_ptes_none" in "khugepaged/max_ptes_none", 0..=511, or 511;
     /// Most pages of a range that another process may map too, so that khugepaged would make a second copy.
@@ -71,6 +73,10 @@ numbers! {
     PagesToScan = "pages_to_scan" in "khugepaged/pages_to_scan", 1..=MOST, or 4096;
     /// Milliseconds for which khugepaged sleeps; 0: it does not.
     ScanSleepMillisecs = "scan_sleep_millisecs" in "khugepaged/scan_sleep_millisecs", 0..=MOST, or 10000;
+    /// Milliseconds for which khugepaged sleeps after it got no memory for a huge page; 0: it does not.
+    AllocSleepMillisecs = "alloc_sleep_millisecs" in "khugepaged/alloc_sleep_millisecs", 0..=MOST, or 60000;
+    /// 1: khugepaged compacts memory and has some given back where no block of 2 MiB is free; 0: it goes without.
+    Defrag = "defrag" in "khugepaged/defrag", 0..=1, or 1;
 }
 
 impl Number {
@@ -99,6 +105,8 @@ impl Number {
             max_ptes_shared: Number::MaxPtesShared.default_value(),
             pages_to_scan: Number::PagesToScan.default_value(),
             scan_sleep_millisecs: Number::ScanSleepMillisecs.default_value(),
+            alloc_sleep_millisecs: Number::AllocSleepMillisecs.default_value(),
+            defrag: Number::Defrag.default_value(),
         }
     }
 }
@@ -123,6 +131,10 @@ pub struct Khugepaged {
     pub pages_to_scan: u64,
     /// [`Number::ScanSleepMillisecs`].
     pub scan_sleep_millisecs: u64,
+    /// [`Number::AllocSleepMillisecs`].
+    pub alloc_sleep_millisecs: u64,
+    /// [`Number::Defrag`].
+    pub defrag: u64,
 }
 
 impl MmConfig {
@@ -132,10 +144,13 @@ impl MmConfig {
         match number {
             Number::PromotionThreshold => self.promotion_threshold.pages().into(),
             Number::ShrinkUnderused => self.shrink_underused,
+            Number::UseZeroPage => self.use_zero_page,
             Number::MaxPtesNone => self.khugepaged.max_ptes_none,
             Number::MaxPtesShared => self.khugepaged.max_ptes_shared,
             Number::PagesToScan => self.khugepaged.pages_to_scan,
             Number::ScanSleepMillisecs => self.khugepaged.scan_sleep_millisecs,
+            Number::AllocSleepMillisecs => self.khugepaged.alloc_sleep_millisecs,
+            Number::Defrag => self.khugepaged.defrag,
         }
     }
 
@@ -144,10 +159,13 @@ impl MmConfig {
         match number {
             Number::PromotionThreshold => self.promotion_threshold = PromotionThreshold(value as u16),
             Number::ShrinkUnderused => self.shrink_underused = value,
+            Number::UseZeroPage => self.use_zero_page = value,
             Number::MaxPtesNone => self.khugepaged.max_ptes_none = value,
             Number::MaxPtesShared => self.khugepaged.max_ptes_shared = value,
             Number::PagesToScan => self.khugepaged.pages_to_scan = value,
             Number::ScanSleepMillisecs => self.khugepaged.scan_sleep_millisecs = value,
+            Number::AllocSleepMillisecs => self.khugepaged.alloc_sleep_millisecs = value,
+            Number::Defrag => self.khugepaged.defrag = value,
         }
     }
 }

@@ -148,18 +148,20 @@ impl Site<'_> {
         range::leaf_for(self.mm, frame.phys(), Level::L3, self.vma.prot)
     }
 
-    /// The first read where there is no table: a block of zeros, or the page of zeros.
+    /// The first read where there is no table: a block of zeros, or of its own, or the page of zeros.
     #[cold]
     fn zeros(&self, seen: Seen) -> Result<FaultDone, FaultReason> {
         let Site { mm, space, vma, va, access } = *self;
-        if policy::backing(mm, space, vma, va, access) == Backing::HugeZero {
-            match thp::zero_fault(mm, space, vma, va, seen.missing_above_block()) {
-                Ok(HugeFault::Made) => return Ok(FaultDone::Made),
-                Ok(HugeFault::Spurious) => return Ok(FaultDone::Spurious),
-                Err(_) => {}
-            }
+        let block = match policy::backing(mm, space, vma, va, access) {
+            Backing::HugeZero => thp::zero_fault,
+            Backing::Huge => thp::huge_fault,
+            Backing::Small | Backing::Reserve => return self.map(page_of(mm.zero_page.pfn())),
+        };
+        match block(mm, space, vma, va, seen.missing_above_block()) {
+            Ok(HugeFault::Made) => Ok(FaultDone::Made),
+            Ok(HugeFault::Spurious) => Ok(FaultDone::Spurious),
+            Err(_) => self.map(page_of(mm.zero_page.pfn())),
         }
-        self.map(page_of(mm.zero_page.pfn()))
     }
 
     /// The first write: a page of the space's own.

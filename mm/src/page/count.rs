@@ -102,6 +102,16 @@ impl PageRef {
     pub fn freeze(self, expected: u32) -> bool {
         self.compare_exchange_32(REFCOUNT, expected, 0).is_ok()
     }
+    /// As [`Self::freeze`], of each of the `n` single pages from here, up to the first where it fails. Returns how many
+    /// are frozen.
+    #[must_use]
+    pub(crate) fn freeze_run(self, n: u64, expected: u32) -> u64 {
+        (0..n).find(|&k| !self.nth(k).freeze(expected)).unwrap_or(n)
+    }
+    /// Sets the counts of the `n` single pages from here, which the caller has frozen.
+    pub(crate) fn thaw_run(self, n: u64, count: u32) {
+        (0..n).for_each(|k| self.nth(k).set_refcount(count));
+    }
 
     /// Leaf entries that map the page or folio; see [`crate::mapcount`].
     #[must_use]

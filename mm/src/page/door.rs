@@ -35,7 +35,7 @@ macro_rules! accessors {
     ($atomic:ty, $int:ty, $at:ident, $load:ident, $store:ident) => {
         #[inline(always)]
         fn $at<'a>(self, offset: usize, access: Access) -> &'a $atomic {
-            let va = self.0.add(offset as u64);
+            let va = self.word(offset);
             // SAFETY: `from_ptr` asks for
             // 1. alignment: `va` is a multiple of 64 plus the offset of an `$atomic` in the `repr(C)` `Page` or
             //    `FirstTail`;
@@ -79,10 +79,17 @@ impl PageRef {
         Pfn::new(self.0.offset_from(VMEMMAP_BASE) >> STRUCT_PAGE_SHIFT)
     }
 
-    /// The struct page `n` frames further on.
+    /// The struct page `n` frames further on. Beyond vmemmap there is none: an access is a translation fault.
     #[must_use]
+    #[inline(always)]
     pub fn nth(self, n: u64) -> Self {
-        PageRef(self.0.add(n << STRUCT_PAGE_SHIFT))
+        PageRef(VirtAddr::new(self.0.raw().wrapping_add(n << STRUCT_PAGE_SHIFT)))
+    }
+    /// The address of the field at `offset`, below 64. The struct page's own is a multiple of 64, so nothing overflows,
+    /// and nothing is spent on looking.
+    #[inline(always)]
+    fn word(self, offset: usize) -> VirtAddr {
+        VirtAddr::new(self.0.raw().wrapping_add(offset as u64))
     }
 
     /// Fills the whole struct page with zeros: kind [`super::PageKind::Tail`] of nothing, count 0. Only for a

@@ -88,6 +88,11 @@ impl PageRef {
         let word = u64::from(order.raw()) << ORDER_SHIFT | (kind as u64) << KIND_SHIFT;
         self.store_64(FLAGS, word, Ordering::Release);
     }
+    /// As [`Self::set_kind`] of a single page, and sets these flags by the same store.
+    #[inline]
+    pub(crate) fn set_kind_and_flags(self, kind: PageKind, flags: Flags) {
+        self.store_64(FLAGS, (kind as u64) << KIND_SHIFT | flags.bits(), Ordering::Release);
+    }
     /// Makes the `n` pages from here free ones that are on no list: kind [`PageKind::Free`], zeros otherwise. Only for
     /// pages that nobody has.
     pub(crate) fn make_free(self, n: u64) {

@@ -69,10 +69,6 @@ impl SinglePages {
     pub(crate) fn from_raw(first: PageRef, n: u64) -> Self {
         SinglePages { first, left: n }
     }
-    /// As [`FolioRef::into_raw`], for all pages that are left; returns the first.
-    pub(crate) fn into_raw(self) -> PageRef {
-        self.first
-    }
 }
 
 impl Iterator for SinglePages {

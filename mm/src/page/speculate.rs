@@ -1,4 +1,5 @@
-//! Taking a reference to whatever folio a pfn belongs to, without a lock and without knowing anything of it.
+//! Taking a reference to whatever folio a pfn belongs to, and telling what it lies in, without a lock and without
+//! knowing anything of it.
 //!
 //! Code that walks physical memory (compaction, memory failure, a scanner for a debugger) meets pages that
 //! are free, half made, tails, or the tails of an optimised folio, which are read-only and in the `pointer`
@@ -6,10 +7,11 @@
 //! interrupts masked: no remap of vmemmap can come between, as it holds every CPU by an interrupt first.
 #![forbid(unsafe_code)]
 
-use arch::{Cpu, Machine, Pfn};
+use arch::{Cpu, Machine, Order, Pfn};
 
-use super::{FolioRef, page_of};
+use super::{FolioRef, PageKind, PageRef, page_of};
 use crate::Mm;
+use crate::buddy::MAX_ORDER;
 
 impl Mm {
     /// Takes a reference to the folio that `pfn` belongs to, the owner of which is returned. `None` where the page is
@@ -29,5 +31,18 @@ impl Mm {
         }
         self.put_folio(folio);
         None
+    }
+
+    /// The first page of the block that a page of kind [`PageKind::Free`] lies in: a free block, or one that was given
+    /// out whole. `None`: the page is free by itself, on a CPU's list. Without any lock: it may be otherwise at the next
+    /// moment.
+    #[must_use]
+    pub fn block_around(&self, page: PageRef) -> Option<PageRef> {
+        (1..=MAX_ORDER.raw()).map(Order::new).find_map(|order| {
+            let first = page.pfn().align_down(order);
+            let block = self.pfn_valid(first).then(|| page_of(first))?;
+            let around = block.order() >= order && !matches!(block.kind(), PageKind::Free | PageKind::Tail);
+            around.then_some(block)
+        })
     }
 }

@@ -248,6 +248,7 @@ impl<'l> Entry<'l> {
     }
 
     /// As [`Self::break_live`], of entries that are all of a group or of none.
+    #[inline(always)]
     pub(super) fn break_run<const N: usize>(self, each: impl FnMut(&Entry<'_>, Desc)) -> Broken<'l, N> {
         let old = self.run();
         self.break_these(old, each)
@@ -261,8 +262,9 @@ impl<'l> Entry<'l> {
         core::array::from_fn(|n| Machine::read_desc(self.slot.add(8 * n as u64)))
     }
 
+    /// As [`Self::break_run`], of entries that are known to be `old`.
     #[inline(always)]
-    fn break_these<const N: usize>(
+    pub(super) fn break_these<const N: usize>(
         self,
         old: [Desc; N],
         mut each: impl FnMut(&Entry<'_>, Desc),
@@ -280,9 +282,13 @@ impl<'l> Entry<'l> {
         Broken { first: self, old, owed }
     }
 
+    /// The one that stands `n` entries after it. It must be in the same table, so nothing overflows, and nothing is spent
+    /// on looking.
+    #[inline(always)]
     pub(super) fn nth(&self, n: usize) -> Entry<'l> {
-        let slot = self.slot.add(8 * n as u64);
-        Entry::new(slot, self.level, self.va.add(n as u64 * self.level.entry_bytes()), self.flusher)
+        let slot = PhysAddr::new(self.slot.raw().wrapping_add(8 * n as u64));
+        let bytes = (n as u64).wrapping_mul(self.level.entry_bytes());
+        Entry::new(slot, self.level, VirtAddr::new(self.va.raw().wrapping_add(bytes)), self.flusher)
     }
 
     /// The one that stands `n` entries before it in the same table.
@@ -334,6 +340,7 @@ impl<'l> Entry<'l> {
 
 impl<'l, const N: usize> Broken<'l, N> {
     /// Removes what the entries were from every TLB, and waits until no CPU uses it.
+    #[inline(always)]
     pub fn flush(self) -> Clean<'l, N> {
         let Broken { first, old, owed } = self;
         drop(owed);
@@ -355,6 +362,7 @@ impl Clean<'_, 1> {
 impl<const N: usize> Clean<'_, N> {
     /// Makes every entry of the run: `new` gives the descriptor for each, `made` is told after each store.
     /// Returns what they held before.
+    #[inline(always)]
     pub fn make(
         self,
         mut new: impl FnMut(usize) -> Desc,

@@ -70,10 +70,12 @@ use crate::stats::Counter;
 /// What stands in a group.
 pub(crate) type Descs = [Desc; CONT_ENTRIES];
 
-/// What the 16 entries hold that begin at `slot`.
+/// What the 16 entries hold that begin at `slot`, a multiple of their bytes.
 #[must_use]
+#[inline(always)]
 pub(super) fn read(slot: PhysAddr) -> Descs {
-    core::array::from_fn(|n| Machine::read_desc(slot.add(8 * n as u64)))
+    debug_assert!(slot.is_aligned(8 * CONT_ENTRIES as u64));
+    core::array::from_fn(|n| Machine::read_desc(PhysAddr::new(slot.raw() | (8 * n as u64))))
 }
 
 /// What the group holds that the entry at `slot` is one of.
@@ -84,6 +86,7 @@ pub(crate) fn group_at(slot: PhysAddr) -> Descs {
 
 /// Whether these are the entries of a group of `level` that is folded as it must be. Of which folio the pages are is not asked.
 #[must_use]
+#[inline]
 pub fn is_folded(descs: &[Desc; CONT_ENTRIES], level: Level) -> bool {
     is_one_row(descs, level)
         || (descs.iter().all(|desc| desc.is_contiguous()) && check_group(descs, level).is_ok())
@@ -99,6 +102,17 @@ fn is_one_row(descs: &Descs, level: Level) -> bool {
     begins
         && (1..CONT_ENTRIES)
             .all(|n| descs[n].raw() == first.raw().wrapping_add(n as u64 * level.entry_bytes()))
+}
+
+/// The first entry of the group that these 16, alike in all but their addresses and access flags, would be.
+#[inline(always)]
+fn group_of_row(descs: &Descs, level: Level) -> Option<Desc> {
+    let first = descs[0];
+    let begins = first.is_leaf(level) && first.output(level).is_aligned(group_bytes(level));
+    let nth = |n: usize| first.raw().wrapping_add(n as u64 * level.entry_bytes());
+    let differ = (1..CONT_ENTRIES).fold(0, |bits, n| bits | (descs[n].raw() ^ nth(n)));
+    let young = Desc::from_raw(first.in_group().raw() | accessed(descs));
+    (begins && differ & !PteFlags::ACCESSED.bits() == 0).then_some(young)
 }
 
 /// Whether `leaf`, an entry of `level` for a part of the folio `head`, may be the first of a folded group. That the 15 after
@@ -161,8 +175,14 @@ impl Entry<'_> {
         let single = normal_page(leaf, Level::L3).is_some_and(|page| page.is_single(PageKind::Anon));
         let group = self.group();
         let old = group.descs();
-        let Some(new) = group.as_group(&old).filter(|_| single) else { return Fold::AsBefore };
-        group.change_bit(&old, &new);
+        match group_of_row(&old, Level::L3).filter(|_| single && Machine::features().bbm != BbmLevel::Level3)
+        {
+            Some(new) => group.replace_row(old, new),
+            None => {
+                let Some(new) = group.as_group(&old).filter(|_| single) else { return Fold::AsBefore };
+                group.change_bit(&old, &new);
+            }
+        }
         self.flusher().stats().inc(Counter::ContpteFold);
         Fold::Folded
     }
@@ -237,6 +257,7 @@ impl<'l> Group<'l> {
     }
 
     /// What the 16 would be as a group, if they can be one.
+    #[inline(always)]
     fn as_group(&self, old: &Descs) -> Option<Descs> {
         let young = accessed(old);
         let new = old.map(|desc| Desc::from_raw(desc.in_group().raw() | young));
@@ -247,8 +268,8 @@ impl<'l> Group<'l> {
     /// access can take a conflict abort for that.
     fn change_bit(self, old: &Descs, new: &Descs) {
         // FEAT_BBM relaxes a change of the bit and of nothing else (R_PVTFW).
-        let alone = new.iter().zip(old).all(|(new, old)| new.alone() == old.alone());
-        if Machine::features().bbm == BbmLevel::Level3 && alone {
+        let alone = || new.iter().zip(old).all(|(new, old)| new.alone() == old.alone());
+        if Machine::features().bbm == BbmLevel::Level3 && alone() {
             new.iter().enumerate().for_each(|(n, &desc)| self.member(n).put(desc));
             self.first.flusher().stats().add(Counter::PteStore, CONT_ENTRIES as u64);
             self.first.flusher().flush(self.range());
@@ -260,6 +281,14 @@ impl<'l> Group<'l> {
     /// Breaks the 16, flushes, and makes these, which map what the old ones did.
     pub(super) fn replace(self, new: &Descs) {
         self.first.break_run::<CONT_ENTRIES>(|_, _| ()).flush().make(|n| new[n], |_, _| ()).keep();
+    }
+
+    /// As [`Self::replace`], by a group that begins with `first`, of entries that are `old`.
+    #[inline(always)]
+    fn replace_row(self, old: Descs, first: Desc) {
+        let bytes = self.level().entry_bytes();
+        let nth = |n: usize| Desc::from_raw(first.raw().wrapping_add(n as u64 * bytes));
+        self.first.break_these(old, |_, _| ()).flush().make(nth, |_, _| ()).keep();
     }
 
     /// Broken and made as these, with the access flag of all in each: folded, if `new` is a group, else plain.

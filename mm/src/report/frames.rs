@@ -23,11 +23,10 @@
 //! the other bits are 0.
 #![forbid(unsafe_code)]
 
-use arch::{Order, Pfn};
+use arch::Pfn;
 
 use super::share;
 use crate::Mm;
-use crate::buddy::MAX_ORDER;
 use crate::page::{Flags, PageKind, PageRef, page_of};
 
 /// A bit of kpageflags, by Linux's name (`include/uapi/linux/kernel-page-flags.h`).
@@ -127,12 +126,7 @@ impl Mm {
     /// Of a page that is free by its kind: whether it lies in a free block. Else it is on a CPU's list, or inside of a
     /// block that was given out whole.
     fn if_in_free_block(&self, page: PageRef) -> u64 {
-        let holder = (0..=MAX_ORDER.raw()).map(Order::new).find_map(|order| {
-            let first = page.pfn().align_down(order);
-            let block = self.pfn_valid(first).then(|| page_of(first))?;
-            let inside = block.order() >= order && !matches!(block.kind(), PageKind::Free | PageKind::Tail);
-            inside.then(|| block.kind())
-        });
-        if holder == Some(PageKind::Buddy) { kpf::BUDDY } else { 0 }
+        let around = self.block_around(page);
+        if around.is_some_and(|block| block.is_kind(PageKind::Buddy)) { kpf::BUDDY } else { 0 }
     }
 }

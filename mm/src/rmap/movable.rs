@@ -9,7 +9,7 @@ use super::target::{drop_target, target_for};
 use crate::Mm;
 use crate::boot::Frames;
 use crate::hugetlb::{self, HugeSize};
-use crate::page::{Flags, FolioRef, PageKind, page_of};
+use crate::page::{Flags, FolioRef, PageKind, PageRef, page_of};
 use crate::thp::reservation;
 
 /// What a frame is, to somebody who wants it free.
@@ -29,6 +29,14 @@ pub(super) enum Obstacle {
 pub(super) fn obstacle(mm: &Mm, pfn: Pfn) -> Obstacle {
     let page = page_of(pfn);
     let head = page.head(mm.config.tails);
+    match head.kind() {
+        PageKind::Free => mm.block_around(page).map_or(Obstacle::Nothing, obstacle_of),
+        _ => obstacle_of(head),
+    }
+}
+
+/// As [`obstacle`], by the first page of what the frame lies in.
+fn obstacle_of(head: PageRef) -> Obstacle {
     match head.kind() {
         PageKind::Buddy | PageKind::Free => Obstacle::Nothing,
         PageKind::ThpReserved => Obstacle::Reservation,

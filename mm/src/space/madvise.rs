@@ -32,6 +32,7 @@ use crate::Mm;
 use crate::device::Entries;
 use crate::kalloc::KArc;
 use crate::thp::collapse::{CollapseError, collapse};
+use crate::thp::held::Held;
 use crate::thp::reservation;
 
 impl Mm {
@@ -61,6 +62,7 @@ impl Mm {
             _ => {}
         }
         let _mmap = space.mmap_lock.write(self.env);
+        let _held = (advice == Advice::Collapse).then(|| Held::mmap_write(self));
         let mut hole = None;
         let mut from = start;
         while from < end {

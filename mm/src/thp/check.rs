@@ -7,7 +7,7 @@ use arch::{Level, Order};
 use super::popmap::PAGES;
 use super::promoter;
 use super::queue::{self, Place};
-use super::record::{Queued, Record};
+use super::record::{END, Queued, Record};
 use super::reservation;
 use super::table::BUCKETS;
 use crate::Mm;
@@ -56,6 +56,7 @@ impl Mm {
                 place as u64,
                 record.standing().place as u64,
             )?;
+            agree("populated pages that a reservation counts", pfn, populated, record.populated())?;
             agree("an empty reservation", pfn, 0, u64::from(place == Place::Outside))?;
             check_pages(record)?;
             let space = self.spaces.find(record.key().space);
@@ -113,18 +114,29 @@ impl Mm {
     }
 }
 
-/// Kind and references of each page, and that the page leads back to its reservation's key.
+/// Populated pages and pieces tile the block; kind and references of each, and nobody's words in what is not populated
+/// but the record's.
 fn check_pages(record: Record) -> Result<(), Inconsistency> {
     let map = record.popmap();
-    for i in 0..PAGES {
-        let page = record.page(i);
-        let populated = map.contains(i);
+    let mut i = 0;
+    while i < PAGES {
+        let (page, populated) = (record.page(i), map.contains(i));
+        let pfn = Some(page.pfn());
         let kind = if populated { PageKind::Anon } else { PageKind::ThpReserved };
-        agree("kind of a page of a reservation", Some(page.pfn()), kind as u64, page.kind() as u64)?;
-        if !populated {
-            agree("references to it", Some(page.pfn()), 1, page.refcount().into())?;
-            agree("mappings of it", Some(page.pfn()), 0, page.raw_mapcount().into())?;
+        agree("kind of a page of a reservation", pfn, kind as u64, page.kind() as u64)?;
+        if populated {
+            i += 1;
+            continue;
         }
+        // Alignment and what lies inside are as of every block that was given out.
+        let end = i + page.order().pages() as usize;
+        agree("a page of a piece is populated", pfn, 0, (!map.is_clear(i, end - i)).into())?;
+        agree("references to a piece", pfn, 1, page.refcount().into())?;
+        agree("mappings of a piece", pfn, 0, page.raw_mapcount().into())?;
+        for page in (i.max(END as usize)..end).map(|n| record.page(n)) {
+            agree("the owner's word of a page of a piece", Some(page.pfn()), 0, page.private())?;
+        }
+        i = end;
     }
     Ok(())
 }

@@ -112,6 +112,15 @@ pub fn collapse(
     result
 }
 
+/// What is done for a block of 2 MiB.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Effort {
+    /// Memory is compacted, and some is given back, where none is free.
+    Compact,
+    /// A free one is taken.
+    TakeFree,
+}
+
 /// What one collapse needs, allocated before it begins.
 pub(super) struct Room {
     before: Before,
@@ -120,14 +129,18 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Takes no lock above the heap's and the allocator's.
+    /// Takes no lock above the heap's and the allocator's; the caller of [`Effort::Compact`] holds no spinlock.
     ///
     /// # Errors
     /// [`OutOfMemory`].
-    pub(super) fn new(mm: &Mm) -> Result<Self, OutOfMemory> {
+    pub(super) fn new(mm: &Mm, effort: Effort) -> Result<Self, OutOfMemory> {
         let mut before = Before::new_in(KAlloc);
         before.try_reserve_exact(ENTRIES_PER_TABLE).map_err(|_| OutOfMemory)?;
-        Ok(Room { before, folio: mm.alloc_pages(Order::PMD, PageKind::Anon)? })
+        let folio = match effort {
+            Effort::Compact => mm.alloc_pages(Order::PMD, PageKind::Anon)?,
+            Effort::TakeFree => mm.alloc_free_block(Order::PMD, PageKind::Anon).ok_or(OutOfMemory)?,
+        };
+        Ok(Room { before, folio })
     }
 
     /// It is not needed.
@@ -150,7 +163,7 @@ type Before = Vec<Desc, KAlloc>;
 
 impl Range<'_> {
     fn collapse_now(&self) -> Result<(), CollapseError> {
-        if self.is_block()? { Ok(()) } else { self.collapse(Room::new(self.mm)?) }
+        if self.is_block()? { Ok(()) } else { self.collapse(Room::new(self.mm, Effort::Compact)?) }
     }
 
     /// Whether it could be collapsed, as it looks now: an answer that may be old as soon as M is let go. M is held, to

@@ -1,25 +1,51 @@
-//! For how long T is held to make a huge page: so long a fault of the same space may have to wait.
+//! For how long locks are held to make a huge page: so long a fault of the same space may have to wait.
+//!
+//! | lock | who waits | from, to |
+//! |---|---|---|
+//! | T | every fault of the space | each time that entries are looked at or exchanged |
+//! | M, for reading | mmap, munmap, fork and the like | the whole promotion in place |
+//! | M, for writing | they, and every fault | the whole call of MADV_COLLAPSE; of khugepaged, from when it has found a range that it may collapse |
+//!
+//! Of each there is the sum of all holds, and the longest one. A promotion within a fault ([`super::promoter`]) counts
+//! from where it begins: the fault holds M anyway.
 #![forbid(unsafe_code)]
 
 use crate::Mm;
 use crate::stats::Counter;
 
-/// Begins when T was taken and ends, when dropped, before T is let go: so it is declared after the guard.
+/// Begins when a lock was taken and ends, when dropped, before it is let go: so it is declared after the guard.
 #[must_use = "what is dropped at once has measured nothing"]
-pub(super) struct Held<'m> {
+pub(crate) struct Held<'m> {
     mm: &'m Mm,
+    /// What the time is added to.
+    sum: Counter,
+    /// The longest of them.
+    longest: Counter,
     /// Nanoseconds since boot.
     began: u64,
 }
 
 impl<'m> Held<'m> {
+    /// T is held.
     pub(super) fn begin(mm: &'m Mm) -> Self {
-        Held { mm, began: mm.env.now_ns() }
+        Held { mm, sum: Counter::ThpPtlHeld, longest: Counter::ThpPtlHeldLongest, began: mm.env.now_ns() }
+    }
+    /// M is held for reading.
+    pub(super) fn mmap_read(mm: &'m Mm) -> Self {
+        let (sum, longest) = (Counter::ThpMmapReadHeld, Counter::ThpMmapReadHeldLongest);
+        Held { mm, sum, longest, began: mm.env.now_ns() }
+    }
+    /// M is held for writing.
+    pub(crate) fn mmap_write(mm: &'m Mm) -> Self {
+        let (sum, longest) = (Counter::ThpMmapWriteHeld, Counter::ThpMmapWriteHeldLongest);
+        Held { mm, sum, longest, began: mm.env.now_ns() }
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.mm.stats.add(Counter::ThpPtlHeld, self.mm.env.now_ns() - self.began);
+        let held = self.mm.env.now_ns() - self.began;
+        self.mm.stats.add(self.sum, held);
+        self.mm.stats.raise(self.longest, held);
     }
 }

@@ -24,7 +24,8 @@
 //!
 //! **Work.** A range that is looked at counts 512 pages, a VMA or a space that is passed over counts 1 (Linux:
 //! `khugepaged_scan_mm_slot`). A call ends when its pages are used up, when it has come to the first space twice, or
-//! when there is no memory for a folio. M is held for one range at a time; a space whose M is held for writing is left
+//! when there is no memory for a folio, after which it sleeps for `alloc_sleep_millisecs` (Linux: `khugepaged_alloc_sleep`,
+//! which it does once before it gives up). `defrag` says whether memory is compacted for the folio. M is held for one range at a time; a space whose M is held for writing is left
 //! for the next scan.
 //!
 //! **The cursor survives the end of its space.** It holds a share of the space and stands in no other list; a space that
@@ -37,7 +38,8 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use arch::sync::SpinLock;
 use arch::{Order, VirtAddr};
 
-use super::collapse::{CollapseError, Limits, Range, Room};
+use super::collapse::{CollapseError, Effort, Limits, Range, Room};
+use super::held::Held;
 use crate::Mm;
 use crate::config::{Number, ThpMode};
 use crate::kalloc::KArc;
@@ -150,6 +152,11 @@ struct Scan<'m> {
 /// Looks at `pages` pages from where the last call has stopped, and collapses what it may. Returns how many ranges
 /// became huge. May sleep; the caller holds no lock. Several calls at a time share the cursor.
 pub fn scan(mm: &Mm, pages: u64) -> u64 {
+    scan_some(mm, pages).0
+}
+
+/// As [`scan`]; also how long to sleep then.
+pub(super) fn scan_some(mm: &Mm, pages: u64) -> (u64, Number) {
     let mut scan = Scan { mm, pages, collapsed: 0, end: End::No };
     let mut at_first = 0;
     while scan.goes_on() {
@@ -158,7 +165,11 @@ pub fn scan(mm: &Mm, pages: u64) -> u64 {
         scan.move_on(&space, visit);
     }
     mm.thp.khugepaged.collapsed.fetch_add(scan.collapsed, Ordering::Relaxed);
-    scan.collapsed
+    let sleep = match scan.end {
+        End::No => Number::ScanSleepMillisecs,
+        End::NoMemory => Number::AllocSleepMillisecs,
+    };
+    (scan.collapsed, sleep)
 }
 
 /// What one look at a space has found.
@@ -254,12 +265,14 @@ impl Scan<'_> {
     /// Collapses the range, if it still may be.
     fn collapse(&mut self, space: &AddressSpace, start: VirtAddr) {
         let mm = self.mm;
-        let Ok(room) = Room::new(mm) else {
+        let effort = if mm.thp.number(Number::Defrag) == 0 { Effort::TakeFree } else { Effort::Compact };
+        let Ok(room) = Room::new(mm, effort) else {
             mm.stats.inc(Counter::ThpCollapseFailed);
             self.end = End::NoMemory;
             return;
         };
         let _mmap = space.mmap_lock.write(mm.env);
+        let _held = Held::mmap_write(mm);
         let wanted = |vma: &Vma| may_collapse(mm, space, vma) && vma.fits_block(start);
         let Some(vma) = space.vma_at(start).filter(wanted) else { return room.give_back(mm) };
         let range = range(mm, space, &vma, start);
@@ -328,8 +341,8 @@ pub fn run(mm: &Mm) {
     loop {
         wait_for_work(mm);
         let seen = changes(mm);
-        scan(mm, mm.thp.number(Number::PagesToScan));
-        pause(mm, seen);
+        let (_, sleep) = scan_some(mm, mm.thp.number(Number::PagesToScan));
+        pause(mm, seen, sleep);
     }
 }
 
@@ -350,10 +363,10 @@ fn wait_for_work(mm: &Mm) {
     }
 }
 
-/// Sleeps for `scan_sleep_millisecs`, or until more than these settings were changed.
-pub(super) fn pause(mm: &Mm, seen: usize) {
+/// Sleeps for as many milliseconds as the setting says, or until more than these settings were changed.
+pub(super) fn pause(mm: &Mm, seen: usize, sleep: Number) {
     let unchanged = || changes(mm) == seen;
-    let until = mm.env.now_ns().saturating_add(mm.thp.number(Number::ScanSleepMillisecs) * NS_PER_MS);
+    let until = mm.env.now_ns().saturating_add(mm.thp.number(sleep) * NS_PER_MS);
     while unchanged() && mm.env.now_ns() < until {
         mm.env.park_until(mm.thp.khugepaged.key(), until, &unchanged);
     }

@@ -16,8 +16,10 @@
 //! a hint of mm's to itself: it may be released whenever no lock is held, and nothing but speed is lost. Whoever
 //! still uses a page of it, an entry or a fault under way, holds a reference of his own.
 //!
-//! **References.** The reservation holds one reference to each of its 512 pages, an entry holds one more. Release
-//! drops the reservation's 512, and so the pages that nobody uses return to the buddy allocator.
+//! **References.** The reservation holds one reference to each populated page, an entry holds one more. Pages that
+//! nobody has populated lie in *pieces* (`pieces`), blocks of 1 to 512 pages as the buddy allocator gives them out, with
+//! one reference each. Release drops the reservation's references, and so the pages that nobody uses return to the
+//! buddy allocator.
 //!
 //! **State.** All of it stands in struct pages of the block itself ([`record`]), so a reservation needs no memory of
 //! its own and keeping it cannot fail. It is found from an address by a hash ([`table`]), and from any of its pages by
@@ -33,6 +35,7 @@
 //! | [`settings`] | words and numbers, changed at run time |
 //! | [`popmap`] | which of 512 pages are populated |
 //! | [`record`] | a reservation, as it stands in its struct pages |
+//! | `pieces` | the pages that nobody has populated, as blocks |
 //! | [`table`] | all reservations, by space and range |
 //! | [`queue`] | the partially populated ones, by when they last changed |
 //! | [`reservation`] | reserve, take a page, give it back, release |
@@ -42,7 +45,7 @@
 //! | `exchange` | the level-2 entry is broken, flushed and made anew |
 //! | `strays` | pages that a write after fork has put elsewhere |
 //! | `group` | 64 KiB on the way: 16 pages become a folded group |
-//! | `held` | for how long T is held to make a huge page |
+//! | `held` | for how long T and M are held to make a huge page |
 //! | [`reunite`] | a huge page that a write after fork has taken apart becomes one again, in place |
 //! | [`holes`] | which ranges of a space that were, until who shares them has ended |
 //! | [`huge`] | a block at the first fault |
@@ -56,11 +59,12 @@ pub mod check;
 pub mod collapse;
 mod exchange;
 mod group;
-mod held;
+pub(crate) mod held;
 pub mod holes;
 pub mod huge;
 pub mod khugepaged;
 pub mod permission;
+mod pieces;
 pub mod policy;
 pub mod popmap;
 pub mod promote;

@@ -12,7 +12,9 @@
 //! fault handler gives huge pages where MADV_HUGEPAGE asks for them, and khugepaged collapses whatever it finds
 //! ([`super::khugepaged`]). There is no `defer+madvise` beside it there, as there is for `defrag`: `defer` is it.
 //!
-//! A read sees zeros, and reserves nothing: a block of them where a write would be huge, else the page of zeros.
+//! A read sees zeros, and reserves nothing: a block of them where a write would be huge, else the page of zeros. Where
+//! `use_zero_page` is 0 a huge page of its own is in the place of the block of zeros (Linux:
+//! `do_huge_pmd_anonymous_page`).
 //! MADV_NOHUGEPAGE is always small, and so is what a process has given up by PR_SET_THP_DISABLE ([`ThpPermission`]).
 //! The answer is a wish: where there is no block of 2 MiB, or other pages are mapped in the range, `huge` and
 //! `reserve` end as small.
@@ -21,7 +23,7 @@
 use arch::{Access, VirtAddr};
 
 use crate::Mm;
-use crate::config::ThpMode;
+use crate::config::{Number, ThpMode};
 use crate::space::{AddressSpace, HugeAdvice, Vma};
 use crate::thp::ThpPermission;
 
@@ -70,7 +72,10 @@ pub fn backing(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr, access: A
     let fits = if vma.fits_block(va) { Fits::Yes } else { Fits::No };
     let (mode, threshold) = (mm.thp.mode(), mm.thp.threshold());
     let (advice, permission) = (vma.advice, space.thp_permission());
-    decide(&Question { mode, threshold, advice, access, fits, permission })
+    match decide(&Question { mode, threshold, advice, access, fits, permission }) {
+        Backing::HugeZero if mm.thp.number(Number::UseZeroPage) == 0 => Backing::Huge,
+        answer => answer,
+    }
 }
 
 /// Answers the question.

@@ -48,7 +48,7 @@ impl Popmap {
     /// Whether the 16 bits of the aligned group of bit `i` (0..=511) are all set.
     #[must_use]
     pub const fn has_group(&self, i: usize) -> bool {
-        self.0[i / 64] >> (i % 64 / CONT_ENTRIES * CONT_ENTRIES) & 0xffff == 0xffff
+        has_group(self.0[i / 64], i)
     }
     /// How many bits are set: 0..=512.
     #[must_use]
@@ -58,7 +58,7 @@ impl Popmap {
     /// Whether no bit is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0 == [0; WORDS]
+        self.0.iter().all(|&word| word == 0)
     }
     /// The bits that are clear here.
     #[must_use]
@@ -71,6 +71,27 @@ impl Popmap {
         let mut words = self.0;
         words.iter_mut().zip(other.0).for_each(|(word, other)| *word &= !other);
         Popmap(words)
+    }
+    /// The lowest set bit from `from` on.
+    #[must_use]
+    #[inline]
+    pub fn next(&self, from: usize) -> Option<usize> {
+        let (mut n, rest) = (from / 64, u64::MAX << (from % 64));
+        let mut word = self.0.get(n)? & rest;
+        while word == 0 {
+            n += 1;
+            word = *self.0.get(n)?;
+        }
+        Some(64 * n + word.trailing_zeros() as usize)
+    }
+    /// The runs of set bits, as long as they are, lowest first: where each begins, and of how many bits it is.
+    pub fn runs(self) -> impl Iterator<Item = (usize, usize)> {
+        let (clear, mut end) = (self.complement(), 0);
+        core::iter::from_fn(move || {
+            let first = self.next(end)?;
+            end = clear.next(first).unwrap_or(PAGES);
+            Some((first, end - first))
+        })
     }
     /// The first of the lowest naturally aligned run of 2^`order` bits, at most 512, that are clear.
     #[must_use]
@@ -105,6 +126,12 @@ impl Popmap {
             words.map(move |word| 64 * n + word.trailing_zeros() as usize)
         })
     }
+}
+
+/// As [`Popmap::has_group`], of the word of bit `i`.
+#[must_use]
+pub(super) const fn has_group(word: u64, i: usize) -> bool {
+    word >> (i % 64 / CONT_ENTRIES * CONT_ENTRIES) & 0xffff == 0xffff
 }
 
 #[cfg(test)]
@@ -180,5 +207,11 @@ mod tests {
         assert_eq!(map.with(&rest).count(), 512);
         assert_eq!((map.lowest(0), map.lowest(512)), (Popmap::EMPTY, map));
         assert!(map.lowest(40).iter().eq((0..120).step_by(3)));
+        assert!(Popmap::EMPTY.complement().runs().eq([(0, PAGES)]) && Popmap::EMPTY.runs().next().is_none());
+        assert!(map.complement().runs().map(|(first, n)| (first % 3, n)).take(170).all(|run| run == (1, 2)));
+        assert!(map.runs().map(|(first, n)| (first % 3, n)).all(|run| run == (0, 1)));
+        for from in 0..=PAGES {
+            assert_eq!(map.next(from), (from..PAGES).find(|&bit| map.contains(bit)));
+        }
     }
 }

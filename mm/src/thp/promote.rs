@@ -49,6 +49,7 @@ use arch::{Desc, DescTable, Level, Machine, Order, Pfn, PhysAddr, PhysMem, VirtA
 
 use super::exchange::{exchange, replace, table_of};
 use super::held::Held;
+use super::pieces;
 use super::popmap::{PAGES, Popmap};
 use super::queue;
 use super::record::{Key, Record};
@@ -112,6 +113,7 @@ impl PromoteError {
 // Walk A.8: in place; verify, break, flush, make the block.
 pub fn promote_range(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), PromoteError> {
     let _mmap = space.mmap_lock.read(mm.env);
+    let _held = Held::mmap_read(mm);
     let vma = space.vma_at(va).ok_or(PromoteError::Vma)?;
     promote_in(mm, space, &vma, va)
 }
@@ -170,7 +172,8 @@ fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> R
     Ok(())
 }
 
-/// The unpopulated pages of a reservation, taken by the promotion as a fault takes one: a bit and a reference each.
+/// The unpopulated pages of a reservation, taken by the promotion as a fault takes one: a bit each, and a reference to
+/// each piece.
 struct Claim {
     key: Key,
     record: Record,
@@ -182,15 +185,14 @@ impl Claim {
     fn new(mm: &Mm, key: Key) -> Result<Self, PromoteError> {
         let bucket = mm.thp.table.lock(key);
         let record = bucket.find(key).ok_or(PromoteError::NoReservation)?;
-        let map = record.popmap();
-        let populated = map.count();
+        let populated = record.populated();
         if populated < u64::from(mm.thp.threshold()) {
             return Err(PromoteError::BelowThreshold(populated));
         }
-        let pages = map.complement();
+        let pages = record.popmap().complement();
         record.set_popmap(&Popmap::EMPTY.complement());
-        queue::settle(mm, record, PAGES as u64);
-        pages.iter().for_each(|i| record.page(i).get().leave());
+        queue::settle(mm, record);
+        pieces::of(record.block(), pages).for_each(|piece| piece.get().leave());
         mm.stats.sub(Counter::NrThpReserved, pages.count());
         Ok(Claim { key, record, pages })
     }
@@ -202,16 +204,16 @@ impl Claim {
         let entry = tree.entry(space.flusher(mm), self.key.range, Level::L2);
         let table = table_of(&entry.map_err(|_| PromoteError::NoTable)?)?;
         let Seen { strays, .. } = self.verify(table, flags)?;
-        (0..PAGES).try_for_each(|i| match self.record.page(i) {
-            page if page.refcount() == expected(&strays, i) => Ok(()),
-            page => Err(PromoteError::Referenced(page.pfn())),
-        })
+        let stuck = self
+            .counts(&strays)
+            .find_map(|(first, n, count)| (0..n).map(|k| first.nth(k)).find(|page| page.refcount() != count));
+        stuck.map_or(Ok(()), |page| Err(PromoteError::Referenced(page.pfn())))
     }
 
     /// Zeroes the claimed pages. They are the claim's own, so no lock is needed.
     fn fill(&self) {
-        for i in self.pages.iter() {
-            Machine::zero(self.record.page(i).pfn().phys(), PAGE_SIZE);
+        for (first, n) in self.pages.runs() {
+            Machine::zero(self.record.page(first).pfn().phys(), n as u64 * PAGE_SIZE);
         }
     }
 
@@ -221,18 +223,28 @@ impl Claim {
         let start = self.record.block().pfn().phys();
         let (mut strays, mut as_block) = (Popmap::EMPTY, Alike::Yes);
         let (table, first) = (Machine::table(table), Desc::leaf(start, Level::L3, flags));
-        for i in 0..PAGES {
-            let found = table.read(i);
-            // One of a folded group is as good as one alone: the table leaves with all of it. Whether it was accessed
-            // lately does not matter: the block will say that it was.
-            let leaf = found.alone().with_also(PteFlags::ACCESSED);
-            let good = Desc::from_raw(first.raw() + i as u64 * PAGE_SIZE);
-            if leaf == good && !self.pages.contains(i) {
+        let good_at = |i: usize| Desc::from_raw(first.raw() + i as u64 * PAGE_SIZE);
+        let differ = |found: Desc, good: Desc| (found.raw() ^ good.raw()) & !PASSED_OVER.bits();
+        let differs = |i: usize| differ(table.read(i), good_at(i));
+        // Where nothing is claimed, and nothing has happened since, this is all.
+        let alike = |first: &usize| (*first..first + ALIKE).fold(0, |bits, i| bits | differs(i)) == 0;
+        let from = if self.pages.is_empty() {
+            ALIKE * (0..PAGES).step_by(ALIKE).take_while(alike).count()
+        } else {
+            0
+        };
+        for i in from..PAGES {
+            let (found, good, claimed) = (table.read(i), good_at(i), self.pages.contains(i));
+            if differ(found, good) == 0 && !claimed {
                 continue;
             }
             as_block = Alike::No;
+            if claimed && found.is_empty() {
+                continue;
+            }
+            let leaf = found.alone().with_also(PteFlags::ACCESSED);
             let desc = if found.is_leaf(Level::L3) { leaf } else { found };
-            if desc == read_only(good, Level::L3) && !self.pages.contains(i) {
+            if desc == read_only(good, Level::L3) && !claimed {
                 continue;
             }
             if let Some(i) = self.verify_odd(i, desc, good)? {
@@ -285,11 +297,41 @@ impl Claim {
         self.references().for_each(|page| mm.put_folio(page));
     }
 
+    /// What has references in the block, in runs, and how many each page has: the reservation's and the entry's, or the
+    /// claim's; the reservation's alone where the entry maps a stray. Pages inside of claimed pieces have none.
+    fn counts(&self, strays: &Popmap) -> impl Iterator<Item = (PageRef, u64, u32)> {
+        let block = self.record.block();
+        let run = move |(first, n), count| (block.nth(first as u64), n as u64, count);
+        let populated = self.pages.with(strays).complement().runs().map(move |found| run(found, 2));
+        let strays = strays.runs().map(move |found| run(found, strays::SOLE));
+        populated.chain(strays).chain(pieces::of(block, self.pages).map(|piece| (piece, 1, 2)))
+    }
+
+    /// Takes every reference count of the block from what is expected ([`Self::counts`]) to 0, or leaves all as they
+    /// are. Under R.
+    fn freeze(&self, strays: &Popmap) -> Result<(), PromoteError> {
+        for (runs, (first, n, count)) in self.counts(strays).enumerate() {
+            let frozen = first.freeze_run(n, count);
+            if frozen < n {
+                first.thaw_run(frozen, count);
+                self.counts(strays).take(runs).for_each(|(first, n, count)| first.thaw_run(n, count));
+                return Err(PromoteError::Referenced(first.nth(frozen).pfn()));
+            }
+        }
+        Ok(())
+    }
+
     /// The claim's references: taken back once, where nothing comes of it.
-    fn references(&self) -> impl Iterator<Item = FolioRef> {
-        self.pages.iter().map(|i| FolioRef::from_raw(self.record.page(i)))
+    fn references(&self) -> impl Iterator<Item = FolioRef> + use<> {
+        pieces::of(self.record.block(), self.pages).map(FolioRef::from_raw)
     }
 }
+
+/// What an entry may have that the block's would not. One of a folded group is as good as one alone: the table leaves
+/// with all of it. Whether it was accessed lately does not matter: the block will say that it was.
+const PASSED_OVER: PteFlags = PteFlags::ACCESSED.union(PteFlags::CONTIGUOUS);
+/// So many entries are compared at once, where all are likely to be as they should.
+const ALIKE: usize = 16;
 
 /// What the entries of a range that can be promoted are.
 struct Seen {
@@ -304,12 +346,6 @@ struct Seen {
 enum Alike {
     Yes,
     No,
-}
-
-/// References to each page: the reservation's, and the entry's or the claim's; the reservation's alone where the entry
-/// maps a stray.
-fn expected(strays: &Popmap, i: usize) -> u32 {
-    if strays.contains(i) { strays::SOLE } else { 2 }
 }
 
 /// The exchange, under R and T. Returns the table that is linked no more, and the strays that it mapped.
@@ -329,7 +365,7 @@ fn make_block(
         tree.entry(space.flusher(mm), claim.key.range, Level::L2).map_err(|_| PromoteError::NoTable)?;
     let table = table_of(&entry)?;
     let Seen { strays, as_block } = claim.verify(table, block.flags(Level::L2))?;
-    freeze(record, &strays)?;
+    claim.freeze(&strays)?;
     let run = range::run_of(space, vma, &entry, record.block());
     let head = fold(mm, bucket.unlink(mm, record), claim.key, vma.index_of(claim.key.range), &run);
     let displaced = match as_block {
@@ -347,14 +383,6 @@ fn make_block(
     mm.stats.inc(Counter::NrAnonThp);
     deferred::offer(mm, head);
     Ok((displaced, strays))
-}
-
-/// Takes every reference count of the block from what is [`expected`] to 0, or leaves all as they are.
-fn freeze(record: Record, strays: &Popmap) -> Result<(), PromoteError> {
-    let freezes = |&i: &usize| record.page(i).freeze(expected(strays, i));
-    let Some(stuck) = (0..PAGES).find(|i| !freezes(i)) else { return Ok(()) };
-    (0..stuck).for_each(|i| record.page(i).set_refcount(expected(strays, i)));
-    Err(PromoteError::Referenced(record.page(stuck).pfn()))
 }
 
 /// Makes one folio, still frozen, of 512 pages that are. The page entries' mappings become the block's one.

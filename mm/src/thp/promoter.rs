@@ -15,6 +15,7 @@ use allocator_api2::vec::Vec;
 use arch::VirtAddr;
 use arch::sync::SpinLock;
 
+use super::held::Held;
 use super::promote::{self, PromoteError};
 use super::record::{Key, Queued, Record};
 use super::reunite;
@@ -133,6 +134,7 @@ pub fn submit(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) {
 /// it must be given up for a reason that may pass, the thread is asked to. The caller holds M for reading, as does
 /// whoever promotes, and no other lock.
 pub(super) fn promote_now(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) {
+    let _held = Held::mmap_read(mm);
     match promote::promote_in(mm, space, vma, va) {
         Ok(()) => mm.stats.inc(Counter::ResPagesCollapsedSync),
         Err(error) if error.may_pass() => submit(mm, space, va),

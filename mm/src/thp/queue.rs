@@ -64,18 +64,23 @@ impl Place {
     }
 }
 
-/// What a record says of the queue: 2 bits of place, 62 of time.
+/// What a record says of the queue, in one word: 2 bits of place, 10 of how many pages are populated, 52 of time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Standing {
     /// Where it is.
     pub place: Place,
+    /// How many pages are populated: 0..=512.
+    pub populated: u64,
     /// How many moves there had been in the queue when it last moved.
     pub moved: u64,
 }
 
+const POPULATED_SHIFT: u32 = 2;
+const MOVED_SHIFT: u32 = 12;
+
 impl Standing {
     pub(super) const fn word(self) -> u64 {
-        self.moved << 2 | self.place as u64
+        self.moved << MOVED_SHIFT | self.populated << POPULATED_SHIFT | self.place as u64
     }
     pub(super) const fn from_word(word: u64) -> Self {
         let place = match word & 3 {
@@ -83,7 +88,8 @@ impl Standing {
             2 => Place::Full,
             _ => Place::Outside,
         };
-        Standing { place, moved: word >> 2 }
+        let populated = word >> POPULATED_SHIFT & ((1 << (MOVED_SHIFT - POPULATED_SHIFT)) - 1);
+        Standing { place, populated, moved: word >> MOVED_SHIFT }
     }
 }
 
@@ -101,25 +107,28 @@ impl Queue {
     }
 }
 
-/// So many pages of `record` are populated now. The caller has changed that, under R.
-pub(super) fn settle(mm: &Mm, record: Record, populated: u64) {
-    let (old, place) = (record.standing(), Place::of(populated));
+/// Other pages of `record` are populated than before. The caller has changed that, under R.
+#[inline]
+pub(super) fn settle(mm: &Mm, record: Record) {
+    let old = record.standing();
+    let place = Place::of(old.populated);
     let since = mm.thp.queue.moves.load(Ordering::Relaxed).wrapping_sub(old.moved);
     let recent = since <= mm.stats.get(Counter::NrThpResPartpop) / SLACK;
     if old.place != place || place == Place::Partial && !recent {
-        go(mm, record, old.place, place);
+        go(mm, record, old, place);
     }
 }
 
 /// A reservation is about to leave the table, under R.
 pub(super) fn leave(mm: &Mm, record: Record) {
-    match record.standing().place {
-        Place::Outside => {}
-        old => go(mm, record, old, Place::Outside),
+    let old = record.standing();
+    if old.place != Place::Outside {
+        go(mm, record, old, Place::Outside);
     }
 }
 
-fn go(mm: &Mm, record: Record, from: Place, to: Place) {
+fn go(mm: &Mm, record: Record, old: Standing, to: Place) {
+    let from = old.place;
     let queue = &mm.thp.queue;
     let mut order = queue.order.lock();
     if from == Place::Partial {
@@ -132,7 +141,7 @@ fn go(mm: &Mm, record: Record, from: Place, to: Place) {
         }
         Place::Outside | Place::Full => 0,
     };
-    record.set_standing(Standing { place: to, moved });
+    record.set_standing(Standing { place: to, moved, ..old });
     drop(order);
     if from != to {
         from.gauge().into_iter().for_each(|gauge| mm.stats.sub(gauge, 1));

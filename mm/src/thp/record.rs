@@ -1,11 +1,11 @@
 //! A reservation as it stands in the struct pages of its block.
 //!
 //! The block's 512 base pages have 512 owner's words ([`PageRef::private`]), which nobody else uses while the
-//! reservation lives. Eleven of them hold it:
+//! reservation lives, those inside of a piece among them. Eleven of them hold it:
 //!
 //! ```text
 //!   page     0 .. 7                  8          9                                 10
-//!   private  population map, 512 b   space id   address of the range | QUEUED    when it last moved | place in the queue
+//!   private  population map, 512 b   space id   address of the range | QUEUED    when it last moved | bits set | place
 //!   link     0: the bucket's chain   1: the queue of partially populated reservations
 //! ```
 //! A page of the block that is mapped is a page like any other to everybody else: kind, mapping, counts are its own.
@@ -13,15 +13,16 @@
 
 use arch::{Order, PageSize, VirtAddr};
 
-use super::popmap::{PAGES, Popmap, WORDS};
-use crate::page::{Flags, FolioRef, PageKind, PageRef, page_of};
+use super::popmap::{self, PAGES, Popmap, WORDS};
+use crate::page::{FolioRef, PageRef, page_of};
 use crate::space::AddressSpace;
-use crate::thp::queue::{Place, Standing};
+use crate::thp::{pieces, queue::Standing};
 
 const SPACE: u64 = WORDS as u64;
 const RANGE: u64 = SPACE + 1;
 const STANDING: u64 = RANGE + 1;
-const END: u64 = STANDING + 1;
+/// So many owner's words, those of the first pages, hold a record.
+pub(super) const END: u64 = STANDING + 1;
 const QUEUED: u64 = 1;
 
 /// Which range of which space: what a reservation is for.
@@ -61,15 +62,14 @@ pub enum Queued {
 pub struct Record(PageRef);
 
 impl Record {
-    /// Writes the record of an empty reservation into a block of 512 single pages, of which the caller is the
-    /// sole user, and has the references.
+    /// Writes the record of an empty reservation into a block of 512 pages as it was given out, of which the caller is
+    /// the sole user, and has the reference. Its words are 0, which is no page and no place in the queue.
     pub(super) fn write(block: PageRef, key: Key) -> Self {
-        debug_assert!(block.pfn().is_aligned(Order::PMD));
+        debug_assert!(block.pfn().is_aligned(Order::PMD) && block.order() == Order::PMD);
         let record = Record(block);
-        record.set_popmap(&Popmap::EMPTY);
+        debug_assert!((0..END).all(|n| block.nth(n).private() == 0), "{block:?} was given out with a word");
         block.nth(SPACE).set_private(key.space);
         block.nth(RANGE).set_private(key.range.raw());
-        record.set_standing(Standing { place: Place::Outside, moved: 0 });
         record
     }
 
@@ -105,8 +105,28 @@ impl Record {
     pub fn popmap(self) -> Popmap {
         Popmap::from_words(core::array::from_fn(|n| self.0.nth(n as u64).private()))
     }
-    pub(super) fn set_popmap(self, map: &Popmap) {
+    /// Sets them, and counts them.
+    pub(crate) fn set_popmap(self, map: &Popmap) {
         (0..WORDS).for_each(|n| self.0.nth(n as u64).set_private(map.word(n)));
+        self.set_standing(Standing { populated: map.count(), ..self.standing() });
+    }
+    /// Whether page `i` (0..=511) is populated.
+    #[inline]
+    #[must_use]
+    pub fn is_populated(self, i: usize) -> bool {
+        self.page(i / u64::BITS as usize).private() >> (i % u64::BITS as usize) & 1 != 0
+    }
+    /// As [`Popmap::has_group`], of the map.
+    #[inline]
+    #[must_use]
+    pub(super) fn has_group(self, i: usize) -> bool {
+        popmap::has_group(self.page(i / u64::BITS as usize).private(), i)
+    }
+    /// How many pages are populated: 0..=512.
+    #[inline]
+    #[must_use]
+    pub fn populated(self) -> u64 {
+        self.standing().populated
     }
     /// Whether the promoter knows of it.
     #[must_use]
@@ -136,16 +156,12 @@ impl Record {
         self.0.nth(STANDING).set_private(standing.word());
     }
 
-    /// Counts page `i` as populated and takes a reference to it for its future entry. Returns how many are populated
-    /// now too.
-    pub(super) fn populate(self, i: usize) -> (FolioRef, u64) {
-        let mut map = self.popmap();
-        map.insert(i);
-        self.set_popmap(&map);
-        let (key, page) = (self.key(), self.page(i));
-        page.set_kind(PageKind::Anon, Order::PAGE);
-        page.set_flags(Flags::RESERVED);
-        page.set_mapping(key.space, key.va(i).raw() / PageSize::Size4K.bytes());
-        (page.get(), map.count())
+    /// Counts page `i` as populated and takes a reference to it for its future entry. Whose it is, and where in it, says
+    /// who makes the entry. It must not be populated.
+    pub(super) fn populate(self, i: usize) -> FolioRef {
+        let (word, standing) = (self.page(i / u64::BITS as usize), self.standing());
+        word.set_private(word.private() | 1 << (i % u64::BITS as usize));
+        self.set_standing(Standing { populated: standing.populated + 1, ..standing });
+        pieces::cut(self.0, i)
     }
 }

@@ -81,7 +81,7 @@ pub enum Sixteen {
     Some,
 }
 
-/// A page taken from a reservation: zeroed, kind [`PageKind::Anon`], with its space and index.
+/// A page taken from a reservation: zeroed, kind [`PageKind::Anon`]. Its space and index are for who maps it to set.
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "the page goes into an entry, and then `made` is called, or back by `untake`"]
 pub struct Taken {
@@ -145,21 +145,21 @@ fn take_existing(mm: &Mm, key: Key, index: usize) -> Existing {
     let taken = {
         let bucket = mm.thp.table.lock(key);
         let Some(record) = bucket.find(key) else { return Existing::None };
-        if record.popmap().contains(index) {
+        if record.is_populated(index) {
             return Existing::Busy;
         }
-        let (page, count) = record.populate(index);
-        queue::settle(mm, record, count);
-        let group = if record.popmap().has_group(index) { Sixteen::All } else { Sixteen::Some };
-        Taken { page, populated: populated(mm, record, count), group }
+        let page = record.populate(index);
+        queue::settle(mm, record);
+        let group = if record.has_group(index) { Sixteen::All } else { Sixteen::Some };
+        Taken { page, populated: populated(mm, record), group }
     };
     mm.stats.sub(Counter::NrThpReserved, 1);
     Machine::zero(taken.page.pfn().phys(), PAGE_SIZE);
     Existing::Taken(taken)
 }
 
-fn populated(mm: &Mm, record: Record, count: u64) -> Populated {
-    match count.cmp(&u64::from(mm.thp.threshold())) {
+fn populated(mm: &Mm, record: Record) -> Populated {
+    match record.populated().cmp(&u64::from(mm.thp.threshold())) {
         _ if record.queued() == Queued::Yes => Populated::More,
         Less => Populated::More,
         Equal => Populated::Full,
@@ -219,7 +219,7 @@ fn wait(mm: &Mm, space: &AddressSpace, key: Key, index: usize) -> Awaited {
             return Some(Awaited::Entry);
         }
         let bucket = mm.thp.table.lock(key);
-        let busy = bucket.find(key).is_some_and(|record| record.popmap().contains(index));
+        let busy = bucket.find(key).is_some_and(|record| record.is_populated(index));
         (!busy).then_some(Awaited::Page)
     })
 }
@@ -245,13 +245,13 @@ pub fn made(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, taken: Taken, va: Vi
 /// There is no free block of 2 MiB.
 struct NoBlock;
 
-/// Makes a reservation, unless another thread was faster. The block is allocated and taken apart before R.
+/// Makes a reservation, unless another thread was faster. The block is allocated before R, and stays whole.
 fn reserve(mm: &Mm, space: &AddressSpace, key: Key) -> Result<(), NoBlock> {
     let Ok(block) = mm.alloc_pages(Order::PMD, PageKind::ThpReserved) else {
         mm.stats.inc(Counter::ThpResAllocFailed);
         return Err(NoBlock);
     };
-    let new = Unlinked::new(mm.split_page(block, Order::PMD), key);
+    let new = Unlinked::new(block, key);
     let mut bucket = mm.thp.table.lock(key);
     if bucket.find(key).is_some() {
         drop(bucket);
@@ -290,9 +290,8 @@ pub fn untake(mm: &Mm, space: &AddressSpace, taken: Taken, va: VirtAddr) {
 /// Pages of a reservation were given back, under its lock, which ends: where no page is left, the reservation is
 /// released.
 pub(super) fn depopulated(mm: &Mm, mut bucket: SpinGuard<'_, Bucket>, record: Record) {
-    let left = record.popmap().count();
-    if left != 0 {
-        return queue::settle(mm, record, left);
+    if record.populated() != 0 {
+        return queue::settle(mm, record);
     }
     let empty = bucket.unlink(mm, record);
     drop(bucket);
@@ -356,7 +355,7 @@ fn unlink(mm: &Mm, bucket: &mut Bucket, wanted: impl Fn(Key) -> bool) -> Option<
 /// Drops the references of a reservation that has left the table: unpopulated pages are freed, the others lose their
 /// reservation. Returns the number of unpopulated pages. No lock is held.
 pub(super) fn release(mm: &Mm, unlinked: Unlinked, cause: Cause) -> u64 {
-    let unused = PAGES as u64 - unlinked.record().popmap().count();
+    let unused = PAGES as u64 - unlinked.record().populated();
     let empty = unused == PAGES as u64;
     mm.stats.inc(if empty { Counter::ThpResFreed } else { Counter::ThpResBroken });
     if cause == Cause::Pressure {

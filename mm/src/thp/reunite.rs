@@ -69,6 +69,7 @@ pub(super) fn reunite(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Res
 /// block.
 pub(super) fn anew(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), PromoteError> {
     let _mmap = space.mmap_lock.read(mm.env);
+    let _held = Held::mmap_read(mm);
     let (vma, key) = (space.vma_at(va).ok_or(PromoteError::Vma)?, Key::new(space, va));
     let wanted = policy::backing(mm, space, &vma, va, Access::Write);
     if vma.kind != VmaKind::Anon || !matches!(wanted, Backing::Huge | Backing::Reserve) {

@@ -165,7 +165,7 @@ mod tests {
     fn every_number_is_checked() {
         let thp = Thp::new(&MmConfig::default()).unwrap();
         let values = || Number::ALL.iter().map(|&number| thp.number(number)).collect::<Vec<_>>();
-        assert_eq!(values(), [256, 1, 511, 256, 4096, 10000]);
+        assert_eq!(values(), [256, 1, 1, 511, 256, 4096, 10000, 60000, 1]);
         for (n, &number) in Number::ALL.iter().enumerate() {
             let (low, high) = (*number.range().start(), *number.range().end());
             for good in [low, high, number.default_value()] {

@@ -10,13 +10,13 @@ use arch::sync::{SpinGuard, SpinLock};
 use arch::{Order, PageSize, Pfn};
 
 use super::popmap::PAGES;
-use super::queue;
 use super::record::{Key, Record};
+use super::{pieces, queue};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::kalloc::{KAlloc, try_array};
 use crate::locks;
-use crate::page::{Flags, PageList, SinglePages, page_of};
+use crate::page::{FolioRef, PageList, page_of};
 
 /// Chains, each with its lock.
 pub const BUCKETS: usize = 128;
@@ -65,7 +65,7 @@ fn hash(key: Key) -> usize {
 }
 
 /// A record that is not in the table, yet or any more: its reservation's references are the holder's.
-#[must_use = "the reservation's 512 references must go somewhere"]
+#[must_use = "the reservation's references must go somewhere"]
 pub(super) struct Unlinked(Record);
 
 impl Bucket {
@@ -99,20 +99,18 @@ impl Bucket {
 }
 
 impl Unlinked {
-    /// A new reservation for `key`, of the 512 pages of a block.
-    pub(super) fn new(pages: SinglePages, key: Key) -> Self {
-        Unlinked(Record::write(pages.into_raw(), key))
+    /// A new reservation for `key`, of a block of 512 pages as it was given out.
+    pub(super) fn new(block: FolioRef, key: Key) -> Self {
+        Unlinked(Record::write(block.into_raw(), key))
     }
     pub(super) fn record(&self) -> Record {
         self.0
     }
-    /// The end of the reservation: wipes its record out, and gives back its references. The mark of each leaves before
-    /// the reference does.
-    pub(super) fn dissolve(self) -> SinglePages {
-        let populated = self.0.popmap();
-        populated.iter().for_each(|i| self.0.page(i).clear_flags(Flags::RESERVED));
+    /// The end of the reservation: wipes its record out, and gives back its references, one to each populated page and
+    /// one to each piece. The mark of a page leaves before the reference does.
+    pub(super) fn dissolve(self) -> impl Iterator<Item = FolioRef> {
         self.0.erase();
-        SinglePages::from_raw(self.0.block(), PAGES as u64)
+        pieces::all(self.0.block())
     }
 }
 

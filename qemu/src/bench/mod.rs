@@ -6,7 +6,8 @@
 //!   tests/peers/goals.toml ───────── peers ──┘         └──► target/bench/<suite>.json, .log
 //! ```
 //! Each suite has a boot of its own, so that none finds what another has left. A goal that is missed is a finding and
-//! no failure; a suite that does not come to its end is one.
+//! no failure; a suite that does not come to its end is one. A suite that is measured under two boot choices, row
+//! against row, fails where a row is off.
 //!
 //! | file | what |
 //! |---|---|
@@ -14,8 +15,12 @@
 //! | [`rows`] | what a suite prints → rows |
 //! | [`peers`] | the figures of Linux, the machine they were measured on, the goals |
 //! | [`report`] | rows and peers → table and JSON |
+//! | [`figures`] | the figures that are committed → tables of `docs/reservations.md` |
+//! | [`pairs`] | the same suite under two boot choices: by how much each row differs |
 //! | `pivot` | rows `a.b.c` as tables |
 
+pub mod figures;
+pub mod pairs;
 pub mod peers;
 mod pivot;
 pub mod report;

@@ -30,8 +30,12 @@ pub enum When {
 pub struct Suite {
     /// What it is called on both sides.
     pub name: &'static str,
+    /// The kernel's name of what is measured, where it is not this one.
+    pub rows_of: Option<&'static str>,
     /// The boot choices under which it is measured.
     pub choices: &'static str,
+    /// The boot choices under which it is measured once more, to hold each row against.
+    pub against: Option<&'static str>,
     /// What may be chosen within it.
     pub parts: &'static [&'static str],
     /// How it is printed.
@@ -66,35 +70,37 @@ const THP: &[&str] = &["promotion", "sequential", "dense", "random", "sparse", "
 /// Pages that a child of `thpfork` touches in each 2 MiB.
 const THPFORK: &[&str] = &["1", "-64", "-128", "-512"];
 
-/// Every suite. `mmbench` asks for huge pages at the first touch and for a hugetlb pool, as Linux was set. Atomic
-/// operations and lines that `mapcount` counts are counted on the model.
-pub const SUITES: [Suite; 5] = [
+/// A suite as most are.
+const PLAIN: Suite = Suite {
+    name: "",
+    rows_of: None,
+    choices: "",
+    against: None,
+    parts: &[],
+    layout: Layout::List,
+    when: When::Always,
+    beside: None,
+};
+
+/// As Linux was set: huge pages at the first touch, and a hugetlb pool.
+const AS_LINUX: &str = "thp=always hugepages=64";
+
+/// Every suite. `threshold` shows that a reservation that is promoted at its first page costs what a huge page at the
+/// first touch does. Atomic operations and lines that `mapcount` counts are counted on the model.
+pub const SUITES: [Suite; 6] = [
+    Suite { name: "mmbench", choices: AS_LINUX, parts: MMBENCH, ..PLAIN },
     Suite {
-        name: "mmbench",
-        choices: "thp=always hugepages=64",
+        name: "threshold",
+        rows_of: Some("mmbench"),
+        choices: "thp=reserve promotion_threshold=1 hugepages=64",
+        against: Some(AS_LINUX),
         parts: MMBENCH,
-        layout: Layout::List,
-        when: When::Always,
-        beside: None,
+        ..PLAIN
     },
-    Suite { name: "kernel", choices: "", parts: &[], layout: Layout::List, when: When::Always, beside: None },
-    Suite {
-        name: "mapcount",
-        choices: "",
-        parts: SCHEMES,
-        layout: Layout::List,
-        when: When::Always,
-        beside: Some("counts"),
-    },
-    Suite { name: "thp", choices: "", parts: THP, layout: Layout::Tables, when: When::Always, beside: None },
-    Suite {
-        name: "thpfork",
-        choices: "",
-        parts: THPFORK,
-        layout: Layout::List,
-        when: When::Named,
-        beside: None,
-    },
+    Suite { name: "kernel", ..PLAIN },
+    Suite { name: "mapcount", parts: SCHEMES, beside: Some("counts"), ..PLAIN },
+    Suite { name: "thp", parts: THP, layout: Layout::Tables, ..PLAIN },
+    Suite { name: "thpfork", parts: THPFORK, when: When::Named, ..PLAIN },
 ];
 
 /// A suite, and what is chosen within it.
@@ -111,6 +117,16 @@ impl Chosen {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.argument == self.suite.name
+    }
+
+    /// The name that the kernel has for the suite.
+    fn rows_of(&self) -> &'static str {
+        self.suite.rows_of.unwrap_or(self.suite.name)
+    }
+
+    /// What the kernel is asked for.
+    fn asked(&self) -> String {
+        self.argument.replacen(self.suite.name, self.rows_of(), 1)
     }
 }
 
@@ -151,7 +167,8 @@ pub struct Measured {
     pub log: String,
 }
 
-/// Boots the machine, runs the suite, and reads what it printed.
+/// Boots the machine with `choices`, those of the suite or what it is held against, runs the suite, and reads what it
+/// printed.
 ///
 /// # Errors
 /// As for [`Session::boot`] and [`Session::finish_unless`].
@@ -159,13 +176,14 @@ pub fn measure(
     options: &Options,
     boot: &Boot,
     chosen: &Chosen,
+    choices: &str,
     give_up: impl FnMut() -> bool,
 ) -> Result<Measured, Error> {
     let mut options = options.clone();
     // A choice that is given twice counts as the last: what the environment asks for goes over the suite's.
-    options.append = format!("{} {} bench={}", chosen.suite.choices, options.append, chosen.argument);
+    options.append = format!("{choices} {} bench={}", options.append, chosen.asked());
     let outcome = Session::boot(&options, boot)?.finish_unless(give_up)?;
-    let mut output = rows::read(&outcome.log, chosen.suite.name);
+    let mut output = rows::read(&outcome.log, chosen.rows_of());
     if let Some(program) = chosen.suite.beside {
         output.append(beside(program, chosen)?);
     }
@@ -206,7 +224,7 @@ mod tests {
     fn choices() {
         let names =
             |words| choose(words).map(|all| all.iter().map(|one| one.argument.clone()).collect::<Vec<_>>());
-        assert_eq!(names(" ").unwrap(), ["mmbench", "kernel", "mapcount", "thp"]);
+        assert_eq!(names(" ").unwrap(), ["mmbench", "threshold", "kernel", "mapcount", "thp"]);
         assert_eq!(names("thpfork:-64").unwrap(), ["thpfork:-64"]);
         assert_eq!(names("kernel mmbench:fault:cow").unwrap(), ["kernel", "mmbench:fault:cow"]);
         assert!(names("kernel nothing:x").unwrap_err().contains("`nothing`"));
@@ -215,5 +233,8 @@ mod tests {
         assert!(names("kernel:hvo").unwrap_err().contains("has no parts"));
         let part = &choose("mmbench:fault").unwrap()[0];
         assert!(!part.is_whole() && choose("mmbench").unwrap()[0].is_whole());
+        assert_eq!((part.rows_of(), part.asked().as_str()), ("mmbench", "mmbench:fault"));
+        let part = &choose("threshold:fault").unwrap()[0];
+        assert_eq!((part.rows_of(), part.asked().as_str()), ("mmbench", "mmbench:fault"));
     }
 }

@@ -119,7 +119,8 @@ pub(super) const ROWS: &[Row] = &[
     }),
     ("blocks on a free list against free blocks in memory", small, |site| {
         let pair = site.block(1, PageKind::Kernel);
-        let pair = site.mm.split_page(FolioRef::from_raw(pair), Order::new(1)).into_raw();
+        let mut singles = site.mm.split_page(FolioRef::from_raw(pair), Order::new(1));
+        singles.by_ref().for_each(|page| page.leave());
         disown(pair, PageKind::Buddy);
         None
     }),

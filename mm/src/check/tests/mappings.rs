@@ -329,18 +329,36 @@ pub(super) const ROWS: &[Row] = &[
         Some(page.pfn())
     }),
     ("kind of a page of a reservation", reserving, |site| {
-        let page = reservation(site).nth(7);
+        let page = reservation(site).nth(1);
         page.set_kind(PageKind::Kernel, Order::PAGE);
         Some(page.pfn())
     }),
-    ("references to it", reserving, |site| {
-        let page = reservation(site).nth(7);
+    ("populated pages that a reservation counts", reserving, |site| {
+        let block = reservation(site);
+        let word = block.nth(10);
+        word.set_private(word.private() + (1 << 2));
+        Some(block.pfn())
+    }),
+    ("a page of a piece is populated", reserving, |site| {
+        let record = site.mm.reservation_of(reservation(site).pfn()).unwrap();
+        let mut map = record.popmap();
+        map.insert(5);
+        record.set_popmap(&map);
+        Some(record.page(4).pfn())
+    }),
+    ("references to a piece", reserving, |site| {
+        let page = reservation(site).nth(8);
         page.get().leave();
         Some(page.pfn())
     }),
-    ("mappings of it", reserving, |site| {
-        let page = reservation(site).nth(7);
+    ("mappings of a piece", reserving, |site| {
+        let page = reservation(site).nth(8);
         page.add_raw_mapcount(1);
+        Some(page.pfn())
+    }),
+    ("the owner's word of a page of a piece", reserving, |site| {
+        let page = reservation(site).nth(300);
+        page.set_private(1);
         Some(page.pfn())
     }),
     ("a page of a reservation is mapped where it is populated", reserving, |site| {

@@ -1,5 +1,6 @@
 //! khugepaged: what it collapses, each limit by its name, where it goes on, and who comes between.
 
+use super::review::in_pieces;
 use super::*;
 use crate::config::{Mapcount, Number, ThpMode};
 use crate::page::page_of;
@@ -336,13 +337,14 @@ fn a_busy_space_is_passed_over() {
     });
 }
 
-/// It sleeps for `scan_sleep_millisecs`; a setting that is changed ends that, a space that is born does not.
+/// It sleeps for as long as the setting says; a setting that is changed ends that, a space that is born does not.
 #[test]
 fn sleep_and_wake() {
-    for (woken, most) in [(false, 1_100_000), (true, 900_000)] {
+    use Number::{AllocSleepMillisecs as Alloc, ScanSleepMillisecs as Scan};
+    for (sleep, woken, most) in [(Scan, false, 1_100_000), (Scan, true, 900_000), (Alloc, false, 1_100_000)] {
         with_site(mode(ThpMode::Defer), |site| {
             // The host's clock goes by steps, of 10 ns.
-            set(site.mm, Number::ScanSleepMillisecs, 1);
+            set(site.mm, sleep, 1);
             let changes = khugepaged::changes(site.mm);
             let slept = std::sync::Mutex::new(0);
             run_on_cpus(
@@ -350,7 +352,7 @@ fn sleep_and_wake() {
                 vec![
                     Box::new(|| {
                         let before = site.mm.env.now_ns();
-                        khugepaged::pause(site.mm, changes);
+                        khugepaged::pause(site.mm, changes, sleep);
                         *slept.lock().unwrap() = site.mm.env.now_ns() - before;
                     }),
                     Box::new(|| {
@@ -363,6 +365,27 @@ fn sleep_and_wake() {
             );
             let slept = *slept.lock().unwrap();
             assert!(slept < most && (woken || slept >= 1_000_000), "woken {woken}: {slept} ns");
+        });
+    }
+}
+
+/// Where memory is free, but no block of 2 MiB: with `defrag` it is compacted, without it is not. Either way a scan that
+/// gets no block ends, and the sleep after it is the one for want of memory; one that gets it is followed by the usual.
+#[test]
+fn defrag_and_the_sleep_for_want_of_memory() {
+    for defrag in [0, 1] {
+        with_site(mode(ThpMode::Defer), |site| {
+            let mm = site.mm;
+            set(mm, Number::Defrag, defrag);
+            site.store_all(site.range(0).chain(site.range(1)));
+            let kept = in_pieces(mm);
+            assert!(mm.free_page_count() > 4 * RANGE_PAGES);
+            assert_eq!(khugepaged::scan_some(mm, ALL), (0, Number::AllocSleepMillisecs));
+            assert_eq!(site.get(Counter::ThpCollapseFailed), 1, "the second range is not tried");
+            assert_eq!(site.get(Counter::CompactStall), defrag, "defrag is {defrag}");
+            kept.into_iter().for_each(|page| mm.put_folio(page));
+            assert_eq!(khugepaged::scan_some(mm, ALL), (2, Number::ScanSleepMillisecs));
+            site.assert_contents(|_| true);
         });
     }
 }

@@ -99,10 +99,11 @@ fn zeros_alone_are_not_promoted() {
 /// gone the queued request succeeds.
 #[test]
 fn a_referenced_page_stops_it() {
-    for page in [0, 1, 2, 300, 511] {
+    for page in [0, 1, 2, 256, 510, 511] {
         with_site(threshold(3), |site| {
             site.store_all([0, 1, 511]);
             let block = site.leaf(0).unwrap().1.pfn();
+            assert!(page_of(block.add(300)).try_get().is_none(), "a reference inside of a piece");
             let held = page_of(block.add(page)).try_get().unwrap();
             for attempt in 1..=3 {
                 assert_eq!(site.drain(), 0);

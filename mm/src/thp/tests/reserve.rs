@@ -180,6 +180,7 @@ fn an_entry_that_is_made_ends_the_wait() {
     let settle = |site: &Site<'_>, taken: Taken| {
         let (mm, space) = (site.mm, &site.space);
         let vma = space.vma_at(va(1)).unwrap();
+        taken.page.set_mapping(space.id, vma.index_of(va(1)));
         let leaf = range::leaf_for(mm, taken.page.pfn().phys(), Level::L3, vma.prot);
         let mut tree = space.ptl.lock();
         let entry = tree.entry(space.flusher(mm), va(1), Level::L3).unwrap();

@@ -28,7 +28,7 @@
 //! | 8: is `page` the first fault's or the block's? | [`point_8_every_page_leads_to_the_block`], `reserve::a_page_leads_to_its_reservation` |
 //! | 9: ranges are checked in one place | `settings::threshold_is_checked` |
 //! | 10: why a fault falls back; the fault that reaches the threshold | [`point_10_why_a_fault_falls_back`], `policy::the_table`, [`point_10_the_fault_that_reaches_the_threshold`] |
-//! | 11: split_page, and no pointer is left behind | [`point_11_a_block_comes_apart_and_goes_without_a_trace`] |
+//! | 11: how the block comes apart (split_page there, pieces here), and no pointer is left behind | [`point_11_a_block_comes_apart_and_goes_without_a_trace`] |
 //! | 12: mremap dumps | [`point_12_mremap_dumps`] |
 //! | 13: zeros alone never become a huge page | [`point_13_zeros_alone_stay_zeros`], `promote::zeros_alone_are_not_promoted` |
 //! | 14: in doubt drop the reservation | [`point_14_changes_of_the_vma_drop_what_they_cut`], `release::*` |
@@ -270,7 +270,7 @@ fn point_8_every_page_leads_to_the_block() {
 }
 
 /// Takes all memory and gives every other page back, so that no block is free. What it keeps.
-fn in_pieces(mm: &Mm) -> Vec<FolioRef> {
+pub(super) fn in_pieces(mm: &Mm) -> Vec<FolioRef> {
     let take = || mm.alloc_pages(Order::PAGE, PageKind::Kernel).ok();
     let all: Vec<_> = std::iter::from_fn(take).collect();
     let mut kept = Vec::new();
@@ -346,18 +346,28 @@ fn point_10_the_fault_that_reaches_the_threshold() {
     }
 }
 
-/// Review, 11: a block comes apart by `split_page` into 512 pages, each with a reference of its own; when the
-/// reservation goes nothing in them leads anywhere, and each is freed when its last user lets go.
+/// Review, 11: a block comes apart into its populated pages, each with a reference of its own and one of its entry, and
+/// pieces of what is left, each with one reference, and nothing inside; when the reservation goes nothing in them leads
+/// anywhere, and each is freed when its last user lets go.
 #[test]
 fn point_11_a_block_comes_apart_and_goes_without_a_trace() {
     with_site(threshold(512), |site| {
         site.store_all([0, 9]);
         let block = page_of(site.leaf(0).unwrap().1.pfn());
+        let pieces = [(1, 0), (2, 1), (4, 2), (8, 0), (10, 1), (12, 2)];
+        let pieces: Vec<_> = pieces.into_iter().chain((4..=8).map(|order| (1 << order, order))).collect();
         for n in 0..RANGE_PAGES {
-            let (page, used) = (block.nth(n), n == 0 || n == 9);
-            assert_eq!(page.refcount(), 1 + u32::from(used), "page {n}");
-            assert_eq!((page.order(), page.head(site.mm.config.tails)), (Order::PAGE, page));
-            assert!(page.is_single(if used { PageKind::Anon } else { PageKind::ThpReserved }));
+            let page = block.nth(n);
+            assert_eq!(page.head(site.mm.config.tails), page);
+            let order = pieces.iter().find(|piece| piece.0 == n).map(|piece| piece.1);
+            match order {
+                _ if n == 0 || n == 9 => assert!(page.is_single(PageKind::Anon) && page.refcount() == 2),
+                Some(order) => {
+                    assert!(page.is_block(PageKind::ThpReserved, Order::new(order)), "page {n}");
+                    assert_eq!(page.refcount(), 1, "page {n}");
+                }
+                None => assert_eq!((page.kind(), page.refcount()), (PageKind::Free, 0), "page {n}"),
+            }
         }
         let free = site.mm.free_page_count();
         assert_eq!(crate::thp::reclaim::drop_reservations(site.mm), RANGE_PAGES - 2);

@@ -55,7 +55,7 @@ fn the_choice_is_changed_at_run_time() {
 /// reference is gone the promoter finishes.
 #[test]
 fn a_referenced_page_leaves_it_to_the_promoter() {
-    for (n, page) in [(3, 1), (3, 300), (512, 511), (512, 0)] {
+    for (n, page) in [(3, 1), (3, 256), (512, 511), (512, 0)] {
         with_site(sync(n), |site| {
             site.store_all(0..n - 1);
             let block = site.leaf(0).unwrap().1.pfn();

@@ -101,3 +101,24 @@ fn reservations_come_after_it() {
         site.assert_contents(|page| page == 1);
     });
 }
+
+/// With `use_zero_page` of 0 a first read gets a huge page of its own, which a write then finds; with 1 a block of zeros.
+#[test]
+fn a_read_without_the_block_of_zeros() {
+    for used in [0, 1] {
+        with_site(threshold(512).config(|config| config.thp = crate::config::ThpMode::Always), |site| {
+            site.mm.thp.set(crate::config::Number::UseZeroPage, used).unwrap();
+            assert_eq!(site.load(3), (0, 0));
+            assert!(site.is_block(3));
+            assert_eq!(
+                (site.get(Counter::ThpFaultAlloc), site.get(Counter::NrAnonThp)),
+                (1 - used, 1 - used)
+            );
+            let faults = site.get(Counter::PgFault);
+            site.store(3);
+            assert_eq!(site.get(Counter::PgFault) - faults, used, "the huge page may be written");
+            site.assert_contents(|page| page == 3);
+            assert_eq!(site.get(Counter::ThpFaultAlloc), 1);
+        });
+    }
+}

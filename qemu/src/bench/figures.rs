@@ -1,0 +1,385 @@
+//! The figures of `docs/reservations.md`: what was measured last, as it is committed, and the tables made from it.
+//!
+//! ```text
+//!   target/bench/<suite>.json ── FIGURES=1 ──► tests/figures/<suite>.json ──► tables between marks of the page
+//! ```
+//! A mark is `<!-- figures: NAME -->`, where [`TABLES`] has a table of that name; its end is `<!-- end of figures -->`.
+//! Where a part of `thpfork` was measured the other rows keep their figures. `thp` counts as a whole only: what a part of
+//! it costs depends a little on what ran before in the same boot. A test holds the page against what is made here.
+
+use super::peers::Peers;
+use super::suite::Chosen;
+use crate::artefacts::root;
+use crate::error::Error;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// The suites whose figures are committed.
+pub const SUITES: [&str; 2] = ["thp", "thpfork"];
+/// The page, from the top of the tree.
+pub const PAGE: &str = "docs/reservations.md";
+const END: &str = "<!-- end of figures -->";
+/// Where there is no figure.
+const NOTHING: &str = "–";
+
+/// How a figure is written.
+#[derive(Clone, Copy)]
+enum Form {
+    /// With commas.
+    Number,
+    /// Bytes, as MiB.
+    Mib,
+}
+
+/// A column: its head, the figures whose sum it has, with `@` for the line's name, and how it is written.
+struct Column(&'static str, &'static [&'static str], Form);
+
+/// A table of the page.
+struct Table {
+    name: &'static str,
+    /// The head of the first column.
+    corner: &'static str,
+    suite: &'static str,
+    /// The name in the figures, and what the page calls it.
+    lines: &'static [(&'static str, &'static str)],
+    columns: &'static [Column],
+}
+
+/// The policies that differ where memory is not short.
+const POLICIES: &[(&str, &str)] = &[
+    ("never", "`never`"),
+    ("always", "`always`"),
+    ("defer", "`defer`"),
+    ("reserve", "`reserve`"),
+    ("reserve-sync", "`reserve-sync`"),
+    ("reserve-64", "`reserve-64`"),
+    ("full", "`full`"),
+];
+
+/// The tables of the ways in which memory is used have the same columns.
+macro_rules! way {
+    ($name:literal, $corner:literal) => {
+        Table {
+            name: $name,
+            corner: $corner,
+            suite: "thp",
+            lines: POLICIES,
+            columns: &[
+                Column("faults", &[concat!("@.", $name, ".faults")], Form::Number),
+                Column("p50", &[concat!("@.", $name, ".p50")], Form::Number),
+                Column("p99", &[concat!("@.", $name, ".p99")], Form::Number),
+                Column("max", &[concat!("@.", $name, ".max")], Form::Number),
+                Column("total", &[concat!("@.", $name, ".total")], Form::Number),
+                Column("huge", &[concat!("@.", $name, ".huge")], Form::Number),
+                Column("touched", &[concat!("@.", $name, ".touched")], Form::Number),
+                Column("resident", &[concat!("@.", $name, ".rss")], Form::Number),
+                Column("reserved", &[concat!("@.", $name, ".reserved")], Form::Number),
+            ],
+        }
+    };
+}
+
+/// Every table of the page.
+const TABLES: &[Table] = &[
+    Table {
+        name: "roads",
+        corner: "road",
+        suite: "thp",
+        lines: &[
+            ("promote_512", "promotion in place, 512 of 512 populated"),
+            ("promote_256", "promotion in place, 256"),
+            ("promote_64", "promotion in place, 64"),
+            ("collapse_512", "collapse by copy, 512"),
+        ],
+        columns: &[
+            Column("instructions", &["@"], Form::Number),
+            Column("stores", &["@.stores"], Form::Number),
+            Column("TLBIs", &["@.tlbi_va", "@.tlbi_asid"], Form::Number),
+            Column("bytes zeroed", &["@.zeroed"], Form::Mib),
+            Column("bytes copied", &["@.copied"], Form::Mib),
+        ],
+    },
+    Table {
+        name: "locks",
+        corner: "road",
+        suite: "thp",
+        lines: &[
+            ("promote_512", "promotion in place, 512 of 512 populated"),
+            ("promote_256", "promotion in place, 256"),
+            ("promote_64", "promotion in place, 64"),
+            ("collapse_512", "collapse by copy, 512"),
+        ],
+        columns: &[
+            Column("page-table lock held", &["@.ptl_held"], Form::Number),
+            Column("longest", &["@.ptl_longest"], Form::Number),
+            Column("mmap lock held for reading", &["@.mmap_read_held"], Form::Number),
+            Column("longest", &["@.mmap_read_longest"], Form::Number),
+            Column("for writing", &["@.mmap_write_held"], Form::Number),
+            Column("longest", &["@.mmap_write_longest"], Form::Number),
+        ],
+    },
+    way!("sequential", "sequential: every page, from the first to the last"),
+    way!("dense", "dense: every page, in random order within a region"),
+    way!("random", "random: 1 to 512 pages of each region"),
+    way!("sparse", "sparse: 8 pages of each region"),
+    Table {
+        name: "grow",
+        corner: "grow: a heap that gives parts of its midst up",
+        suite: "thp",
+        lines: POLICIES,
+        columns: &[
+            Column("faults", &["@.grow.faults"], Form::Number),
+            Column("p50", &["@.grow.p50"], Form::Number),
+            Column("total", &["@.grow.total"], Form::Number),
+            Column("huge", &["@.grow.huge"], Form::Number),
+            Column("resident", &["@.grow.rss"], Form::Number),
+            Column("promoted on the way", &["@.grow.res_pages_collapsed"], Form::Number),
+            Column("by copy", &["@.grow.thp_collapse_alloc"], Form::Number),
+        ],
+    },
+    Table {
+        name: "short",
+        corner: "short: 16 processes that write 2 MiB each and end",
+        suite: "thp",
+        lines: POLICIES,
+        columns: &[
+            Column("instructions in all", &["@.short.total"], Form::Number),
+            Column("huge at the first fault", &["@.short.thp_fault_alloc"], Form::Number),
+            Column("promoted", &["@.short.res_pages_collapsed"], Form::Number),
+            Column("by copy", &["@.short.thp_collapse_alloc"], Form::Number),
+        ],
+    },
+    Table {
+        name: "snapshot",
+        corner: "snapshot: a child reads all, the parent writes 64 pages of each region meanwhile, the child ends",
+        suite: "thp",
+        lines: POLICIES,
+        columns: &[
+            Column("p50", &["@.snapshot.p50"], Form::Number),
+            Column("p99", &["@.snapshot.p99"], Form::Number),
+            Column("total of the parent's writes", &["@.snapshot.total"], Form::Number),
+            Column("huge afterwards, of 16", &["@.snapshot.huge"], Form::Number),
+            Column("pages brought back", &["@.snapshot.res_pages_brought_back"], Form::Number),
+        ],
+    },
+    Table {
+        name: "thpfork",
+        corner: "pages of each 2 MiB",
+        suite: "thpfork",
+        lines: &[("1", "1"), ("-64", "1 to 64"), ("-128", "1 to 128"), ("-512", "1 to 512")],
+        columns: &[
+            Column("`never`", &["never.@"], Form::Number),
+            Column("`always`", &["always.@"], Form::Number),
+            Column("`underused`", &["underused.@"], Form::Number),
+            Column("`defer`", &["defer.@"], Form::Number),
+            Column("`reserve`", &["reserve.@"], Form::Number),
+            Column("`reserve-lru`", &["reserve-lru.@"], Form::Number),
+            Column("`reserve-sync`", &["reserve-sync.@"], Form::Number),
+            Column("`reserve-64`", &["reserve-64.@"], Form::Number),
+            Column("`full`", &["full.@"], Form::Number),
+            Column("Linux 7.2 never", &["linux never.@"], Form::Number),
+            Column("always", &["linux always.@"], Form::Number),
+            Column("underused", &["linux underused.@"], Form::Number),
+        ],
+    },
+];
+
+/// Figures by name, in the order in which they came: name, figure, and the object as it stands in its file.
+type Figures = Vec<(String, i64, String)>;
+
+/// Reads a JSON list with an object a line.
+fn parse(text: &str) -> Result<Figures, String> {
+    let lines = text.lines().map(|line| line.trim_end_matches(',')).filter(|line| line.starts_with('{'));
+    let figure = |line: &str| {
+        let object: serde_json::Value =
+            serde_json::from_str(line).map_err(|error| format!("{line}: {error}"))?;
+        match (object["name"].as_str(), object["value"].as_i64()) {
+            (Some(name), Some(value)) => Ok((name.to_owned(), value, line.to_owned())),
+            _ => Err(format!("{line}: no name and value")),
+        }
+    };
+    lines.map(figure).collect()
+}
+
+fn file(suite: &str) -> PathBuf {
+    root().join("tests/figures").join(format!("{suite}.json"))
+}
+
+fn read(path: &PathBuf) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(Error::file(path))
+}
+
+fn committed(suite: &str) -> Result<Figures, Error> {
+    let path = file(suite);
+    parse(&read(&path)?).map_err(std::io::Error::other).map_err(Error::file(&path))
+}
+
+/// Whether figures of this are taken: all of a suite of the page, or a part of `thpfork`.
+#[must_use]
+pub fn takes(chosen: &Chosen) -> bool {
+    SUITES.contains(&chosen.suite.name) && (chosen.is_whole() || chosen.suite.name == "thpfork")
+}
+
+/// Takes the figures of what [`takes`] allows, in the form of their JSON, into those that are committed. Of a part the
+/// others stay.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn take(chosen: &Chosen, json: &str) -> Result<(), Error> {
+    let (suite, path) = (chosen.suite.name, file(chosen.suite.name));
+    let mut all = if chosen.is_whole() { Figures::new() } else { committed(suite)? };
+    for figure in parse(json).map_err(std::io::Error::other).map_err(Error::file(&path))? {
+        match all.iter_mut().find(|known| known.0 == figure.0) {
+            Some(known) => *known = figure,
+            None => all.push(figure),
+        }
+    }
+    let objects: Vec<_> = all.iter().map(|(_, _, object)| object.as_str()).collect();
+    std::fs::write(&path, format!("[\n{}\n]\n", objects.join(",\n"))).map_err(Error::file(&path))
+}
+
+/// The page with its tables made anew, and the page as it is.
+///
+/// # Errors
+/// [`Error::File`]: a file cannot be read, or a mark of the page names no table.
+pub fn page() -> Result<(String, String), Error> {
+    let path = root().join(PAGE);
+    let text = read(&path)?;
+    let peers = Peers::load()?;
+    let figures: Vec<_> =
+        SUITES.iter().map(|&suite| Ok((suite, committed(suite)?))).collect::<Result<_, Error>>()?;
+    let figure = |suite: &str, name: &str| match name.strip_prefix("linux ") {
+        Some(name) => peers.linux(suite, name).map(|linux| linux.linux_7_2),
+        None => {
+            let (_, rows) = figures.iter().find(|(name, _)| *name == suite)?;
+            rows.iter().find(|row| row.0 == name).map(|row| row.1)
+        }
+    };
+    let made = fill(&text, &figure).map_err(std::io::Error::other).map_err(Error::file(&path))?;
+    Ok((made, text))
+}
+
+/// Writes the tables of the page anew.
+///
+/// # Errors
+/// As for [`page`].
+pub fn write_page() -> Result<(), Error> {
+    let path = root().join(PAGE);
+    std::fs::write(&path, page()?.0).map_err(Error::file(&path))
+}
+
+/// The text with a table at each mark.
+fn fill(text: &str, figure: &dyn Fn(&str, &str) -> Option<i64>) -> Result<String, String> {
+    let (mut made, mut within) = (String::new(), false);
+    for line in text.lines() {
+        within &= line != END;
+        if !within {
+            made += line;
+            made += "\n";
+        }
+        if let Some(name) = line.strip_prefix("<!-- figures: ").and_then(|rest| rest.strip_suffix(" -->")) {
+            let table = TABLES.iter().find(|table| table.name == name);
+            table.ok_or(format!("there is no table {name}"))?.write(&mut made, figure);
+            within = true;
+        }
+    }
+    if within { Err(format!("a table has no `{END}`")) } else { Ok(made) }
+}
+
+impl Table {
+    fn write(&self, to: &mut String, figure: &dyn Fn(&str, &str) -> Option<i64>) {
+        let heads: Vec<_> = self.columns.iter().map(|column| column.0).collect();
+        let rights: Vec<_> = self.columns.iter().map(|_| "--:").collect();
+        // Writing to a string cannot fail.
+        let _ = writeln!(to, "| {} | {} |\n|---|{}|", self.corner, heads.join(" | "), rights.join("|"));
+        for (name, called) in self.lines {
+            let cell = |column: &Column| {
+                let one = |key: &&str| figure(self.suite, &key.replace('@', name));
+                let sum: Option<i64> = column.1.iter().map(one).sum();
+                sum.map_or(NOTHING.to_owned(), |sum| column.2.write(sum))
+            };
+            let cells: Vec<_> = self.columns.iter().map(cell).collect();
+            let _ = writeln!(to, "| {called} | {} |", cells.join(" | "));
+        }
+    }
+}
+
+impl Form {
+    fn write(self, figure: i64) -> String {
+        match self {
+            Form::Mib if figure != 0 => format!("{} MiB", figure as f64 / f64::from(1 << 20)),
+            _ => with_commas(figure),
+        }
+    }
+}
+
+/// `1234567` as `1,234,567`.
+#[must_use]
+pub fn with_commas(figure: i64) -> String {
+    let digits = figure.unsigned_abs().to_string();
+    let mut text = String::from(if figure < 0 { "-" } else { "" });
+    for (n, digit) in digits.chars().enumerate() {
+        if n != 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Figures as they are written.
+    #[test]
+    fn forms() {
+        let written = [0, 999, 1000, 22_932, -1_234_567].map(|figure| Form::Number.write(figure));
+        assert_eq!(written, ["0", "999", "1,000", "22,932", "-1,234,567"]);
+        let written = [0, 1 << 20, 1_835_008, 2 << 20].map(|figure| Form::Mib.write(figure));
+        assert_eq!(written, ["0", "1 MiB", "1.75 MiB", "2 MiB"]);
+    }
+
+    /// A table stands at its mark, in place of what stood there; sums are made, and where a figure is not there is a
+    /// dash. The rest of the page stays.
+    #[test]
+    fn tables_stand_at_their_marks() {
+        let figure = |suite: &str, name: &str| match (suite, name) {
+            ("thp", "promote_512") => Some(22_932),
+            ("thp", "promote_512.tlbi_va") => Some(1),
+            ("thp", "promote_512.tlbi_asid") => Some(2),
+            ("thp", "promote_512.zeroed") => Some(1 << 20),
+            _ => None,
+        };
+        let page = |inside: &str| format!("a\n\n<!-- figures: roads -->\n{inside}{END}\n\nb\n");
+        let made = fill(&page("| old |\n"), &figure).unwrap();
+        assert!(made.starts_with("a\n\n<!-- figures: roads -->\n| road | instructions |"), "{made}");
+        assert!(
+            made.contains("| promotion in place, 512 of 512 populated | 22,932 | – | 3 | 1 MiB | – |\n"),
+            "{made}"
+        );
+        assert!(made.ends_with("| – |\n<!-- end of figures -->\n\nb\n") && !made.contains("old"), "{made}");
+        assert_eq!(fill(&made, &figure).unwrap(), made);
+        assert!(fill("<!-- figures: roads -->\n", &figure).is_err());
+        assert!(fill(&page("").replace("roads", "streets"), &figure).unwrap_err().contains("streets"));
+    }
+
+    /// Parts are taken of `thpfork` only, and nothing of suites that have no table.
+    #[test]
+    fn what_is_taken() {
+        let takes = |words: &str| takes(&crate::bench::suite::choose(words).unwrap()[0]);
+        assert!(takes("thp") && takes("thpfork") && takes("thpfork:-512"));
+        assert!(!takes("thp:dense") && !takes("mmbench") && !takes("threshold"));
+    }
+
+    /// What is no list of figures is refused.
+    #[test]
+    fn lists_are_read() {
+        let list =
+            parse("[\n{\"name\":\"a\",\"value\":1},\n{\"name\":\"b\",\"unit\":\"ns\",\"value\":-2}\n]\n")
+                .unwrap();
+        let names: Vec<_> = list.iter().map(|(name, value, _)| (name.as_str(), *value)).collect();
+        assert_eq!(names, [("a", 1), ("b", -2)]);
+        assert!(parse("[\n{\"name\":\"a\"}\n]\n").is_err() && parse("{nothing}\n").is_err());
+    }
+}
