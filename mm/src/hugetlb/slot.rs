@@ -18,8 +18,7 @@ use crate::fault::FaultDone;
 use crate::mapcount::{self, Run};
 use crate::page::{FolioRef, PageRef};
 use crate::pgtable::{Entry, Missing, PtRoot, TableStock, normal_folio};
-use crate::space::empty::clear_empty_tables;
-use crate::space::range::{leaf_for, run_of};
+use crate::space::range::{clear_empty_tables, leaf_for, run_of};
 use crate::space::{AddressSpace, Vma, exclusive};
 
 /// One slot.

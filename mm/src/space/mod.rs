@@ -29,7 +29,6 @@
 //! | [`mmap`] [`munmap`] [`mremap`] [`mprotect`] [`madvise`] [`mincore`] [`brk`] | the calls |
 //! | `discard_huge` | MADV_DONTNEED of hugetlb pages, which keep their promises |
 //! | `relocate` | what mremap does to the tables |
-//! | `empty` | tables that hold nothing, where a leaf is to stand |
 //! | [`fork`] | a child that begins as a copy |
 //! | `exclusive` | whether a page is one space's alone |
 //! | [`growth`] [`populate`] | a stack grows; pages are faulted in ahead |
@@ -51,7 +50,6 @@ pub mod brk;
 pub mod check;
 mod discard_huge;
 mod each_vma;
-pub(crate) mod empty;
 pub mod error;
 pub(crate) mod exclusive;
 pub mod fork;

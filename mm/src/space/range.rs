@@ -15,6 +15,7 @@ use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::mapcount::Run;
 use crate::page::PageRef;
+use crate::pgtable::walk::is_empty;
 use crate::pgtable::{Entry, Gather, PtRoot, Stretch};
 
 /// Visits every entry of `[start, end)` that is no table, by stretches of one table. The page-table lock is held for
@@ -163,4 +164,41 @@ pub(crate) fn count_leaves(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: 
 /// Bytes that a table of `level` covers.
 pub(super) fn table_bytes(level: Level) -> u64 {
     level.entry_bytes() * ENTRIES_PER_TABLE as u64
+}
+
+/// Takes away the tables below `level` that translate `[start, end)`, multiples of what an entry of `level` covers, and
+/// hold nothing, so that a leaf may stand there: a fault that ran out of memory half-way leaves such tables, and so does
+/// a range that was unmapped while its neighbour had a share in them. They are flushed when this returns. M is held, and nothing comes to be mapped there meanwhile.
+pub(crate) fn clear_empty_tables(
+    mm: &Mm,
+    space: &AddressSpace,
+    level: Level,
+    (start, end): (VirtAddr, VirtAddr),
+) {
+    mm.gather(space.tag(), |gather| {
+        let mut va = start;
+        while va < end {
+            let mut tree = space.ptl.lock();
+            let mut stretch = tree.stretch(space.flusher(mm), va, end);
+            let next = stretch.end();
+            if stretch.level() > level {
+                prune(mm, space, stretch.tree(), va, gather);
+            }
+            va = next;
+        }
+    });
+}
+
+/// Takes the tables that translate `va` away as far as they hold nothing, the lowest first.
+pub(super) fn prune(mm: &Mm, space: &AddressSpace, tree: &mut PtRoot, va: VirtAddr, gather: &mut Gather<'_>) {
+    for pair in tree.walk(va).steps().windows(2).rev() {
+        let above = pair[0];
+        if !is_empty(above.desc.output(above.level)) {
+            return;
+        }
+        if let Ok(entry) = tree.entry(space.flusher(mm), va, above.level) {
+            let table = entry.clear(gather);
+            gather.hold(table);
+        }
+    }
 }

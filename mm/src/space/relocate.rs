@@ -16,8 +16,7 @@
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::{Desc, Level, Machine, Order, PageSize, PhysAddr, PhysMem, VirtAddr};
 
-use super::empty::{clear_empty_tables, prune};
-use super::range::run_of;
+use super::range::{clear_empty_tables, prune, run_of};
 use super::{AddressSpace, Vma};
 use crate::Mm;
 use crate::error::OutOfMemory;
