@@ -281,3 +281,25 @@ fn a_page_of_1g_moves_to_where_tables_were_left() {
         grow(mm, size, 0);
     });
 }
+
+/// Tables that hold nothing give way to a page of whatever size that comes to their place.
+#[test]
+fn a_touch_takes_the_place_of_empty_tables() {
+    for size in [HugeSize::M2, HugeSize::M32, HugeSize::G1] {
+        machine(size).boot(|mm, _| {
+            grow(mm, size, 1);
+            let space = mm.new_space().unwrap();
+            let start = map(mm, &space, size, 1);
+            for va in [start, start.add(size.bytes() - 1)] {
+                let mut stock = TableStock::new(mm, 3).unwrap();
+                let left =
+                    space.ptl.lock().entry_or_table(space.flusher(mm), va, Level::L3, &mut stock).is_ok();
+                assert!(left);
+            }
+            write(mm, &space, start.add(5), 1).unwrap();
+            assert_eq!(space.ptl.lock().last(start).level, size.level());
+            mm.destroy_space(&space);
+            grow(mm, size, 0);
+        });
+    }
+}
