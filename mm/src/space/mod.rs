@@ -34,7 +34,7 @@
 //! | [`growth`] [`populate`] | a stack grows; pages are faulted in ahead |
 //! | [`range`] [`unmap`] | walks over a range of a live tree; what it maps is given up |
 //! | `rights` | what leaves become when the rights of their VMA change |
-//! | [`usage`] | what the tables of a space map |
+//! | [`usage`] | how much memory a space has |
 //! | [`access`] | reading and writing a space that need not be active |
 //! | [`life`] | birth and teardown |
 //! | [`lineage`] | who descends from whom by fork |
@@ -126,6 +126,8 @@ pub struct AddressSpace {
     /// The heap `[start, end)` in bytes. Written under M.
     brk_start: AtomicU64,
     brk_end: AtomicU64,
+    /// See [`Self::anon_pages`].
+    anon: AtomicU64,
     /// The root is given back, or about to be. Set once, under T.
     ended: AtomicBool,
 }

@@ -125,7 +125,7 @@ fn make_block(
         entry.make(new);
     }
     mapcount::add(mm, &run);
-    mm.stats.add(Counter::NrAnon, Order::PMD.pages());
+    space.add_anon(mm, Order::PMD.pages());
     mm.stats.inc(Counter::NrAnonThp);
     mm.stats.inc(Counter::ThpFaultAlloc);
     deferred::offer(mm, head);

@@ -379,7 +379,7 @@ fn make_block(
     };
     head.set_refcount(1);
     let strays = strays::release(mm, &strays, table, (claim.key, &run));
-    mm.stats.add(Counter::NrAnon, claim.pages.count());
+    space.add_anon(mm, claim.pages.count());
     mm.stats.inc(Counter::NrAnonThp);
     deferred::offer(mm, head);
     Ok((displaced, strays))

@@ -168,7 +168,7 @@ fn round(
         // Who looked for partly mapped folios meanwhile has found it frozen, and taken it off the list.
         deferred::note(mm, head, Remains::Part);
     }
-    mm.stats.add(Counter::NrAnon, holes.count());
+    space.add_anon(mm, holes.count());
     mm.stats.add(Counter::ResPagesFilled, holes.count());
     drop(held);
     drop(tree);
