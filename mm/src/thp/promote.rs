@@ -381,7 +381,7 @@ fn make_block(
     let strays = strays::release(mm, &strays, table, (claim.key, &run));
     space.add_anon(mm, claim.pages.count());
     mm.stats.inc(Counter::NrAnonThp);
-    deferred::offer(mm, head);
+    deferred::offer_filled(mm, head, claim.pages.count());
     Ok((displaced, strays))
 }
 
