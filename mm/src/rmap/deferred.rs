@@ -140,7 +140,7 @@ pub(super) fn come_back(mm: &Mm, folio: &FolioRef) {
 pub(super) fn pass_on(mm: &Mm, head: PageRef, to: PageRef) {
     let flags = head.flags();
     let huge = head.is_folio() && head.kind() == PageKind::Anon;
-    if !flags.intersects(LISTED) && !(huge && filled(head) != 0) {
+    if !(flags.intersects(LISTED) || huge && filled(head) != 0) {
         return;
     }
     let mut lists = mm.rmap.deferred.lists.lock();
@@ -224,8 +224,8 @@ pub(super) fn next_candidate(mm: &Mm, class: usize) -> Option<FolioRef> {
 }
 
 /// Splits the folios of the list that are mapped in part, and returns how many pages that freed (4 KiB units). Pages of
-/// zeros go too, where a promotion has filled some. What somebody holds stays on the list. Sleeps nowhere and allocates nothing, so a fault that holds M may call it; the
-/// caller holds no lock of rank 30 or above.
+/// zeros go too, where a promotion has filled some. What somebody holds stays on the list. Sleeps nowhere and allocates
+/// nothing, so a fault that holds M may call it; the caller holds no lock of rank 30 or above.
 pub fn split_deferred(mm: &Mm) -> u64 {
     let (mut freed, mut refused) = (0, FolioList::new());
     for _ in 0..backlog(mm) {
