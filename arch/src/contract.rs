@@ -228,7 +228,7 @@ pub trait PhysMem {
     fn zero(at: PhysAddr, bytes: u64);
     /// Copies `bytes` bytes; the ranges do not overlap.
     fn copy(to: PhysAddr, from: PhysAddr, bytes: u64);
-    /// Whether two ranges of `bytes` bytes hold the same.
+    /// Whether two ranges of `bytes` bytes hold the same. All three are multiples of 64.
     fn equal(a: PhysAddr, b: PhysAddr, bytes: u64) -> bool;
     /// Reads bytes.
     fn read_bytes(from: PhysAddr, into: &mut [u8]);

@@ -90,6 +90,8 @@ counters! {
     ResCollapseFailed = "res_collapse_failed",
     /// Pages that promotion had to zero because nobody had touched them.
     ResPagesFilled = "res_pages_filled",
+    /// Pages of zeros that went back because memory was short, out of huge pages that promotion had filled.
+    ResPagesGivenBack = "res_pages_given_back",
     /// Pages moved to another frame (4 KiB units).
     PgMigrateSuccess = "pgmigrate_success",
     /// Pages that could not be moved (4 KiB units).

@@ -4,8 +4,10 @@
  *     squeeze hot [mib=18]      reserves 8 blocks, keeps one hot while `mib` MiB of small pages squeeze the others,
  *                                    then completes it; every byte is verified
  *     squeeze sparse [blocks=160]   writes 24 pages of each block, more blocks than there is memory, and verifies them
- *     squeeze fork|split|promote [mib=64]   a child takes up to `mib` MiB and is killed for it, while this process
- *                                    forks, splits huge pages, or fills them; its own memory stays as it was written
+ *     squeeze fork|split|promote|fill|reunite|collapse [mib=64]   a child takes up to `mib` MiB and is killed for it,
+ *                                    while this process forks, splits huge pages, writes all of them or a few pages of
+ *                                    each, writes to what a child shares, or collapses; its own memory stays as it was
+ *                                    written
  *
  * Status: 0; `sparse` 137 where huge pages are not split for their zeros.
  */
@@ -90,10 +92,36 @@ static void once(const char *how, word base, word turn)
         CHECK(refused == 0 || refused == -ENOMEM, "mprotect of a page: %ld", refused);
         if (refused == 0)
             CHECK_EQ(sys_mprotect(page, PAGE, RW), 0, "mprotect back");
+    } else if (same(how, "fill")) {
+        // The threshold is 32: what is promoted has mostly zeros, which may go again at any moment.
+        CHECK_EQ(sys_madvise(base + BLOCK, BLOCK, MADV_DONTNEED), 0, "MADV_DONTNEED");
+        for (word n = 0; n < 40; n++)
+            store(base + BLOCK + n * 12 * PAGE, turn + n);
+        word wrong = 0;
+        for (word n = 0; n < 40; n++)
+            wrong += load(base + BLOCK + n * 12 * PAGE) != turn + n;
+        for (word n = 0; n < 40; n++)
+            wrong += nonzero_words(base + BLOCK + (n * 12 + 1) * PAGE, PAGE);
+        CHECK_EQ(wrong, 0, "wrong words of a range that is filled");
+    } else if (same(how, "reunite")) {
+        long child = fork();
+        if (child == 0)
+            quit(wrong_words(base + turn % PAGES * PAGE, PAGE, 5) == 0 ? 3 : 4);
+        CHECK(child > 0 || child == -ENOMEM || child == -EAGAIN, "fork: %ld", child);
+        for (word n = 0; n < 16; n++)
+            fill_page(base + (turn * 16 + n) % PAGES * PAGE, 5);
+        int status = 0;
+        if (child > 0) {
+            CHECK_EQ(wait4(child, &status, 0), child, "wait4 of the child");
+            CHECK_EQ(status, 3 << 8, "status of the child");
+        }
     } else {
+        int collapses = same(how, "collapse");
         CHECK_EQ(sys_madvise(base + BLOCK, BLOCK, MADV_DONTNEED), 0, "MADV_DONTNEED");
         for (word n = 0; n < PAGES; n++)
             store(base + BLOCK + n * PAGE, turn + n);
+        long refused = collapses ? sys_madvise(base + BLOCK, BLOCK, MADV_COLLAPSE) : 0;
+        CHECK(refused == 0 || refused == -ENOMEM || refused == -EAGAIN, "MADV_COLLAPSE: %ld", refused);
         word wrong = 0;
         for (word n = 0; n < PAGES; n++)
             wrong += load(base + BLOCK + n * PAGE) != turn + n;
@@ -129,7 +157,8 @@ int main(int argc, char **argv)
         hot(option(argv, "mib", 18));
     else if (same(how, "sparse"))
         sparse(option(argv, "blocks", 160));
-    else if (same(how, "fork") || same(how, "split") || same(how, "promote"))
+    else if (same(how, "fork") || same(how, "split") || same(how, "promote") || same(how, "fill") ||
+             same(how, "reunite") || same(how, "collapse"))
         rival(how, option(argv, "mib", 64));
     else
         CHECK(0, "no mode `%s`", how);

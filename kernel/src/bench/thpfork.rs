@@ -2,12 +2,14 @@
 //! in each 2 MiB.
 //!
 //! The program is the one that ran on Linux. It prints a sentence with `failing_child=`, and no row: the row is
-//! announced.
+//! announced. Rows of the same name with one word more say what became of the regions of all children meanwhile.
 #![forbid(unsafe_code)]
 
+use arch::addr::PAGE_SIZE;
 use mm::Mm;
+use mm::stats::Counter;
 
-use super::policies::under_each;
+use super::policies::{POLICIES, Policy, under_each};
 use super::{End, program};
 use crate::println;
 
@@ -15,16 +17,39 @@ use crate::println;
 const PAGES: [&str; 4] = ["1", "-64", "-128", "-512"];
 const CHUNK_MIB: &str = "256";
 
-/// Prints a row for each policy and number of pages; `words` are those numbers, all where there are none.
+/// What is counted beside: the word, the unit, the counters that it is the sum of, and what one of them stands for.
+const BESIDE: [(&str, &str, &[Counter], u64); 6] = [
+    ("huge_at_once", "regions", &[Counter::ThpFaultAlloc], 1),
+    ("reserved", "regions", &[Counter::ThpResAlloc], 1),
+    ("promoted", "regions", &[Counter::ResPagesCollapsed], 1),
+    ("collapsed", "regions", &[Counter::ThpCollapseAlloc], 1),
+    ("copied", "bytes", &[Counter::ThpCollapseCopied, Counter::ResPagesBroughtBack], PAGE_SIZE),
+    ("given_back", "pages", &[Counter::ResPagesGivenBack], 1),
+];
+
+/// Prints the rows of each policy and number of pages; `words` are numbers and policies, all where there are none.
 pub(super) fn run(mm: &'static Mm, words: &[&str]) -> End {
-    for pages in PAGES.into_iter().filter(|pages| words.is_empty() || words.contains(pages)) {
+    let named = |word: &&str| words.contains(word);
+    let every_number = !PAGES.iter().any(named);
+    let every_policy = !POLICIES.iter().any(|policy| named(&policy.name));
+    for pages in PAGES.into_iter().filter(|pages| every_number || named(pages)) {
         let all = under_each(mm, |policy| {
-            println!("bench: next {}.{pages} failing_child children", policy.name);
-            program::run(&["thpfork", CHUNK_MIB, pages])
+            if every_policy || named(&policy.name) { under_one(mm, policy, pages) } else { Some(()) }
         });
         if all.is_none() {
             return End::Broken;
         }
     }
     End::Complete
+}
+
+fn under_one(mm: &Mm, policy: &Policy, pages: &str) -> Option<()> {
+    let counts = || BESIDE.map(|(.., counters, _)| counters.iter().map(|&c| mm.stats.get(c)).sum::<u64>());
+    let before = counts();
+    println!("bench: next {}.{pages} failing_child children", policy.name);
+    program::run(&["thpfork", CHUNK_MIB, pages])?;
+    for ((word, unit, _, each), (after, before)) in BESIDE.into_iter().zip(counts().into_iter().zip(before)) {
+        println!("{}.{pages}.{word} {} {unit}", policy.name, (after - before) * each);
+    }
+    Some(())
 }

@@ -26,9 +26,10 @@ pub mod user;
 use arch::aarch64::vectors::TrapFrame;
 pub use errno::Errno;
 use mm::kalloc::KArc;
+use mm::thp::reclaim;
 
 use crate::process::{ExitStatus, Process};
-use crate::sched;
+use crate::{sched, the_mm};
 
 /// What a call gives back: a value for x0, or an error.
 type Answer = Result<u64, Errno>;
@@ -49,9 +50,9 @@ fn perform_other(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
     let [a, b, c, d, e, f, ..] = frame.x;
     let answer = match frame.x[8] {
         46 => memory::ftruncate(process, a, b),
-        56 => io::openat(process, a, b, c),
+        56 => with_room(|| io::openat(process, a, b, c)),
         57 => io::close(process, a),
-        59 => io::pipe2(process, a, b),
+        59 => with_room(|| io::pipe2(process, a, b)),
         62 => io::lseek(process, a, b, c),
         63 => io::read(process, a, b, c),
         64 => io::write(process, a, b, c),
@@ -72,7 +73,7 @@ fn perform_other(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
         215 => memory::munmap(process, a, b),
         216 => memory::mremap(process, [a, b, c, d, e]),
         220 => task::clone(process, frame),
-        222 => memory::mmap(process, [a, b, c, d, e, f]),
+        222 => with_room(|| memory::mmap(process, [a, b, c, d, e, f])),
         226 => memory::mprotect(process, a, b, c),
         232 => memory::mincore(process, a, b, c),
         233 => memory::madvise(process, a, b, c),
@@ -83,5 +84,20 @@ fn perform_other(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
     match answer {
         Ok(value) => value.cast_signed(),
         Err(errno) => errno.code(),
+    }
+}
+
+/// A call that has changed nothing where it found no memory. The kernel's heap may be asked with locks held under which
+/// nothing can be given back, so that is done here, where memory is short, and the call is performed once more (clone
+/// does so itself).
+fn with_room(call: impl Fn() -> Answer) -> Answer {
+    let mm = the_mm();
+    match call() {
+        Err(Errno::NOMEM)
+            if mm.free_page_count() <= mm.watermarks().high && mm.reclaim(reclaim::BATCH) != 0 =>
+        {
+            call()
+        }
+        answer => answer,
     }
 }

@@ -37,13 +37,13 @@ impl Mm {
     }
 
     /// Once more: a huge page after memory was compacted; others with what reservations of huge pages held, and what
-    /// nobody maps of folios.
+    /// nobody maps of folios. A reservation is had where a block is free: near the end of memory each one would compact
+    /// all of it for a block that goes back at the next fault.
     ///
     /// Where somebody else was faster, or it was not enough, more is given back, as long as there is anything.
     #[cold]
     fn alloc_slow(&self, order: Order, kind: PageKind) -> Result<PageRef, OutOfMemory> {
-        let huge =
-            order == Order::PMD && matches!(kind, PageKind::Anon | PageKind::ThpReserved | PageKind::Hugetlb);
+        let huge = order == Order::PMD && matches!(kind, PageKind::Anon | PageKind::Hugetlb);
         let mut compacted = false;
         loop {
             let enough = order.pages() + self.watermarks().floor(Reserve::of(kind));
@@ -65,7 +65,6 @@ impl Mm {
         if inject::denied() {
             return None;
         }
-        self.drain_cpu_lists();
         let page = self.zone.alloc(order, Reserve::of(kind), MigrateType::of(kind)).ok()?;
         Some(self.give_out(page, order, kind))
     }

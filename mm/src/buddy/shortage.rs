@@ -28,7 +28,11 @@ impl LastShortage {
     pub(crate) const fn new() -> Self {
         LastShortage { request: AtomicU16::new(PageKind::Anon as u16) }
     }
+    /// Takes note, but of a huge page or a reservation: who does not get one takes a small page, or goes without.
     pub(super) fn note(&self, order: Order, kind: PageKind) {
+        if order == Order::PMD && matches!(kind, PageKind::Anon | PageKind::ThpReserved) {
+            return;
+        }
         self.request.store(u16::from(order.raw()) << 8 | kind as u16, Ordering::Relaxed);
     }
 }

@@ -393,3 +393,18 @@ mod wrong_frees {
         });
     }
 }
+
+/// A huge page that cannot be had is not what somebody is killed for: it does not cover up the request that is.
+#[test]
+fn a_huge_page_is_no_shortage() {
+    Builder::new().ram_mib(16).boot(|mm, _| {
+        let blocks: Vec<_> =
+            std::iter::from_fn(|| mm.alloc_pages(Order::PMD, PageKind::Kernel).ok()).collect();
+        assert_eq!(mm.last_shortage(), Shortage { order: Order::PMD, kind: PageKind::Kernel });
+        for kind in [PageKind::Anon, PageKind::ThpReserved] {
+            assert!(mm.alloc_pages(Order::PMD, kind).is_err());
+            assert_eq!(mm.last_shortage().kind, PageKind::Kernel);
+        }
+        blocks.into_iter().for_each(|block| mm.free_pages(block, Order::PMD));
+    });
+}

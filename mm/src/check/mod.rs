@@ -46,6 +46,7 @@ pub const ROOMS: &[(&str, RoomCheck)] = &[
     ("deferred split", Mm::check_deferred),
     ("objects", Mm::check_objects),
     ("VMA trees", Mm::check_vma_trees),
+    ("usage", Mm::check_usage),
     ("hugetlb", Mm::check_hugetlb),
     ("vmemmap", Mm::check_vmemmap),
 ];

@@ -25,7 +25,6 @@ use crate::page::{PageKind, PageRef, page_of};
 use crate::pgtable::{TableStock, WalkStep};
 use crate::rmap;
 use crate::space::{AddressSpace, Vma, range};
-use crate::stats::Counter;
 use crate::thp::{self, Backing, HugeFault, Take, policy, reservation};
 
 /// What the tables say of an address, for one kind of access.
@@ -247,7 +246,7 @@ impl Site<'_> {
         }
         if !new.is_special() {
             mapcount::add_first(page);
-            mm.stats.inc(Counter::NrAnon);
+            space.add_anon(mm, 1);
         }
         Ok(FaultDone::Made)
     }

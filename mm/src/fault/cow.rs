@@ -234,7 +234,7 @@ fn exchange(site: &Site<'_>, source: &Source, page: PageRef) -> FaultDone {
         rmap::deferred::note(mm, old.head, remains);
     }
     if source.folio.as_ref().is_none_or(|folio| !folio.is_kind(PageKind::Anon)) {
-        mm.stats.inc(Counter::NrAnon);
+        space.add_anon(mm, 1);
     }
     mm.stats.inc(Counter::CowCopy);
     FaultDone::Made

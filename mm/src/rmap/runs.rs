@@ -8,6 +8,7 @@ use arch::addr::PAGE_SIZE;
 use crate::Mm;
 use crate::mapcount::{self, Run};
 use crate::page::PageKind;
+use crate::space::AddressSpace;
 use crate::stats::Counter;
 
 /// What happens to the entries.
@@ -23,13 +24,14 @@ pub(super) enum Change {
 #[must_use = "the last run is counted by `finish`"]
 pub(super) struct Runs<'m> {
     mm: &'m Mm,
+    space: &'m AddressSpace,
     change: Change,
     run: Option<Run>,
 }
 
 impl<'m> Runs<'m> {
-    pub(super) fn new(mm: &'m Mm, change: Change) -> Self {
-        Runs { mm, change, run: None }
+    pub(super) fn new(mm: &'m Mm, space: &'m AddressSpace, change: Change) -> Self {
+        Runs { mm, space, change, run: None }
     }
 
     /// One entry more, a run of one or of a folded group, which is about to change: when the run before it is counted,
@@ -57,7 +59,7 @@ impl<'m> Runs<'m> {
             Change::Zapped => {
                 mapcount::zap(self.mm, &run);
                 if anon {
-                    stats.sub(Counter::NrAnon, run.pages());
+                    self.space.sub_anon(self.mm, run.pages());
                     stats.sub(Counter::NrAnonThp, blocks);
                 }
             }
@@ -65,7 +67,7 @@ impl<'m> Runs<'m> {
                 run.head.get_many(run.entries);
                 mapcount::add(self.mm, &run);
                 if anon {
-                    stats.add(Counter::NrAnon, run.pages());
+                    self.space.add_anon(self.mm, run.pages());
                     stats.add(Counter::NrAnonThp, blocks);
                 }
             }

@@ -101,6 +101,7 @@ fn try_split(mm: &Mm, folio: &FolioRef, zeros: Zeros) -> Result<(), Refused> {
         Zeros::GiveBack => underused::zeros(mm, head),
     };
     deferred::forget(mm, head);
+    head.set_private(0);
     head.dissolve(PageKind::Anon);
     (0..origin.order.pages()).for_each(|n| origin.pass_on(head.nth(n), n));
     remap(mm, &origin, Now::Singles(&given_back));

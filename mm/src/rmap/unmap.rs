@@ -71,7 +71,7 @@ pub fn unmap_folio(mm: &Mm, head: PageRef) {
 fn unmap_place(mm: &Mm, origin: &Origin, place: &Place<'_>, tree: &mut PtRoot, leave: Leave) {
     let flusher = place.space.flusher(mm);
     mm.gather(place.space.tag(), |gather| {
-        let mut runs = Runs::new(mm, Change::Zapped);
+        let mut runs = Runs::new(mm, place.space, Change::Zapped);
         place.scan(tree, |tree, va, step| {
             let Some(n) = origin.mapped_by(step) else { return };
             let Ok(entry) = tree.entry(flusher, va, step.level) else { return };
@@ -105,7 +105,7 @@ pub(super) enum Now<'z> {
 pub(super) fn remap(mm: &Mm, origin: &Origin, now: Now<'_>) {
     origin.for_each_place(mm, |place| {
         let flusher = place.space.flusher(mm);
-        let mut runs = Runs::new(mm, Change::Made);
+        let mut runs = Runs::new(mm, place.space, Change::Made);
         let mut tree = place.space.ptl.lock();
         place.scan(&mut tree, |tree, va, step| {
             let (Some(n), Some(moved)) = (origin.remembered_by(step), step.migration()) else { return };

@@ -201,7 +201,7 @@ impl Site<'_> {
         match tree.entry_or_table(space.flusher(mm), va, Level::L3, stock) {
             Ok(entry) if entry.desc().is_empty() => {
                 mapcount::add(mm, &range::run_of(space, vma, &entry, page.page()));
-                mm.stats.inc(Counter::NrAnon);
+                space.add_anon(mm, 1);
                 entry.make(range::leaf_for(mm, page.pfn().phys(), Level::L3, vma.prot));
                 // The reference is the entry's.
                 page.leave();

@@ -48,6 +48,23 @@ impl Mm {
         })
     }
 
+    /// The counter of each live address space against its entries.
+    pub(crate) fn check_usage(&self, _: &mut Report) -> Result<(), Inconsistency> {
+        self.spaces.try_for_each(|space| {
+            let mut anon = 0;
+            visit(space.root(), VirtAddr::new(0), &mut |node| {
+                if let Node::Leaf(leaf) = node
+                    && normal_folio(self, leaf.desc, leaf.level)
+                        .is_some_and(|page| page.kind() == PageKind::Anon)
+                {
+                    anon += leaf.level.entry_bytes() / PAGE_SIZE;
+                }
+                Ok(())
+            })?;
+            agree("anonymous pages of a space", None, anon, space.anon_pages())
+        })
+    }
+
     /// No other live space has this one's ASID in the same generation.
     fn check_asid(&self, space: &AddressSpace) -> Result<(), Inconsistency> {
         let asid = space.asid.raw();

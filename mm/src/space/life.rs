@@ -67,6 +67,7 @@ impl Mm {
                 vmas: SpinLock::new(locks::VMAS, vmas),
                 brk_start: AtomicU64::new(brk.start),
                 brk_end: AtomicU64::new(brk.end),
+                anon: AtomicU64::new(0),
                 ended: AtomicBool::new(false),
             })
         })

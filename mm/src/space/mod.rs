@@ -30,15 +30,13 @@
 //! | `discard_huge` | MADV_DONTNEED of hugetlb pages, which keep their promises |
 //! | `relocate` | what mremap does to the tables |
 //! | [`fork`] | a child that begins as a copy |
-//! | `exclusive` | whether a page is one space's alone |
-//! | [`growth`] [`populate`] | a stack grows; pages are faulted in ahead |
+//! | `exclusive` [`growth`] [`populate`] | whether a page is one space's alone; a stack grows; pages faulted in ahead |
 //! | [`range`] [`unmap`] | walks over a range of a live tree; what it maps is given up |
 //! | `rights` | what leaves become when the rights of their VMA change |
-//! | [`usage`] | what the tables of a space map |
+//! | [`usage`] | how much memory a space has |
 //! | [`access`] | reading and writing a space that need not be active |
 //! | [`life`] | birth and teardown |
-//! | [`lineage`] | who descends from whom by fork |
-//! | [`registry`] | the live spaces |
+//! | [`lineage`] [`registry`] | who descends from whom by fork; the live spaces |
 //! | [`check`] | every count against a full scan of the tables |
 //! | [`error`] | errors and their error numbers |
 #![forbid(unsafe_code)]
@@ -126,6 +124,8 @@ pub struct AddressSpace {
     /// The heap `[start, end)` in bytes. Written under M.
     brk_start: AtomicU64,
     brk_end: AtomicU64,
+    /// Anonymous pages that its entries map.
+    anon: AtomicU64,
     /// The root is given back, or about to be. Set once, under T.
     ended: AtomicBool,
 }

@@ -90,7 +90,7 @@ pub(crate) fn clear<'g>(
         anon += release(mm, &mut run, unmapped, gather);
     });
     if anon != 0 {
-        mm.stats.sub(Counter::NrAnon, anon);
+        space.sub_anon(mm, anon);
         if run.level == Level::L2 {
             mm.stats.sub(Counter::NrAnonThp, anon / (bytes / PAGE_SIZE));
         }
@@ -138,7 +138,7 @@ pub(crate) fn give_up(mm: &Mm, space: &AddressSpace, vma: &Vma, mut table: Sever
         };
     }
     singles.finish();
-    mm.stats.sub(Counter::NrAnon, anon);
+    space.sub_anon(mm, anon);
     table.free(mm);
 }
 

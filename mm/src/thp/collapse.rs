@@ -319,7 +319,7 @@ impl Range<'_> {
         let run = range::run_of(space, vma, &entry, head);
         entry.make(range::leaf_for(mm, head.pfn().phys(), Level::L2, vma.prot));
         mapcount::add(mm, &run);
-        mm.stats.add(Counter::NrAnon, Order::PMD.pages());
+        space.add_anon(mm, Order::PMD.pages());
         mm.stats.inc(Counter::NrAnonThp);
         mm.stats.inc(Counter::ThpCollapseAlloc);
         let copied = before.iter().filter(|&&desc| normal_page(desc, Level::L3).is_some()).count() as u64;

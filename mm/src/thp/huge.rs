@@ -11,7 +11,7 @@ use crate::mapcount;
 use crate::page::{FolioRef, PageKind, PageRef};
 use crate::pgtable::TableStock;
 use crate::rmap::deferred;
-use crate::space::{AddressSpace, Vma, range};
+use crate::space::{AddressSpace, HugeAdvice, Vma, range};
 use crate::stats::Counter;
 
 /// What came of it.
@@ -47,7 +47,7 @@ pub fn huge_fault(
 ) -> Result<HugeFault, NoHugePage> {
     let key = Key::new(space, va);
     let mut stock = TableStock::new(mm, missing).map_err(|_| NoHugePage::Memory)?;
-    let head = alloc_huge(mm, key, vma.index_of(key.range))?;
+    let head = alloc_huge(mm, vma, key)?;
     let made = make_block(mm, space, vma, key, head.page(), &mut stock);
     match made {
         // The reference is the entry's.
@@ -84,12 +84,17 @@ pub fn zero_fault(
     }
 }
 
-/// A folio of 2 MiB, zeroed, with one reference, whose first page has this linear index.
-fn alloc_huge(mm: &Mm, key: Key, index: u64) -> Result<FolioRef, NoHugePage> {
-    let head = mm.alloc_pages(Order::PMD, PageKind::Anon).map_err(|_| NoHugePage::Memory)?;
+/// A folio of 2 MiB, zeroed, with one reference, for the range in `vma`. Memory is compacted for it only where
+/// MADV_HUGEPAGE says that it is worth that (Linux: `madvise`, the default of `defrag`).
+fn alloc_huge(mm: &Mm, vma: &Vma, key: Key) -> Result<FolioRef, NoHugePage> {
+    let head = match vma.advice {
+        HugeAdvice::Huge => mm.alloc_pages(Order::PMD, PageKind::Anon).ok(),
+        _ => mm.alloc_free_block(Order::PMD, PageKind::Anon),
+    };
+    let head = head.ok_or(NoHugePage::Memory)?;
     Machine::zero(head.pfn().phys(), Order::PMD.bytes());
     head.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
-    head.set_mapping(key.space, index);
+    head.set_mapping(key.space, vma.index_of(key.range));
     Ok(head)
 }
 
@@ -125,7 +130,7 @@ fn make_block(
         entry.make(new);
     }
     mapcount::add(mm, &run);
-    mm.stats.add(Counter::NrAnon, Order::PMD.pages());
+    space.add_anon(mm, Order::PMD.pages());
     mm.stats.inc(Counter::NrAnonThp);
     mm.stats.inc(Counter::ThpFaultAlloc);
     deferred::offer(mm, head);

@@ -379,9 +379,9 @@ fn make_block(
     };
     head.set_refcount(1);
     let strays = strays::release(mm, &strays, table, (claim.key, &run));
-    mm.stats.add(Counter::NrAnon, claim.pages.count());
+    space.add_anon(mm, claim.pages.count());
     mm.stats.inc(Counter::NrAnonThp);
-    deferred::offer(mm, head);
+    deferred::offer_filled(mm, head, claim.pages.count());
     Ok((displaced, strays))
 }
 

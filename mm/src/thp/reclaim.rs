@@ -4,11 +4,12 @@
 //! |--:|---|---|---|
 //! | 1 | reservations of huge pages | speed: their ranges go on with small pages | [`super::queue`] |
 //! | 2 | parts of huge pages that nobody maps | nothing: the rest is mapped by pages | [`rmap::deferred`] |
-//! | 3 | pages of huge pages that hold zeros | a huge page each | [`rmap::underused`] |
-//! | 4 | a process: the largest | the process | the kernel, where a fault found nothing of the above |
+//! | 3 | what promotions have filled with zeros, and nobody has used | a huge page each; where most was filled first | [`rmap::underused`] |
+//! | 4 | other pages of huge pages that hold zeros, if so chosen | a huge page each | [`rmap::underused`] |
+//! | 5 | a process: the largest | the process | the kernel, where a fault found nothing of the above |
 //!
 //! Each step is taken only where the one before it had nothing to give. Nothing sleeps and nothing is allocated on the
-//! way but, in step 3, tables, from what is kept for them.
+//! way but, in steps 3 and 4, tables, from what is kept for them.
 //!
 //! **Which reservations** (`reserve_reclaim=`). `all` is the first generation: every reservation goes at once. `lru` breaks
 //! the one that was not populated or depopulated for the longest time, whole, and then the next, until there is what
@@ -70,10 +71,12 @@ fn give_back(mm: &Mm, need: Need) -> u64 {
         Need::Pages(pages) => pages,
         Need::Run(order) => order.pages(),
     };
-    let steps: [&dyn Fn() -> u64; 3] =
-        [&|| give_back_reservations(mm, need), &|| rmap::deferred::split_deferred(mm), &|| {
-            rmap::underused::split_underused(mm, pages)
-        }];
+    let steps: [&dyn Fn() -> u64; 4] = [
+        &|| give_back_reservations(mm, need),
+        &|| rmap::deferred::split_deferred(mm),
+        &|| rmap::underused::split_filled(mm, pages),
+        &|| rmap::underused::split_underused(mm, pages),
+    ];
     steps.iter().map(|step| step()).find(|&freed| freed != 0).unwrap_or(0)
 }
 

@@ -162,13 +162,12 @@ fn round(
         }
     });
     head.set_refcount(if whole { 1 } else { mapped as u32 });
-    if whole {
-        deferred::offer(mm, head);
-    } else {
+    if !whole {
         // Who looked for partly mapped folios meanwhile has found it frozen, and taken it off the list.
         deferred::note(mm, head, Remains::Part);
     }
-    mm.stats.add(Counter::NrAnon, holes.count());
+    deferred::offer_filled(mm, head, holes.count());
+    space.add_anon(mm, holes.count());
     mm.stats.add(Counter::ResPagesFilled, holes.count());
     drop(held);
     drop(tree);

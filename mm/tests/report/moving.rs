@@ -93,7 +93,8 @@ struct Steady {
 }
 
 fn steady(mm: &Mm, space: &AddressSpace, sizes: &Sizes, what: What) -> Steady {
-    let usage = mm.usage(space);
+    // What moves is not counted there.
+    let usage = Usage { anon: 0, ..mm.usage(space) };
     // A block that is split is mapped by a table.
     let (blocks, usage) = match what {
         What::Split => (0, Usage { anon_huge: 0, tables: 0, ..usage }),

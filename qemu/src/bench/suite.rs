@@ -67,8 +67,22 @@ const SCHEMES: &[&str] = &[
 /// Ways of using memory, and the roads to one huge page.
 const THP: &[&str] = &["promotion", "sequential", "dense", "random", "sparse", "grow", "short", "snapshot"];
 
-/// Pages that a child of `thpfork` touches in each 2 MiB.
-const THPFORK: &[&str] = &["1", "-64", "-128", "-512"];
+/// Pages that a child of `thpfork` touches in each 2 MiB, and policies.
+const THPFORK: &[&str] = &[
+    "1",
+    "-64",
+    "-128",
+    "-512",
+    "never",
+    "always",
+    "underused",
+    "defer",
+    "reserve",
+    "reserve-lru",
+    "reserve-sync",
+    "reserve-64",
+    "full",
+];
 
 /// A suite as most are.
 const PLAIN: Suite = Suite {
@@ -226,6 +240,7 @@ mod tests {
             |words| choose(words).map(|all| all.iter().map(|one| one.argument.clone()).collect::<Vec<_>>());
         assert_eq!(names(" ").unwrap(), ["mmbench", "threshold", "kernel", "mapcount", "thp"]);
         assert_eq!(names("thpfork:-64").unwrap(), ["thpfork:-64"]);
+        assert_eq!(names("thpfork:-64:reserve-lru").unwrap(), ["thpfork:-64:reserve-lru"]);
         assert_eq!(names("kernel mmbench:fault:cow").unwrap(), ["kernel", "mmbench:fault:cow"]);
         assert!(names("kernel nothing:x").unwrap_err().contains("`nothing`"));
         assert!(names("mmbench:fault:nosuch").unwrap_err().contains("no part `nosuch`; its parts are base"));

@@ -7,8 +7,9 @@ use arch::aarch64::vectors::TrapFrame;
 use mm::Mm;
 use mm::buddy::MAX_ORDER;
 use mm::config::Number;
-use mm::config::{ReserveReclaim, ThpMode};
+use mm::config::{Promote, ReserveReclaim, ThpMode};
 use mm::stats::Counter;
+use mm::thp::khugepaged;
 
 use super::kit::{Blocks, ThpSettings, expect, run, within_ms};
 use crate::process::{self, ForkError, Signal};
@@ -231,14 +232,29 @@ fn underused(mm: &'static Mm) -> Verdict {
     Ok(())
 }
 
-/// A process grows until memory is out while another forks, splits huge pages, or has ranges promoted: the one that
-/// grows is killed, and the other goes on with what it has written. In both modes of giving up reservations.
+/// A process grows until memory is out while another forks, splits huge pages, has ranges promoted and filled, has pages
+/// brought back that a child shared, or has ranges collapsed: the one that grows is killed, and the other goes on with
+/// what it has written. In both modes of giving up reservations.
 fn the_largest_is_killed(mm: &'static Mm) -> Verdict {
+    const WAYS: [(&str, ThpMode, u64, Promote); 7] = [
+        ("fork", ThpMode::Reserve, 256, Promote::Async),
+        ("split", ThpMode::Reserve, 256, Promote::Async),
+        ("promote", ThpMode::Reserve, 32, Promote::Async),
+        ("fill", ThpMode::Reserve, 32, Promote::Async),
+        ("fill", ThpMode::Reserve, 32, Promote::Sync),
+        ("reunite", ThpMode::Reserve, 256, Promote::Async),
+        ("collapse", ThpMode::Defer, 256, Promote::Async),
+    ];
     let before = mm.thp.reserve_reclaim();
     for which in ReserveReclaim::ALL {
         let _ = mm.thp.set_reserve_reclaim_word(which.word());
-        for (how, threshold) in [("fork", 256), ("split", 256), ("promote", 32)] {
-            let settings = ThpSettings::set(mm, ThpMode::Reserve, threshold)?;
+        for (how, mode, threshold, promote) in WAYS {
+            let settings = ThpSettings::set(mm, mode, threshold)?;
+            mm.thp.set_promote(promote);
+            // Of interest with `defer` only: it scans all the time.
+            let scans = mm.thp.set(Number::ScanSleepMillisecs, 0);
+            check!(scans.is_ok(), "khugepaged cannot be hurried");
+            khugepaged::wake(mm);
             let taken = leave_mib(mm, 20);
             let result = expect("squeeze", &["squeeze", how], 0);
             drop((taken, settings));

@@ -230,6 +230,11 @@ pub(super) const ROWS: &[Row] = &[
         site.clear_user(va, Level::L3);
         Some(page.pfn())
     }),
+    ("anonymous pages of a space", small, |site| {
+        site.anon();
+        site.space.spoil_anon();
+        None
+    }),
     ("nr_anon_pages", small, |site| {
         site.mm.stats.inc(Counter::NrAnon);
         None

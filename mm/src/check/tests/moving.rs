@@ -68,6 +68,16 @@ pub(super) const ROWS: &[Row] = &[
         site.anon().1.set_flags(Flags::CANDIDATE);
         None
     }),
+    ("filled pages of a huge page are remembered on a list", huge, |site| {
+        site.mm.thp.set(Number::ShrinkUnderused, 0).unwrap();
+        let (_, head) = site.anon();
+        head.set_private(3);
+        Some(head.pfn())
+    }),
+    ("huge pages on the list of those that may be underused", huge, |site| {
+        site.anon().1.set_private(3);
+        None
+    }),
     ("folios on the list of partly mapped ones", huge, |site| {
         site.mm.thp.set(Number::ShrinkUnderused, 0).unwrap();
         let (_, head) = site.anon();

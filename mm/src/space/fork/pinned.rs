@@ -17,7 +17,6 @@ use crate::mapcount;
 use crate::page::{FolioRef, PageKind};
 use crate::pgtable::TableStock;
 use crate::space::{AddressSpace, Vma, range};
-use crate::stats::Counter;
 
 /// Copies what `leaf` of `level` maps at `va`, and maps the copy in the child. M of the parent is held, so the leaf
 /// stays; no spinlock is.
@@ -35,7 +34,7 @@ pub(super) fn copy_leaf(
         let page = mm.alloc_pages(Order::PAGE, PageKind::Anon)?;
         Machine::copy(page.pfn().phys(), from.add(at), PAGE_SIZE);
         give(mm, child, vma, (va.add(at), Level::L3), page)?;
-        mm.stats.inc(Counter::NrAnon);
+        child.add_anon(mm, 1);
     }
     Ok(())
 }

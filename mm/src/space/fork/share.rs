@@ -58,7 +58,7 @@ pub(super) fn give(
         let run = Run { head, ..range::run_of(child, vma, &entry, page) };
         add_entries(mm, &run)?;
         if head.kind() == PageKind::Anon {
-            mm.stats.add(Counter::NrAnon, run.pages());
+            child.add_anon(mm, run.pages());
             mm.stats.add(Counter::NrAnonThp, u64::from(run.level == Level::L2));
         }
     }
@@ -214,7 +214,7 @@ impl<'s> Sharer<'s> {
 
     /// How many entries are noted, and whether that is all that could be.
     pub(super) fn finish(self) -> (usize, Result<Lacks, ForkError>) {
-        self.mm.stats.add(Counter::NrAnon, self.anon);
+        self.child.add_anon(self.mm, self.anon);
         (self.noted, self.result)
     }
 }

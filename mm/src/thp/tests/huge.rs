@@ -67,3 +67,32 @@ fn without_a_block_the_page_is_small() {
         blocks.into_iter().for_each(|block| mm.free_pages(block, Order::PMD));
     });
 }
+
+/// Where single pages are free and no block is, a fault takes a small page and does not compact all of memory first, for a
+/// huge page or for a reservation; where MADV_HUGEPAGE asks for one it compacts, and takes a small page if that was in
+/// vain.
+#[test]
+fn memory_is_compacted_where_that_was_asked_for() {
+    for (mode, stalls) in [(ThpMode::Always, 1), (ThpMode::Reserve, 0)] {
+        with_site(threshold(40).config(|config| config.thp = mode), |site| {
+            let mm = site.mm;
+            let blocks: Vec<_> =
+                std::iter::from_fn(|| mm.alloc_pages(Order::PMD, PageKind::Kernel).ok()).collect();
+            let pages: Vec<_> =
+                blocks.into_iter().flat_map(|block| mm.split_page(block, Order::PMD)).collect();
+            let (odd, even): (Vec<_>, Vec<_>) = pages.into_iter().partition(|page| page.pfn().raw() % 2 == 1);
+            odd.into_iter().for_each(|page| mm.put_folio(page));
+            site.store(0);
+            assert_eq!((site.is_block(0), site.get(Counter::CompactStall)), (false, 0), "{mode:?}");
+            let second = va(RANGE_PAGES).raw();
+            mm.madvise(&site.space, second, RANGE_BYTES, Advice::HugePage).unwrap();
+            site.store(RANGE_PAGES);
+            assert_eq!(
+                (site.is_block(RANGE_PAGES), site.get(Counter::CompactStall)),
+                (false, stalls),
+                "{mode:?}"
+            );
+            even.into_iter().for_each(|page| mm.put_folio(page));
+        });
+    }
+}

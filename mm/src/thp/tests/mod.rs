@@ -4,6 +4,7 @@
 mod collapse;
 mod direct;
 mod exhaust;
+mod filled;
 mod group;
 mod held;
 mod huge;

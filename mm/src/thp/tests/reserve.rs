@@ -187,7 +187,7 @@ fn an_entry_that_is_made_ends_the_wait() {
         crate::mapcount::add(mm, &range::run_of(space, &vma, &entry, taken.page.page()));
         entry.make(leaf);
         drop(tree);
-        mm.stats.inc(Counter::NrAnon);
+        space.add_anon(mm, 1);
         reservation::made(mm, space, &vma, taken, va(1));
     };
     while_another_waits(settle, |_, _, got| assert_eq!(got, Take::Raced));

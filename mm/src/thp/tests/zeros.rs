@@ -16,7 +16,7 @@ fn a_read_maps_a_block_and_a_write_replaces_it() {
         (0..3).for_each(|range| assert_eq!(site.load(range * RANGE_PAGES + 9), (0, 0)));
         let zeros = site.leaf(0);
         assert!(site.is_block(0) && site.leaf(RANGE_PAGES) == zeros);
-        assert_eq!(site.mm.usage(&site.space).zero, 3 * RANGE_PAGES);
+        assert_eq!(site.mm.usage(&site.space).zero_huge, 3 * RANGE_PAGES);
         assert_eq!((site.get(Counter::NrAnon), site.get(Counter::NrAnonThp)), (0, 0));
         site.store(77);
         assert!(site.is_block(77) && site.leaf(77) != zeros);
@@ -82,7 +82,7 @@ fn fork_shares_it() {
         site.store(5);
         let mut byte = [1];
         mm.read_user(&child, va(5), &mut byte).unwrap();
-        assert_eq!((byte, mm.usage(&child).zero), ([0], RANGE_PAGES));
+        assert_eq!((byte, mm.usage(&child).zero_huge), ([0], RANGE_PAGES));
         mm.write_user(&child, va(6), &[3]).unwrap();
         assert_eq!((mm.usage(&child).anon_huge, site.load(6)), (RANGE_PAGES, (0, 0)));
         mm.destroy_space(&child);
