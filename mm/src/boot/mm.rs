@@ -100,7 +100,7 @@ impl Mm {
             owners: OwnerIds::new(),
             lineages: Lineages::new().map_err(|_| BootError::NoHeap)?,
             thp: Thp::new(&config).map_err(|_| BootError::NoHeap)?,
-            hugetlb: Hugetlb::new(),
+            hugetlb: Hugetlb::new().map_err(|_| BootError::NoHeap)?,
             objects: Objects::new(),
             hvo: Hvo::new(&config),
             rmap: Rmap::new(),

@@ -9,18 +9,21 @@
 //! the list of those that leave, from which whoever may sleep next gives them to the buddy allocator ([`super::resize`]).
 #![forbid(unsafe_code)]
 
+use allocator_api2::vec::Vec;
 use arch::sync::{SpinGuard, SpinLock};
 use arch::{Cpu, Machine, VirtAddr};
 
 use super::HugetlbError;
 use super::hstate::HugeSize;
 use crate::Mm;
+use crate::error::OutOfMemory;
+use crate::kalloc::{KAlloc, try_array};
 use crate::locks::{HUGETLB_FAULT, HUGETLB_POOL, HUGETLB_RESIZE, SleepLock};
 use crate::mapcount;
 use crate::page::{FolioList, FolioRef, PageRef};
 
 /// Fault locks: faults on slots that share one wait for each other.
-const FAULT_LOCKS: usize = 8;
+const FAULT_LOCKS: usize = 64;
 
 /// What a pool owns, under lock H.
 #[derive(Debug)]
@@ -70,7 +73,7 @@ pub struct Hugetlb {
     /// H, by size.
     pools: [SpinLock<Pool>; HugeSize::ALL.len()],
     /// F, by slot.
-    faults: [SleepLock; FAULT_LOCKS],
+    faults: Vec<SleepLock, KAlloc>,
     /// Held while a pool is resized; no spinlock is held then.
     pub(super) resizing: SleepLock,
 }
@@ -109,13 +112,15 @@ pub enum Claim {
 
 impl Hugetlb {
     /// Empty pools.
-    #[must_use]
-    pub const fn new() -> Self {
-        Hugetlb {
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn new() -> Result<Self, OutOfMemory> {
+        Ok(Hugetlb {
             pools: [const { SpinLock::new(HUGETLB_POOL, Pool::new()) }; HugeSize::ALL.len()],
-            faults: [const { SleepLock::new(HUGETLB_FAULT) }; FAULT_LOCKS],
+            faults: try_array(FAULT_LOCKS, || SleepLock::new(HUGETLB_FAULT))?,
             resizing: SleepLock::new(HUGETLB_RESIZE),
-        }
+        })
     }
 
     pub(super) fn lock(&self, size: HugeSize) -> SpinGuard<'_, Pool> {
@@ -193,12 +198,6 @@ pub(super) fn size_of(head: PageRef) -> HugeSize {
     let size = HugeSize::from_order(head.order());
     debug_assert!(size.is_some(), "{head:?}: a hugetlb folio of no size");
     size.unwrap_or(HugeSize::DEFAULT)
-}
-
-impl Default for Hugetlb {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 /// A folio that is promised to nobody and for which `wanted` holds, contents undefined, with one reference: for what is
