@@ -35,7 +35,7 @@ use crate::pgtable::{Entry, TableStock, WalkStep, normal_folio, normal_page};
 use crate::rmap;
 use crate::space::{AddressSpace, Prot, exclusive, range};
 use crate::stats::Counter;
-use crate::thp::promoter;
+use crate::thp::{again, promoter};
 use crate::thp::split::{self, NotSplit};
 
 /// What there is to do about a leaf that grants too little.
@@ -109,7 +109,7 @@ pub(super) fn follow(site: &Site<'_>, verdict: Verdict) -> Result<FaultDone, Fau
             Ok(FaultDone::Made)
         }
         Verdict::Apart => {
-            promoter::submit_hole(site.mm, site.space, site.va);
+            again::submit_hole(site.mm, site.space, site.va);
             Ok(FaultDone::Made)
         }
         Verdict::Split => {
@@ -203,8 +203,7 @@ fn copy(site: &Site<'_>, source: Source) -> Result<FaultDone, FaultReason> {
             // The reference is the entry's, and the one that the entry had goes.
             page.leave();
             if source.is_of_block_of(space) {
-                // Without a note the next write to what has become the space's own asks for the range.
-                let _noted = promoter::note_hole(space, va);
+                again::note_hole(mm, space, va);
             }
             source.put_both(mm);
         }

@@ -92,8 +92,6 @@ impl Mm {
         );
         let _mmap = space.mmap_lock.write(self.env);
         self.unmap_prepared(space, VirtAddr::new(0), USER_END);
-        // Whoever shared pages with it may have them alone now.
-        promoter::relatives(self, space);
         promoter::cancel(self, space);
         // From here on nobody comes to the tree by way of a page.
         self.lineages.leave(&space.lineage);

@@ -33,7 +33,7 @@ use crate::device::Entries;
 use crate::kalloc::KArc;
 use crate::thp::collapse::{CollapseError, collapse};
 use crate::thp::held::Held;
-use crate::thp::reservation;
+use crate::thp::{again, reservation};
 
 impl Mm {
     /// Takes advice for `[addr, addr + len)`. May sleep.
@@ -129,6 +129,7 @@ impl Mm {
         range::split_edges(self, space, start, end)?;
         reservation::release_range(self, space, start, end);
         unmap::unmap(self, space, start, end);
+        again::tell_relatives(self, space, (start, end));
         Ok(())
     }
 

@@ -34,6 +34,7 @@ use arch::contract::PhysMem;
 use arch::pte::{Kind, PteFlags};
 use arch::{Desc, Level, Machine, Order, PhysAddr, VirtAddr};
 
+use super::again;
 use super::held::Held;
 use super::reservation;
 use crate::Mm;
@@ -197,7 +198,10 @@ impl Range<'_> {
         });
         match made {
             // The reference is the entry's.
-            Ok(()) => folio.leave(),
+            Ok(()) => {
+                folio.leave();
+                again::tell_relatives(mm, space, (start, start.add(Order::PMD.bytes())));
+            }
             Err(_) => mm.free_pages(folio, Order::PMD),
         }
         made

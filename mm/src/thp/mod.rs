@@ -47,7 +47,8 @@
 //! | `group` | 64 KiB on the way: 16 pages become a folded group |
 //! | `held` | for how long T and M are held to make a huge page |
 //! | [`reunite`] | a huge page that a write after fork has taken apart becomes one again, in place |
-//! | [`holes`] | which ranges of a space that were, until who shares them has ended |
+//! | [`holes`] | notes of ranges that are to be promoted once nobody shares or uses them |
+//! | [`again`] | who asks for noted ranges, and when they are tried |
 //! | [`huge`] | a block at the first fault |
 //! | [`collapse`] | a range of anything becomes one huge page, by copy |
 //! | [`khugepaged`] | the thread that looks for ranges to collapse |
@@ -55,6 +56,7 @@
 //! | [`check`] | reservations against struct pages, counters and tables |
 #![forbid(unsafe_code)]
 
+pub mod again;
 pub mod check;
 pub mod collapse;
 mod exchange;

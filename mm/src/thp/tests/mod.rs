@@ -15,19 +15,21 @@ mod promote;
 mod races;
 mod release;
 mod reserve;
+mod rests;
 mod review;
 mod scans;
 mod snapshot;
 mod snapshot_races;
 mod split;
 mod sync;
+mod told;
 mod zeros;
 
 use arch::addr::PAGE_SIZE;
 use arch::contract::{FaultStatus, Privilege};
 use arch::{Access, Cpu, Level, Machine, Order, PageSize, PhysAddr, PhysMem, VirtAddr, model};
 
-use super::promoter;
+use super::{again, promoter};
 use crate::Mm;
 use crate::fault::FaultInfo;
 use crate::kalloc::KArc;
