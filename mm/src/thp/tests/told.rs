@@ -198,3 +198,65 @@ fn the_end_of_a_child_is_not_missed() {
     assert!(explored.complete && explored.runs > 500, "{explored:?}");
     assert_eq!(missed.get(), 0, "schedules of {explored:?} that leave the range small");
 }
+
+/// A child that outlives its parent: the pages of the parent's reservation become its huge page where they stand, as soon
+/// as it writes to one, and none is copied. Somebody who holds one of them only delays it.
+#[test]
+fn the_heir_of_a_reservation() {
+    for held in [None, Some(77)] {
+        with_site(threshold(256), |site| {
+            let parent = site.mm.new_space().unwrap();
+            site.mm.mmap(&parent, &MmapRequest::anonymous(RANGE_BYTES, RW).fixed(BASE.raw())).unwrap();
+            (0..RANGE_PAGES).for_each(|page| {
+                site.mm.write_user(&parent, va(page), &word(page).to_le_bytes()).unwrap();
+            });
+            let child = site.mm.fork_space(&parent).unwrap();
+            site.mm.destroy_space(&parent);
+            site.drain_all();
+            let page_of = |page: u64| child.ptl.lock().walk(va(page)).leaf().unwrap().desc.output(Level::L3);
+            let block = page_of(0);
+            let held = held.map(|page| crate::page::page_of(page_of(page).pfn()).try_get().unwrap());
+            site.mm.write_user(&child, va(9), &word(9).to_le_bytes()).unwrap();
+            if let Some(held) = held {
+                assert_eq!((site.drain(), site.level_in(&child)), (0, Level::L3));
+                site.mm.put_folio(held);
+            }
+            assert_eq!((site.drain_all(), site.level_in(&child)), (1, Level::L2));
+            assert_eq!(child.ptl.lock().walk(BASE).leaf().unwrap().desc.output(Level::L2), block);
+            let counts = [Counter::CowCopy, Counter::ResPagesBroughtBack, Counter::ThpReunited];
+            assert_eq!(counts.map(|counter| site.get(counter)), [0, 0, 1]);
+            assert_eq!((site.get(Counter::NrAnon), site.get(Counter::NrAnonThp)), (RANGE_PAGES, 1));
+            site.check();
+            for page in 0..RANGE_PAGES {
+                let mut bytes = [0; 8];
+                site.mm.read_user(&child, va(page), &mut bytes).unwrap();
+                assert_eq!(u64::from_le_bytes(bytes), word(page), "page {page}");
+            }
+            // It is a huge page like any other.
+            let grandchild = site.mm.fork_space(&child).unwrap();
+            site.mm.write_user(&child, va(1), &[1]).unwrap();
+            site.mm.destroy_space(&grandchild);
+            assert_eq!((site.drain_all(), site.level_in(&child)), (1, Level::L2));
+            site.mm.destroy_space(&child);
+        });
+    }
+}
+
+/// What stands in order and is not the space's alone, or is not all of a block, is no huge page.
+#[test]
+fn no_heir_of_a_part() {
+    for (written, huge) in [(RANGE_PAGES, true), (RANGE_PAGES - 1, false)] {
+        with_site(threshold(512), |site| {
+            site.store_all(0..written);
+            let (first, second) = (site.fork(), site.fork());
+            site.mm.munmap(&site.space, BASE.raw(), RANGE_BYTES).unwrap();
+            let promote = || crate::thp::promote::promote_range(site.mm, &first, BASE);
+            assert!(promote().is_err(), "two spaces have the pages");
+            site.check();
+            site.mm.destroy_space(&second);
+            assert_eq!(promote().is_ok(), huge, "{written} pages");
+            site.check();
+            site.mm.destroy_space(&first);
+        });
+    }
+}
