@@ -6,6 +6,8 @@ use crate::page::page_of;
 use crate::thp::again::end_rests;
 use crate::thp::holes::{Ask, LONGEST_REST_NS, Noted, Outcome, REST_NS};
 use crate::thp::promoter::MOST_ATTEMPTS;
+use crate::thp::record::Key;
+use crate::thp::{PromoteError, strays};
 
 impl Site<'_> {
     /// A rest goes by, however long it is.
@@ -109,5 +111,20 @@ fn no_memory_for_the_queue() {
         assert_eq!((promoter::backlog(site.mm), site.space.holes.count()), (0, 1));
         site.rest();
         assert_eq!((promoter::backlog(site.mm), site.drain(), site.is_block(0)), (1, 1, true));
+    });
+}
+
+/// More strays than one promotion brings back are seen, and when the first of them are to be brought back none can be
+/// any more: that is a failure like any other, and counted.
+#[test]
+fn a_round_that_fails_is_counted() {
+    with_site(threshold(256), |site| {
+        site.store_all(0..RANGE_PAGES);
+        let child = site.mm.fork_space(&site.space).unwrap();
+        site.store_all(0..100);
+        let (vma, key) = (site.space.vma_at(BASE).unwrap(), Key::new(&site.space, BASE));
+        let error = strays::bring_back_some(site.mm, &site.space, &vma, key);
+        assert_eq!((error, site.failed()), (Err(PromoteError::Shared(BASE)), 1));
+        site.mm.destroy_space(&child);
     });
 }
