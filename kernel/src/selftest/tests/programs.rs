@@ -280,16 +280,18 @@ fn promote(_: &'static Mm) -> Verdict {
 /// regions are huge again, and each page that was copied is brought back: whether they were promoted before the fork,
 /// had their reservations still, or were huge from the first fault.
 fn snapshot_ends_huge(mm: &'static Mm) -> Verdict {
-    const RUNS: [(ThpMode, [&str; 3]); 5] = [
-        (ThpMode::Reserve, ["snapshot", "regions=8", "writes=40"]),
-        (ThpMode::Reserve, ["snapshot", "regions=4", "writes=600"]),
-        (ThpMode::Reserve, ["snapshot", "regions=4", "wait=0"]),
-        (ThpMode::Always, ["snapshot", "regions=8", "writes=40"]),
-        (ThpMode::Always, ["snapshot", "regions=4", "writes=600"]),
+    const RUNS: [(ThpMode, &[&str]); 6] = [
+        (ThpMode::Reserve, &["snapshot", "regions=8", "writes=40"]),
+        (ThpMode::Reserve, &["snapshot", "regions=4", "writes=600"]),
+        (ThpMode::Reserve, &["snapshot", "regions=4", "wait=0"]),
+        // No page is copied, and the child lives longer than all attempts take.
+        (ThpMode::Reserve, &["snapshot", "regions=4", "wait=0", "writes=0", "slow=400"]),
+        (ThpMode::Always, &["snapshot", "regions=8", "writes=40"]),
+        (ThpMode::Always, &["snapshot", "regions=4", "writes=600"]),
     ];
     for (mode, args) in RUNS {
         let _settings = ThpSettings::set(mm, mode, 256)?;
-        expect("snapshot", &args, 0)?;
+        expect("snapshot", args, 0)?;
     }
     Ok(())
 }
