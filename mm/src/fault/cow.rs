@@ -65,14 +65,14 @@ pub(super) struct Source {
 
 impl Source {
     /// Whether the page belongs to a huge page, or to a reservation, of this space or of one from which it descends: then
-    /// the copy leaves a hole there.
-    fn is_of_block(&self) -> bool {
-        self.folio.as_ref().filter(|folio| folio.is_kind(PageKind::Anon) || folio.is_folio()).is_some_and(
-            |folio| match folio.is_folio() {
-                true => folio.kind() == PageKind::Anon && folio.order() == Order::PMD,
-                false => folio.flags().contains(Flags::RESERVED),
-            },
-        )
+    /// the copy leaves a hole there. A reservation may have ended since, with its space.
+    fn is_of_block(&self, site: &Site<'_>) -> bool {
+        let Some(folio) = &self.folio else { return false };
+        if folio.is_folio() {
+            return folio.kind() == PageKind::Anon && folio.order() == Order::PMD;
+        }
+        let reserved = folio.flags().contains(Flags::RESERVED) || is_inherited(site, folio.page());
+        folio.is_kind(PageKind::Anon) && reserved
     }
     fn put(self, mm: &Mm) {
         if let Some(folio) = self.folio {
@@ -141,8 +141,8 @@ pub(super) fn judge(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdic
     }
 }
 
-/// Whether a single page was born in another space, in a block, and stands at its place: the block may be the space's
-/// alone, now that the other one has ended.
+/// Whether a single page was born in another space and stands at its place of a block: that may be the space's alone as
+/// soon as nobody else has it.
 fn is_inherited(site: &Site<'_>, page: PageRef) -> bool {
     let at = site.va.raw() / PAGE_SIZE;
     page.mapping() != site.space.id && (page.pfn().raw() ^ at).is_multiple_of(Order::PMD.pages())
@@ -210,7 +210,7 @@ fn copy(site: &Site<'_>, source: Source) -> Result<FaultDone, FaultReason> {
         FaultDone::Made => {
             // The reference is the entry's, and the one that the entry had goes.
             page.leave();
-            if source.is_of_block() {
+            if source.is_of_block(site) {
                 again::note_hole(mm, space, va);
             }
             source.put_both(mm);
