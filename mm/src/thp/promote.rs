@@ -50,6 +50,7 @@ use arch::{Desc, DescTable, Level, Machine, Order, Pfn, PhysAddr, PhysMem, VirtA
 use super::exchange::{exchange, replace, table_of};
 use super::held::Held;
 use super::pieces;
+use super::policy;
 use super::popmap::{PAGES, Popmap};
 use super::queue;
 use super::record::{Key, Record};
@@ -63,13 +64,13 @@ use crate::page::{FolioList, FolioRef, LastRef, PageKind, PageRef};
 use crate::pgtable::{Displaced, may_resize};
 use crate::rmap::deferred;
 use crate::space::exclusive::read_only;
-use crate::space::{AddressSpace, Vma, VmaKind, range};
+use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
 
 /// Why a range was not promoted. Nothing has changed, but where the variant says so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PromoteError {
-    /// No VMA that may have huge pages covers the range.
+    /// No VMA that may have huge pages covers the range, or the mode forbids it.
     Vma,
     /// The range has no reservation (any more), nor a huge page of its own that was taken apart.
     NoReservation,
@@ -123,7 +124,7 @@ pub fn promote_range(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), 
 /// # Errors
 /// [`PromoteError`].
 pub(super) fn promote_in(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr) -> Result<(), PromoteError> {
-    if !may_be_huge(space, vma, va) {
+    if !policy::may_become_huge(mm, space, vma) || !vma.fits_block(va) {
         return Err(PromoteError::Vma);
     }
     let key = Key::new(space, va);
@@ -151,10 +152,6 @@ fn promote_reserved(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Resul
     }
     mm.thp.turnstile.wake(mm);
     result
-}
-
-fn may_be_huge(space: &AddressSpace, vma: &Vma, va: VirtAddr) -> bool {
-    space.thp_permission().allows(vma.advice) && vma.kind == VmaKind::Anon && vma.fits_block(va)
 }
 
 fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> Result<(), PromoteError> {

@@ -24,18 +24,18 @@
 //!
 //! **Every page was written** while the child lived: no entry maps the folio any more, and it ended with the child. Then a
 //! new block takes all 512 pages in, by the same rounds (`anew`); that is a collapse by copy, and is tried for ranges
-//! of which it is known that they were huge, and where a fault would get a huge page or a reservation today.
+//! of which it is known that they were huge, and that may become huge by the policy of today.
 //!
 //! **The deferred list.** A folio of which a part is not mapped may stand there. Whole again, it leaves it.
 #![forbid(unsafe_code)]
 
 use arch::pte::PteFlags;
-use arch::{Access, Desc, Level, Machine, Order, PhysAddr, PhysMem, VirtAddr};
+use arch::{Desc, Level, Machine, Order, PhysAddr, PhysMem, VirtAddr};
 
 use super::PromoteError;
 use super::exchange::{exchange, has_rights, table_of};
 use super::held::Held;
-use super::policy::{self, Backing};
+use super::policy;
 use super::popmap::{PAGES, Popmap};
 use super::record::Key;
 use super::strays::{self, Home};
@@ -44,7 +44,7 @@ use crate::mapcount::{self, Remains, Run};
 use crate::page::{FolioList, PageKind, PageRef};
 use crate::pgtable::{Displaced, normal_page};
 use crate::rmap::deferred;
-use crate::space::{AddressSpace, Vma, VmaKind, range};
+use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
 
 /// Makes the range of `key`, in `vma`, a block of its own folio again. The range may have a huge page. The caller holds
@@ -71,8 +71,7 @@ pub(super) fn anew(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), Pr
     let _mmap = space.mmap_lock.read(mm.env);
     let _held = Held::mmap_read(mm);
     let (vma, key) = (space.vma_at(va).ok_or(PromoteError::Vma)?, Key::new(space, va));
-    let wanted = policy::backing(mm, space, &vma, va, Access::Write);
-    if vma.kind != VmaKind::Anon || !matches!(wanted, Backing::Huge | Backing::Reserve) {
+    if !policy::may_become_huge(mm, space, &vma) || !vma.fits_block(va) {
         return Err(PromoteError::Vma);
     }
     let none = PromoteError::NoReservation;

@@ -17,6 +17,7 @@ mod release;
 mod reserve;
 mod review;
 mod scans;
+mod settings;
 mod snapshot;
 mod snapshot_races;
 mod split;
