@@ -12,6 +12,9 @@
 //! fault handler gives huge pages where MADV_HUGEPAGE asks for them, and khugepaged collapses whatever it finds
 //! ([`super::khugepaged`]). There is no `defer+madvise` beside it there, as there is for `defrag`: `defer` is it.
 //!
+//! A range that has a reservation already, made under `reserve`, goes on to take its pages from it in every mode and with
+//! every threshold: [`super::reservation::take_kept`].
+//!
 //! What becomes huge *later*, by promotion in place or by khugepaged, is asked anew when it is tried
 //! ([`may_become_huge`]; Linux: `thp_vma_allowable_order` for khugepaged):
 //!

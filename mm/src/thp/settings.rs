@@ -9,7 +9,7 @@
 //! | all with a number | [`Number`] lists them, with range, default and meaning |
 //!
 //! Each is one relaxed atomic. A change holds for faults, promotions and scans that begin after it; reservations that
-//! exist keep their pages, and are measured by the new threshold. What is refused is refused with what is permitted,
+//! exist keep their pages, serve the faults of their ranges in every mode, and are measured by the new threshold. What is refused is refused with what is permitted,
 //! and changes nothing.
 #![forbid(unsafe_code)]
 

@@ -48,3 +48,38 @@ fn never_reunites_nothing() {
         site.assert_contents(|_| true);
     });
 }
+
+/// A reservation is measured by a threshold of 1 that is set later, and in every other mode too: the next write takes
+/// its own page of the block, not one beside it, and nothing is left that is neither promoted nor of use.
+#[test]
+fn a_reservation_serves_its_range_in_every_mode() {
+    for (mode, threshold_later) in ThpMode::ALL.iter().map(|&mode| (mode, 512)).chain([(ThpMode::Reserve, 1)]) {
+        with_site(threshold(512), |site| {
+            site.store(0);
+            let block = site.leaf(0).unwrap().1;
+            site.mm.thp.set_mode(mode);
+            site.mm.thp.set_threshold(threshold_later).unwrap();
+            site.store_all(1..RANGE_PAGES);
+            let at = |page: u64| site.leaf(page).unwrap().1;
+            assert_eq!([1, 511].map(at), [1, 511].map(|n| block.add(n * PAGE_SIZE)), "{mode}");
+            site.mm.thp.set_mode(ThpMode::Reserve);
+            assert_eq!((site.drain(), site.leaf(0)), (1, Some((Level::L2, block))), "{mode}");
+            site.assert_contents(|_| true);
+        });
+    }
+}
+
+/// Where a block was had at the first write the reservation of another range is nobody's concern; a space without any
+/// goes on as its mode says.
+#[test]
+fn other_ranges_follow_the_new_mode() {
+    with_site(threshold(512), |site| {
+        site.store(0);
+        site.mm.thp.set_threshold(1).unwrap();
+        site.store(RANGE_PAGES);
+        site.mm.thp.set_mode(ThpMode::Never);
+        site.store(2 * RANGE_PAGES);
+        assert_eq!([1, 2].map(|range| site.is_block(range * RANGE_PAGES)), [true, false]);
+        assert_eq!((site.get(Counter::ThpResAlloc), site.get(Counter::NrThpReserved)), (1, RANGE_PAGES - 1));
+    });
+}
