@@ -16,6 +16,7 @@ use arch::VirtAddr;
 use arch::sync::SpinLock;
 
 use super::held::Held;
+use super::measure;
 use super::promote::{self, PromoteError};
 use super::record::{Key, Queued, Record};
 use super::reunite;
@@ -170,7 +171,8 @@ pub fn relatives(mm: &Mm, space: &AddressSpace) {
     }
 }
 
-fn wake(mm: &Mm) {
+/// There may be work for the thread. The caller holds no spinlock above rank 80.
+pub(super) fn wake(mm: &Mm) {
     let promoter = &mm.thp.promoter;
     promoter.fresh.fetch_add(1, Ordering::Release);
     mm.env.unpark_all(promoter.key());
@@ -247,6 +249,7 @@ fn unmark(mm: &Mm, key: Key) {
 pub fn drain(mm: &Mm) -> u64 {
     let promoter = &mm.thp.promoter;
     promoter.fresh.store(0, Ordering::Relaxed);
+    measure::again(mm);
     let queued = promoter.queue.lock().len;
     let mut promoted = 0;
     for _ in 0..queued {

@@ -83,3 +83,42 @@ fn other_ranges_follow_the_new_mode() {
         assert_eq!((site.get(Counter::ThpResAlloc), site.get(Counter::NrThpReserved)), (1, RANGE_PAGES - 1));
     });
 }
+
+/// What is ripe by a lower threshold, or by a mode that allows it again, is found though it sees no more faults: in
+/// every space, as often as the setting changes. What is not ripe is not tried.
+#[test]
+fn a_lower_threshold_finds_what_is_ripe() {
+    with_site(threshold(512), |site| {
+        let promoted = |threshold| {
+            site.mm.thp.set_threshold(threshold).unwrap();
+            site.drain()
+        };
+        let other = site.mm.new_space().unwrap();
+        let request = MmapRequest::anonymous(RANGE_BYTES, MapProt::READ | MapProt::WRITE);
+        site.mm.mmap(&other, &request.fixed(BASE.raw())).unwrap();
+        (0..250).for_each(|page| site.mm.write_user(&other, va(page), &[1]).unwrap());
+        for (range, pages) in [(0, 300), (1, 250), (2, 199), (3, 40)] {
+            site.store_all(range * RANGE_PAGES..range * RANGE_PAGES + pages);
+        }
+        assert_eq!([301, 300, 251, 200].map(promoted), [0, 1, 0, 2]);
+        assert_eq!([0, 1, 2].map(|range| site.is_block(range * RANGE_PAGES)), [true, true, false]);
+        site.mm.thp.set_mode(ThpMode::Never);
+        assert_eq!(promoted(199), 0);
+        site.mm.thp.set_mode(ThpMode::Reserve);
+        assert_eq!((site.drain(), site.get(Counter::ResCollapseFailed)), (1, 0));
+        site.mm.destroy_space(&other);
+        site.assert_contents(|page| page < 300);
+    });
+}
+
+/// The thread is woken by a change, and looks.
+#[test]
+fn the_thread_hears_of_a_change() {
+    with_site(threshold(512), |site| {
+        site.store_all(0..300);
+        site.mm.thp.set_threshold(300).unwrap();
+        crate::thp::measure::changed(site.mm);
+        promoter::wait(site.mm);
+        assert_eq!((site.drain(), site.is_block(0)), (1, true));
+    });
+}
