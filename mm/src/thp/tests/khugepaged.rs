@@ -74,12 +74,12 @@ fn modes_and_advice() {
                 site.mm.madvise(&site.space, BASE.raw(), RANGES * RANGE_BYTES, advice).unwrap();
             }
             site.mm.thp.set_mode(thp);
-            site.space.set_thp_permission(ThpPermission::Withheld);
+            site.mm.set_thp_permission(&site.space, ThpPermission::Withheld);
             assert_eq!(site.scan(), 0, "{thp} {advice:?}: the process may not have huge pages");
-            site.space.set_thp_permission(ThpPermission::Advised);
+            site.mm.set_thp_permission(&site.space, ThpPermission::Advised);
             let advised = if advice == Some(HugePage) { collapses } else { 0 };
             assert_eq!(site.scan(), advised, "{thp} {advice:?}: where it was advised");
-            site.space.set_thp_permission(ThpPermission::Granted);
+            site.mm.set_thp_permission(&site.space, ThpPermission::Granted);
             assert_eq!(site.scan(), collapses - advised, "{thp} {advice:?}");
         });
     }
@@ -100,7 +100,7 @@ fn madv_collapse_and_permission() {
         with_site(mode(ThpMode::Never), |site| {
             site.store(0);
             site.mm.madvise(&site.space, BASE.raw(), RANGE_BYTES, advice).unwrap();
-            site.space.set_thp_permission(permission);
+            site.mm.set_thp_permission(&site.space, permission);
             let collapsed = site.mm.madvise(&site.space, BASE.raw(), RANGE_BYTES, Advice::Collapse);
             let expected = if allowed { Ok(()) } else { Err(Errno::Inval) };
             assert_eq!(collapsed.map_err(|error| error.errno()), expected, "{permission:?} {advice:?}");
@@ -155,7 +155,7 @@ fn max_ptes_shared() {
                 site.store_all(site.range(0));
                 let child = site.mm.fork_space(&site.space).unwrap();
                 site.store_all(0..written);
-                child.set_thp_permission(ThpPermission::Withheld);
+                site.mm.set_thp_permission(&child, ThpPermission::Withheld);
                 assert_eq!(site.scan(), collapses, "{scheme}: {written} of 512 written, at most {most}");
                 assert_eq!(site.get(Counter::ThpScanExceedShared), 1 - collapses);
                 site.assert_contents(|_| true);

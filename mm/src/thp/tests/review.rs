@@ -311,7 +311,7 @@ fn point_10_why_a_fault_falls_back() {
             Vec::new()
         });
         fallen("PR_SET_THP_DISABLE", 0, &|site| {
-            site.space.set_thp_permission(ThpPermission::Withheld);
+            site.mm.set_thp_permission(&site.space, ThpPermission::Withheld);
             Vec::new()
         });
         fallen("other pages are there", 0, &|site| {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::ThpMode;
 use crate::space::Advice;
+use crate::thp::ThpPermission;
 use crate::thp::promote::{PromoteError, promote_range};
 
 /// A ripe range waits while the mode forbids that it becomes huge, in place or by pages brought back, and is promoted
@@ -53,7 +54,8 @@ fn never_reunites_nothing() {
 /// its own page of the block, not one beside it, and nothing is left that is neither promoted nor of use.
 #[test]
 fn a_reservation_serves_its_range_in_every_mode() {
-    for (mode, threshold_later) in ThpMode::ALL.iter().map(|&mode| (mode, 512)).chain([(ThpMode::Reserve, 1)]) {
+    for (mode, threshold_later) in ThpMode::ALL.iter().map(|&mode| (mode, 512)).chain([(ThpMode::Reserve, 1)])
+    {
         with_site(threshold(512), |site| {
             site.store(0);
             let block = site.leaf(0).unwrap().1;
@@ -121,4 +123,25 @@ fn the_thread_hears_of_a_change() {
         promoter::wait(site.mm);
         assert_eq!((site.drain(), site.is_block(0)), (1, true));
     });
+}
+
+/// PR_SET_THP_DISABLE gives up what is set aside: all of it, or, with the exception for what was advised, the rest.
+/// Pages that are populated stay, and the next ones are small. A child is born with its parent's permission.
+#[test]
+fn disable_gives_up_reservations() {
+    for (to, left) in [(ThpPermission::Granted, 4), (ThpPermission::Advised, 1), (ThpPermission::Withheld, 0)]
+    {
+        with_site(threshold(512), |site| {
+            site.mm.madvise(&site.space, va(RANGE_PAGES).raw(), RANGE_BYTES, Advice::HugePage).unwrap();
+            site.store_all((0..RANGES).map(|range| range * RANGE_PAGES));
+            site.mm.set_thp_permission(&site.space, to);
+            assert_eq!(site.get(Counter::NrThpReserved), left * (RANGE_PAGES - 1), "{to:?}");
+            site.store_all((0..RANGES).map(|range| range * RANGE_PAGES + 1));
+            assert_eq!(site.get(Counter::NrThpReserved), left * (RANGE_PAGES - 2), "{to:?}");
+            site.assert_contents(|page| page < 2);
+            let child = site.mm.fork_space(&site.space).unwrap();
+            assert_eq!(child.thp_permission(), to);
+            site.mm.destroy_space(&child);
+        });
+    }
 }
