@@ -128,18 +128,41 @@ pub(super) fn promote_in(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr)
         return Err(PromoteError::Vma);
     }
     let key = Key::new(space, va);
+    match promote_populated(mm, space, vma, key, mm.thp.threshold().into()) {
+        Err(PromoteError::NoReservation) => reunite::reunite(mm, space, vma, key),
+        result => result,
+    }
+}
+
+/// Promotes the range of `key`, a whole one of `vma`, if it has a reservation with so many populated pages, whatever the
+/// policy says. The caller holds M and no other lock.
+///
+/// # Errors
+/// [`PromoteError`].
+pub(super) fn promote_populated(
+    mm: &Mm,
+    space: &AddressSpace,
+    vma: &Vma,
+    key: Key,
+    least: u64,
+) -> Result<(), PromoteError> {
     loop {
-        match promote_reserved(mm, space, vma, key) {
+        match promote_reserved(mm, space, vma, key, least) {
             Err(PromoteError::Strays(_)) => strays::bring_back_some(mm, space, vma, key)?,
-            Err(PromoteError::NoReservation) => return reunite::reunite(mm, space, vma, key),
             result => return result,
         }
     }
 }
 
 /// One attempt at a range that has a reservation.
-fn promote_reserved(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Result<(), PromoteError> {
-    let claim = Claim::new(mm, key)?;
+fn promote_reserved(
+    mm: &Mm,
+    space: &AddressSpace,
+    vma: &Vma,
+    key: Key,
+    least: u64,
+) -> Result<(), PromoteError> {
+    let claim = Claim::new(mm, key, least)?;
     let result = promote_claimed(mm, space, vma, &claim);
     if let Err(error) = result {
         claim.undo(mm);
@@ -178,12 +201,12 @@ struct Claim {
 }
 
 impl Claim {
-    /// Claims all unpopulated pages, if enough others are populated.
-    fn new(mm: &Mm, key: Key) -> Result<Self, PromoteError> {
+    /// Claims all unpopulated pages, if so many others are populated.
+    fn new(mm: &Mm, key: Key, least: u64) -> Result<Self, PromoteError> {
         let bucket = mm.thp.table.lock(key);
         let record = bucket.find(key).ok_or(PromoteError::NoReservation)?;
         let populated = record.populated();
-        if populated < u64::from(mm.thp.threshold()) {
+        if populated < least {
             return Err(PromoteError::BelowThreshold(populated));
         }
         let pages = record.popmap().complement();
