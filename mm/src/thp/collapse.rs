@@ -114,11 +114,11 @@ pub fn collapse(
     for n in 0..end.raw().saturating_sub(first.raw()) / bytes {
         let range = Range { mm, space, vma, start: first.add(n * bytes), limits: Limits::None };
         if let Err(error) = range.collapse_now() {
-            mm.stats.inc(Counter::ThpCollapseFailed);
             result = Err(error);
             if error == CollapseError::OutOfMemory {
                 break;
             }
+            mm.stats.inc(Counter::ThpCollapseFailed);
         }
     }
     result
@@ -146,6 +146,10 @@ impl Room {
     /// # Errors
     /// [`OutOfMemory`].
     pub(super) fn new(mm: &Mm, effort: Effort) -> Result<Self, OutOfMemory> {
+        Self::try_new(mm, effort).inspect_err(|_| mm.stats.inc(Counter::ThpCollapseAllocFailed))
+    }
+
+    fn try_new(mm: &Mm, effort: Effort) -> Result<Self, OutOfMemory> {
         let mut before = Before::new_in(KAlloc);
         before.try_reserve_exact(ENTRIES_PER_TABLE).map_err(|_| OutOfMemory)?;
         let folio = match effort {

@@ -275,7 +275,6 @@ impl Scan<'_> {
         let mm = self.mm;
         let effort = if mm.thp.number(Number::Defrag) == 0 { Effort::TakeFree } else { Effort::Compact };
         let Ok(room) = Room::new(mm, effort) else {
-            mm.stats.inc(Counter::ThpCollapseFailed);
             self.end = End::NoMemory;
             return;
         };

@@ -155,7 +155,10 @@ fn a_failed_collapse_keeps_the_reservation() {
         site.store_all(0..3);
         let held = page_of(site.leaf(1).unwrap().1.pfn()).try_get().unwrap();
         assert_eq!(collapse(site).unwrap_err().errno(), Errno::Again);
-        assert_eq!([Counter::ThpResBroken, Counter::NrThpReserved].map(|c| site.get(c)), [0, RANGE_PAGES - 3]);
+        assert_eq!(
+            [Counter::ThpResBroken, Counter::NrThpReserved].map(|c| site.get(c)),
+            [0, RANGE_PAGES - 3]
+        );
         site.mm.put_folio(held);
         let block = site.leaf(0).unwrap().1;
         site.store_all(0..5);
@@ -173,6 +176,9 @@ fn the_call_ends_without_memory() {
         let huge = (0..RANGES).filter(|range| site.is_block(range * RANGE_PAGES)).count();
         (all.map_err(|error| error.errno()), huge)
     };
+    let failed = |site: &Site<'_>| {
+        [Counter::ThpCollapseAllocFailed, Counter::ThpCollapseFailed].map(|counter| site.get(counter))
+    };
     let small = |f: &dyn Fn(&Site<'_>)| {
         with_site(threshold(512), |site| {
             site.mm.thp.set_mode(ThpMode::Never);
@@ -182,13 +188,13 @@ fn the_call_ends_without_memory() {
     };
     small(&|site| {
         let held = page_of(site.leaf(RANGE_PAGES).unwrap().1.pfn()).try_get().unwrap();
-        assert_eq!(ranges(site), (Err(Errno::Again), 3));
+        assert_eq!((ranges(site), failed(site)), ((Err(Errno::Again), 3), [0, 1]));
         site.mm.put_folio(held);
     });
     small(&|site| {
         // The second range's room: its list, or its folio.
         inject::fail(3, inject::Failing::Once);
-        assert_eq!(ranges(site), (Err(Errno::NoMem), 1));
+        assert_eq!((ranges(site), failed(site)), ((Err(Errno::NoMem), 1), [1, 0]));
         assert!(inject::disarm());
     });
 }

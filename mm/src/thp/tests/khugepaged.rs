@@ -115,7 +115,8 @@ fn a_growing_heap_becomes_huge() {
 /// so; one that has a reservation is left to promotion.
 #[test]
 fn beside_reservations_the_threshold_decides() {
-    for (populated, most_none, collapses) in [(99, 511, 0), (100, 511, 1), (110, 401, 0), (111, 401, 1), (511, 0, 0)]
+    for (populated, most_none, collapses) in
+        [(99, 511, 0), (100, 511, 1), (110, 401, 0), (111, 401, 1), (511, 0, 0)]
     {
         with_site(threshold(100), |site| {
             set(site.mm, Number::MaxPtesNone, most_none);
@@ -316,7 +317,8 @@ fn without_memory_it_waits() {
         site.store_all([0, RANGE_PAGES]);
         let blocks: Vec<_> =
             std::iter::from_fn(|| site.mm.alloc_pages(Order::PMD, PageKind::Kernel).ok()).collect();
-        assert_eq!((site.scan(), site.get(Counter::ThpCollapseFailed)), (0, 1));
+        let failed = [Counter::ThpCollapseAllocFailed, Counter::ThpCollapseFailed];
+        assert_eq!((site.scan(), failed.map(|counter| site.get(counter))), (0, [1, 0]));
         blocks.into_iter().for_each(|block| site.mm.free_pages(block, Order::PMD));
         assert_eq!(site.scan(), 2);
     });
@@ -427,7 +429,7 @@ fn defrag_and_the_sleep_for_want_of_memory() {
             let kept = in_pieces(mm);
             assert!(mm.free_page_count() > 4 * RANGE_PAGES);
             assert_eq!(khugepaged::scan_some(mm, ALL), (0, Number::AllocSleepMillisecs));
-            assert_eq!(site.get(Counter::ThpCollapseFailed), 1, "the second range is not tried");
+            assert_eq!(site.get(Counter::ThpCollapseAllocFailed), 1, "the second range is not tried");
             assert_eq!(site.get(Counter::CompactStall), defrag, "defrag is {defrag}");
             kept.into_iter().for_each(|page| mm.put_folio(page));
             assert_eq!(khugepaged::scan_some(mm, ALL), (2, Number::ScanSleepMillisecs));
