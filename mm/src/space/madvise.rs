@@ -9,7 +9,7 @@
 //! | MADV_REMOVE | EINVAL | EINVAL |
 //! | MADV_FREE | as MADV_DONTNEED: what may go at any time goes at once | EINVAL |
 //! | MADV_HUGEPAGE, MADV_NOHUGEPAGE | noted in the VMA for the huge page policy | noted, means nothing |
-//! | MADV_COLLAPSE | every 2 MiB of the range becomes a huge page, by copy: [`crate::thp::collapse`] | EINVAL |
+//! | MADV_COLLAPSE | every 2 MiB of the range becomes a huge page, in place where it has a reservation, else by copy: [`crate::thp::collapse`] | EINVAL |
 //! | MADV_POPULATE_READ, MADV_POPULATE_WRITE | every page is faulted in | the same |
 //!
 //! Of an object MADV_DONTNEED drops entries and private copies, and the object's pages stay; MADV_REMOVE takes them out

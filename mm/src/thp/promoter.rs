@@ -18,6 +18,7 @@ use arch::sync::SpinLock;
 
 use super::again::{self, Rests};
 use super::held::Held;
+use super::measure;
 use super::promote::{self, PromoteError};
 use super::record::{Key, Queued, Record};
 use crate::Mm;
@@ -163,7 +164,7 @@ fn failed(mm: &Mm, request: Request, va: VirtAddr, error: PromoteError) -> bool 
     }
 }
 
-/// Something is queued.
+/// There may be work for the thread. The caller holds no spinlock above rank 80.
 pub(super) fn wake(mm: &Mm) {
     let promoter = &mm.thp.promoter;
     promoter.fresh.fetch_add(1, Ordering::Release);
@@ -244,6 +245,7 @@ pub fn drain(mm: &Mm) -> u64 {
     let promoter = &mm.thp.promoter;
     promoter.fresh.store(0, Ordering::Relaxed);
     again::end_rests(mm, mm.env.now_ns());
+    measure::again(mm);
     let queued = promoter.queue.lock().len;
     let mut promoted = 0;
     for _ in 0..queued {

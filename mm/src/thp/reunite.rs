@@ -24,22 +24,22 @@
 //!
 //! **Every page was written** while the child lived: no entry maps the folio any more, and it ended with the child. Then a
 //! new block takes all 512 pages in, by the same rounds (`anew`); that is a collapse by copy, and is tried for ranges
-//! of which it is known that they were huge, and where a fault would get a huge page or a reservation today.
+//! of which it is known that they were huge, and that may become huge by the policy of today.
 //!
 //! **Single pages at their places.** A child that outlives its parent has single pages of what was the parent's
 //! reservation. Where all 512 are there, and each entry's reference is the only one, they become a folio as in a
-//! promotion (`in_place`): no page is copied. That, too, is done where a fault would get a huge page or a reservation.
+//! promotion (`in_place`): no page is copied. That, too, is done where the policy of today lets it become huge.
 //!
 //! **The deferred list.** A folio of which a part is not mapped may stand there. Whole again, it leaves it.
 #![forbid(unsafe_code)]
 
 use arch::pte::PteFlags;
-use arch::{Access, Desc, Level, Machine, Order, PhysAddr, PhysMem, VirtAddr};
+use arch::{Desc, Level, Machine, Order, PhysAddr, PhysMem, VirtAddr};
 
 use super::PromoteError;
 use super::exchange::{exchange, has_rights, table_of};
 use super::held::Held;
-use super::policy::{self, Backing};
+use super::policy;
 use super::popmap::{PAGES, Popmap};
 use super::record::Key;
 use super::strays::{self, Home};
@@ -48,7 +48,7 @@ use crate::mapcount::{self, Remains, Run};
 use crate::page::{FolioList, PageKind, PageRef};
 use crate::pgtable::{Displaced, normal_page};
 use crate::rmap::deferred;
-use crate::space::{AddressSpace, Vma, VmaKind, range};
+use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
 
 /// Makes the range of `key`, in `vma`, a block of its own folio again. The range may have a huge page. The caller holds
@@ -102,10 +102,9 @@ pub(super) fn anew(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), Pr
     }
 }
 
-/// Whether a fault of the range would get a huge page or a reservation today.
+/// Whether the range may become huge by the policy of today.
 fn is_wanted(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> bool {
-    let backing = policy::backing(mm, space, vma, key.range, Access::Write);
-    vma.kind == VmaKind::Anon && matches!(backing, Backing::Huge | Backing::Reserve)
+    policy::may_become_huge(mm, space, vma) && vma.fits_block(key.range)
 }
 
 /// The only round for a range whose entries map 512 single pages, each at its place of one block and nobody else's.

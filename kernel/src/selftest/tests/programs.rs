@@ -1,9 +1,11 @@
 //! Processes: each program's status is what its source says, and the next one runs.
 
 use core::convert::Infallible;
+use core::fmt::Write as _;
 
 use arch::Order;
 use arch::aarch64::vectors::TrapFrame;
+use arrayvec::ArrayString;
 use mm::Mm;
 use mm::buddy::MAX_ORDER;
 use mm::config::Number;
@@ -43,6 +45,7 @@ selftest!("programs::fork_without_memory_leaves_nothing", fork_without_memory);
 selftest!("programs::orphans_are_adopted_and_ended", orphans);
 selftest!("programs::forks_at_once", forks_at_once);
 selftest!("programs::files_and_pipes", files_and_pipes);
+selftest!("programs::settings_are_checked", settings_are_checked);
 selftest!("programs::memory_goes_to_who_needs_it", memory_goes_to_who_needs_it);
 selftest!("programs::ways_of_using_memory", ways_of_using_memory);
 
@@ -408,6 +411,16 @@ fn forks_at_once(_: &'static Mm) -> Verdict {
 fn files_and_pipes(_: &'static Mm) -> Verdict {
     expect("files", &["files"], 0)?;
     expect("files", &["files", "pipe"], SIGPIPE)
+}
+
+/// Every numeric setting of huge pages as a process writes it: what is out of range is EINVAL and changes nothing.
+fn settings_are_checked(_: &'static Mm) -> Verdict {
+    for &number in Number::ALL {
+        let (mut low, mut high) = (ArrayString::<20>::new(), ArrayString::<20>::new());
+        let _ = write!(low, "{}", number.range().start()).and(write!(high, "{}", number.range().end()));
+        expect("settings", &["settings", number.path(), &low, &high], 0)?;
+    }
+    Ok(())
 }
 
 /// Children that write until memory is out: the kernel kills one of them, its parent hears of it and ends the rest.

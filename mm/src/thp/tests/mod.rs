@@ -18,6 +18,7 @@ mod reserve;
 mod rests;
 mod review;
 mod scans;
+mod settings;
 mod snapshot;
 mod snapshot_races;
 mod split;

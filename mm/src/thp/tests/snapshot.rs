@@ -373,7 +373,7 @@ fn pressure_while_the_child_is_gone() {
 /// What has no folio of its own is not reunited: small pages, zeros, a block.
 #[test]
 fn what_is_none_of_its_own() {
-    with_site(threshold(256).config(|config| config.thp = ThpMode::Never), |site| {
+    with_site(threshold(256).config(|config| config.thp = ThpMode::Defer), |site| {
         let promote = || promote_range(site.mm, &site.space, BASE);
         assert_eq!(promote(), Err(PromoteError::NoReservation));
         assert_eq!(site.load(0), (0, 0));
