@@ -1,5 +1,4 @@
-//! Reservations and promotion on the model: a user's loads and stores fault, walk tables and use TLBs as on the
-//! machine, and the model's judge looks at every descriptor store.
+//! Reservations and promotion on the model: users fault as on the machine, and the judge looks at every store.
 
 mod collapse;
 mod direct;
