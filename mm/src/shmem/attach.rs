@@ -67,6 +67,11 @@ impl SpaceObjects {
         }
     }
 
+    /// Pages that the objects have (4 KiB units).
+    pub(crate) fn held_pages(&self) -> u64 {
+        self.all.lock().iter().map(|attachment| attachment.object.pages()).sum()
+    }
+
     /// Pages of VMAs of this object (4 KiB units), as they were counted.
     pub(super) fn pages_of(&self, id: ObjectId) -> u64 {
         let all = self.all.lock();

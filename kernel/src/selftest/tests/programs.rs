@@ -239,7 +239,8 @@ fn underused(mm: &'static Mm) -> Verdict {
 /// brought back that a child shared, or has ranges collapsed: the one that grows is killed, and the other goes on with
 /// what it has written. In both modes of giving up reservations.
 fn the_largest_is_killed(mm: &'static Mm) -> Verdict {
-    const WAYS: [(&str, ThpMode, u64, Promote); 7] = [
+    const WAYS: [(&str, ThpMode, u64, Promote); 8] = [
+        ("shared", ThpMode::Reserve, 256, Promote::Async),
         ("fork", ThpMode::Reserve, 256, Promote::Async),
         ("split", ThpMode::Reserve, 256, Promote::Async),
         ("promote", ThpMode::Reserve, 32, Promote::Async),
