@@ -53,14 +53,18 @@ counters! {
     NrThpReserved = "nr_thp_reserved",
     /// Huge pages made by copy, by MADV_COLLAPSE or khugepaged.
     ThpCollapseAlloc = "thp_collapse_alloc",
-    /// Ranges that one of both tried to make one, and could not.
-    ThpCollapseFailed = "thp_collapse_alloc_failed",
+    /// Times that one of both had no folio for it, or no room on the heap.
+    ThpCollapseAllocFailed = "thp_collapse_alloc_failed",
+    /// Ranges that one of both tried to make one, and could not for another reason.
+    ThpCollapseFailed = "thp_collapse_failed",
     /// Ranges that khugepaged left, since more than `max_ptes_none` pages of them have no memory of their own.
     ThpScanExceedNone = "thp_scan_exceed_none_pte",
     /// Ranges that khugepaged left, since more than `max_ptes_shared` pages of them may be another process's too.
     ThpScanExceedShared = "thp_scan_exceed_share_pte",
     /// Huge pages made at the first fault.
     ThpFaultAlloc = "thp_fault_alloc",
+    /// Faults that were to get a huge page, or the block of zeros, and got a small one for want of memory.
+    ThpFaultFallback = "thp_fault_fallback",
     /// Counts that had been left behind in folios that were freed (`mapcount=rfc-v1`).
     MapcountStranded = "mapcount_stranded",
     /// Reservations made.

@@ -46,6 +46,9 @@ fn advice_of_every_kind() {
             (15, Ok(()), Ok(()), Ok(())),
             (20, Ok(()), Ok(()), inval),
             (21, Ok(()), Ok(()), inval),
+            (22, Ok(()), Ok(()), Ok(())),
+            (23, Ok(()), Ok(()), Ok(())),
+            (25, inval, inval, inval),
         ] {
             let advice = Advice::from_raw(raw).unwrap();
             let errno = |addr, len| mm.madvise(space, addr, len, advice).map_err(|e| e.errno());
@@ -71,6 +74,44 @@ fn advice_of_every_kind() {
         mm.munmap(space, BASE, 4 * HUGE).unwrap();
         assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
+}
+
+/// MADV_COLLAPSE passes over what is not mapped, and says so when the rest is done; at memory that is not anonymous it
+/// ends, and what lies behind stays as it was.
+#[test]
+fn collapse_over_what_is_none_of_its_business() {
+    type Between = fn(&Mm, &KArc<AddressSpace>);
+    let hole: Between = |_, _| ();
+    let object: Between = |mm, space| {
+        mm.mmap(space, &MmapRequest::from_raw(BASE + HUGE, HUGE, 3, 0x31, 0)).unwrap();
+    };
+    let hugetlb: Between = |mm, space| {
+        let huge = MmapRequest::anonymous(HUGE, RW).with(MapFlags::HUGETLB);
+        mm.mmap(space, &huge.fixed(BASE + HUGE)).unwrap();
+    };
+    for (between, errno, behind) in
+        [(hole, Errno::NoMem, HUGE), (object, Errno::Inval, PAGE), (hugetlb, Errno::Inval, PAGE)]
+    {
+        let small = Builder::new().config(|config| {
+            (config.thp, config.hvo) = (ThpMode::Never, HvoStrategy::Off);
+        });
+        with_space(&small, |mm, _, space| {
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 1).persistent, 1);
+            for at in [BASE, BASE + 2 * HUGE] {
+                map(mm, space, at, HUGE);
+                user_store(VirtAddr::new(at), at).unwrap();
+            }
+            between(mm, space);
+            let collapsed = mm.madvise(space, BASE, 3 * HUGE, Advice::Collapse);
+            assert_eq!(collapsed.map_err(|error| error.errno()), Err(errno));
+            assert_eq!(mm.usage(space).anon * PAGE, HUGE + behind);
+            for at in [BASE, BASE + 2 * HUGE] {
+                assert_eq!(user_load(VirtAddr::new(at)), Ok(at));
+            }
+            mm.munmap(space, BASE, 3 * HUGE).unwrap();
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
+        });
+    }
 }
 
 /// The order of use is noted in the VMA, which is cut for it and becomes whole again.

@@ -69,6 +69,7 @@ static void errors(void)
     CHECK_EQ(open_at("/proc/self/none", 0), -ENOENT, "a file that no process has");
     CHECK_EQ(open_at("/proc/99999/comm", 0), -ENOENT, "a process that is not there");
     CHECK_EQ(open_at(MEMINFO, 1), -EACCES, "a file that cannot be written");
+    CHECK_EQ(open_at("/proc/self/comm", 1), -EACCES, "a file of a process that cannot be written");
     CHECK_EQ(open_at(MEMINFO, 2), -EACCES, "a file that cannot be read and written");
     CHECK_EQ(open_at(MEMINFO, 040000), -ENOTDIR, "a file as a directory");
     CHECK_EQ(open_at((const char *)8, 0), -EFAULT, "a path nowhere");

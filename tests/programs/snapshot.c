@@ -1,10 +1,11 @@
 /*
  * snapshot: a process that writes on while a child reads what was there at the fork, as a database that saves itself.
  *
- * usage: snapshot [regions=8] [writes=40] [wait=2000] [seed=1]
+ * usage: snapshot [regions=8] [writes=40] [wait=2000] [slow=0] [seed=1]
  *   regions  aligned regions of 2 MiB that the parent fills, at most 64
  *   writes   pages of each region, at random, that the parent writes to while the child lives
  *   wait     milliseconds that the parent waits for its regions to be huge before the fork; 0: it forks at once
+ *   slow     milliseconds that the child goes on living after all
  *
  * The child reads everything, waits until the parent has written, reads everything again, and ends. The parent then
  * waits until all its memory is in huge pages again, for at most two seconds, and prints
@@ -100,13 +101,15 @@ static word wrong_in_all(const unsigned char *seeds)
 }
 
 /* The child: `end` is the pipe whose other end the parent closes when it has written. */
-static void child(const int end[2])
+static void child(const int end[2], word slow)
 {
     char byte;
     syscall(SYS_close, (word)end[1]);
     word wrong = wrong_in_all(0);
     syscall(SYS_read, (word)end[0], (word)&byte, 1);
     wrong += wrong_in_all(0);
+    if (slow)
+        sleep_ns((long)slow * 1000000);
     quit(wrong ? 1 : 0);
 }
 
@@ -127,6 +130,7 @@ int main(int argc, char **argv)
 {
     regions = option(argv, "regions", 8);
     word writes = option(argv, "writes", 40), wait = option(argv, "wait", 2000), seed = option(argv, "seed", 1);
+    word slow = option(argv, "slow", 0);
     int end[2], status = -1;
     (void)argc;
     if (!regions || regions > MAX_REGIONS) {
@@ -144,7 +148,7 @@ int main(int argc, char **argv)
     CHECK_EQ(syscall(SYS_pipe2, (word)end, 0), 0, "pipe2");
     long pid = fork();
     if (pid == 0)
-        child(end);
+        child(end, slow);
     CHECK(pid > 0, "fork: %ld", pid);
     syscall(SYS_close, (word)end[0]);
     word different = write_on(writes, seed);

@@ -4,16 +4,16 @@
  *     squeeze hot [mib=18]      reserves 8 blocks, keeps one hot while `mib` MiB of small pages squeeze the others,
  *                                    then completes it; every byte is verified
  *     squeeze sparse [blocks=160]   writes 24 pages of each block, more blocks than there is memory, and verifies them
- *     squeeze fork|split|promote|fill|reunite|collapse [mib=64]   a child takes up to `mib` MiB and is killed for it,
+ *     squeeze fork|split|promote|fill|reunite|collapse|shared [mib=64]   a child takes up to `mib` MiB and is killed for it,
  *                                    while this process forks, splits huge pages, writes all of them or a few pages of
  *                                    each, writes to what a child shares, or collapses; its own memory stays as it was
- *                                    written
+ *                                    written. `shared`: the child's memory is shared, and this process has hugetlb
  *
  * Status: 0; `sparse` 137 where huge pages are not split for their zeros.
  */
 #include "process.h"
 
-enum { BLOCKS = 8, PAGES = 512 };
+enum { BLOCKS = 8, PAGES = 512, MAP_SHARED = 1 };
 
 static word aligned(word blocks)
 {
@@ -63,9 +63,9 @@ static void sparse(word blocks)
     CHECK_EQ(wrong, 0, "wrong words of the blocks");
 }
 
-static void take_all(word mib)
+static void take_all(word mib, int sharing)
 {
-    word base = must_map(mib << 20);
+    word base = (word)sys_mmap(0, mib << 20, RW, sharing | MAP_ANONYMOUS);
     for (word page = base; page < base + (mib << 20); page += PAGE)
         store(page, page);
     quit(0);
@@ -132,11 +132,19 @@ static void once(const char *how, word base, word turn)
 static void rival(const char *how, word mib)
 {
     word base = aligned(2), turn = 0;
+    int shares = same(how, "shared");
+    if (shares) {
+        /* What the pool has does not count: it would be no freer without this process. */
+        long pool = sys_mmap(0, 4 * BLOCK, RW, ANON | MAP_HUGETLB);
+        for (word n = 0; pool > 0 && n < 4; n++)
+            store((word)pool + n * BLOCK, n);
+        how = "fork";
+    }
     for (word n = 0; n < PAGES; n++)
         fill_page(base + n * PAGE, 5);
     long hog = fork();
     if (hog == 0)
-        take_all(mib);
+        take_all(mib, shares ? MAP_SHARED : MAP_PRIVATE);
     CHECK(hog > 0, "fork: %ld", hog);
     int status = 0;
     long ended = 0;
@@ -158,7 +166,7 @@ int main(int argc, char **argv)
     else if (same(how, "sparse"))
         sparse(option(argv, "blocks", 160));
     else if (same(how, "fork") || same(how, "split") || same(how, "promote") || same(how, "fill") ||
-             same(how, "reunite") || same(how, "collapse"))
+             same(how, "reunite") || same(how, "collapse") || same(how, "shared"))
         rival(how, option(argv, "mib", 64));
     else
         CHECK(0, "no mode `%s`", how);

@@ -12,6 +12,9 @@
 //! | `reserve-sync` | the same, but promoted in the fault that reaches the threshold |
 //! | `reserve-64` | the same at 64 pages |
 //! | `full` | FreeBSD's rule: promoted in the fault that populates the last of 512 pages |
+//!
+//! With reservations khugepaged sleeps for ever, so that the figures of `reserve` and its kin are those of promotion in
+//! place alone: no page of a workload is copied there by khugepaged.
 #![forbid(unsafe_code)]
 
 use arrayvec::ArrayString;
@@ -49,11 +52,11 @@ pub(super) const POLICIES: [Policy; 9] = [
     policy("always", ["always", "256", "async", "all", "0", "511", "10000"]),
     policy("underused", ["always", "256", "async", "all", "1", "255", "10000"]),
     policy("defer", ["defer", "256", "async", "all", "0", "256", "10"]),
-    policy("reserve", ["reserve", "256", "async", "all", "0", "511", "10000"]),
-    policy("reserve-lru", ["reserve", "256", "async", "lru", "0", "511", "10000"]),
-    policy("reserve-sync", ["reserve", "256", "sync", "lru", "0", "511", "10000"]),
-    policy("reserve-64", ["reserve", "64", "sync", "lru", "0", "511", "10000"]),
-    policy("full", ["reserve", "512", "sync", "lru", "0", "511", "10000"]),
+    policy("reserve", ["reserve", "256", "async", "all", "0", "511", "4294967295"]),
+    policy("reserve-lru", ["reserve", "256", "async", "lru", "0", "511", "4294967295"]),
+    policy("reserve-sync", ["reserve", "256", "sync", "lru", "0", "511", "4294967295"]),
+    policy("reserve-64", ["reserve", "64", "sync", "lru", "0", "511", "4294967295"]),
+    policy("full", ["reserve", "512", "sync", "lru", "0", "511", "4294967295"]),
 ];
 
 type Value = ArrayString<80>;

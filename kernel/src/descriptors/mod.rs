@@ -28,6 +28,6 @@ mod pipe;
 mod table;
 
 pub use memory::MemoryFile;
-pub use open_file::{Blocking, OpenFile};
+pub use open_file::{Blocking, OpenFile, OpenFor};
 pub use pipe::pipe;
 pub use table::Descriptors;

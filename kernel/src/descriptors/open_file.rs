@@ -28,12 +28,23 @@ pub enum Blocking {
     Refuses,
 }
 
+/// What a file of the kernel is open for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenFor {
+    /// O_RDONLY.
+    Reading,
+    /// O_WRONLY.
+    Writing,
+    /// O_RDWR.
+    Both,
+}
+
 /// An open file.
 pub enum OpenFile {
     /// The console, for reading and writing.
     Console,
-    /// A file of the kernel, for reading.
-    File(Opened, Offset),
+    /// A file of the kernel.
+    File(Opened, OpenFor, Offset),
     /// The end of a pipe that is read.
     Read(ReadEnd),
     /// The end of a pipe that is written.
@@ -60,8 +71,8 @@ impl Offset {
 
 impl OpenFile {
     /// A file of the kernel, at its beginning.
-    pub fn of(opened: Opened) -> Self {
-        OpenFile::File(opened, Offset::start())
+    pub fn of(opened: Opened, purpose: OpenFor) -> Self {
+        OpenFile::File(opened, purpose, Offset::start())
     }
 
     /// `read`: up to `count` bytes to `buffer` of the process, which runs this.
@@ -71,7 +82,8 @@ impl OpenFile {
     pub fn read(&self, process: &Process, buffer: u64, count: u64) -> Result<u64, Errno> {
         match self {
             OpenFile::Console => read_console(process, buffer, count),
-            OpenFile::File(opened, offset) => {
+            OpenFile::File(_, OpenFor::Writing, _) | OpenFile::Write(_) => Err(Errno::BADF),
+            OpenFile::File(opened, _, offset) => {
                 let _turn = offset.turn.write(the_mm().env);
                 let mut at = *offset.at.lock();
                 let done = read_file(opened, &mut at, buffer, count);
@@ -79,7 +91,6 @@ impl OpenFile {
                 done
             }
             OpenFile::Read(end) => end.read(process, buffer, count),
-            OpenFile::Write(_) => Err(Errno::BADF),
             OpenFile::Memory(memory) => memory.read(buffer, count),
             OpenFile::Mappable(_) => Err(Errno::INVAL),
             OpenFile::Dma(file) => file.read(buffer, count),
@@ -88,20 +99,21 @@ impl OpenFile {
 
     /// Whether it is open for reading.
     pub fn is_readable(&self) -> bool {
-        !matches!(self, OpenFile::Write(_))
+        !matches!(self, OpenFile::Write(_) | OpenFile::File(_, OpenFor::Writing, _))
     }
     /// Whether it is open for writing.
     pub fn is_writable(&self) -> bool {
-        !matches!(self, OpenFile::File(..) | OpenFile::Read(_))
+        !matches!(self, OpenFile::File(_, OpenFor::Reading, _) | OpenFile::Read(_))
     }
 
     /// `pread64`: as [`Self::read`], from this offset on.
     ///
     /// # Errors
-    /// ESPIPE for what has no offset, EFAULT.
+    /// ESPIPE for what has no offset, EBADF for what cannot be read, EFAULT.
     pub fn read_at(&self, offset: u64, buffer: u64, count: u64) -> Result<u64, Errno> {
         match self {
-            OpenFile::File(opened, _) => {
+            OpenFile::File(_, OpenFor::Writing, _) => Err(Errno::BADF),
+            OpenFile::File(opened, ..) => {
                 let mut at = Position::START;
                 at.seek(offset);
                 read_file(opened, &mut at, buffer, count)
@@ -118,7 +130,7 @@ impl OpenFile {
     /// ESPIPE for what has no offset, EINVAL where it would be negative.
     pub fn seek(&self, to: impl FnOnce(u64, Option<u64>) -> Option<u64>) -> Result<u64, Errno> {
         let offset = match self {
-            OpenFile::File(_, offset) => offset,
+            OpenFile::File(_, _, offset) => offset,
             OpenFile::Memory(memory) => return memory.seek(to),
             _ => return Err(Errno::SPIPE),
         };
@@ -132,7 +144,8 @@ impl OpenFile {
     /// `write`: up to `count` bytes from `buffer` of the process, which runs this.
     ///
     /// # Errors
-    /// EBADF for what cannot be written, EFAULT, EAGAIN, EPIPE, EINTR where the process is to end.
+    /// EBADF for what cannot be written, EINVAL for a value that a file of the kernel refuses, EFAULT, EAGAIN, EPIPE,
+    /// EINTR where the process is to end.
     pub fn write(&self, process: &Process, buffer: u64, count: u64) -> Result<u64, Errno> {
         match self {
             OpenFile::Console => write_console(process, buffer, count),
@@ -140,9 +153,23 @@ impl OpenFile {
             OpenFile::Memory(memory) => memory.write(buffer, count),
             OpenFile::Mappable(_) => Err(Errno::INVAL),
             OpenFile::Dma(file) => file.write(process, buffer, count),
-            OpenFile::File(..) | OpenFile::Read(_) => Err(Errno::BADF),
+            OpenFile::File(_, OpenFor::Reading, _) | OpenFile::Read(_) => Err(Errno::BADF),
+            OpenFile::File(opened, ..) => write_value(opened, buffer, count),
         }
     }
+}
+
+/// A value is written in one piece, wherever the offset is, as to Linux's sysfs; no value is longer than the chunk.
+fn write_value(opened: &Opened, buffer: u64, count: u64) -> Result<u64, Errno> {
+    let mut chunk = [0; CHUNK];
+    let value = chunk.get_mut(..count as usize).ok_or(Errno::INVAL)?;
+    user::read(buffer, value)?;
+    if value.is_empty() {
+        return Ok(0);
+    }
+    let value = core::str::from_utf8(value).map_err(|_| Errno::INVAL)?;
+    opened.write(the_mm(), value)?;
+    Ok(count)
 }
 
 fn read_file(opened: &Opened, at: &mut Position, buffer: u64, count: u64) -> Result<u64, Errno> {

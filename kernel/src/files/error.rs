@@ -30,7 +30,7 @@ impl fmt::Display for FileError {
             FileError::ReadOnly => f.write_str("Permission denied: the file can only be read"),
             FileError::Binary => f.write_str("is not text: programs can read it"),
             FileError::Unaligned => f.write_str("Invalid argument: neither offset nor length may cut a word"),
-            FileError::Value(refused) => refused.fmt(f),
+            FileError::Value(refused) => write!(f, "Invalid argument (EINVAL): {refused}"),
         }
     }
 }

@@ -122,8 +122,19 @@ pub fn print(mm: &Mm, path: &str, out: &mut dyn fmt::Write) -> Result<(), FileEr
 /// # Errors
 /// [`FileError`]; nothing changed.
 pub fn write(mm: &Mm, path: &str, value: &str) -> Result<Written, FileError> {
-    let write = find(path)?.write.ok_or(FileError::ReadOnly)?;
-    write(mm, value.trim()).map_err(FileError::Value)
+    find(path)?.write(mm, value)
+}
+
+impl File {
+    /// Whether it takes values.
+    pub fn is_writable(&self) -> bool {
+        self.write.is_some()
+    }
+
+    fn write(&self, mm: &Mm, value: &str) -> Result<Written, FileError> {
+        let write = self.write.ok_or(FileError::ReadOnly)?;
+        write(mm, value.trim()).map_err(FileError::Value)
+    }
 }
 
 /// A number of the range.

@@ -1,4 +1,4 @@
-//! From a path to a file that can be read.
+//! From a path to a file that can be read, and written where it takes values.
 #![forbid(unsafe_code)]
 
 use core::fmt;
@@ -7,7 +7,7 @@ use mm::Mm;
 use mm::kalloc::KArc;
 
 use super::process::{self, ProcessFile, Whose};
-use super::{File, FileError, Position};
+use super::{File, FileError, Position, Written};
 use crate::process::Process;
 
 /// A file that was found. One of a process keeps what is left of that process, and says ESRCH once somebody has waited
@@ -44,6 +44,25 @@ impl Opened {
         match self {
             Opened::OfAll(file) => file.content.print(mm, out),
             Opened::OfProcess(process, file) => file.content.print(process, out),
+        }
+    }
+
+    /// Whether it takes values.
+    pub fn is_writable(&self) -> bool {
+        match self {
+            Opened::OfAll(file) => file.is_writable(),
+            Opened::OfProcess(..) => false,
+        }
+    }
+
+    /// Writes a value to it.
+    ///
+    /// # Errors
+    /// [`FileError`]; nothing changed.
+    pub fn write(&self, mm: &Mm, value: &str) -> Result<Written, FileError> {
+        match self {
+            Opened::OfAll(file) => file.write(mm, value),
+            Opened::OfProcess(..) => Err(FileError::ReadOnly),
         }
     }
 

@@ -13,7 +13,7 @@ use core::fmt;
 use mm::Mm;
 use mm::config::{Number, OutOfRange, Promote, ReserveReclaim, ThpMode};
 use mm::stats::Counter;
-use mm::thp::{SettingError, khugepaged};
+use mm::thp::{SettingError, khugepaged, measure};
 
 use super::{Content, File, Refused, Written};
 
@@ -110,6 +110,6 @@ fn taken(mm: &Mm, result: Result<(), SettingError>) -> Result<Written, Refused> 
         SettingError::Word(words) => Refused::Word(words),
         SettingError::Number(OutOfRange { low, high }) => Refused::Number { low, high },
     })?;
-    khugepaged::wake(mm);
+    measure::changed(mm);
     Ok(Written::Exactly)
 }

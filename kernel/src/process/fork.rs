@@ -66,7 +66,6 @@ fn try_fork(parent: &KArc<Process>, frame: &TrapFrame) -> Result<u32, ForkError>
     let descriptors = parent.descriptors.copy()?;
     let fp = sched::fp_copy()?;
     let space = the_mm().fork_space(parent.space())?;
-    space.set_thp_permission(parent.space().thp_permission());
     let child = Process {
         pid: place.pid(),
         name: parent.name,

@@ -94,14 +94,15 @@ fn choose(needy: &Process) -> Choice {
     let Some(Victim { process, usage }) = victim else { return Choice::Nobody };
     if process.verdict().is_none() {
         report(needy);
-        let (pid, name, rss) = (process.pid, process.name, kib(resident(&usage)));
+        let (pid, name, rss) = (process.pid, process.name, kib(usage.resident()));
         println!(
             "out of memory: killed process {pid} ({name}), {rss} KiB resident: {} KiB anonymous, {} KiB of it huge, \
-             {} KiB hugetlb, {} KiB tables",
+             {} KiB shared, {} KiB tables; {} KiB of hugetlb go back to the pool",
             kib(usage.anon),
             kib(usage.anon_huge),
-            kib(usage.hugetlb),
+            kib(usage.shared),
             kib(usage.tables),
+            kib(usage.hugetlb),
         );
         process.kill(Signal::Kill);
     }
@@ -127,17 +128,13 @@ fn largest() -> Option<Victim> {
         let usage = the_mm().usage(process.space());
         let size = match process.verdict() {
             Some(_) => u64::MAX,
-            None => resident(&usage),
+            None => usage.resident(),
         };
         if largest.as_ref().is_none_or(|(most, _)| *most < size) {
             largest = Some((size, Victim { process: process.clone(), usage }));
         }
     });
     largest.map(|(_, victim)| victim)
-}
-
-fn resident(usage: &Usage) -> u64 {
-    usage.anon + usage.hugetlb + usage.tables
 }
 
 fn kib(pages: u64) -> u64 {
@@ -176,7 +173,7 @@ fn report(needy: &Process) {
     let (lines, others) = largest_first();
     println!("  pid      resident KiB   tables KiB     huge KiB  name");
     for Line { pid, name, usage } in lines {
-        let (rss, tables, huge) = (kib(resident(&usage)), kib(usage.tables), kib(usage.anon_huge));
+        let (rss, tables, huge) = (kib(usage.resident()), kib(usage.tables), kib(usage.anon_huge));
         println!("  {pid:<8} {rss:>12} {tables:>12} {huge:>12}  {name}");
     }
     if others != 0 {
@@ -192,7 +189,7 @@ fn largest_first() -> (ArrayVec<Line, LISTED>, usize) {
             return;
         }
         let usage = the_mm().usage(process.space());
-        let place = lines.iter().position(|line| resident(&line.usage) < resident(&usage));
+        let place = lines.iter().position(|line| line.usage.resident() < usage.resident());
         let place = place.unwrap_or(lines.len());
         if lines.is_full() {
             others += 1;

@@ -6,7 +6,7 @@ use mm::kalloc::KArc;
 use super::{Answer, Errno, user};
 use crate::descriptors::dma::{self, DmaFile};
 use crate::descriptors::mappable::{self, MappableFile};
-use crate::descriptors::{self, Blocking, OpenFile};
+use crate::descriptors::{self, Blocking, OpenFile, OpenFor};
 use crate::files::{self, FileError};
 use crate::process::Process;
 
@@ -19,6 +19,9 @@ const PATH_MAX: u64 = 4096;
 
 const AT_FDCWD: i32 = -100;
 const O_ACCMODE: u64 = 0o3;
+const O_RDONLY: u64 = 0;
+const O_WRONLY: u64 = 1;
+const O_RDWR: u64 = 2;
 const O_CREAT: u64 = 0o100;
 const O_NONBLOCK: u64 = 0o4000;
 /// As arm64 has it.
@@ -29,8 +32,8 @@ const SEEK_SET: u64 = 0;
 const SEEK_CUR: u64 = 1;
 const SEEK_END: u64 = 2;
 
-/// `openat(dirfd, path, flags)`: a file of [`crate::files`], for reading, or a device. The working directory is `/`, so
-/// that a relative path needs AT_FDCWD.
+/// `openat(dirfd, path, flags)`: a file of [`crate::files`], or a device. A file is opened for writing where it takes
+/// values, by any process; else EACCES. The working directory is `/`, so that a relative path needs AT_FDCWD.
 pub(super) fn openat(process: &KArc<Process>, dirfd: u64, path: u64, flags: u64) -> Answer {
     let mut buffer = [0; PATH_BYTES];
     // The first byte is for the root that a relative path leaves out.
@@ -59,12 +62,18 @@ pub(super) fn openat(process: &KArc<Process>, dirfd: u64, path: u64, flags: u64)
     }
     let opened = match files::open(path, Some(process)) {
         Ok(_) if flags & O_DIRECTORY != 0 => return Err(Errno::NOTDIR),
-        Ok(_) if flags & O_ACCMODE != 0 => return Err(Errno::ACCES),
         Ok(opened) => opened,
         Err(_) if flags & O_CREAT != 0 => return Err(Errno::ACCES),
         Err(error) => return Err(error.into()),
     };
-    let file = KArc::try_new(OpenFile::of(opened)).map_err(|_| Errno::NOMEM)?;
+    let purpose = match flags & O_ACCMODE {
+        O_RDONLY => OpenFor::Reading,
+        _ if !opened.is_writable() => return Err(Errno::ACCES),
+        O_WRONLY => OpenFor::Writing,
+        O_RDWR => OpenFor::Both,
+        _ => return Err(Errno::INVAL),
+    };
+    let file = KArc::try_new(OpenFile::of(opened, purpose)).map_err(|_| Errno::NOMEM)?;
     process.descriptors.add(file)
 }
 

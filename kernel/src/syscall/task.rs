@@ -7,6 +7,7 @@ use mm::thp::ThpPermission;
 
 use super::{Answer, Errno, user};
 use crate::process::{self, ForkError, Killed, Process, Waited, Which, family};
+use crate::the_mm;
 
 /// The only exit signal, which is what `fork` asks for.
 const SIGCHLD: u64 = 17;
@@ -107,7 +108,7 @@ pub(super) fn prctl(process: &Process, args: [u64; 5]) -> Answer {
                 (1.., PR_THP_DISABLE_EXCEPT_ADVISED) => ThpPermission::Advised,
                 _ => return Err(Errno::INVAL),
             };
-            space.set_thp_permission(to);
+            the_mm().set_thp_permission(space, to);
             Ok(0)
         }
         (PR_GET_THP_DISABLE, 0, 0, [0, 0]) => Ok(match space.thp_permission() {

@@ -9,7 +9,7 @@ use core::fmt::Write;
 use arch::contract::Privilege;
 use arch::pte::Kind;
 use arch::sync::{Rank, SpinLock};
-use arch::{Access, Level, Machine, Mmu, Order, PhysAddr, VirtAddr};
+use arch::{Access, Level, Machine, Mmu, Order, Pfn, PhysAddr, VirtAddr};
 use arrayvec::ArrayString;
 use mm::Mm;
 use mm::config::{Promote, PromotionThreshold, ThpMode};
@@ -175,6 +175,18 @@ fn mapped(mm: &Mm, process: &Process, va: VirtAddr) {
     KEPT.lock().counters = Counters::now(mm);
 }
 
+/// How many of the 512 frames of a block are of this kind, as single pages or as parts of larger ones.
+fn frames(block: Pfn, kind: PageKind) -> u64 {
+    let (mut n, mut found) = (0, 0);
+    while n < Order::PMD.pages() {
+        let page = page_of(block.add(n));
+        let pages = page.order().pages();
+        found += if page.kind() == kind { pages } else { 0 };
+        n += pages;
+    }
+    found
+}
+
 /// One page is written.
 fn first(mm: &Mm, process: &Process, va: VirtAddr) {
     let before = KEPT.lock().counters;
@@ -186,8 +198,7 @@ fn first(mm: &Mm, process: &Process, va: VirtAddr) {
     };
     let frame = leaf.desc.output(leaf.level);
     let block = frame.pfn().align_down(Order::PMD);
-    let of_kind = |kind| (0..512).filter(|&n| page_of(block.add(n)).kind() == kind).count();
-    let (used, reserved) = (of_kind(PageKind::Anon), of_kind(PageKind::ThpReserved));
+    let (used, reserved) = (frames(block, PageKind::Anon), frames(block, PageKind::ThpReserved));
     println!("    512 frames from {}: {used} anon, {reserved} thp-reserved", block.phys());
     before
         .print_moved(mm, &[Counter::PgFault, Counter::ThpResAlloc, Counter::NrThpReserved, Counter::NrAnon]);

@@ -257,7 +257,8 @@ impl Mm {
         self.zone.free_blocks()
     }
     /// Pages that can be had and nobody misses: free ones, and those of reservations that no entry maps, above the low
-    /// mark (4 KiB units; Linux: MemAvailable, which has page cache besides).
+    /// mark (4 KiB units; Linux: MemAvailable, which has page cache besides). Who may take them is a table in
+    /// [`crate::thp::reclaim`]: processes and objects, not the kernel's own memory.
     #[must_use]
     pub fn available_pages(&self) -> u64 {
         (self.free_page_count() + self.stats.get(Counter::NrThpReserved))

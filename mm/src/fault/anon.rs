@@ -183,13 +183,18 @@ impl Site<'_> {
         if seen == Seen::ZeroBlock {
             cow::split_block(self)?;
         }
-        match backing {
-            Backing::Small | Backing::Huge | Backing::HugeZero => self.small(),
-            Backing::Reserve => match reservation::take(self.mm, self.space, self.va) {
-                Take::Page(taken) => self.reserved(taken),
-                Take::Raced => Ok(FaultDone::Spurious),
-                Take::Small => self.small(),
-            },
+        let Site { mm, space, vma, va, .. } = *self;
+        let take = match backing {
+            Backing::Reserve => reservation::take(mm, space, va),
+            Backing::Small | Backing::Huge | Backing::HugeZero if vma.fits_block(va) => {
+                reservation::take_kept(mm, space, va)
+            }
+            Backing::Small | Backing::Huge | Backing::HugeZero => Take::Small,
+        };
+        match take {
+            Take::Page(taken) => self.reserved(taken),
+            Take::Raced => Ok(FaultDone::Spurious),
+            Take::Small => self.small(),
         }
     }
 

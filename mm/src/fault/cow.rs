@@ -33,10 +33,10 @@ use crate::mapcount;
 use crate::page::{Flags, FolioRef, MOST_REFERENCES, PageKind, PageRef};
 use crate::pgtable::{Entry, TableStock, WalkStep, normal_folio, normal_page};
 use crate::rmap;
-use crate::space::{AddressSpace, Prot, exclusive, range};
+use crate::space::{Prot, exclusive, range};
 use crate::stats::Counter;
-use crate::thp::promoter;
 use crate::thp::split::{self, NotSplit};
+use crate::thp::{again, promoter};
 
 /// What there is to do about a leaf that grants too little.
 pub(super) enum Verdict {
@@ -44,8 +44,8 @@ pub(super) enum Verdict {
     Done(FaultDone),
     /// A page of a reservation may be written again, since no child has it any more: so may be the others.
     Whole,
-    /// A page of a huge page that was taken apart may be written again, since no child has it any more: it may become
-    /// one again.
+    /// A page of a huge page that was taken apart, or of what was another's reservation, may be written again, since nobody
+    /// else has it any more: the range may become huge again.
     Apart,
     /// A shared block must become a table first.
     Split,
@@ -64,14 +64,15 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Whether the page belongs to a huge page, or to a reservation of this space: then the copy leaves a hole there.
-    fn is_of_block_of(&self, space: &AddressSpace) -> bool {
-        self.folio.as_ref().filter(|folio| folio.is_kind(PageKind::Anon) || folio.is_folio()).is_some_and(
-            |folio| match folio.is_folio() {
-                true => folio.kind() == PageKind::Anon && folio.order() == Order::PMD,
-                false => folio.flags().contains(Flags::RESERVED) && folio.mapping() == space.id,
-            },
-        )
+    /// Whether the page belongs to a huge page, or to a reservation, of this space or of one from which it descends: then
+    /// the copy leaves a hole there. A reservation may have ended since, with its space.
+    fn is_of_block(&self, site: &Site<'_>) -> bool {
+        let Some(folio) = &self.folio else { return false };
+        if folio.is_folio() {
+            return folio.kind() == PageKind::Anon && folio.order() == Order::PMD;
+        }
+        let reserved = folio.flags().contains(Flags::RESERVED) || is_inherited(site, folio.page());
+        folio.is_kind(PageKind::Anon) && reserved
     }
     fn put(self, mm: &Mm) {
         if let Some(folio) = self.folio {
@@ -109,7 +110,7 @@ pub(super) fn follow(site: &Site<'_>, verdict: Verdict) -> Result<FaultDone, Fau
             Ok(FaultDone::Made)
         }
         Verdict::Apart => {
-            promoter::submit_hole(site.mm, site.space, site.va);
+            again::submit_hole(site.mm, site.space, site.va);
             Ok(FaultDone::Made)
         }
         Verdict::Split => {
@@ -135,9 +136,16 @@ pub(super) fn judge(site: &Site<'_>, leaf: WalkStep, entry: Entry<'_>) -> Verdic
     entry.relax(leaf.desc, exclusive::with_all_rights(leaf.desc, leaf.level, prot));
     match leaf.level {
         _ if page.flags().contains(Flags::RESERVED) => Verdict::Whole,
-        Level::L3 if !page.is_single(PageKind::Anon) => Verdict::Apart,
+        Level::L3 if !page.is_single(PageKind::Anon) || is_inherited(site, page) => Verdict::Apart,
         _ => Verdict::Done(FaultDone::Made),
     }
+}
+
+/// Whether a single page was born in another space and stands at its place of a block: that may be the space's alone as
+/// soon as nobody else has it.
+fn is_inherited(site: &Site<'_>, page: PageRef) -> bool {
+    let at = site.va.raw() / PAGE_SIZE;
+    page.mapping() != site.space.id && (page.pfn().raw() ^ at).is_multiple_of(Order::PMD.pages())
 }
 
 /// The head of the page's folio, where others may have it too. Mostly the leaf's reference is the only one.
@@ -202,9 +210,8 @@ fn copy(site: &Site<'_>, source: Source) -> Result<FaultDone, FaultReason> {
         FaultDone::Made => {
             // The reference is the entry's, and the one that the entry had goes.
             page.leave();
-            if source.is_of_block_of(space) {
-                // Without a note the next write to what has become the space's own asks for the range.
-                let _noted = promoter::note_hole(space, va);
+            if source.is_of_block(site) {
+                again::note_hole(mm, space, va);
             }
             source.put_both(mm);
         }

@@ -71,7 +71,7 @@ impl Pool {
 /// The hugetlb pools.
 pub struct Hugetlb {
     /// H, by size.
-    pools: [SpinLock<Pool>; HugeSize::ALL.len()],
+    pools: Vec<SpinLock<Pool>, KAlloc>,
     /// F, by slot.
     faults: Vec<SleepLock, KAlloc>,
     /// Held while a pool is resized; no spinlock is held then.
@@ -117,7 +117,7 @@ impl Hugetlb {
     /// [`OutOfMemory`].
     pub fn new() -> Result<Self, OutOfMemory> {
         Ok(Hugetlb {
-            pools: [const { SpinLock::new(HUGETLB_POOL, Pool::new()) }; HugeSize::ALL.len()],
+            pools: try_array(HugeSize::ALL.len(), || SpinLock::new(HUGETLB_POOL, Pool::new()))?,
             faults: try_array(FAULT_LOCKS, || SleepLock::new(HUGETLB_FAULT))?,
             resizing: SleepLock::new(HUGETLB_RESIZE),
         })

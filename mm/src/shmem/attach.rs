@@ -67,6 +67,12 @@ impl SpaceObjects {
         }
     }
 
+    /// Pages that the objects have (4 KiB units), but for those of hugetlb.
+    pub(crate) fn held_pages(&self) -> u64 {
+        let small = |attachment: &&Attachment| attachment.object.huge.is_none();
+        self.all.lock().iter().filter(small).map(|attachment| attachment.object.pages()).sum()
+    }
+
     /// Pages of VMAs of this object (4 KiB units), as they were counted.
     pub(super) fn pages_of(&self, id: ObjectId) -> u64 {
         let all = self.all.lock();

@@ -18,7 +18,7 @@ use crate::locks::{self, SleepLock};
 use crate::pgtable::{AsidCell, PtRoot};
 use crate::shmem::SpaceObjects;
 use crate::thp::permission::PermissionCell;
-use crate::thp::{Holes, SpaceReservations, khugepaged, promoter};
+use crate::thp::{Holes, SpaceReservations, ThpPermission, khugepaged, promoter};
 
 /// What a space is born with.
 pub(super) struct Birth {
@@ -28,6 +28,8 @@ pub(super) struct Birth {
     pub(super) vmas: VmaSet,
     /// Its heap.
     pub(super) brk: Range<u64>,
+    /// Whether it may have huge pages.
+    pub(super) may_thp: ThpPermission,
 }
 
 impl Mm {
@@ -38,7 +40,7 @@ impl Mm {
     pub fn new_space(&self) -> Result<KArc<AddressSpace>, OutOfMemory> {
         let id = self.asids.next_space_id();
         let lineage = self.lineages.root(id)?;
-        self.bear(lineage, Birth { id, vmas: VmaSet::new(), brk: 0..0 })
+        self.bear(lineage, Birth { id, vmas: VmaSet::new(), brk: 0..0, may_thp: ThpPermission::Granted })
     }
 
     /// A space without anything mapped, alive, in the node that was made for it.
@@ -47,7 +49,7 @@ impl Mm {
     /// [`OutOfMemory`]; the node is gone too.
     pub(super) fn bear(&self, lineage: Lineage, birth: Birth) -> Result<KArc<AddressSpace>, OutOfMemory> {
         let node = lineage.clone();
-        let Birth { id, vmas, brk } = birth;
+        let Birth { id, vmas, brk, may_thp } = birth;
         let owner = self.owners.take().inspect_err(|_| self.lineages.leave(&node))?;
         let space = KArc::try_new_with(|| {
             let tree = PtRoot::new(self.alloc_table()?);
@@ -60,7 +62,7 @@ impl Mm {
                 ptl: SpinLock::new(locks::PAGE_TABLE, tree),
                 reservations: SpaceReservations::new(),
                 holes: Holes::new(),
-                may_thp: PermissionCell::new(),
+                may_thp: PermissionCell::new(may_thp),
                 objects: SpaceObjects::new(),
                 lineage,
                 link: Link::new(),
@@ -92,8 +94,6 @@ impl Mm {
         );
         let _mmap = space.mmap_lock.write(self.env);
         self.unmap_prepared(space, VirtAddr::new(0), USER_END);
-        // Whoever shared pages with it may have them alone now.
-        promoter::relatives(self, space);
         promoter::cancel(self, space);
         // From here on nobody comes to the tree by way of a page.
         self.lineages.leave(&space.lineage);

@@ -24,7 +24,7 @@
 #![forbid(unsafe_code)]
 
 use core::ops::ControlFlow;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 use allocator_api2::vec::Vec;
 use arch::sync::{SpinGuard, SpinLock};
@@ -47,8 +47,10 @@ type Nodes = KArc<Family>;
 struct Family {
     /// G.
     tree: SpinLock<Tree>,
-    /// Somebody has taken note of holes ([`crate::thp::holes`]). Set once.
-    has_holes: AtomicBool,
+    /// Ranges of which its spaces have taken note ([`crate::thp::holes`]).
+    notes: AtomicUsize,
+    /// Pages of a space may stand at other addresses than in its relatives, since mremap. Set once.
+    has_moved: AtomicBool,
 }
 
 impl Family {
@@ -162,33 +164,35 @@ pub struct Lineage {
     tree: Nodes,
     place: usize,
     id: u64,
-    descent: Descent,
-}
-
-/// How a space came to be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Descent {
-    /// From nobody: all that it maps is its own, or its descendants' too.
-    First,
-    /// By fork: it may map what was another's before.
-    Forked,
 }
 
 impl Lineage {
-    /// How its space came to be.
-    #[must_use]
-    pub fn descent(&self) -> Descent {
-        self.descent
+    /// Its space has taken notes, which stand already. What the caller looks at from here on was given up by others
+    /// before they looked for notes, or they find these.
+    pub(crate) fn count_notes(&self, more: usize) {
+        self.tree.notes.fetch_add(more, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
     }
 
-    /// Its space is about to take note of holes: from now on its relatives are asked at the end of each of them.
-    pub(crate) fn expect_holes(&self) {
-        self.tree.has_holes.store(true, Ordering::Release);
+    /// Its space has forgotten notes.
+    pub(crate) fn discount_notes(&self, fewer: usize) {
+        self.tree.notes.fetch_sub(fewer, Ordering::Relaxed);
     }
 
-    /// Whether any space of the tree has ever taken note of holes.
-    pub(crate) fn may_have_holes(&self) -> bool {
-        self.tree.has_holes.load(Ordering::Acquire)
+    /// How many notes the spaces of the tree have, or more. The caller has given pages up: see [`Self::count_notes`].
+    pub(crate) fn notes(&self) -> usize {
+        fence(Ordering::SeqCst);
+        self.tree.notes.load(Ordering::Relaxed)
+    }
+
+    /// Pages of its space are about to move to other addresses.
+    pub(super) fn expect_moves(&self) {
+        self.tree.has_moved.store(true, Ordering::Release);
+    }
+
+    /// Whether pages of any space of the tree may have moved to other addresses.
+    pub(crate) fn may_have_moved(&self) -> bool {
+        self.tree.has_moved.load(Ordering::Acquire)
     }
 
     /// Holds the tree: nobody is born into it, nobody ends, and no entry moves from one place to another.
@@ -235,24 +239,15 @@ impl HeldLineage<'_> {
         at != NONE
     }
 
-    /// Tells `f` the living spaces from which that of the node descends, and those that descend from it, itself not
-    /// among them: all with whom it may have shared pages of theirs, or they of its own.
+    /// Tells `f` every other living space of the tree: all with whom that of the node may share pages, or may have.
     pub fn for_each_relative(&self, mut f: impl FnMut(&KArc<AddressSpace>)) {
-        if !self.tree.is(self.place, self.id) {
-            return;
-        }
-        let mut at = self.tree.nodes[self.place].parent;
-        while at != NONE {
-            if let Occupant::Living(space) = &self.tree.nodes[at].occupant {
+        for node in &self.tree.nodes {
+            if let Occupant::Living(space) = &node.occupant
+                && space.id != self.id
+            {
                 f(space);
             }
-            at = self.tree.nodes[at].parent;
         }
-        self.for_each_descendant(|space| {
-            if space.id != self.id {
-                f(space);
-            }
-        });
     }
 
     /// As [`Self::visit`], of all.
@@ -301,7 +296,8 @@ impl Lineages {
     /// A node of a tree of its own, for a first space that is to be made.
     pub(super) fn root(&self, id: u64) -> Result<Lineage, OutOfMemory> {
         let tree = SpinLock::new(locks::LINEAGE, Tree::new());
-        let tree = KArc::try_new(Family { tree, has_holes: AtomicBool::new(false) })?;
+        let family = Family { tree, notes: AtomicUsize::new(0), has_moved: AtomicBool::new(false) };
+        let tree = KArc::try_new(family)?;
         self.add(&tree, id, NONE)
     }
 
@@ -315,8 +311,7 @@ impl Lineages {
         nodes.prepare()?;
         let mut bucket = self.bucket(id).lock();
         bucket.try_reserve(1).map_err(|_| OutOfMemory)?;
-        let descent = if parent == NONE { Descent::First } else { Descent::Forked };
-        let lineage = Lineage { tree: tree.clone(), place: nodes.add(id, parent), id, descent };
+        let lineage = Lineage { tree: tree.clone(), place: nodes.add(id, parent), id };
         bucket.push(lineage.clone());
         Ok(lineage)
     }

@@ -9,7 +9,7 @@
 //! | MADV_REMOVE | EINVAL | EINVAL |
 //! | MADV_FREE | as MADV_DONTNEED: what may go at any time goes at once | EINVAL |
 //! | MADV_HUGEPAGE, MADV_NOHUGEPAGE | noted in the VMA for the huge page policy | noted, means nothing |
-//! | MADV_COLLAPSE | every 2 MiB of the range becomes a huge page, by copy: [`crate::thp::collapse`] | EINVAL |
+//! | MADV_COLLAPSE | every 2 MiB of the range becomes a huge page, in place where it has a reservation, else by copy: [`crate::thp::collapse`] | EINVAL |
 //! | MADV_POPULATE_READ, MADV_POPULATE_WRITE | every page is faulted in | the same |
 //!
 //! Of an object MADV_DONTNEED drops entries and private copies, and the object's pages stay; MADV_REMOVE takes them out
@@ -33,7 +33,7 @@ use crate::device::Entries;
 use crate::kalloc::KArc;
 use crate::thp::collapse::{CollapseError, collapse};
 use crate::thp::held::Held;
-use crate::thp::reservation;
+use crate::thp::{again, reservation};
 
 impl Mm {
     /// Takes advice for `[addr, addr + len)`. May sleep.
@@ -129,6 +129,7 @@ impl Mm {
         range::split_edges(self, space, start, end)?;
         reservation::release_range(self, space, start, end);
         unmap::unmap(self, space, start, end);
+        again::tell_relatives(self, space, (start, end));
         Ok(())
     }
 

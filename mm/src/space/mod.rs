@@ -84,7 +84,7 @@ use arch::sync::SpinLock;
 pub use asid::Asids;
 pub use error::{Errno, MmapError};
 pub use fork::ForkError;
-pub use lineage::{Descent, HeldLineage, Lineage, Lineages};
+pub use lineage::{HeldLineage, Lineage, Lineages};
 pub use registry::Spaces;
 pub use request::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest, RemapFlags};
 pub use usage::Usage;

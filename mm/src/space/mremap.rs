@@ -260,6 +260,7 @@ impl Mm {
         relocate::clear_target(self, space, &job);
         space.change_vmas(self, to, to_end, |vmas| vmas.insert(new));
         job.new = space.vma_at(to).unwrap_or(new);
+        space.lineage.expect_moves();
         relocate::entries(self, space, &job, &mut stock);
         self.settle_old(space, vma, (start, end), old);
         Ok(to)

@@ -5,11 +5,11 @@ use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
 use arch::layout::USER_END;
 
-use super::{AddressSpace, Descent, MmapError};
+use super::{AddressSpace, MmapError};
 use super::{range, unmap};
 use crate::Mm;
 use crate::hugetlb::Promised;
-use crate::thp::promoter;
+use crate::thp::again;
 
 /// `len` rounded up to whole pages; `None` where that wraps.
 pub(super) fn page_align(len: u64) -> Option<u64> {
@@ -44,10 +44,6 @@ impl Mm {
         let _mmap = space.mmap_lock.write(self.env);
         self.prepare_cuts(space, start, end, 0)?;
         self.unmap_prepared(space, start, end);
-        if space.lineage.descent() == Descent::Forked {
-            // What it shared with those before it may be theirs alone now.
-            promoter::relatives(self, space);
-        }
         Ok(())
     }
 
@@ -78,6 +74,7 @@ impl Mm {
         promised.give_back(self);
         self.detach_objects(space, start, end);
         space.change_vmas(self, start, end, |vmas| vmas.remove(start, end));
+        again::tell_relatives(self, space, (start, end));
     }
 
     /// The VMAs of objects in `[start, end)`, which nothing maps any more, are about to go.

@@ -1,7 +1,8 @@
 //! How much memory a space has.
 //!
 //! Anonymous pages are counted where entries are made and cleared ([`AddressSpace::add_anon`]): one counter a space, of
-//! which `nr_anon_pages` is the sum. The rest is in the tables of levels 0 to 2, of which even a large space has few.
+//! which `nr_anon_pages` is the sum. Of shared memory all that the objects have counts, as it goes when nobody maps them
+//! any more. The rest is in the tables of levels 0 to 2, of which even a large space has few.
 //! The 512 entries of each level-3 table are never looked at, so that all spaces of a machine can be asked one after
 //! the other when memory is out and somebody must be chosen (Linux: `mm_rss_stat`, `mm_pgtables_bytes`,
 //! `oom_badness`).
@@ -29,6 +30,8 @@ pub struct Usage {
     pub anon_huge: u64,
     /// Pages of hugetlb folios.
     pub hugetlb: u64,
+    /// Pages of the objects that it maps, whoever has touched them.
+    pub shared: u64,
     /// Pages of zeros in 2 MiB blocks.
     pub zero_huge: u64,
     /// Tables, the root too.
@@ -99,6 +102,15 @@ impl AddressSpace {
     }
 }
 
+impl Usage {
+    /// Pages that its end may free (4 KiB units): not those of hugetlb, which the pool gets back and keeps (Linux:
+    /// `oom_badness`).
+    #[must_use]
+    pub fn resident(&self) -> u64 {
+        self.anon + self.shared + self.tables
+    }
+}
+
 impl Mm {
     /// What the tables of `space` map: nothing, where it has ended. Its time follows the tables above level 3. May
     /// sleep.
@@ -109,6 +121,7 @@ impl Mm {
         // Who ends the space has M for writing.
         if space.has_tables() {
             usage.anon = space.anon_pages();
+            usage.shared = space.objects.held_pages();
             usage.add_table(self, space, space.root(), Level::L0);
         }
         usage

@@ -100,7 +100,7 @@ impl Mm {
 }
 
 impl Mm {
-    /// The notes of every space: in order, and in the queue where they say so.
+    /// The notes of every space: in order, counted in its family tree, and in the queue where they say so.
     fn check_holes(&self) -> Result<(), Inconsistency> {
         self.spaces.try_for_each(|space| {
             let (sound, queued) = {
@@ -109,6 +109,9 @@ impl Mm {
             };
             let lost = queued == Queued::Yes && !promoter::awaits_holes(self, space);
             agree("a space's ranges with holes are in order", None, 1, sound.into())?;
+            let mut noted = space.holes.count();
+            space.lineage.hold().for_each_relative(|relative| noted += relative.holes.count());
+            agree("notes of a family tree", None, noted as u64, space.lineage.notes() as u64)?;
             agree("a space whose holes wait in no queue", None, 0, lost.into())
         })
     }

@@ -4,6 +4,10 @@
 //! ```text
 //!   L2 entry  [ table ]-> pages from anywhere, zeros, nothing      -- copy -->      [ block ] -> a new folio of 2 MiB
 //! ```
+//! **In place first.** A range that has a reservation is promoted in place where that can be, as few pages as may be
+//! populated: no page is copied, and holes are filled as below ([`super::promote`]). Else it is copied as any other, and
+//! its reservation given up, once nothing stands in the way of the copy.
+//!
 //! **Steps.** 1. A folio is allocated, and room for what stands in the table. 2. Under T: every entry is looked at, and
 //! loses the right to write; the flush is done before T is let go. 3. Without T: the pages are copied, and zeros filled
 //! in where there is none. 4. Under T: every entry must be as it was left and every page referenced by its entries
@@ -14,7 +18,9 @@
 //! page that somebody holds a reference to, to read or write it some other way, is refused: before the copy, to spare
 //! it, and after it, to be sure. A migration that comes between has left another descriptor.
 //!
-//! **If it fails** the range is as before, but for the right to write, which the next write gets back as after a fork.
+//! **If it fails** the range is as before, its reservation included, but for the right to write, which the next write
+//! gets back as after a fork. (Where somebody takes a reference while it is copied, the reservation is gone.) MADV_COLLAPSE
+//! goes on with the next range where one was busy or unsuitable, and stops where there is no memory.
 //!
 //! | found | answer (Linux: `madvise_collapse`) |
 //! |---|---|
@@ -34,13 +40,16 @@ use arch::contract::PhysMem;
 use arch::pte::{Kind, PteFlags};
 use arch::{Desc, Level, Machine, Order, PhysAddr, VirtAddr};
 
+use super::again;
 use super::held::Held;
+use super::promote;
+use super::record::Key;
 use super::reservation;
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::kalloc::KAlloc;
 use crate::mapcount::{self, Answer, Sharing};
-use crate::page::{FolioRef, PageKind, PageRef};
+use crate::page::{Flags, FolioRef, PageKind, PageRef};
 use crate::pgtable::{PtRoot, Stretch, normal_folio, normal_page};
 use crate::rmap::deferred;
 use crate::space::exclusive::read_only;
@@ -88,7 +97,8 @@ impl From<OutOfMemory> for CollapseError {
 /// no spinlock.
 ///
 /// # Errors
-/// [`CollapseError`] of the last range that failed; the others are collapsed.
+/// [`CollapseError`] of the last range that failed; the others are collapsed, but those behind one for which there was no
+/// memory.
 pub fn collapse(
     mm: &Mm,
     space: &AddressSpace,
@@ -105,8 +115,11 @@ pub fn collapse(
     for n in 0..end.raw().saturating_sub(first.raw()) / bytes {
         let range = Range { mm, space, vma, start: first.add(n * bytes), limits: Limits::None };
         if let Err(error) = range.collapse_now() {
-            mm.stats.inc(Counter::ThpCollapseFailed);
             result = Err(error);
+            if error == CollapseError::OutOfMemory {
+                break;
+            }
+            mm.stats.inc(Counter::ThpCollapseFailed);
         }
     }
     result
@@ -134,6 +147,10 @@ impl Room {
     /// # Errors
     /// [`OutOfMemory`].
     pub(super) fn new(mm: &Mm, effort: Effort) -> Result<Self, OutOfMemory> {
+        Self::try_new(mm, effort).inspect_err(|_| mm.stats.inc(Counter::ThpCollapseAllocFailed))
+    }
+
+    fn try_new(mm: &Mm, effort: Effort) -> Result<Self, OutOfMemory> {
         let mut before = Before::new_in(KAlloc);
         before.try_reserve_exact(ENTRIES_PER_TABLE).map_err(|_| OutOfMemory)?;
         let folio = match effort {
@@ -163,7 +180,16 @@ type Before = Vec<Desc, KAlloc>;
 
 impl Range<'_> {
     fn collapse_now(&self) -> Result<(), CollapseError> {
-        if self.is_block()? { Ok(()) } else { self.collapse(Room::new(self.mm, Effort::Compact)?) }
+        if self.is_block()? || self.is_promoted() {
+            return Ok(());
+        }
+        self.collapse(Room::new(self.mm, Effort::Compact)?)
+    }
+
+    /// Whether its reservation, if it has one, could be promoted in place.
+    fn is_promoted(&self) -> bool {
+        let Range { mm, space, vma, start, .. } = *self;
+        promote::promote_populated(mm, space, vma, Key::new(space, start), 1).is_ok()
     }
 
     /// Whether it could be collapsed, as it looks now: an answer that may be old as soon as M is let go. M is held, to
@@ -189,15 +215,18 @@ impl Range<'_> {
         let Room { mut before, folio } = room;
         folio.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
         folio.set_mapping(space.id, vma.index_of(start));
-        // Its pages are to be everybody's that maps them, and nobody's else.
-        reservation::release_range(mm, space, start, start.add(Order::PMD.bytes()));
         let made = self.look(&mut before).and_then(|()| {
+            // Its pages are to be everybody's that maps them, and nobody's else.
+            reservation::release_range(mm, space, start, start.add(Order::PMD.bytes()));
             copy(&before, folio.page().pfn().phys());
             self.exchange(&before, folio.page())
         });
         match made {
             // The reference is the entry's.
-            Ok(()) => folio.leave(),
+            Ok(()) => {
+                folio.leave();
+                again::tell_relatives(mm, space, (start, start.add(Order::PMD.bytes())));
+            }
             Err(_) => mm.free_pages(folio, Order::PMD),
         }
         made
@@ -293,10 +322,12 @@ impl Range<'_> {
         mapcount::scheme(self.mm).sharing(head) != Answer::Exact(Sharing::Exclusive)
     }
 
-    /// Whether entries hold all references to the folio, and nobody has it pinned.
+    /// Whether entries hold all references to the folio, and nobody has it pinned. That of a reservation does not count
+    /// where this very range is asked for: neither does it read or write the page while an entry maps it.
     fn is_only_mapped(&self, head: PageRef) -> bool {
         let entries = mapcount::scheme(self.mm).entries(head);
-        !head.maybe_pinned() && entries == Answer::Exact(head.refcount())
+        let reserved = self.limits == Limits::None && head.flags().contains(Flags::RESERVED);
+        !head.maybe_pinned() && entries == Answer::Exact(head.refcount().saturating_sub(reserved.into()))
     }
 
     /// Step 4.

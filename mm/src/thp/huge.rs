@@ -7,6 +7,7 @@ use arch::{Level, Machine, Order, PhysMem, VirtAddr};
 
 use super::record::Key;
 use crate::Mm;
+use crate::error::OutOfMemory;
 use crate::mapcount;
 use crate::page::{FolioRef, PageKind, PageRef};
 use crate::pgtable::TableStock;
@@ -46,7 +47,7 @@ pub fn huge_fault(
     missing: usize,
 ) -> Result<HugeFault, NoHugePage> {
     let key = Key::new(space, va);
-    let mut stock = TableStock::new(mm, missing).map_err(|_| NoHugePage::Memory)?;
+    let mut stock = TableStock::new(mm, missing).map_err(|error| no_memory(mm, error))?;
     let head = alloc_huge(mm, vma, key)?;
     let made = make_block(mm, space, vma, key, head.page(), &mut stock);
     match made {
@@ -69,9 +70,9 @@ pub fn zero_fault(
     va: VirtAddr,
     missing: usize,
 ) -> Result<HugeFault, NoHugePage> {
-    let zeros = mm.huge_zero.get(mm).map_err(|_| NoHugePage::Memory)?;
+    let zeros = mm.huge_zero.get(mm).map_err(|error| no_memory(mm, error))?;
     let block = Key::new(space, va).range;
-    let mut stock = TableStock::new(mm, missing).map_err(|_| NoHugePage::Memory)?;
+    let mut stock = TableStock::new(mm, missing).map_err(|error| no_memory(mm, error))?;
     let mut tree = space.ptl.lock();
     match tree.entry_or_table(space.flusher(mm), block, Level::L2, &mut stock) {
         Ok(entry) if entry.desc().is_empty() => {
@@ -84,6 +85,12 @@ pub fn zero_fault(
     }
 }
 
+/// The fault goes on with a small page.
+fn no_memory(mm: &Mm, _: OutOfMemory) -> NoHugePage {
+    mm.stats.inc(Counter::ThpFaultFallback);
+    NoHugePage::Memory
+}
+
 /// A folio of 2 MiB, zeroed, with one reference, for the range in `vma`. Memory is compacted for it only where
 /// MADV_HUGEPAGE says that it is worth that (Linux: `madvise`, the default of `defrag`).
 fn alloc_huge(mm: &Mm, vma: &Vma, key: Key) -> Result<FolioRef, NoHugePage> {
@@ -91,7 +98,7 @@ fn alloc_huge(mm: &Mm, vma: &Vma, key: Key) -> Result<FolioRef, NoHugePage> {
         HugeAdvice::Huge => mm.alloc_pages(Order::PMD, PageKind::Anon).ok(),
         _ => mm.alloc_free_block(Order::PMD, PageKind::Anon),
     };
-    let head = head.ok_or(NoHugePage::Memory)?;
+    let head = head.ok_or_else(|| no_memory(mm, OutOfMemory))?;
     Machine::zero(head.pfn().phys(), Order::PMD.bytes());
     head.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
     head.set_mapping(key.space, vma.index_of(key.range));

@@ -12,11 +12,18 @@
 //! | `always`, `defer` | all but that of MADV_NOHUGEPAGE |
 //! | `madvise` | that of MADV_HUGEPAGE |
 //! | `never` | nobody's |
-//! | `reserve` | nobody's: there a range becomes huge in place or not at all, so that what each way costs can be told apart |
+//! | `reserve` | as `always`, where there is no reservation and as many pages are populated as `promotion_threshold` asks for |
+//!
+//! **Beside reservations** it repairs: ranges that had pages before a reservation was possible, such as those of a heap
+//! that grows by less than 2 MiB at a time, whose range fits its VMA only after most of it was written; those for which
+//! there was no block; those whose reservation was given up under pressure or by a cut. It makes a huge page where
+//! promotion would have made one, of as many populated pages, and leaves ranges that have a reservation to promotion.
+//! `max_ptes_none` of 0 lets it collapse full ranges only, a long `scan_sleep_millisecs` nothing, so that what
+//! reservations alone give can be told.
 //!
 //! | a range is left where | source |
 //! |---|---|
-//! | more than `max_ptes_none` pages are nothing or zeros: at most 511, so that zeros alone never become huge | `hpage_collapse_scan_pmd` |
+//! | more than `max_ptes_none` pages are nothing or zeros: at most 511, so that zeros alone never become huge; with `reserve` also at most 512 less the threshold | `hpage_collapse_scan_pmd` |
 //! | more than `max_ptes_shared` pages may be another process's too | `folio_maybe_mapped_shared` |
 //! | no page was accessed since the access flag was cleared | `SCAN_LACK_REFERENCED_PAGE` |
 //! | a page is pinned, moving, or held by a reference that is no entry's, as by a reservation | `is_refcount_suitable` |
@@ -40,11 +47,12 @@ use arch::{Order, VirtAddr};
 
 use super::collapse::{CollapseError, Effort, Limits, Range, Room};
 use super::held::Held;
+use super::policy::may_become_huge;
 use crate::Mm;
 use crate::config::{Number, ThpMode};
 use crate::kalloc::KArc;
 use crate::locks;
-use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind};
+use crate::space::{AddressSpace, Vma};
 use crate::stats::Counter;
 
 /// The name of the kernel thread.
@@ -248,7 +256,7 @@ impl Scan<'_> {
         let Some(_mmap) = space.mmap_lock.try_read(mm.env) else { return Look::End };
         let Some(vma) = space.find_vma(va) else { return Look::End };
         let start = vma.start.max(va).align_up(Order::PMD.bytes());
-        if !may_collapse(mm, space, &vma) || !vma.fits_block(start) {
+        if !may_become_huge(mm, space, &vma) || !vma.fits_block(start) {
             self.spend(1);
             return Look::Nothing(vma.end);
         }
@@ -267,13 +275,12 @@ impl Scan<'_> {
         let mm = self.mm;
         let effort = if mm.thp.number(Number::Defrag) == 0 { Effort::TakeFree } else { Effort::Compact };
         let Ok(room) = Room::new(mm, effort) else {
-            mm.stats.inc(Counter::ThpCollapseFailed);
             self.end = End::NoMemory;
             return;
         };
         let _mmap = space.mmap_lock.write(mm.env);
         let _held = Held::mmap_write(mm);
-        let wanted = |vma: &Vma| may_collapse(mm, space, vma) && vma.fits_block(start);
+        let wanted = |vma: &Vma| may_become_huge(mm, space, vma) && vma.fits_block(start);
         let Some(vma) = space.vma_at(start).filter(wanted) else { return room.give_back(mm) };
         let range = range(mm, space, &vma, start);
         // A fault or another collapse may have been faster.
@@ -293,27 +300,22 @@ impl Scan<'_> {
 
 /// Whether it does anything in this mode.
 fn runs(mode: ThpMode) -> bool {
-    match mode {
-        ThpMode::Always | ThpMode::Defer | ThpMode::Madvise => true,
-        ThpMode::Never | ThpMode::Reserve => false,
-    }
-}
-
-/// Whether mode, advice and permission of this moment let it collapse memory of the VMA.
-fn may_collapse(mm: &Mm, space: &AddressSpace, vma: &Vma) -> bool {
-    let by_mode = match mm.thp.mode() {
-        ThpMode::Always | ThpMode::Defer => true,
-        ThpMode::Madvise => vma.advice == HugeAdvice::Huge,
-        ThpMode::Never | ThpMode::Reserve => false,
-    };
-    by_mode && vma.kind == VmaKind::Anon && space.thp_permission().allows(vma.advice)
+    mode != ThpMode::Never
 }
 
 /// A range and the limits of this moment.
 fn range<'r>(mm: &'r Mm, space: &'r AddressSpace, vma: &'r Vma, start: VirtAddr) -> Range<'r> {
-    let limits =
-        Limits::Of { none: mm.thp.number(Number::MaxPtesNone), shared: mm.thp.number(Number::MaxPtesShared) };
+    let none = mm.thp.number(Number::MaxPtesNone).min(most_unpopulated(mm));
+    let limits = Limits::Of { none, shared: mm.thp.number(Number::MaxPtesShared) };
     Range { mm, space, vma, start, limits }
+}
+
+/// How many pages of a range may be unpopulated by the threshold, where huge pages are made by that.
+fn most_unpopulated(mm: &Mm) -> u64 {
+    match mm.thp.mode() {
+        ThpMode::Reserve => Order::PMD.pages() - u64::from(mm.thp.threshold()),
+        ThpMode::Never | ThpMode::Always | ThpMode::Madvise | ThpMode::Defer => Order::PMD.pages(),
+    }
 }
 
 fn count(mm: &Mm, error: CollapseError) {

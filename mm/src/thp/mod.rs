@@ -44,10 +44,12 @@
 //! | [`promote`] | 512 page entries become one block, in place |
 //! | `exchange` | the level-2 entry is broken, flushed and made anew |
 //! | `strays` | pages that a write after fork has put elsewhere |
+//! | [`measure`] | what is ripe by a threshold that has changed |
 //! | `group` | 64 KiB on the way: 16 pages become a folded group |
 //! | `held` | for how long T and M are held to make a huge page |
 //! | [`reunite`] | a huge page that a write after fork has taken apart becomes one again, in place |
-//! | [`holes`] | which ranges of a space that were, until who shares them has ended |
+//! | [`holes`] | notes of ranges that are to be promoted once nobody shares or uses them |
+//! | [`again`] | who asks for noted ranges, and when they are tried |
 //! | [`huge`] | a block at the first fault |
 //! | [`collapse`] | a range of anything becomes one huge page, by copy |
 //! | [`khugepaged`] | the thread that looks for ranges to collapse |
@@ -55,6 +57,7 @@
 //! | [`check`] | reservations against struct pages, counters and tables |
 #![forbid(unsafe_code)]
 
+pub mod again;
 pub mod check;
 pub mod collapse;
 mod exchange;
@@ -63,6 +66,7 @@ pub(crate) mod held;
 pub mod holes;
 pub mod huge;
 pub mod khugepaged;
+pub mod measure;
 pub mod permission;
 mod pieces;
 pub mod policy;
@@ -91,6 +95,7 @@ use crate::config::MmConfig;
 use crate::error::OutOfMemory;
 use crate::turnstile::Turnstile;
 use khugepaged::Khugepaged;
+use measure::Measure;
 use promoter::Promoter;
 use queue::Queue;
 use settings::Settings;
@@ -103,6 +108,7 @@ pub struct Thp {
     queue: Queue,
     promoter: Promoter,
     khugepaged: Khugepaged,
+    measure: Measure,
     turnstile: Turnstile,
 }
 
@@ -118,6 +124,7 @@ impl Thp {
             queue: Queue::new(),
             promoter: Promoter::new(),
             khugepaged: Khugepaged::new(),
+            measure: Measure::new(),
             turnstile: Turnstile::new(),
         })
     }

@@ -1,7 +1,8 @@
 //! Whether a process may have huge pages: PR_SET_THP_DISABLE of `prctl`.
 //!
 //! The word is asked at each fault, promotion and collapse, so it holds for what comes; huge pages that are mapped
-//! already stay. A child of fork has its parent's.
+//! already stay, and what is set aside for more of them, the space's reservations, is given up when the word changes. A
+//! child of fork is born with its parent's.
 //!
 //! | permission | a fault, khugepaged, promotion | MADV_COLLAPSE |
 //! |---|---|---|
@@ -14,6 +15,10 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
+use arch::VirtAddr;
+
+use super::reservation;
+use crate::Mm;
 use crate::space::{AddressSpace, HugeAdvice};
 
 /// Whether the anonymous memory of a space may become huge pages.
@@ -52,16 +57,10 @@ impl ThpPermission {
 pub struct PermissionCell(AtomicU8);
 
 impl PermissionCell {
-    /// Granted.
+    /// Of a new space.
     #[must_use]
-    pub const fn new() -> Self {
-        PermissionCell(AtomicU8::new(ThpPermission::Granted as u8))
-    }
-}
-
-impl Default for PermissionCell {
-    fn default() -> Self {
-        Self::new()
+    pub const fn new(permission: ThpPermission) -> Self {
+        PermissionCell(AtomicU8::new(permission as u8))
     }
 }
 
@@ -71,9 +70,20 @@ impl AddressSpace {
     pub fn thp_permission(&self) -> ThpPermission {
         ThpPermission::ALL[usize::from(self.may_thp.0.load(Ordering::Relaxed))]
     }
+}
 
-    /// Changes that from now on.
-    pub fn set_thp_permission(&self, to: ThpPermission) {
-        self.may_thp.0.store(to as u8, Ordering::Relaxed);
+impl Mm {
+    /// Changes from now on whether the space may have huge pages, and gives up the reservations of memory that may not
+    /// any more. Takes M for writing, as Linux does; the caller holds no lock.
+    pub fn set_thp_permission(&self, space: &AddressSpace, to: ThpPermission) {
+        let _mmap = space.mmap_lock.write(self.env);
+        space.may_thp.0.store(to as u8, Ordering::Relaxed);
+        let mut from = VirtAddr::new(0);
+        while let Some(vma) = space.find_vma(from) {
+            if !to.allows(vma.advice) {
+                reservation::release_range(self, space, vma.start, vma.end);
+            }
+            from = vma.end;
+        }
     }
 }

@@ -12,6 +12,20 @@
 //! fault handler gives huge pages where MADV_HUGEPAGE asks for them, and khugepaged collapses whatever it finds
 //! ([`super::khugepaged`]). There is no `defer+madvise` beside it there, as there is for `defrag`: `defer` is it.
 //!
+//! A range that has a reservation already, made under `reserve`, goes on to take its pages from it in every mode and with
+//! every threshold: [`super::reservation::take_kept`].
+//!
+//! What becomes huge *later*, by promotion in place or by khugepaged, is asked anew when it is tried
+//! ([`may_become_huge`]; Linux: `thp_vma_allowable_order` for khugepaged):
+//!
+//! | mode | later |
+//! |---|---|
+//! | `never` | nothing: what is ripe stays as it is |
+//! | `madvise` | what MADV_HUGEPAGE was given for |
+//! | `always`, `reserve`, `defer` | anything |
+//!
+//! MADV_COLLAPSE asks for one range and is not bound by the mode.
+//!
 //! A read sees zeros, and reserves nothing: a block of them where a write would be huge, else the page of zeros. Where
 //! `use_zero_page` is 0 a huge page of its own is in the place of the block of zeros (Linux:
 //! `do_huge_pmd_anonymous_page`).
@@ -24,7 +38,7 @@ use arch::{Access, VirtAddr};
 
 use crate::Mm;
 use crate::config::{Number, ThpMode};
-use crate::space::{AddressSpace, HugeAdvice, Vma};
+use crate::space::{AddressSpace, HugeAdvice, Vma, VmaKind};
 use crate::thp::ThpPermission;
 
 /// Whether the aligned 2 MiB range around the address lies wholly in its VMA.
@@ -75,6 +89,21 @@ pub fn backing(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr, access: A
     match decide(&Question { mode, threshold, advice, access, fits, permission }) {
         Backing::HugeZero if mm.thp.number(Number::UseZeroPage) == 0 => Backing::Huge,
         answer => answer,
+    }
+}
+
+/// Whether memory of `vma` may become huge after its faults, by mode, advice and permission of this moment.
+#[must_use]
+pub fn may_become_huge(mm: &Mm, space: &AddressSpace, vma: &Vma) -> bool {
+    vma.kind == VmaKind::Anon && grows(mm.thp.mode(), vma.advice) && space.thp_permission().allows(vma.advice)
+}
+
+/// Whether the mode lets memory with this advice become huge later.
+fn grows(mode: ThpMode, advice: HugeAdvice) -> bool {
+    match mode {
+        ThpMode::Never => false,
+        ThpMode::Madvise => advice == HugeAdvice::Huge,
+        ThpMode::Always | ThpMode::Reserve | ThpMode::Defer => true,
     }
 }
 

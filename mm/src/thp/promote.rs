@@ -50,6 +50,7 @@ use arch::{Desc, DescTable, Level, Machine, Order, Pfn, PhysAddr, PhysMem, VirtA
 use super::exchange::{exchange, replace, table_of};
 use super::held::Held;
 use super::pieces;
+use super::policy;
 use super::popmap::{PAGES, Popmap};
 use super::queue;
 use super::record::{Key, Record};
@@ -63,13 +64,13 @@ use crate::page::{FolioList, FolioRef, LastRef, PageKind, PageRef};
 use crate::pgtable::{Displaced, may_resize};
 use crate::rmap::deferred;
 use crate::space::exclusive::read_only;
-use crate::space::{AddressSpace, Vma, VmaKind, range};
+use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
 
 /// Why a range was not promoted. Nothing has changed, but where the variant says so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PromoteError {
-    /// No VMA that may have huge pages covers the range.
+    /// No VMA that may have huge pages covers the range, or the mode forbids it.
     Vma,
     /// The range has no reservation (any more), nor a huge page of its own that was taken apart.
     NoReservation,
@@ -123,22 +124,45 @@ pub fn promote_range(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), 
 /// # Errors
 /// [`PromoteError`].
 pub(super) fn promote_in(mm: &Mm, space: &AddressSpace, vma: &Vma, va: VirtAddr) -> Result<(), PromoteError> {
-    if !may_be_huge(space, vma, va) {
+    if !policy::may_become_huge(mm, space, vma) || !vma.fits_block(va) {
         return Err(PromoteError::Vma);
     }
     let key = Key::new(space, va);
+    match promote_populated(mm, space, vma, key, mm.thp.threshold().into()) {
+        Err(PromoteError::NoReservation) => reunite::reunite(mm, space, vma, key),
+        result => result,
+    }
+}
+
+/// Promotes the range of `key`, a whole one of `vma`, if it has a reservation with so many populated pages, whatever the
+/// policy says. The caller holds M and no other lock.
+///
+/// # Errors
+/// [`PromoteError`].
+pub(super) fn promote_populated(
+    mm: &Mm,
+    space: &AddressSpace,
+    vma: &Vma,
+    key: Key,
+    least: u64,
+) -> Result<(), PromoteError> {
     loop {
-        match promote_reserved(mm, space, vma, key) {
+        match promote_reserved(mm, space, vma, key, least) {
             Err(PromoteError::Strays(_)) => strays::bring_back_some(mm, space, vma, key)?,
-            Err(PromoteError::NoReservation) => return reunite::reunite(mm, space, vma, key),
             result => return result,
         }
     }
 }
 
 /// One attempt at a range that has a reservation.
-fn promote_reserved(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Result<(), PromoteError> {
-    let claim = Claim::new(mm, key)?;
+fn promote_reserved(
+    mm: &Mm,
+    space: &AddressSpace,
+    vma: &Vma,
+    key: Key,
+    least: u64,
+) -> Result<(), PromoteError> {
+    let claim = Claim::new(mm, key, least)?;
     let result = promote_claimed(mm, space, vma, &claim);
     if let Err(error) = result {
         claim.undo(mm);
@@ -151,10 +175,6 @@ fn promote_reserved(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Resul
     }
     mm.thp.turnstile.wake(mm);
     result
-}
-
-fn may_be_huge(space: &AddressSpace, vma: &Vma, va: VirtAddr) -> bool {
-    space.thp_permission().allows(vma.advice) && vma.kind == VmaKind::Anon && vma.fits_block(va)
 }
 
 fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> Result<(), PromoteError> {
@@ -181,12 +201,12 @@ struct Claim {
 }
 
 impl Claim {
-    /// Claims all unpopulated pages, if enough others are populated.
-    fn new(mm: &Mm, key: Key) -> Result<Self, PromoteError> {
+    /// Claims all unpopulated pages, if so many others are populated.
+    fn new(mm: &Mm, key: Key, least: u64) -> Result<Self, PromoteError> {
         let bucket = mm.thp.table.lock(key);
         let record = bucket.find(key).ok_or(PromoteError::NoReservation)?;
         let populated = record.populated();
-        if populated < u64::from(mm.thp.threshold()) {
+        if populated < least {
             return Err(PromoteError::BelowThreshold(populated));
         }
         let pages = record.popmap().complement();

@@ -2,11 +2,12 @@
 //!
 //! A fault that reaches the threshold submits its range and goes on; the thread does the work. With `promote=sync` the
 //! fault does it, and submits what it must give up (`promote_now`). A range is queued once (the mark stands in its
-//! reservation). A promotion that failed for a passing reason, such as a fault under way or a reference that a walker
-//! holds, is queued again and tried when the thread runs next, [`RETRY_NS`] later at most, [`MOST_ATTEMPTS`] times.
+//! reservation). A promotion that failed since a fault is under way is queued again and tried when the thread runs next,
+//! [`RETRY_NS`] later at most, [`MOST_ATTEMPTS`] times. Where it failed since pages are shared or in use, the range is
+//! noted, and asked for until it is had ([`super::again`]).
 //!
-//! The queue grows outside its lock. Where there is no memory for that, the request is forgotten and nothing is marked,
-//! so the next fault of the range submits it again.
+//! The queue grows outside its lock. Where there is no memory for that, nothing is marked, the range is noted and rests;
+//! and where there is no memory for a note either, the next fault of the range submits it again.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -15,10 +16,11 @@ use allocator_api2::vec::Vec;
 use arch::VirtAddr;
 use arch::sync::SpinLock;
 
+use super::again::{self, Rests};
 use super::held::Held;
+use super::measure;
 use super::promote::{self, PromoteError};
 use super::record::{Key, Queued, Record};
-use super::reunite;
 use crate::Mm;
 use crate::kalloc::{KAlloc, KArc};
 use crate::locks;
@@ -27,24 +29,25 @@ use crate::stats::Counter;
 
 /// The name of the kernel thread.
 pub const THREAD: &str = "kpromoted";
-/// How often a range is tried before it is forgotten until its next fault.
+/// How often a range is tried, one attempt soon after the other, before it rests.
 pub const MOST_ATTEMPTS: u8 = 16;
 /// After so many nanoseconds what had to be given up is tried again.
 pub const RETRY_NS: u64 = 10_000_000;
 const FIRST_CAPACITY: usize = 32;
 
-struct Request {
-    space: KArc<AddressSpace>,
-    what: What,
-    attempts: u8,
+pub(super) struct Request {
+    pub(super) space: KArc<AddressSpace>,
+    pub(super) what: What,
+    /// How often it was tried in vain.
+    pub(super) attempts: u8,
 }
 
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     /// The range of an address, which has a reservation.
     Range(VirtAddr),
-    /// Every range that the space has taken note of ([`super::holes`]).
+    /// Every range that the space has noted and wants now ([`super::holes`]).
     Holes,
 }
 
@@ -54,12 +57,18 @@ pub(super) struct Promoter {
     queue: SpinLock<Ring>,
     /// Submissions since the thread last began to drain: what it waits for.
     fresh: AtomicUsize,
+    /// When the next rest is over.
+    pub(super) rests: Rests,
 }
 
 impl Promoter {
     pub(super) const fn new() -> Self {
         let ring = Ring { slots: Vec::new_in(KAlloc), first: 0, len: 0 };
-        Promoter { queue: SpinLock::new(locks::RESERVATION_LIST, ring), fresh: AtomicUsize::new(0) }
+        Promoter {
+            queue: SpinLock::new(locks::RESERVATION_LIST, ring),
+            fresh: AtomicUsize::new(0),
+            rests: Rests::new(),
+        }
     }
 
     /// Makes room for `wanted` requests. Whether there was memory for it.
@@ -135,42 +144,28 @@ pub fn submit(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) {
 /// whoever promotes, and no other lock.
 pub(super) fn promote_now(mm: &Mm, space: &KArc<AddressSpace>, vma: &Vma, va: VirtAddr) {
     let _held = Held::mmap_read(mm);
-    match promote::promote_in(mm, space, vma, va) {
-        Ok(()) => mm.stats.inc(Counter::ResPagesCollapsedSync),
-        Err(error) if error.may_pass() => submit(mm, space, va),
-        Err(_) => {}
-    }
-}
-
-/// Asks for the promotion of a range that has lost pages of its block to a fork. The caller holds no lock of rank 30 or
-/// above.
-pub fn submit_hole(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) {
-    if note_hole(space, va) && offer_holes(mm, space, 0) {
+    let Err(error) = promote::promote_in(mm, space, vma, va) else {
+        return mm.stats.inc(Counter::ResPagesCollapsedSync);
+    };
+    let request = Request { space: space.clone(), what: What::Range(va), attempts: 0 };
+    if failed(mm, request, va, error) {
         wake(mm);
     }
 }
 
-/// Takes note that the range of `va` has lost a page of its block to a fork. Whether it is noted: without memory it is
-/// not. The caller holds no lock of rank 34 or above.
-pub fn note_hole(space: &AddressSpace, va: VirtAddr) -> bool {
-    space.lineage.expect_holes();
-    space.holes.note(va)
-}
-
-/// `space` has given up pages, or ends: asks for the ranges with holes of all who may have shared them. Those are the
-/// spaces from which it descends, and those that descend from it. The caller holds no lock of rank 30 or above.
-pub fn relatives(mm: &Mm, space: &AddressSpace) {
-    if !space.lineage.may_have_holes() {
-        return;
-    }
-    let mut offered = false;
-    space.lineage.hold().for_each_relative(|relative| offered |= offer_holes(mm, relative, 0));
-    if offered {
-        wake(mm);
+/// An attempt at the range of `va` has failed: asks for it again where that may help. Whether something is queued that
+/// was not before.
+fn failed(mm: &Mm, request: Request, va: VirtAddr, error: PromoteError) -> bool {
+    let under_way = matches!(error, PromoteError::InProgress(_)) && request.attempts < MOST_ATTEMPTS;
+    if under_way {
+        offer(mm, request)
+    } else {
+        error.may_be_shared() && again::keep(mm, &request.space, va, request.attempts)
     }
 }
 
-fn wake(mm: &Mm) {
+/// There may be work for the thread. The caller holds no spinlock above rank 80.
+pub(super) fn wake(mm: &Mm) {
     let promoter = &mm.thp.promoter;
     promoter.fresh.fetch_add(1, Ordering::Release);
     mm.env.unpark_all(promoter.key());
@@ -181,42 +176,44 @@ fn wake(mm: &Mm) {
 /// Both is done under R, so a request stands in the queue only while, or after, its reservation stands in the table:
 /// once a space's reservations are released nothing is queued for it any more.
 fn offer(mm: &Mm, request: Request) -> bool {
-    let What::Range(va) = request.what else { return offer_holes(mm, &request.space, request.attempts) };
+    let What::Range(va) = request.what else {
+        return again::offer_holes(mm, &request.space, request.attempts);
+    };
     let key = Key::new(&request.space, va);
-    push_where(mm, request, |push| {
+    let space = request.space.clone();
+    let pushed = push_where(mm, request, |push| {
         let bucket = mm.thp.table.lock(key);
         let unmarked = |record: &Record| record.queued() == Queued::No;
         let record = bucket.find(key).filter(unmarked)?;
         Some(push().map(|()| record.set_queued(Queued::Yes)))
-    })
+    });
+    if pushed == Pushed::NoMemory {
+        again::rest(mm, &space, va);
+    }
+    pushed == Pushed::Yes
 }
 
-/// Queues a request for all holes of the space, unless it has none or is queued. In the same way its notes are marked,
-/// under their lock; once they are closed nothing is queued for them any more.
-fn offer_holes(mm: &Mm, space: &KArc<AddressSpace>, attempts: u8) -> bool {
-    if !space.holes.lock().waits() {
-        return false;
-    }
-    let request = Request { space: space.clone(), what: What::Holes, attempts };
-    push_where(mm, request, |push| {
-        let mut notes = space.holes.lock();
-        if !notes.waits() {
-            return None;
-        }
-        Some(push().map(|()| notes.set_queued(Queued::Yes)))
-    })
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It is queued.
+    Yes,
+    /// Nobody wants it, or it was queued before.
+    No,
+    /// There is no memory for the queue.
+    NoMemory,
 }
 
 /// The queue is full; it is to have room for so many.
-struct Full(usize);
+pub(super) struct Full(usize);
 
 /// Pushes a request where `locked` wants it: `locked` takes the lock that the request stands for, and calls the push it
-/// is given or says no. Makes room, outside of that lock, where there is none. Whether the request was pushed.
-fn push_where(
+/// is given or says no. Makes room, outside of that lock, where there is none.
+pub(super) fn push_where(
     mm: &Mm,
     request: Request,
     locked: impl Fn(&mut dyn FnMut() -> Result<(), Full>) -> Option<Result<(), Full>>,
-) -> bool {
+) -> Pushed {
     let promoter = &mm.thp.promoter;
     let mut request = Some(request);
     loop {
@@ -229,10 +226,10 @@ fn push_where(
             })
         };
         match locked(&mut push) {
-            None => return false,
-            Some(Ok(())) => return true,
+            None => return Pushed::No,
+            Some(Ok(())) => return Pushed::Yes,
             Some(Err(Full(wanted))) if promoter.grow(wanted) => {}
-            Some(Err(Full(_))) => return false,
+            Some(Err(Full(_))) => return Pushed::NoMemory,
         }
     }
 }
@@ -247,6 +244,8 @@ fn unmark(mm: &Mm, key: Key) {
 pub fn drain(mm: &Mm) -> u64 {
     let promoter = &mm.thp.promoter;
     promoter.fresh.store(0, Ordering::Relaxed);
+    again::end_rests(mm, mm.env.now_ns());
+    measure::again(mm);
     let queued = promoter.queue.lock().len;
     let mut promoted = 0;
     for _ in 0..queued {
@@ -285,48 +284,20 @@ impl Request {
     }
 }
 
-/// Tries one request; queues it again where the reason may pass. How many ranges were promoted.
+/// Tries one request; asks again where the reason may pass. How many ranges were promoted.
 fn attempt(mm: &Mm, request: Request) -> u64 {
-    let What::Range(va) = request.what else { return attempt_holes(mm, request) };
+    let What::Range(va) = request.what else { return again::attempt(mm, request) };
     unmark(mm, Key::new(&request.space, va));
     let Err(error) = promote::promote_range(mm, &request.space, va) else { return 1 };
     let attempts = request.attempts + 1;
-    if error.may_pass() && attempts < MOST_ATTEMPTS {
-        offer(mm, Request { attempts, ..request });
-    }
+    failed(mm, Request { attempts, ..request }, va, error);
     0
-}
-
-/// Tries every range that the space has taken note of. What is shared by another space still, or in use, is noted
-/// again.
-fn attempt_holes(mm: &Mm, request: Request) -> u64 {
-    let Request { space, attempts, .. } = request;
-    space.holes.lock().set_queued(Queued::No);
-    let (mut promoted, mut again, mut from) = (0, false, VirtAddr::new(0));
-    while let Some(range) = space.holes.take(from) {
-        from = range.add(1);
-        let result = match promote::promote_range(mm, &space, range) {
-            Err(PromoteError::NoReservation) => reunite::anew(mm, &space, range),
-            result => result,
-        };
-        match result {
-            Ok(()) => promoted += 1,
-            Err(error) if error.may_be_shared() => {
-                again |= space.holes.note(range) && error.may_pass();
-            }
-            Err(_) => {}
-        }
-    }
-    if again && attempts + 1 < MOST_ATTEMPTS {
-        offer_holes(mm, &space, attempts + 1);
-    }
-    promoted
 }
 
 /// Forgets all requests of a space, and with them all shares in it. Called at its end, after its reservations are
 /// released, so that no more come; its notes of holes are closed here. The caller holds another share and no spinlock.
 pub fn cancel(mm: &Mm, space: &AddressSpace) {
-    space.holes.close();
+    space.holes.close(&space.lineage);
     let mut ring = mm.thp.promoter.queue.lock();
     for _ in 0..ring.len {
         match ring.pop() {
@@ -348,18 +319,20 @@ pub fn run(mm: &Mm) {
 }
 
 /// Sleeps until something has been submitted since the last [`drain`] began; where that has left requests for another
-/// attempt, no longer than [`RETRY_NS`].
+/// attempt, no longer than [`RETRY_NS`], and no longer than until the next rest is over.
 pub(super) fn wait(mm: &Mm) {
     let promoter = &mm.thp.promoter;
     let idle = || promoter.fresh.load(Ordering::Acquire) == 0;
     let again = mm.env.now_ns() + RETRY_NS;
     while idle() {
-        if backlog(mm) == 0 {
-            mm.env.park(promoter.key(), &idle);
-        } else if mm.env.now_ns() < again {
-            mm.env.park_until(promoter.key(), again, &idle);
-        } else {
-            return;
+        let over = promoter.rests.next();
+        let until = if backlog(mm) == 0 { over } else { Some(again.min(over.unwrap_or(again))) };
+        match until {
+            None => mm.env.park(promoter.key(), &idle),
+            Some(until) if mm.env.now_ns() < until => {
+                mm.env.park_until(promoter.key(), until, &idle);
+            }
+            Some(_) => return,
         }
     }
 }

@@ -21,9 +21,9 @@
 //!
 //! | allocation | looks here |
 //! |---|---|
-//! | pages of processes, page tables, struct pages, hugetlb folios | yes |
-//! | huge pages and reservations | no: they are had where a block is free, or not at all |
-//! | kernel memory | no: the heap may be asked with locks held that stand above R; the fault that fails for it looks here |
+//! | pages of processes, pages of objects, page tables, struct pages, hugetlb folios | yes |
+//! | huge pages, also of MADV_COLLAPSE, and reservations | no: they are had where a block is free, or not at all |
+//! | kernel memory | no: the heap may be asked with locks held that stand above R; a *fault* that fails for it looks here, and so do some system calls ([`Mm::reclaim`]); others fail with ENOMEM |
 #![forbid(unsafe_code)]
 
 use arch::Order;
@@ -44,7 +44,7 @@ pub const BATCH: u64 = 32;
 /// rank 30 or above.
 pub(crate) fn make_room(mm: &Mm, order: Order, kind: PageKind) -> u64 {
     let entitled = match kind {
-        PageKind::Anon => order < Order::PMD,
+        PageKind::Anon | PageKind::Shmem => order < Order::PMD,
         PageKind::Table | PageKind::Vmemmap | PageKind::Hugetlb => true,
         _ => false,
     };

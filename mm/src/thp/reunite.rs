@@ -24,18 +24,22 @@
 //!
 //! **Every page was written** while the child lived: no entry maps the folio any more, and it ended with the child. Then a
 //! new block takes all 512 pages in, by the same rounds (`anew`); that is a collapse by copy, and is tried for ranges
-//! of which it is known that they were huge, and where a fault would get a huge page or a reservation today.
+//! of which it is known that they were huge, and that may become huge by the policy of today.
+//!
+//! **Single pages at their places.** A child that outlives its parent has single pages of what was the parent's
+//! reservation. Where all 512 are there, and each entry's reference is the only one, they become a folio as in a
+//! promotion (`in_place`): no page is copied. That, too, is done where the policy of today lets it become huge.
 //!
 //! **The deferred list.** A folio of which a part is not mapped may stand there. Whole again, it leaves it.
 #![forbid(unsafe_code)]
 
 use arch::pte::PteFlags;
-use arch::{Access, Desc, Level, Machine, Order, PhysAddr, PhysMem, VirtAddr};
+use arch::{Desc, Level, Machine, Order, PhysAddr, PhysMem, VirtAddr};
 
 use super::PromoteError;
 use super::exchange::{exchange, has_rights, table_of};
 use super::held::Held;
-use super::policy::{self, Backing};
+use super::policy;
 use super::popmap::{PAGES, Popmap};
 use super::record::Key;
 use super::strays::{self, Home};
@@ -44,7 +48,7 @@ use crate::mapcount::{self, Remains, Run};
 use crate::page::{FolioList, PageKind, PageRef};
 use crate::pgtable::{Displaced, normal_page};
 use crate::rmap::deferred;
-use crate::space::{AddressSpace, Vma, VmaKind, range};
+use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
 
 /// Makes the range of `key`, in `vma`, a block of its own folio again. The range may have a huge page. The caller holds
@@ -54,7 +58,11 @@ use crate::stats::Counter;
 /// [`PromoteError`]: `NoReservation` where no folio of the range's own is mapped there. Some strays may have been
 /// brought back.
 pub(super) fn reunite(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Result<(), PromoteError> {
-    let result = round(mm, space, vma, key, None).and_then(|first| rest(mm, space, vma, key, first));
+    let result = match round(mm, space, vma, key, None) {
+        Err(PromoteError::NoReservation) => in_place(mm, space, vma, key),
+        first => first,
+    };
+    let result = result.and_then(|first| rest(mm, space, vma, key, first));
     let tried = !matches!(result, Ok(()) | Err(PromoteError::NoReservation));
     mm.stats.add(Counter::ResCollapseFailed, tried.into());
     result
@@ -71,8 +79,7 @@ pub(super) fn anew(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), Pr
     let _mmap = space.mmap_lock.read(mm.env);
     let _held = Held::mmap_read(mm);
     let (vma, key) = (space.vma_at(va).ok_or(PromoteError::Vma)?, Key::new(space, va));
-    let wanted = policy::backing(mm, space, &vma, va, Access::Write);
-    if vma.kind != VmaKind::Anon || !matches!(wanted, Backing::Huge | Backing::Reserve) {
+    if !is_wanted(mm, space, &vma, key) {
         return Err(PromoteError::Vma);
     }
     let none = PromoteError::NoReservation;
@@ -93,6 +100,56 @@ pub(super) fn anew(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Result<(), Pr
             Err(error)
         }
     }
+}
+
+/// Whether the range may become huge by the policy of today.
+fn is_wanted(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> bool {
+    policy::may_become_huge(mm, space, vma) && vma.fits_block(key.range)
+}
+
+/// The only round for a range whose entries map 512 single pages, each at its place of one block and nobody else's.
+///
+/// # Errors
+/// `NoReservation`: something else is mapped there. `Referenced`: somebody else has one of the pages. `Rights`.
+fn in_place(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Result<Round, PromoteError> {
+    let none = PromoteError::NoReservation;
+    if !is_wanted(mm, space, vma, key) {
+        return Err(none);
+    }
+    let mut tree = space.ptl.lock();
+    let _held = Held::begin(mm);
+    let entry = tree.entry(space.flusher(mm), key.range, Level::L2).map_err(|_| none)?;
+    let table = table_of(&entry).map_err(|_| none)?;
+    let head = block_of_singles(table).ok_or(none)?;
+    let desc = |i: usize| Machine::read_desc(table.add(8 * i as u64));
+    if let Some(i) = (0..PAGES).find(|&i| !has_rights(desc(i), vma.prot.leaf_flags())) {
+        return Err(PromoteError::Rights(key.va(i)));
+    }
+    let page = |i: usize| head.nth(i as u64);
+    if let Some(stuck) = (0..PAGES).find(|&i| !page(i).freeze(strays::SOLE)) {
+        (0..stuck).for_each(|i| page(i).set_refcount(strays::SOLE));
+        return Err(PromoteError::Referenced(page(stuck).pfn()));
+    }
+    let block = range::run_of(space, vma, &entry, head);
+    head.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
+    head.set_mapping(space.id, vma.index_of(key.range));
+    mapcount::fold(mm, &block);
+    let new = range::leaf_for(mm, head.pfn().phys(), Level::L2, vma.prot);
+    let displaced = exchange(mm, entry, new, |_| ());
+    head.set_refcount(1);
+    mm.stats.inc(Counter::NrAnonThp);
+    deferred::offer(mm, head);
+    Ok(Round::Last(displaced))
+}
+
+/// The first of 512 single pages of one aligned block, which the entries of a table map in order.
+fn block_of_singles(table: PhysAddr) -> Option<PageRef> {
+    let page = |i: usize| {
+        let page = normal_page(Machine::read_desc(table.add(8 * i as u64)), Level::L3)?;
+        page.is_single(PageKind::Anon).then_some(page)
+    };
+    let head = page(0).filter(|head| head.pfn().phys().is_aligned(Order::PMD.bytes()))?;
+    (1..PAGES).all(|i| page(i) == Some(head.nth(i as u64))).then_some(head)
 }
 
 /// Whether each entry of the range maps a single page that nobody else has.

@@ -9,7 +9,8 @@
 //! | all with a number | [`Number`] lists them, with range, default and meaning |
 //!
 //! Each is one relaxed atomic. A change holds for faults, promotions and scans that begin after it; reservations that
-//! exist keep their pages, and are measured by the new threshold. What is refused is refused with what is permitted,
+//! exist keep their pages, serve the faults of their ranges in every mode, and are measured by the new threshold, at
+//! their next fault and, where that may make some of them ripe, at once by kpromoted ([`super::measure`]). What is refused is refused with what is permitted,
 //! and changes nothing.
 #![forbid(unsafe_code)]
 
@@ -73,9 +74,10 @@ impl Thp {
     pub fn mode(&self) -> ThpMode {
         ThpMode::ALL[usize::from(self.settings.mode.load(Ordering::Relaxed))]
     }
-    /// Changes the mode. Who waits for a mode is woken by [`super::khugepaged::wake`].
+    /// Changes the mode. Who waits for a mode is woken by [`super::measure::changed`].
     pub fn set_mode(&self, mode: ThpMode) {
         self.settings.mode.store(mode as u8, Ordering::Relaxed);
+        self.measure_anew();
     }
     /// Changes the mode to the one that `word` names.
     ///
@@ -121,6 +123,9 @@ impl Thp {
             return Err(SettingError::Number(OutOfRange { low: *range.start(), high: *range.end() }));
         }
         self.settings.numbers[number as usize].store(value, Ordering::Relaxed);
+        if number == Number::PromotionThreshold {
+            self.measure_anew();
+        }
         Ok(())
     }
     /// Populated pages at which a range is promoted, 1..=512.

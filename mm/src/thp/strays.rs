@@ -12,7 +12,8 @@
 //!
 //! The copy is made while the range's entry is broken and flushed: nobody can write to the stray then. That is under T,
 //! so one break brings back [`MOST`] pages at most. Where there are more the same table is linked again, with fewer
-//! strays, and T is let go before the next ones follow: a write of the range waits for one round, not for all.
+//! strays, and T is let go before the next ones follow. T is one lock a space, and nearly all of a round is under it: a
+//! fault of any range of the space waits for the round that is under way, and may come between two of them.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
@@ -139,13 +140,17 @@ impl Home<'_> {
 /// The caller holds M for reading and no spinlock.
 ///
 /// # Errors
-/// [`PromoteError`]; nothing has changed.
+/// [`PromoteError`]; nothing has changed, but that the failure is counted.
 pub(super) fn bring_back_some(
     mm: &Mm,
     space: &AddressSpace,
     vma: &Vma,
     key: Key,
 ) -> Result<(), PromoteError> {
+    round(mm, space, vma, key).inspect_err(|_| mm.stats.inc(Counter::ResCollapseFailed))
+}
+
+fn round(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Result<(), PromoteError> {
     let bucket = mm.thp.table.lock(key);
     let record = bucket.find(key).ok_or(PromoteError::NoReservation)?;
     let mut tree = space.ptl.lock();

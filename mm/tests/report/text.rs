@@ -189,7 +189,7 @@ fn status_is_linux_s() {
         mm.mmap(space, &code).unwrap();
         let stack = MmapRequest::anonymous(4 * PAGE, RW).with(MapFlags::GROWSDOWN);
         mm.mmap(space, &stack.fixed(BASE + (1 << 30))).unwrap();
-        space.set_thp_permission(ThpPermission::Withheld);
+        mm.set_thp_permission(space, ThpPermission::Withheld);
         let subject =
             Subject { name: "report", pid: 17, ppid: 3, state: State::Sleeping, stack: NO_STACK, threads: 1 };
         let mut text = String::new();

@@ -83,10 +83,10 @@ fn limits_keep_it_small(mm: &'static Mm) -> Verdict {
     Ok(())
 }
 
-/// khugepaged that never sleeps, beside programs that write, discard, fork and promote in every mode that it knows:
+/// khugepaged that never sleeps, beside programs that write, discard, fork and promote in every mode but `never`:
 /// every byte is kept, and once they have ended it is quiet.
 fn without_sleep_contents_are_kept(mm: &'static Mm) -> Verdict {
-    for mode in [ThpMode::Defer, ThpMode::Always, ThpMode::Madvise] {
+    for mode in [ThpMode::Defer, ThpMode::Always, ThpMode::Madvise, ThpMode::Reserve] {
         let _settings = ThpSettings::set(mm, mode, 8)?;
         set(mm, Number::ScanSleepMillisecs, "0")?;
         khugepaged::wake(mm);

@@ -1,9 +1,11 @@
 //! Processes: each program's status is what its source says, and the next one runs.
 
 use core::convert::Infallible;
+use core::fmt::Write as _;
 
 use arch::Order;
 use arch::aarch64::vectors::TrapFrame;
+use arrayvec::ArrayString;
 use mm::Mm;
 use mm::buddy::MAX_ORDER;
 use mm::config::Number;
@@ -43,6 +45,7 @@ selftest!("programs::fork_without_memory_leaves_nothing", fork_without_memory);
 selftest!("programs::orphans_are_adopted_and_ended", orphans);
 selftest!("programs::forks_at_once", forks_at_once);
 selftest!("programs::files_and_pipes", files_and_pipes);
+selftest!("programs::settings_are_checked", settings_are_checked);
 selftest!("programs::memory_goes_to_who_needs_it", memory_goes_to_who_needs_it);
 selftest!("programs::ways_of_using_memory", ways_of_using_memory);
 
@@ -236,7 +239,8 @@ fn underused(mm: &'static Mm) -> Verdict {
 /// brought back that a child shared, or has ranges collapsed: the one that grows is killed, and the other goes on with
 /// what it has written. In both modes of giving up reservations.
 fn the_largest_is_killed(mm: &'static Mm) -> Verdict {
-    const WAYS: [(&str, ThpMode, u64, Promote); 7] = [
+    const WAYS: [(&str, ThpMode, u64, Promote); 8] = [
+        ("shared", ThpMode::Reserve, 256, Promote::Async),
         ("fork", ThpMode::Reserve, 256, Promote::Async),
         ("split", ThpMode::Reserve, 256, Promote::Async),
         ("promote", ThpMode::Reserve, 32, Promote::Async),
@@ -280,16 +284,18 @@ fn promote(_: &'static Mm) -> Verdict {
 /// regions are huge again, and each page that was copied is brought back: whether they were promoted before the fork,
 /// had their reservations still, or were huge from the first fault.
 fn snapshot_ends_huge(mm: &'static Mm) -> Verdict {
-    const RUNS: [(ThpMode, [&str; 3]); 5] = [
-        (ThpMode::Reserve, ["snapshot", "regions=8", "writes=40"]),
-        (ThpMode::Reserve, ["snapshot", "regions=4", "writes=600"]),
-        (ThpMode::Reserve, ["snapshot", "regions=4", "wait=0"]),
-        (ThpMode::Always, ["snapshot", "regions=8", "writes=40"]),
-        (ThpMode::Always, ["snapshot", "regions=4", "writes=600"]),
+    const RUNS: [(ThpMode, &[&str]); 6] = [
+        (ThpMode::Reserve, &["snapshot", "regions=8", "writes=40"]),
+        (ThpMode::Reserve, &["snapshot", "regions=4", "writes=600"]),
+        (ThpMode::Reserve, &["snapshot", "regions=4", "wait=0"]),
+        // No page is copied, and the child lives longer than all attempts take.
+        (ThpMode::Reserve, &["snapshot", "regions=4", "wait=0", "writes=0", "slow=400"]),
+        (ThpMode::Always, &["snapshot", "regions=8", "writes=40"]),
+        (ThpMode::Always, &["snapshot", "regions=4", "writes=600"]),
     ];
     for (mode, args) in RUNS {
         let _settings = ThpSettings::set(mm, mode, 256)?;
-        expect("snapshot", &args, 0)?;
+        expect("snapshot", args, 0)?;
     }
     Ok(())
 }
@@ -406,6 +412,16 @@ fn forks_at_once(_: &'static Mm) -> Verdict {
 fn files_and_pipes(_: &'static Mm) -> Verdict {
     expect("files", &["files"], 0)?;
     expect("files", &["files", "pipe"], SIGPIPE)
+}
+
+/// Every numeric setting of huge pages as a process writes it: what is out of range is EINVAL and changes nothing.
+fn settings_are_checked(_: &'static Mm) -> Verdict {
+    for &number in Number::ALL {
+        let (mut low, mut high) = (ArrayString::<20>::new(), ArrayString::<20>::new());
+        let _ = write!(low, "{}", number.range().start()).and(write!(high, "{}", number.range().end()));
+        expect("settings", &["settings", number.path(), &low, &high], 0)?;
+    }
+    Ok(())
 }
 
 /// Children that write until memory is out: the kernel kills one of them, its parent hears of it and ends the rest.

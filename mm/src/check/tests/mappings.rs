@@ -316,6 +316,10 @@ pub(super) const ROWS: &[Row] = &[
         site.space.holes.spoil();
         None
     }),
+    ("notes of a family tree", small, |site| {
+        site.space.lineage.count_notes(1);
+        None
+    }),
     ("address spaces with one ASID", small, |site| {
         let other = site.mm.new_space().unwrap();
         run_as_user(site.mm, site.env, &site.space, || ());

@@ -305,6 +305,10 @@ impl Case<'_> {
             }
             let exec = mm.mprotect(&self.space, AT.raw(), PAGE_SIZE, MapProt::READ | MapProt::EXEC);
             assert_eq!(exec, Err(MmapError::DeviceExec));
+            for advice in [Advice::Collapse, Advice::HugePage, Advice::NoHugePage] {
+                let advised = mm.madvise(&self.space, AT.raw(), PAGE_SIZE, advice);
+                assert_eq!(advised.unwrap_err().errno(), Errno::Inval, "{advice:?}");
+            }
             let dropped = mm.madvise(&self.space, AT.raw(), PAGE_SIZE, Advice::DontNeed);
             if self.row.vma == Entries::PfnMap {
                 assert_eq!(dropped.unwrap_err().errno(), Errno::Inval);

@@ -41,6 +41,21 @@ fn end(mm: &Mm, space: &KArc<AddressSpace>) {
     assert_eq!((backlog(mm), candidates(mm)), (0, 0));
 }
 
+/// Whether a huge page could be split is asked before its bytes are read: one that a child shares stays a candidate
+/// though it has no page of zeros, which nobody has seen.
+#[test]
+fn what_cannot_be_split_is_not_read() {
+    underused(|_| ()).boot(|mm, _| {
+        mm.thp.set(Number::MaxPtesNone, 100).unwrap();
+        let (space, _) = huge(mm, 0..PAGES);
+        let child = mm.fork_space(&space).unwrap();
+        assert_eq!((split_underused(mm, 1), candidates(mm)), (0, 1), "it is shared");
+        mm.destroy_space(&child);
+        assert_eq!((split_underused(mm, 1), candidates(mm)), (0, 0), "it is used");
+        end(mm, &space);
+    });
+}
+
 /// Pages of zeros go, whoever wrote the zeros; all others keep frame and bytes; what was given back reads as zeros and
 /// gets a page of its own at the next write. In every way of counting that can tell that one space has it, folded or
 /// not.

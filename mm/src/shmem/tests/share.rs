@@ -3,8 +3,10 @@
 use core::ops::ControlFlow;
 
 use super::*;
+use crate::hugetlb::HugeSize;
+use crate::hvo::Switch;
 use crate::page::PageKind;
-use crate::space::Advice;
+use crate::space::{Advice, MapProt};
 use crate::testkit::{run_as_user, with_space};
 
 /// Two spaces that map one object, at other offsets, see each other's writes; each entry is a reference and a mapping.
@@ -204,5 +206,30 @@ fn mremap_keeps_the_index() {
         });
         assert_eq!(places, [at(100), at(200)]);
         mm.close_object(object);
+    });
+}
+
+/// What objects have counts for each space that maps them, touched by whomever; what a pool would get back does not:
+/// so much is free when the space ends, or at least.
+#[test]
+fn the_end_of_a_space_frees_what_is_said() {
+    with_spaces(|mm, [a]| {
+        mm.hvo.set_switch(mm, Switch::Off).unwrap();
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 1).persistent, 1);
+        let rights = MapProt::READ | MapProt::WRITE;
+        let huge = MmapRequest::anonymous(512 * PAGE_SIZE, rights).with(MapFlags::HUGETLB);
+        let pool = mm.mmap(a, &huge).unwrap();
+        mm.write_user(a, pool, &[1]).unwrap();
+        let free = mm.free_page_count();
+        let before = mm.usage(a).resident();
+        let shared = mm.mmap(a, &request(100, MapFlags::SHARED | MapFlags::ANONYMOUS)).unwrap();
+        (0..100).for_each(|n| mm.write_user(a, shared.add(n * PAGE_SIZE), &[1]).unwrap());
+        let usage = mm.usage(a);
+        assert_eq!((usage.shared, usage.hugetlb), (100, 512));
+        let grown = usage.resident() - before;
+        mm.munmap(a, shared.raw(), 100 * PAGE_SIZE).unwrap();
+        assert!((100..110).contains(&grown) && mm.free_page_count() + 16 >= free, "{grown}: {usage:?}");
+        mm.munmap(a, pool.raw(), 512 * PAGE_SIZE).unwrap();
+        assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).persistent, 0);
     });
 }

@@ -21,7 +21,8 @@ impl Mm {
         let vmas = parent.vmas.lock().try_clone(inherit)?;
         let id = self.asids.next_space_id();
         let lineage = self.lineages.child(&parent.lineage, id)?;
-        let child = self.bear(lineage, Birth { id, vmas: VmaSet::new(), brk: parent.brk() })?;
+        let may_thp = parent.thp_permission();
+        let child = self.bear(lineage, Birth { id, vmas: VmaSet::new(), brk: parent.brk(), may_thp })?;
         let inherited = self.inherit_objects(parent, &child);
         if inherited.is_ok() {
             *child.vmas.lock() = vmas;

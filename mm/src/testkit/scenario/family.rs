@@ -26,10 +26,14 @@ use crate::testkit::host_env::lock;
 
 /// First address of what all share.
 const BASE: u64 = 0x4000_0000;
-/// Pages of it.
-const LENGTH: u64 = 1024;
-/// The pages that are used: of two ranges of 2 MiB.
-const PAGES: [u64; 6] = [0, 1, 2, 511, 512, 700];
+/// Pages of it: three ranges of 2 MiB.
+const LENGTH: u64 = 1536;
+/// The pages that are used of the first two.
+const FEW: [u64; 6] = [0, 1, 2, 511, 512, 700];
+/// Pages that are used of the third one: more than a promotion brings back in one round.
+const MANY: usize = 100;
+/// All pages that are used.
+const PAGES: usize = FEW.len() + MANY;
 /// Pages that one vCPU maps and unmaps for itself.
 const SCRATCH: u64 = 0x8000_0000;
 /// Where an object is mapped, shared, and behind it, private.
@@ -63,11 +67,17 @@ pub(super) struct Member {
 }
 
 fn word(cpu: usize, page: usize) -> usize {
-    cpu * PAGES.len() + page
+    cpu * PAGES + page
+}
+
+/// Where a page that is used begins.
+fn start(page: usize) -> u64 {
+    let page = FEW.get(page).copied().unwrap_or(1024 + 5 * page as u64 % 512);
+    BASE + page * PAGE
 }
 
 fn address(cpu: usize, page: usize) -> VirtAddr {
-    VirtAddr::new(BASE + PAGES[page] * PAGE + 8 * cpu as u64)
+    VirtAddr::new(start(page) + 8 * cpu as u64)
 }
 
 impl Member {
@@ -134,7 +144,7 @@ impl Member {
 
     /// Takes the right to write away for a moment.
     fn protect(&self, mm: &Mm, page: usize) {
-        let at = BASE + PAGES[page] * PAGE;
+        let at = start(page);
         self.changes[0].fetch_add(1, Ordering::SeqCst);
         // Memory may be out: then nothing has changed.
         let _ = mm.mprotect(&self.space, at, PAGE, MapProt::READ);
@@ -187,6 +197,8 @@ pub(super) struct Habits {
     /// Use the object, through a mapping or without.
     pub(super) object: u64,
     pub(super) store: u64,
+    /// Write to all pages of the third range.
+    pub(super) burst: u64,
     pub(super) load: u64,
     /// Map a page of one's own, and unmap it.
     pub(super) scratch: u64,
@@ -214,7 +226,7 @@ impl Family {
         let Ok(space) = mm.new_space() else { panic!("no memory for the first space") };
         let request = MmapRequest::anonymous(LENGTH * PAGE, RW).fixed(BASE).with(MapFlags::empty());
         assert_eq!(mm.mmap(&space, &request), Ok(VirtAddr::new(BASE)));
-        let words = (0..CPUS * PAGES.len()).map(|_| Word::default()).collect();
+        let words = (0..CPUS * PAGES).map(|_| Word::default()).collect();
         let book = Arc::new(Book::new(mm));
         let views = [(Kind::Shared, OBJECT), (Kind::Private, OBJECT + 16 * PAGE)].map(|(kind, at)| {
             let view = Arc::new(View::new(&book, kind, at));
@@ -254,13 +266,15 @@ impl Family {
         let mm = stage.mm;
         let (mut at, mut hold): (Option<Arc<Member>>, Option<Hold>) = (None, None);
         for turn in 1..=turns {
-            let page = random.below(PAGES.len() as u64) as usize;
+            let page = random.below(FEW.len() as u64) as usize;
             let Some(here) = at.clone() else {
                 at = Some(self.any(random)).filter(|member| member.enter(stage));
                 continue;
             };
-            let Habits { object, store, load, scratch, protect, promote, fork, end, most } = self.habits;
-            let mut pick = random.below(object + store + load + scratch + protect + promote + fork + end);
+            let Habits { object, store, burst, load, scratch, protect, promote, fork, end, most } =
+                self.habits;
+            let mut pick =
+                random.below(object + store + burst + load + scratch + protect + promote + fork + end);
             // Whether the turn is one of the next `share`.
             let mut falls_to = |share: u64| {
                 let mine = pick < share;
@@ -271,6 +285,8 @@ impl Family {
                 here.use_object(mm, &mut hold, random);
             } else if falls_to(store) {
                 here.store(cpu, page, turn);
+            } else if falls_to(burst) {
+                (FEW.len()..PAGES).for_each(|page| here.store(cpu, page, turn));
             } else if falls_to(load) {
                 here.load(cpu, random.below(CPUS as u64) as usize, page);
             } else if falls_to(scratch) {
@@ -303,7 +319,7 @@ impl Family {
         let mut members = std::mem::take(&mut *lock(&self.members));
         for member in &members {
             assert!(member.enter(stage), "nobody ends a space now");
-            for (cpu, page) in (0..CPUS).flat_map(|cpu| (0..PAGES.len()).map(move |page| (cpu, page))) {
+            for (cpu, page) in (0..CPUS).flat_map(|cpu| (0..PAGES).map(move |page| (cpu, page))) {
                 member.load(cpu, cpu, page);
             }
             member.views.iter().for_each(|view| view.look_at_all(0));

@@ -16,7 +16,7 @@ use super::stage::Stage;
 use super::view::View;
 use crate::Mm;
 use crate::kalloc::KArc;
-use crate::space::{AddressSpace, MapProt};
+use crate::space::{AddressSpace, Advice, MapProt};
 use crate::testkit::Random;
 use crate::testkit::host_env::lock;
 
@@ -218,6 +218,13 @@ impl<'h> Inside<'h> {
     /// Changes pages of area `n`.
     pub(super) fn change(&self, mm: &Mm, n: usize, pages: Range<usize>, change: Change) -> Changed {
         self.home.areas[n].change(mm, &self.space, pages, change)
+    }
+
+    /// Gives advice for all of area `n`, whatever comes of it.
+    pub(super) fn advise(&self, mm: &Mm, n: usize, advice: Advice) {
+        let area = &self.home.areas[n];
+        let (start, end) = (area.va(0), area.va(area.len()));
+        let _ = mm.madvise(&self.space, start.raw(), end.offset_from(start), advice);
     }
 
     /// The frame that a page of area `n` is mapped to now.

@@ -19,8 +19,18 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 /// What each vCPU does.
 const TURNS: u64 = 60;
-const HABITS: Habits =
-    Habits { object: 12, store: 9, load: 6, scratch: 1, protect: 1, promote: 1, fork: 3, end: 3, most: 5 };
+const HABITS: Habits = Habits {
+    object: 12,
+    store: 9,
+    burst: 0,
+    load: 6,
+    scratch: 1,
+    protect: 1,
+    promote: 1,
+    fork: 3,
+    end: 3,
+    most: 5,
+};
 /// Scans at most.
 const SCANS: u64 = 25;
 

@@ -1,5 +1,6 @@
-//! Everything at once: threads fault in pages of two ranges, the promoter runs, parts are unmapped, protected and
-//! discarded under it, hugetlb folios are optimised and restored beside it, and walkers try every frame.
+//! Everything at once: threads fault in pages of two ranges, the promoter runs, parts are unmapped, protected,
+//! discarded, advised and collapsed under it, the process gives huge pages up and asks for them again, settings change,
+//! hugetlb folios are optimised and restored beside it, and walkers try every frame.
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
@@ -15,8 +16,9 @@ use crate::Mm;
 use crate::config::{Promote, PromotionThreshold, ThpMode};
 use crate::hugetlb::HugeSize;
 use crate::page::FolioRef;
+use crate::space::Advice;
 use crate::testkit::Random;
-use crate::thp::{promoter, reclaim};
+use crate::thp::{ThpPermission, promoter, reclaim};
 
 /// See [`Scenario`].
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -80,6 +82,9 @@ impl Contest for Promotion {
         promote(stage, inside, walker, random);
     }
     fn change(stage: &Stage<'_>, inside: &Inside<'_>, random: &mut Random) {
+        if random.below(3) == 0 {
+            advise(stage.mm, inside, random);
+        }
         let (pages, change) = any_part(random);
         inside.change(stage.mm, 0, pages, change);
     }
@@ -92,6 +97,27 @@ impl Contest for Promotion {
     fn end(stage: &Stage<'_>) {
         promoter::drain(stage.mm);
         assert_eq!(stage.mm.hugetlb.set_nr(stage.mm, HugeSize::M2, 0).unrestored, None);
+    }
+}
+
+/// Advice for both ranges, permission, or a setting: nothing that an access could see.
+fn advise(mm: &Mm, inside: &Inside<'_>, random: &mut Random) {
+    let space = inside.space();
+    match random.below(8) {
+        0..3 => inside.advise(mm, 0, Advice::Collapse),
+        3 => inside.advise(mm, 0, stage::pick(random, &[Advice::NoHugePage, Advice::HugePage])),
+        4 => {
+            let granted = ThpPermission::Granted;
+            let to =
+                stage::pick(random, &[ThpPermission::Withheld, ThpPermission::Advised, granted, granted]);
+            mm.set_thp_permission(&space, to);
+        }
+        5 => mm.thp.set_mode(stage::pick(random, ThpMode::ALL)),
+        6 => {
+            let threshold = 1 + random.below(MOST_THRESHOLD);
+            assert_eq!(mm.thp.set_threshold(threshold), Ok(()));
+        }
+        _ => mm.thp.set_promote(stage::pick(random, Promote::ALL)),
     }
 }
 

@@ -18,8 +18,18 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 /// What each vCPU does.
 const TURNS: u64 = 90;
-const HABITS: Habits =
-    Habits { object: 0, store: 10, load: 4, scratch: 1, protect: 1, promote: 5, fork: 3, end: 6, most: 3 };
+const HABITS: Habits = Habits {
+    object: 0,
+    store: 10,
+    burst: 2,
+    load: 4,
+    scratch: 1,
+    protect: 1,
+    promote: 5,
+    fork: 3,
+    end: 6,
+    most: 3,
+};
 
 fn run(seed: u64) -> Ran {
     let config = |random: &mut Random, choices: &mut MmConfig| {

@@ -1,6 +1,8 @@
 //! Collapse by copy.
 
 use super::*;
+use crate::config::ThpMode;
+use crate::kalloc::inject;
 use crate::page::page_of;
 use crate::space::{Advice, Errno, MmapError};
 use crate::testkit::run_on_cpus;
@@ -101,15 +103,99 @@ fn shared_pages_are_copied() {
     });
 }
 
-/// The range's reservation is given up, and its pages copied as any others.
+/// A range that has a reservation is collapsed in place, whatever the threshold and the mode: nothing is copied, what
+/// nobody has touched is zeroed, and the block is the reservation's.
 #[test]
-fn a_reservation_is_given_up() {
+fn collapse_of_a_reservation_is_in_place() {
+    for (step, mode) in [(1, ThpMode::Reserve), (100, ThpMode::Reserve), (512, ThpMode::Never)] {
+        with_site(threshold(512), |site| {
+            site.store_all((0..RANGE_PAGES).step_by(step));
+            let block = site.leaf(0).unwrap().1;
+            let stored = RANGE_PAGES.div_ceil(step as u64);
+            site.mm.thp.set_mode(mode);
+            collapse(site).unwrap();
+            assert_eq!(site.leaf(0), Some((Level::L2, block)));
+            let counts = [
+                Counter::ThpCollapseCopied,
+                Counter::ThpCollapseAlloc,
+                Counter::ResPagesCollapsed,
+                Counter::ResPagesFilled,
+                Counter::NrThpReserved,
+            ];
+            assert_eq!(counts.map(|counter| site.get(counter)), [0, 0, 1, RANGE_PAGES - stored, 0]);
+            site.assert_contents(|page| page % step as u64 == 0);
+        });
+    }
+}
+
+/// Where a child has pages of the block the range is copied, and the reservation given up. The child collapses what it
+/// shares with the reservation, which stays its parent's.
+#[test]
+fn a_shared_reservation_is_copied() {
     with_site(threshold(512), |site| {
         site.store_all([0, 1, 100]);
+        let child = site.mm.fork_space(&site.space).unwrap();
+        site.mm.madvise(&child, BASE.raw(), RANGE_BYTES, Advice::Collapse).unwrap();
+        assert_eq!((site.get(Counter::ThpCollapseCopied), site.get(Counter::ThpResBroken)), (3, 0));
+        site.check();
+        site.mm.destroy_space(&child);
+        let child = site.mm.fork_space(&site.space).unwrap();
         collapse(site).unwrap();
         assert!(site.is_block(0));
-        assert_eq!(site.get(Counter::NrThpReserved), 0);
+        assert_eq!([Counter::NrThpReserved, Counter::ThpResBroken].map(|c| site.get(c)), [0, 1]);
         site.assert_contents(|page| [0, 1, 100].contains(&page));
+        site.mm.destroy_space(&child);
+    });
+}
+
+/// A collapse that is refused leaves the range as it was, reservation and all.
+#[test]
+fn a_failed_collapse_keeps_the_reservation() {
+    with_site(threshold(512), |site| {
+        site.store_all(0..3);
+        let held = page_of(site.leaf(1).unwrap().1.pfn()).try_get().unwrap();
+        assert_eq!(collapse(site).unwrap_err().errno(), Errno::Again);
+        assert_eq!(
+            [Counter::ThpResBroken, Counter::NrThpReserved].map(|c| site.get(c)),
+            [0, RANGE_PAGES - 3]
+        );
+        site.mm.put_folio(held);
+        let block = site.leaf(0).unwrap().1;
+        site.store_all(0..5);
+        assert_eq!(site.leaf(4).unwrap().1, block.add(4 * PAGE_SIZE));
+        collapse(site).unwrap();
+        assert_eq!(site.leaf(0), Some((Level::L2, block)));
+    });
+}
+
+/// Where a range is busy the next ones are collapsed all the same; where there is no memory the call ends.
+#[test]
+fn the_call_ends_without_memory() {
+    let ranges = |site: &Site<'_>| {
+        let all = site.mm.madvise(&site.space, BASE.raw(), RANGES * RANGE_BYTES, Advice::Collapse);
+        let huge = (0..RANGES).filter(|range| site.is_block(range * RANGE_PAGES)).count();
+        (all.map_err(|error| error.errno()), huge)
+    };
+    let failed = |site: &Site<'_>| {
+        [Counter::ThpCollapseAllocFailed, Counter::ThpCollapseFailed].map(|counter| site.get(counter))
+    };
+    let small = |f: &dyn Fn(&Site<'_>)| {
+        with_site(threshold(512), |site| {
+            site.mm.thp.set_mode(ThpMode::Never);
+            site.store_all((0..RANGES).map(|range| range * RANGE_PAGES));
+            f(site);
+        });
+    };
+    small(&|site| {
+        let held = page_of(site.leaf(RANGE_PAGES).unwrap().1.pfn()).try_get().unwrap();
+        assert_eq!((ranges(site), failed(site)), ((Err(Errno::Again), 3), [0, 1]));
+        site.mm.put_folio(held);
+    });
+    small(&|site| {
+        // The second range's room: its list, or its folio.
+        inject::fail(3, inject::Failing::Once);
+        assert_eq!((ranges(site), failed(site)), ((Err(Errno::NoMem), 1), [1, 0]));
+        assert!(inject::disarm());
     });
 }
 

@@ -66,7 +66,9 @@ fn modes_and_advice() {
         (Madvise, Some(HugePage), 1),
         (Madvise, small, 0),
         (Never, Some(HugePage), 0),
-        (Reserve, Some(HugePage), 0),
+        (Reserve, None, 1),
+        (Reserve, Some(HugePage), 1),
+        (Reserve, small, 0),
     ] {
         with_site(mode(Never), |site| {
             site.store_all(site.range(0));
@@ -74,13 +76,58 @@ fn modes_and_advice() {
                 site.mm.madvise(&site.space, BASE.raw(), RANGES * RANGE_BYTES, advice).unwrap();
             }
             site.mm.thp.set_mode(thp);
-            site.space.set_thp_permission(ThpPermission::Withheld);
+            site.mm.set_thp_permission(&site.space, ThpPermission::Withheld);
             assert_eq!(site.scan(), 0, "{thp} {advice:?}: the process may not have huge pages");
-            site.space.set_thp_permission(ThpPermission::Advised);
+            site.mm.set_thp_permission(&site.space, ThpPermission::Advised);
             let advised = if advice == Some(HugePage) { collapses } else { 0 };
             assert_eq!(site.scan(), advised, "{thp} {advice:?}: where it was advised");
-            site.space.set_thp_permission(ThpPermission::Granted);
+            site.mm.set_thp_permission(&site.space, ThpPermission::Granted);
             assert_eq!(site.scan(), collapses - advised, "{thp} {advice:?}");
+        });
+    }
+}
+
+/// A heap that grows by 64 KiB at a time: none of its ranges fits its VMA at its first write, and each has pages when it
+/// does, so nothing is reserved. Beside reservations khugepaged makes the huge pages that promotion would have made.
+#[test]
+fn a_growing_heap_becomes_huge() {
+    with_site(threshold(64), |site| {
+        let (at, step) = (8 * RANGE_PAGES, 16);
+        for n in 0..2 * RANGE_PAGES / step {
+            let request = MmapRequest::anonymous(step * PAGE_SIZE, MapProt::READ | MapProt::WRITE);
+            site.mm.mmap(&site.space, &request.fixed(va(at + n * step).raw())).unwrap();
+            site.store_all((at + n * step..at + (n + 1) * step).filter(|page| page % step < 4));
+            site.drain();
+        }
+        let heap = site.space.vma_at(va(at)).unwrap();
+        assert_eq!((heap.start, heap.bytes()), (va(at), 2 * RANGE_BYTES));
+        let huge = || [0, 1].map(|range| site.is_block(at + range * RANGE_PAGES));
+        assert_eq!((site.get(Counter::ThpResAlloc), huge()), (0, [false; 2]));
+        assert_eq!((khugepaged::scan(site.mm, 1 << 20), huge()), (2, [true; 2]));
+        for page in (at..at + 2 * RANGE_PAGES).filter(|page| page % step < 4) {
+            assert_eq!(site.load(page), (word(page), 0));
+        }
+        site.mm.munmap(&site.space, va(at).raw(), 2 * RANGE_BYTES).unwrap();
+    });
+}
+
+/// Beside reservations a range becomes huge by as many pages as promotion asks for, or more where `max_ptes_none` says
+/// so; one that has a reservation is left to promotion.
+#[test]
+fn beside_reservations_the_threshold_decides() {
+    for (populated, most_none, collapses) in
+        [(99, 511, 0), (100, 511, 1), (110, 401, 0), (111, 401, 1), (511, 0, 0)]
+    {
+        with_site(threshold(100), |site| {
+            set(site.mm, Number::MaxPtesNone, most_none);
+            site.mm.thp.set_mode(ThpMode::Never);
+            site.store_all(0..populated);
+            site.mm.thp.set_mode(ThpMode::Reserve);
+            site.store_all(RANGE_PAGES..RANGE_PAGES + 150);
+            assert_eq!(site.scan(), collapses, "{populated} pages, at most {most_none} missing");
+            assert_eq!(site.get(Counter::ThpResBroken), 0);
+            site.assert_contents(|page| page < populated);
+            assert_eq!((site.drain(), site.is_block(RANGE_PAGES)), (1, true));
         });
     }
 }
@@ -100,7 +147,7 @@ fn madv_collapse_and_permission() {
         with_site(mode(ThpMode::Never), |site| {
             site.store(0);
             site.mm.madvise(&site.space, BASE.raw(), RANGE_BYTES, advice).unwrap();
-            site.space.set_thp_permission(permission);
+            site.mm.set_thp_permission(&site.space, permission);
             let collapsed = site.mm.madvise(&site.space, BASE.raw(), RANGE_BYTES, Advice::Collapse);
             let expected = if allowed { Ok(()) } else { Err(Errno::Inval) };
             assert_eq!(collapsed.map_err(|error| error.errno()), expected, "{permission:?} {advice:?}");
@@ -155,7 +202,7 @@ fn max_ptes_shared() {
                 site.store_all(site.range(0));
                 let child = site.mm.fork_space(&site.space).unwrap();
                 site.store_all(0..written);
-                child.set_thp_permission(ThpPermission::Withheld);
+                site.mm.set_thp_permission(&child, ThpPermission::Withheld);
                 assert_eq!(site.scan(), collapses, "{scheme}: {written} of 512 written, at most {most}");
                 assert_eq!(site.get(Counter::ThpScanExceedShared), 1 - collapses);
                 site.assert_contents(|_| true);
@@ -270,7 +317,8 @@ fn without_memory_it_waits() {
         site.store_all([0, RANGE_PAGES]);
         let blocks: Vec<_> =
             std::iter::from_fn(|| site.mm.alloc_pages(Order::PMD, PageKind::Kernel).ok()).collect();
-        assert_eq!((site.scan(), site.get(Counter::ThpCollapseFailed)), (0, 1));
+        let failed = [Counter::ThpCollapseAllocFailed, Counter::ThpCollapseFailed];
+        assert_eq!((site.scan(), failed.map(|counter| site.get(counter))), (0, [1, 0]));
         blocks.into_iter().for_each(|block| site.mm.free_pages(block, Order::PMD));
         assert_eq!(site.scan(), 2);
     });
@@ -381,7 +429,7 @@ fn defrag_and_the_sleep_for_want_of_memory() {
             let kept = in_pieces(mm);
             assert!(mm.free_page_count() > 4 * RANGE_PAGES);
             assert_eq!(khugepaged::scan_some(mm, ALL), (0, Number::AllocSleepMillisecs));
-            assert_eq!(site.get(Counter::ThpCollapseFailed), 1, "the second range is not tried");
+            assert_eq!(site.get(Counter::ThpCollapseAllocFailed), 1, "the second range is not tried");
             assert_eq!(site.get(Counter::CompactStall), defrag, "defrag is {defrag}");
             kept.into_iter().for_each(|page| mm.put_folio(page));
             assert_eq!(khugepaged::scan_some(mm, ALL), (2, Number::ScanSleepMillisecs));

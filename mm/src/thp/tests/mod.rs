@@ -1,5 +1,4 @@
-//! Reservations and promotion on the model: a user's loads and stores fault, walk tables and use TLBs as on the
-//! machine, and the model's judge looks at every descriptor store.
+//! Reservations and promotion on the model: users fault as on the machine, and the judge looks at every store.
 
 mod collapse;
 mod direct;
@@ -15,19 +14,22 @@ mod promote;
 mod races;
 mod release;
 mod reserve;
+mod rests;
 mod review;
 mod scans;
+mod settings;
 mod snapshot;
 mod snapshot_races;
 mod split;
 mod sync;
+mod told;
 mod zeros;
 
 use arch::addr::PAGE_SIZE;
 use arch::contract::{FaultStatus, Privilege};
 use arch::{Access, Cpu, Level, Machine, Order, PageSize, PhysAddr, PhysMem, VirtAddr, model};
 
-use super::promoter;
+use super::{again, promoter};
 use crate::Mm;
 use crate::fault::FaultInfo;
 use crate::kalloc::KArc;

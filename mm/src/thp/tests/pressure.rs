@@ -56,6 +56,26 @@ impl Site<'_> {
     }
 }
 
+/// Who writes an object where nothing is free gets a page out of a reservation, as a process does; kernel memory and
+/// huge pages do not.
+#[test]
+fn objects_have_what_is_reserved() {
+    with_site(lru(512), |site| {
+        site.store_all((0..RANGES).map(|range| range * RANGE_PAGES));
+        let object = site.mm.new_object(0).unwrap();
+        site.mm.write_object(&object, 0, &[1]).unwrap();
+        let taken = site.exhaust();
+        for (order, kind) in [(Order::PAGE, PageKind::Kernel), (Order::PMD, PageKind::Anon)] {
+            assert!(site.mm.alloc_pages(order, kind).is_err(), "{kind:?}");
+        }
+        assert_eq!(site.given_up(), [0; 3]);
+        assert_eq!(site.mm.write_object(&object, PAGE_SIZE, &[2]), Ok(()));
+        assert_eq!((site.given_up(), site.get(Counter::NrShmem)), ([1, 1, 0], 2));
+        site.mm.close_object(object);
+        site.give_back(taken);
+    });
+}
+
 /// A reservation joins the queue with its first page, goes to its end with each further one, and leaves it full.
 #[test]
 fn the_queue_is_in_order_of_population() {

@@ -202,15 +202,15 @@ fn what_cannot_be_promoted_is_said() {
     });
 }
 
-/// A page from elsewhere, mapped after the reservation was made, makes it useless: it is released.
+/// A page from elsewhere, mapped by a fault that had looked before the reservation was made, makes it useless: it is
+/// released.
 #[test]
 fn a_foreign_page_ends_the_reservation() {
     with_site(threshold(3), |site| {
         site.store_all(0..2);
-        site.mm.thp.set_mode(crate::config::ThpMode::Never);
+        site.space.reservations.overlook();
         site.store(50);
-        site.mm.thp.set_mode(crate::config::ThpMode::Reserve);
-        site.store(2);
+        site.store_all([RANGE_PAGES, 2]);
         assert_eq!(site.drain(), 0);
         assert_eq!(site.get(Counter::ResCollapseFailed), 1);
         assert_eq!(site.get(Counter::ThpResBroken), 1);

@@ -14,6 +14,9 @@
 //! | known issue 1: fork loses reservations | [`point_4_the_parent_keeps_its_reservations`] |
 //! | known issue 2: read-only remapped pages | [`issue_2_read_only_pages_are_promoted`], `release::mprotect_of_all_keeps` |
 //! | known issue 3: a read of zeros reserves | [`point_5_only_a_write_reserves`] |
+//! | known issue 4: the shrinker's list stands by the node of the reservation's data, not of its pages | `pressure::the_queue_is_in_order_of_population`: link and data are struct pages of the block itself |
+//! | to be done, 5: shmem | [`point_15_objects_reserve_nothing`]; performance is measured by `experiment thp` |
+//! | to be done, 6: promotion by the fault | [`point_10_the_fault_that_reaches_the_threshold`], `sync::without_memory` |
 //! | allocation under a spinlock | [`blocks_are_allocated_without_a_lock`] |
 //!
 //! | point of the review | test |
@@ -32,6 +35,8 @@
 //! | 12: mremap dumps | [`point_12_mremap_dumps`] |
 //! | 13: zeros alone never become a huge page | [`point_13_zeros_alone_stay_zeros`], `promote::zeros_alone_are_not_promoted` |
 //! | 14: in doubt drop the reservation | [`point_14_changes_of_the_vma_drop_what_they_cut`], `release::*` |
+//! | 14: khugepaged repairs what was dropped, or could not be reserved | `khugepaged::a_growing_heap_becomes_huge`, `khugepaged::beside_reservations_the_threshold_decides`, [`point_14_what_was_dropped_is_repaired`] |
+//! | 14: a merge of VMAs | `point_7_reservations_belong_to_the_space`, [`point_14_a_merge_drops_nothing`] |
 //! | 15: shmem is not essential | [`point_15_objects_reserve_nothing`] |
 
 use arch::model::counters;
@@ -54,11 +59,14 @@ fn the_tables_name_tests() {
         ("config", include_str!("../../config.rs")),
         ("files", include_str!("../../../../kernel/src/selftest/tests/files.rs")),
         ("huge", include_str!("huge.rs")),
+        ("khugepaged", include_str!("khugepaged.rs")),
         ("policy", include_str!("../policy.rs")),
+        ("pressure", include_str!("pressure.rs")),
         ("promote", include_str!("promote.rs")),
         ("release", include_str!("release.rs")),
         ("reserve", include_str!("reserve.rs")),
         ("settings", include_str!("../settings.rs")),
+        ("sync", include_str!("sync.rs")),
     ];
     let rows = files[0]
         .1
@@ -173,9 +181,8 @@ fn point_4_the_parent_keeps_its_reservations() {
         assert_eq!((site.drain(), site.is_block(0)), (0, false), "shared with the child");
         assert_eq!(site.leaf(5).unwrap().1, block.add(5).phys());
         mm.destroy_space(&child);
-        site.store(9);
         assert_eq!((site.drain(), site.is_block(0)), (1, true));
-        site.assert_contents(|page| page < 10);
+        site.assert_contents(|page| page < 9);
     });
 }
 
@@ -285,19 +292,16 @@ pub(super) fn in_pieces(mm: &Mm) -> Vec<FolioRef> {
 #[test]
 fn point_10_why_a_fault_falls_back() {
     let counts = |site: &Site<'_>| {
-        [Counter::ThpResAlloc, Counter::ThpResAllocFailed, Counter::ThpFaultAlloc].map(|c| site.get(c))
+        [Counter::ThpResAlloc, Counter::ThpResAllocFailed, Counter::ThpFaultAlloc, Counter::ThpFaultFallback]
+            .map(|c| site.get(c))
     };
     for pages in [1, 256] {
         let fallen = |why: &str, failed: u64, before: &dyn Fn(&Site<'_>) -> Vec<FolioRef>| {
             with_site(threshold(pages), |site| {
                 let held = before(site);
                 site.store(3);
-                let failed = if pages == 1 { 0 } else { failed };
-                assert_eq!(
-                    (counts(site), site.is_block(3)),
-                    ([0, failed, 0], false),
-                    "{why}, threshold {pages}"
-                );
+                let failed = if pages == 1 { [0, 0, 0, failed] } else { [0, failed, 0, 0] };
+                assert_eq!((counts(site), site.is_block(3)), (failed, false), "{why}, threshold {pages}");
                 assert_eq!(site.load(3), (word(3), 0));
                 held.into_iter().for_each(|page| site.mm.put_folio(page));
             });
@@ -311,7 +315,7 @@ fn point_10_why_a_fault_falls_back() {
             Vec::new()
         });
         fallen("PR_SET_THP_DISABLE", 0, &|site| {
-            site.space.set_thp_permission(ThpPermission::Withheld);
+            site.mm.set_thp_permission(&site.space, ThpPermission::Withheld);
             Vec::new()
         });
         fallen("other pages are there", 0, &|site| {
@@ -509,4 +513,49 @@ fn blocks_are_allocated_without_a_lock() {
         site.store(RANGE_PAGES);
         assert_eq!(site.get(Counter::ThpResAlloc), 1);
     });
+}
+
+/// Review, 14: what was dropped is repaired: after munmap and mprotect have cut a range, and it was made whole again,
+/// its reservation does not come back; khugepaged makes the huge page of it.
+#[test]
+fn point_14_what_was_dropped_is_repaired() {
+    with_site(threshold(4), |site| {
+        let (mm, space) = (site.mm, &site.space);
+        site.store_all([0, 1]);
+        mm.mprotect(space, va(9).raw(), PAGE_SIZE, READ).unwrap();
+        mm.mprotect(space, va(9).raw(), PAGE_SIZE, RW).unwrap();
+        site.store_all([2, 3]);
+        assert_eq!(
+            (site.drain(), site.get(Counter::ThpResAlloc), site.get(Counter::ThpResBroken)),
+            (0, 1, 1)
+        );
+        assert_eq!((crate::thp::khugepaged::scan(mm, 1 << 20), site.is_block(0)), (1, true));
+        site.assert_contents(|page| page < 4);
+    });
+}
+
+/// Review, 14: a VMA that is merged with its neighbour, in front or behind, keeps its reservations: each range lies in
+/// one of them before, and in their union after.
+#[test]
+fn point_14_a_merge_drops_nothing() {
+    for (first, second) in [(8, 10), (10, 8)] {
+        with_site(threshold(512), |site| {
+            let map = |range: u64| {
+                let request =
+                    MmapRequest::anonymous(2 * RANGE_BYTES, RW).fixed(va(range * RANGE_PAGES).raw());
+                site.mm.mmap(&site.space, &request).unwrap();
+            };
+            map(first);
+            site.store(first * RANGE_PAGES);
+            let block = site.leaf(first * RANGE_PAGES).unwrap().1;
+            map(second);
+            let merged = site.space.vma_at(va(10 * RANGE_PAGES)).unwrap();
+            assert_eq!((merged.start, merged.bytes()), (va(8 * RANGE_PAGES), 4 * RANGE_BYTES));
+            site.store(first * RANGE_PAGES + 1);
+            let counts = [Counter::ThpResAlloc, Counter::ThpResBroken, Counter::NrThpReserved];
+            assert_eq!(counts.map(|counter| site.get(counter)), [1, 0, RANGE_PAGES - 2]);
+            assert_eq!(site.leaf(first * RANGE_PAGES + 1).unwrap().1, block.add(PAGE_SIZE));
+            site.mm.munmap(&site.space, va(8 * RANGE_PAGES).raw(), 4 * RANGE_BYTES).unwrap();
+        });
+    }
 }

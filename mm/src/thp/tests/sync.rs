@@ -121,7 +121,7 @@ fn what_cannot_be_promoted_is_left_alone() {
         promoter::promote_now(mm, space, &vma, BASE);
         site.store(RANGE_PAGES);
         promoter::promote_now(mm, space, &vma, va(RANGE_PAGES));
-        space.set_thp_permission(crate::thp::ThpPermission::Withheld);
+        mm.set_thp_permission(space, crate::thp::ThpPermission::Withheld);
         promoter::promote_now(mm, space, &vma, va(RANGE_PAGES));
         assert_eq!((promoter::backlog(mm), site.get(Counter::ResCollapseFailed)), (0, 0));
         assert!(!site.is_block(0) && !site.is_block(RANGE_PAGES));
