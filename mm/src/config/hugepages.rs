@@ -11,7 +11,7 @@ use core::fmt;
 
 use crate::hugetlb::HugeSize;
 
-/// See the [module](self).
+/// See the module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HugePages {
     counts: [u64; HugeSize::ALL.len()],

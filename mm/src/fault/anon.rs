@@ -186,10 +186,8 @@ impl Site<'_> {
         let Site { mm, space, vma, va, .. } = *self;
         let take = match backing {
             Backing::Reserve => reservation::take(mm, space, va),
-            Backing::Small | Backing::Huge | Backing::HugeZero if vma.fits_block(va) => {
-                reservation::take_kept(mm, space, va)
-            }
-            Backing::Small | Backing::Huge | Backing::HugeZero => Take::Small,
+            _ if space.reservations.may_be() && vma.fits_block(va) => reservation::take_kept(mm, space, va),
+            Backing::Small | Backing::Huge | Backing::HugeZero => return self.small(),
         };
         match take {
             Take::Page(taken) => self.reserved(taken),

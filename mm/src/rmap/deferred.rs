@@ -20,7 +20,7 @@
 //! most, which its flag says, and when it moves to another frame its place goes along.
 //!
 //! The second list is several queues, by how many of its pages a promotion has *filled* with zeros, which nobody had
-//! touched: [`class_of`]. That number stands in the owner's word of the head ([`PageRef::private`]) for as long as
+//! touched: `class_of`. That number stands in the owner's word of the head ([`PageRef::private`]) for as long as
 //! the folio lives, or until it is found to be used. It changes under D only, while the folio is on no list.
 //!
 //! [`Remains`]: crate::mapcount::Remains

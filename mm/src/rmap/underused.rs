@@ -14,7 +14,7 @@
 //! that comes before that is seen, one that comes later faults, waits, and gets a page of its own.
 //!
 //! **Filled.** A promotion above the threshold zeroes what nobody has touched, on the understanding that memory is there.
-//! Where it is not any more, nobody is killed for it: such a huge page is split as long as [`LEAST`] of the pages are
+//! Where it is not any more, nobody is killed for it: such a huge page is split as long as `LEAST` of the pages are
 //! as they were filled, whatever the settings are. Those of which most was filled come first, by powers of two, so that
 //! the fewest huge pages are lost for the memory that is wanted; of those that are alike, the oldest.
 //!
@@ -24,7 +24,7 @@
 //! |---|---|
 //! | pinned, shared, or held by somebody | it stays, and is asked again last |
 //! | filled, but fewer pages are zeros by now | it is asked again among those with as many |
-//! | filled, and used up to fewer than [`LEAST`] pages | it is a candidate like any other |
+//! | filled, and used up to fewer than `LEAST` pages | it is a candidate like any other |
 //! | filled otherwise | split |
 //! | used: `max_ptes_none` pages of zeros or fewer | it is no candidate any more |
 //! | underused | split |

@@ -52,6 +52,11 @@ impl SpaceReservations {
     pub const fn new() -> Self {
         SpaceReservations { ever: AtomicBool::new(false) }
     }
+    /// Whether the space may have one: not, where it never had any.
+    #[inline(always)]
+    pub(crate) fn may_be(&self) -> bool {
+        self.ever.load(Ordering::Relaxed)
+    }
 }
 
 #[cfg(test)]
@@ -136,12 +141,9 @@ pub fn take(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Take {
 }
 
 /// Takes the page for `va` from the range's reservation, if it has one, whatever the policy answers today: a small page
-/// beside it could never be part of the block. It costs one load where the space never had a reservation. Otherwise as
+/// beside it could never be part of the block. Asked where the space may have one. Otherwise as
 /// [`take`].
 pub fn take_kept(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Take {
-    if !space.reservations.ever.load(Ordering::Relaxed) {
-        return Take::Small;
-    }
     let (key, index) = (Key::new(space, va), va.index(Level::L3));
     loop {
         match take_existing(mm, key, index) {
@@ -333,7 +335,7 @@ pub(super) enum Cause {
 /// Releases every reservation of `space` that has a page in `[start, end)`. Pages that are mapped stay so. The caller
 /// holds M for writing, or else the range may be reserved again at once; no spinlock.
 pub fn release_range(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) {
-    if start >= end || !space.reservations.ever.load(Ordering::Relaxed) {
+    if start >= end || !space.reservations.may_be() {
         return;
     }
     let bytes = PageSize::Size2M.bytes();

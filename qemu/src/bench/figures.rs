@@ -3,7 +3,7 @@
 //! ```text
 //!   target/bench/<suite>.json ── FIGURES=1 ──► tests/figures/<suite>.json ──► tables between marks of the page
 //! ```
-//! A mark is `<!-- figures: NAME -->`, where [`TABLES`] has a table of that name; its end is `<!-- end of figures -->`.
+//! A mark is `<!-- figures: NAME -->`, where `TABLES` has a table of that name; its end is `<!-- end of figures -->`.
 //! Where a part of `thpfork` was measured the other rows keep their figures. `thp` counts as a whole only: what a part of
 //! it costs depends a little on what ran before in the same boot. A test holds the page against what is made here.
 
