@@ -46,8 +46,8 @@ pub struct HeapStats {
     pub large_bytes: usize,
 }
 
-/// A heap that begins with a static area and goes on with pages. Memory goes back to where it came from,
-/// whenever it is freed. No lock is taken while one of the heap's is held, and pages are fetched with none
+/// A heap that begins with a static area and goes on with pages. Large blocks go back to where they came from when they
+/// are freed; pages that small blocks were made of stay the heap's for ever. No lock is taken while one of the heap's is held, and pages are fetched with none
 /// held, so a request of a caller who holds spinlocks of rank 70 or above must not be the one that needs pages.
 pub struct KernelHeap {
     /// The early area; until [`Self::attach`], all requests. A leaf lock.
