@@ -2,6 +2,7 @@
 
 mod caught;
 mod common;
+mod demote;
 mod fault;
 mod pool;
 mod promise;
