@@ -20,7 +20,8 @@
 //!   HVO may replace its struct pages.
 //!
 //! # Protocol
-//! [`Hugetlb::set_nr`] makes and frees folios, [`Hugetlb::demote`] divides them; they sleep, one at a time does so. HVO
+//! [`Hugetlb::set_nr`] makes and frees folios, [`Hugetlb::demote`] divides them; they sleep, one at a time does so. A
+//! free folio in the way of memory in one piece is exchanged for another (`replace`), with the pool's lock only. HVO
 //! is done as a folio enters the pool for the first time, and undone before it leaves for the buddy
 //! allocator; between fault and last reference it stays as it is. [`free_folio`] may be called wherever a
 //! reference may be dropped: it takes the pool's lock and nothing else.
@@ -32,6 +33,7 @@
 //! | `promised` | what a range that is unmapped has of the pools |
 //! | [`resize`] | growing and shrinking; what is surplus |
 //! | [`demote`] | pages of one size become pages of a smaller one |
+//! | `replace` | a free folio that stands in the way goes, another one comes for it |
 //! | `slot` | the entries that map a page: one, or a group of 16 |
 //! | [`fault`](mod@fault) | the page fault |
 //! | `cow` | a write to a folio that fork shares |
@@ -46,6 +48,7 @@ pub mod fault;
 pub mod hstate;
 pub mod pool;
 mod promised;
+mod replace;
 pub mod resize;
 mod slot;
 
@@ -57,5 +60,6 @@ pub use hstate::HugeSize;
 pub(crate) use pool::take_back;
 pub use pool::{Claim, Counts, Hugetlb, free_folio, reserve, take_spare, unreserve};
 pub(crate) use promised::Promised;
+pub(crate) use replace::{is_replaceable, replace_free};
 pub use resize::Resized;
 pub(crate) use slot::{Mapped, Share, Slot};

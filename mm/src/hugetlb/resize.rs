@@ -1,4 +1,4 @@
-//! Growing and shrinking the pools: the only way between them and the buddy allocator.
+//! Growing and shrinking the pools: with `replace` the only way between them and the buddy allocator.
 //!
 //! | | asks for | gets |
 //! |---|---|---|
@@ -148,7 +148,7 @@ impl Hugetlb {
 
     /// Puts new folios into the pool, optimised where that is to be done. Returns why one was not.
     pub(super) fn add(&self, mm: &Mm, size: HugeSize, folios: Folios) -> Option<HvoError> {
-        let unoptimized = optimize(mm, size, &folios);
+        let unoptimized = optimize(mm, size, folios.heads());
         let mut pool = self.lock(size);
         for folio in folios.into_owned() {
             pool.free.push(folio);
@@ -172,7 +172,7 @@ impl Hugetlb {
                 break;
             }
             made += folios.heads().len() as u64;
-            optimize(mm, size, &folios);
+            optimize(mm, size, folios.heads());
             let mut pool = self.lock(size);
             for folio in folios.into_owned() {
                 pool.free.push(folio);
@@ -203,8 +203,18 @@ impl Hugetlb {
             None if order >= Order::PMD => mm.alloc_contig(order, PageKind::Hugetlb).ok(),
             block => block,
         };
-        let head = block?;
-        head.prep_compound(PageKind::Hugetlb, order, mm.config.tails);
+        self.enroll(mm, size, block?, count)
+    }
+
+    /// Makes a folio, count 0, of a block that was just given out, as [`Self::new_folio`].
+    pub(super) fn enroll(
+        &self,
+        mm: &Mm,
+        size: HugeSize,
+        head: FolioRef,
+        count: fn(&mut Pool),
+    ) -> Option<FolioRef> {
+        head.prep_compound(PageKind::Hugetlb, size.order(), mm.config.tails);
         for _ in 0..FREEZE_TURNS {
             if head.freeze(1) {
                 return Some(head);
@@ -293,16 +303,16 @@ impl Hugetlb {
 }
 
 /// A folio came that the pool keeps for its user only.
-fn count_surplus(pool: &mut Pool) {
+pub(super) fn count_surplus(pool: &mut Pool) {
     pool.nr += 1;
     pool.surplus += 1;
 }
 
 /// Optimises new folios, where that is to be done. Returns why one was not.
-fn optimize(mm: &Mm, size: HugeSize, folios: &Folios) -> Option<HvoError> {
+pub(super) fn optimize(mm: &Mm, size: HugeSize, heads: &[PageRef]) -> Option<HvoError> {
     match mm.hvo.switch() {
         Switch::On if size == HugeSize::M2 => {
-            hvo::optimize_folios(mm, folios.heads()).first_error.map(|(_, error)| error)
+            hvo::optimize_folios(mm, heads).first_error.map(|(_, error)| error)
         }
         Switch::On | Switch::Off => None,
     }

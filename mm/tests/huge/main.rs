@@ -7,6 +7,7 @@ mod fault;
 mod pool;
 mod promise;
 mod remap;
+mod replace;
 mod shared;
 mod sizes;
 mod walkers;
