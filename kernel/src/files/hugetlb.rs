@@ -33,10 +33,11 @@ pub(super) const SYSCTL: &[File] = &[
     },
 ];
 
-/// The files of one pool: its place in [`HugeSize::ALL`], and its directory.
+/// The files of one pool: its place in [`HugeSize::ALL`], its directory, and files before the others.
 macro_rules! pool {
-    ($n:literal, $directory:literal) => {
+    ($n:literal, $directory:literal $(, $first:expr)*) => {
         &[
+            $($first,)*
             File {
                 path: concat!("/sys/kernel/mm/hugepages/", $directory, "/free_hugepages"),
                 what: "pages of the pool that nobody uses",
@@ -71,12 +72,34 @@ macro_rules! pool {
     };
 }
 
+/// As [`pool`], of a size that has a smaller one.
+macro_rules! demotable {
+    ($n:literal, $directory:literal) => {
+        pool!(
+            $n,
+            $directory,
+            File {
+                path: concat!("/sys/kernel/mm/hugepages/", $directory, "/demote"),
+                what: "written: so many free pages become pages of `demote_size`",
+                content: Content::Text(|_, _| Ok(())),
+                write: Some(write_demote::<$n>),
+            },
+            File {
+                path: concat!("/sys/kernel/mm/hugepages/", $directory, "/demote_size"),
+                what: "what `demote` makes of a page: pages of this size",
+                content: Content::Text(show_demote_size::<$n>),
+                write: Some(write_demote_size::<$n>),
+            }
+        )
+    };
+}
+
 /// A directory for each size, in the order of [`HugeSize::ALL`].
 pub(super) const SYSFS: [&[File]; HugeSize::ALL.len()] = [
     pool!(0, "hugepages-64kB"),
-    pool!(1, "hugepages-2048kB"),
-    pool!(2, "hugepages-32768kB"),
-    pool!(3, "hugepages-1048576kB"),
+    demotable!(1, "hugepages-2048kB"),
+    demotable!(2, "hugepages-32768kB"),
+    demotable!(3, "hugepages-1048576kB"),
 ];
 
 fn show<const N: usize>(mm: &Mm, out: &mut dyn fmt::Write, number: fn(Counts) -> u64) -> fmt::Result {
@@ -100,6 +123,30 @@ fn write_nr<const N: usize>(mm: &Mm, value: &str) -> Result<Written, Refused> {
 fn write_overcommit<const N: usize>(mm: &Mm, value: &str) -> Result<Written, Refused> {
     let size = HugeSize::ALL[N];
     mm.hugetlb.set_overcommit(size, pages(mm, size, value)?);
+    Ok(Written::Exactly)
+}
+
+fn show_demote_size<const N: usize>(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
+    match mm.hugetlb.demote_size(HugeSize::ALL[N]) {
+        Some(size) => writeln!(out, "{}kB", size.kib()),
+        None => Ok(()),
+    }
+}
+
+/// Divides pages, as on Linux as many as are free and not promised.
+fn write_demote<const N: usize>(mm: &Mm, value: &str) -> Result<Written, Refused> {
+    let asked = number(value, 0, u64::MAX)?;
+    let done = mm.hugetlb.demote(mm, HugeSize::ALL[N], asked).folios;
+    Ok(if done == asked { Written::Exactly } else { Written::AsFarAs(done) })
+}
+
+/// Takes a size's word, or what the file says of it.
+fn write_demote_size<const N: usize>(mm: &Mm, value: &str) -> Result<Written, Refused> {
+    let refused = Refused::Word(&HugeSize::WORDS[..N]);
+    let kib = value.strip_suffix("kB").and_then(|kib| kib.parse().ok());
+    let named = |size: &HugeSize| size.word() == value || Some(size.kib()) == kib;
+    let into = HugeSize::ALL.into_iter().find(named).ok_or(refused)?;
+    mm.hugetlb.set_demote_size(mm, HugeSize::ALL[N], into).map_err(|_| refused)?;
     Ok(Written::Exactly)
 }
 

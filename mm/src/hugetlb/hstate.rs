@@ -68,6 +68,10 @@ impl HugeSize {
     pub const fn order(self) -> Order {
         Order::new(self.bytes().ilog2() as u8 - 12)
     }
+    /// The sizes that its pages can be divided into, the smallest first.
+    pub fn smaller(self) -> impl DoubleEndedIterator<Item = HugeSize> {
+        Self::ALL.into_iter().filter(move |&size| size < self)
+    }
     /// KiB of a page.
     #[must_use]
     pub const fn kib(self) -> u64 {

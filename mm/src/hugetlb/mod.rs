@@ -20,7 +20,8 @@
 //!   HVO may replace its struct pages.
 //!
 //! # Protocol
-//! [`Hugetlb::set_nr`] is the only one that makes or frees folios; it sleeps, and one at a time does so. HVO
+//! [`Hugetlb::set_nr`] makes and frees folios, [`Hugetlb::demote`] divides them; they sleep, one at a time does so. A
+//! free folio in the way of memory in one piece is exchanged for another (`replace`), with the pool's lock only. HVO
 //! is done as a folio enters the pool for the first time, and undone before it leaves for the buddy
 //! allocator; between fault and last reference it stays as it is. [`free_folio`] may be called wherever a
 //! reference may be dropped: it takes the pool's lock and nothing else.
@@ -31,6 +32,8 @@
 //! | [`pool`] | free folios, promises, and their numbers |
 //! | `promised` | what a range that is unmapped has of the pools |
 //! | [`resize`] | growing and shrinking; what is surplus |
+//! | [`demote`] | pages of one size become pages of a smaller one |
+//! | `replace` | a free folio that stands in the way goes, another one comes for it |
 //! | `slot` | the entries that map a page: one, or a group of 16 |
 //! | [`fault`](mod@fault) | the page fault |
 //! | `cow` | a write to a folio that fork shares |
@@ -39,20 +42,24 @@
 
 pub mod check;
 mod cow;
+pub mod demote;
 mod error;
 pub mod fault;
 pub mod hstate;
 pub mod pool;
 mod promised;
+mod replace;
 pub mod resize;
 mod slot;
 
 pub(crate) use cow::{copy_for_fork, map_copy};
+pub use demote::{Demoted, NotSmaller};
 pub use error::HugetlbError;
 pub use fault::fault;
 pub use hstate::HugeSize;
 pub(crate) use pool::take_back;
 pub use pool::{Claim, Counts, Hugetlb, free_folio, reserve, take_spare, unreserve};
 pub(crate) use promised::Promised;
+pub(crate) use replace::{is_replaceable, replace_free};
 pub use resize::Resized;
 pub(crate) use slot::{Mapped, Share, Slot};

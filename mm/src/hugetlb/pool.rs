@@ -40,12 +40,14 @@ pub(super) struct Pool {
     pub(super) overcommit: u64,
     /// Folios that are not of the pool any more, count 0, on their way to the buddy allocator.
     pub(super) leaving: FolioList,
+    /// `demote_size`, where it was set: what its folios are divided into.
+    pub(super) demote_size: Option<HugeSize>,
 }
 
 impl Pool {
     const fn new() -> Self {
         let (free, leaving) = (FolioList::new(), FolioList::new());
-        Pool { free, nr: 0, reserved: 0, surplus: 0, overcommit: 0, leaving }
+        Pool { free, nr: 0, reserved: 0, surplus: 0, overcommit: 0, leaving, demote_size: None }
     }
     /// Free folios that are not promised.
     pub(super) fn available(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! Growing and shrinking the pools: the only way between them and the buddy allocator.
+//! Growing and shrinking the pools: with `replace` the only way between them and the buddy allocator.
 //!
 //! | | asks for | gets |
 //! |---|---|---|
@@ -36,20 +36,20 @@ pub struct Resized {
 }
 
 /// Up to [`hvo::BATCH`] folios that HVO treats together, owned.
-struct Folios {
+pub(super) struct Folios {
     owned: [Option<FolioRef>; hvo::BATCH],
     heads: Heads,
 }
 
 /// Views of up to [`hvo::BATCH`] folios.
-struct Heads {
+pub(super) struct Heads {
     views: [PageRef; hvo::BATCH],
     len: usize,
 }
 
 impl Folios {
     /// What `next` gives, up to `most` and the size of a batch.
-    fn collect(most: u64, next: impl FnMut() -> Option<FolioRef>) -> Folios {
+    pub(super) fn collect(most: u64, next: impl FnMut() -> Option<FolioRef>) -> Folios {
         let mut owned = [const { None }; hvo::BATCH];
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(hvo::BATCH);
         for (place, folio) in owned[..most].iter_mut().zip(core::iter::from_fn(next)) {
@@ -58,17 +58,17 @@ impl Folios {
         let heads = Heads::collect(owned.iter().flatten().map(FolioRef::page));
         Folios { owned, heads }
     }
-    fn heads(&self) -> &[PageRef] {
+    pub(super) fn heads(&self) -> &[PageRef] {
         self.heads.as_slice()
     }
-    fn into_owned(self) -> impl Iterator<Item = FolioRef> {
+    pub(super) fn into_owned(self) -> impl Iterator<Item = FolioRef> {
         self.owned.into_iter().flatten()
     }
 }
 
 impl Heads {
     /// At most [`hvo::BATCH`] folios.
-    fn collect(folios: impl Iterator<Item = PageRef>) -> Heads {
+    pub(super) fn collect(folios: impl Iterator<Item = PageRef>) -> Heads {
         let mut heads = Heads { views: [page_of(Pfn::new(0)); hvo::BATCH], len: 0 };
         for (place, folio) in heads.views.iter_mut().zip(folios) {
             *place = folio;
@@ -76,7 +76,7 @@ impl Heads {
         }
         heads
     }
-    fn as_slice(&self) -> &[PageRef] {
+    pub(super) fn as_slice(&self) -> &[PageRef] {
         &self.views[..self.len]
     }
 }
@@ -143,7 +143,12 @@ impl Hugetlb {
     /// Adds up to a batch of folios, at most `most`.
     fn grow_batch(&self, mm: &Mm, size: HugeSize, most: u64) -> Option<HvoError> {
         let folios = Folios::collect(most, || self.new_folio(mm, size, |pool| pool.nr += 1));
-        let unoptimized = optimize(mm, size, &folios);
+        self.add(mm, size, folios)
+    }
+
+    /// Puts new folios into the pool, optimised where that is to be done. Returns why one was not.
+    pub(super) fn add(&self, mm: &Mm, size: HugeSize, folios: Folios) -> Option<HvoError> {
+        let unoptimized = optimize(mm, size, folios.heads());
         let mut pool = self.lock(size);
         for folio in folios.into_owned() {
             pool.free.push(folio);
@@ -167,7 +172,7 @@ impl Hugetlb {
                 break;
             }
             made += folios.heads().len() as u64;
-            optimize(mm, size, &folios);
+            optimize(mm, size, folios.heads());
             let mut pool = self.lock(size);
             for folio in folios.into_owned() {
                 pool.free.push(folio);
@@ -198,8 +203,18 @@ impl Hugetlb {
             None if order >= Order::PMD => mm.alloc_contig(order, PageKind::Hugetlb).ok(),
             block => block,
         };
-        let head = block?;
-        head.prep_compound(PageKind::Hugetlb, order, mm.config.tails);
+        self.enroll(mm, size, block?, count)
+    }
+
+    /// Makes a folio, count 0, of a block that was just given out, as [`Self::new_folio`].
+    pub(super) fn enroll(
+        &self,
+        mm: &Mm,
+        size: HugeSize,
+        head: FolioRef,
+        count: fn(&mut Pool),
+    ) -> Option<FolioRef> {
+        head.prep_compound(PageKind::Hugetlb, size.order(), mm.config.tails);
         for _ in 0..FREEZE_TURNS {
             if head.freeze(1) {
                 return Some(head);
@@ -272,7 +287,7 @@ impl Hugetlb {
     }
 
     /// Takes up to a batch of free folios that are not promised and `wanted` out of the pool, at most `most`.
-    fn detach(&self, size: HugeSize, most: u64, wanted: fn(&PageRef) -> bool) -> Folios {
+    pub(super) fn detach(&self, size: HugeSize, most: u64, wanted: fn(&PageRef) -> bool) -> Folios {
         let mut pool = self.lock(size);
         let most = most.min(pool.available());
         let folios = Folios::collect(most, || pool.free.take_first(wanted));
@@ -280,7 +295,7 @@ impl Hugetlb {
         folios
     }
 
-    fn attach(&self, folio: FolioRef) {
+    pub(super) fn attach(&self, folio: FolioRef) {
         let mut pool = self.lock(size_of(folio.page()));
         pool.free.push(folio);
         pool.nr += 1;
@@ -288,21 +303,21 @@ impl Hugetlb {
 }
 
 /// A folio came that the pool keeps for its user only.
-fn count_surplus(pool: &mut Pool) {
+pub(super) fn count_surplus(pool: &mut Pool) {
     pool.nr += 1;
     pool.surplus += 1;
 }
 
 /// Optimises new folios, where that is to be done. Returns why one was not.
-fn optimize(mm: &Mm, size: HugeSize, folios: &Folios) -> Option<HvoError> {
+pub(super) fn optimize(mm: &Mm, size: HugeSize, heads: &[PageRef]) -> Option<HvoError> {
     match mm.hvo.switch() {
         Switch::On if size == HugeSize::M2 => {
-            hvo::optimize_folios(mm, folios.heads()).first_error.map(|(_, error)| error)
+            hvo::optimize_folios(mm, heads).first_error.map(|(_, error)| error)
         }
         Switch::On | Switch::Off => None,
     }
 }
 
-fn is_optimized(head: &PageRef) -> bool {
+pub(super) fn is_optimized(head: &PageRef) -> bool {
     head.flags().contains(Flags::HVO)
 }

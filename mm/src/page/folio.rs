@@ -18,6 +18,21 @@ impl PageRef {
         self.set_flags(Flags::HEAD);
     }
 
+    /// Makes folios of order `into` of a frozen folio of a larger order, each of its kind and frozen, without owner,
+    /// index or link. The caller is the sole user, and the vmemmap is not optimised. `into` is 1 or more.
+    pub(crate) fn divide(self, into: Order, encoding: TailEncoding) {
+        let (kind, pieces) = (self.kind(), self.order().pages() / into.pages());
+        debug_assert!(self.refcount() == 0 && into < self.order(), "{self:?}: divided into {into:?}");
+        debug_assert!(!self.flags().contains(Flags::HVO), "{self:?}: divided while optimised");
+        // The head last: until then the tails of the other pieces lead to a folio or to a piece, both frozen.
+        for piece in (0..pieces).rev().map(|n| self.nth(n * into.pages())) {
+            if piece != self {
+                piece.clear();
+            }
+            piece.prep_compound(kind, into, encoding);
+        }
+    }
+
     /// Takes a folio apart: its pages become single pages of `kind`, with one reference each. The caller is the
     /// sole user of the folio, and its vmemmap is not optimised.
     pub fn dissolve(self, kind: PageKind) {

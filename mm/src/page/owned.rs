@@ -21,7 +21,10 @@
 
 use core::ops::Deref;
 
+use arch::Order;
+
 use super::{PageList, PageRef};
+use crate::config::TailEncoding;
 
 /// One reference to a folio, a plain block or a single page, owned. As a view ([`PageRef`]) it can be read like
 /// any page. A folio whose sole reference this is may be frozen meanwhile ([`PageRef::freeze`]): its count is 0,
@@ -82,6 +85,15 @@ impl Iterator for SinglePages {
     fn size_hint(&self) -> (usize, Option<usize>) {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         (left, Some(left))
+    }
+}
+
+impl FolioRef {
+    /// Makes folios of order `into` of a frozen folio ([`PageRef::divide`]): those, each frozen.
+    pub(crate) fn divide(self, into: Order, encoding: TailEncoding) -> impl Iterator<Item = FolioRef> {
+        let (first, pieces) = (self.page(), self.order().pages() / into.pages());
+        first.divide(into, encoding);
+        (0..pieces).map(move |n| FolioRef::from_raw(first.nth(n * into.pages())))
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   isolate   what is free in the range goes off the free lists, what becomes free is kept off them
-//!   evacuate  reservations are released, folios move to frames outside, large ones are split where there is no room
+//!   evacuate  reservations are released, folios move to frames outside, large ones are split where there is no room;
+//!             free folios of the hugetlb pools are replaced by others
 //!   take      when every page of the range is free: one block; else everything returns to the free lists
 //! ```
 //! **Guarantee.** All or nothing: where it fails no page is lost, though some have moved. Nobody gets a page of the range
 //! meanwhile, so it becomes emptier with each turn. What cannot be moved (kernel memory, tables, struct pages, pinned
-//! folios, free folios of the hugetlb pool) makes a range impossible, and another is tried (Linux:
-//! `alloc_contig_range`).
+//! folios, free hugetlb folios of 32 MiB and 1 GiB) makes a range impossible, and another is tried (Linux:
+//! `alloc_contig_range`, `isolate_or_dissolve_huge_folio`).
 #![forbid(unsafe_code)]
 
 use core::fmt;
@@ -92,7 +93,7 @@ impl Mm {
             let mut start = bank.end.align_down(order);
             while tried < RANGES && start.raw() >= bank.start.raw() + order.pages() {
                 start = Pfn::new(start.raw() - order.pages());
-                if first_fixed(self, Frames::new(start, order.pages())).is_some() {
+                if is_hopeless(self, Frames::new(start, order.pages()), order) {
                     continue;
                 }
                 tried += 1;
@@ -150,4 +151,14 @@ impl Mm {
 /// The first frame of the range that holds what cannot be moved.
 fn first_fixed(mm: &Mm, range: Frames) -> Option<Pfn> {
     range.iter().find(|&pfn| obstacle(mm, pfn) == Obstacle::Fixed)
+}
+
+/// Whether it is in vain to empty the range for a block of this order: what it holds cannot be moved, or is a folio in
+/// place of which another block as large would be needed.
+fn is_hopeless(mm: &Mm, range: Frames, wanted: Order) -> bool {
+    range.iter().any(|pfn| match obstacle(mm, pfn) {
+        Obstacle::Fixed => true,
+        Obstacle::Pooled(order) => order >= wanted,
+        Obstacle::Nothing | Obstacle::Reservation | Obstacle::Movable => false,
+    })
 }

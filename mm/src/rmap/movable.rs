@@ -21,6 +21,8 @@ pub(super) enum Obstacle {
     Reservation,
     /// A part of a folio that can be moved.
     Movable,
+    /// A folio of a hugetlb pool that nobody uses, of this order: another one can take its place.
+    Pooled(Order),
     /// Something that cannot.
     Fixed,
 }
@@ -42,8 +44,11 @@ fn obstacle_of(head: PageRef) -> Obstacle {
         PageKind::ThpReserved => Obstacle::Reservation,
         PageKind::Anon if head.flags().contains(Flags::RESERVED) => Obstacle::Reservation,
         PageKind::Anon | PageKind::Shmem if !head.maybe_pinned() => Obstacle::Movable,
-        // A folio that the pool keeps has no references, so nobody can get hold of it.
         PageKind::Hugetlb if head.refcount() != 0 && !head.maybe_pinned() => Obstacle::Movable,
+        // A folio that the pool keeps has no references, so nobody can get hold of it.
+        PageKind::Hugetlb if head.refcount() == 0 && hugetlb::is_replaceable(head) => {
+            Obstacle::Pooled(head.order())
+        }
         _ => Obstacle::Fixed,
     }
 }
@@ -63,6 +68,14 @@ pub(super) fn evacuate(mm: &Mm, range: Frames) -> Result<(), (Pfn, Refused)> {
             Obstacle::Fixed => return Err((at, Refused::Kind)),
             Obstacle::Reservation => release_reservation(mm, at),
             Obstacle::Movable => {}
+            Obstacle::Pooled(order) => {
+                let head = at.align_down(order);
+                pfn = head.add(order.pages());
+                if let Err(why) = hugetlb::replace_free(mm, page_of(head)) {
+                    outcome = Err((at, why));
+                }
+                continue;
+            }
         }
         let Some(folio) = mm.try_get_folio(at) else { continue };
         if matches!(folio.kind(), PageKind::Anon | PageKind::Shmem | PageKind::Hugetlb) {

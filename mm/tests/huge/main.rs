@@ -2,10 +2,12 @@
 
 mod caught;
 mod common;
+mod demote;
 mod fault;
 mod pool;
 mod promise;
 mod remap;
+mod replace;
 mod shared;
 mod sizes;
 mod walkers;

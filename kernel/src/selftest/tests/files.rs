@@ -23,6 +23,8 @@ const ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 const RECLAIM: &str = "/sys/kernel/mm/transparent_hugepage/reserve_reclaim";
 const COLLAPSED: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged/res_pages_collapsed";
 const NR: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+const DEMOTE: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/demote";
+const DEMOTE_SIZE: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/demote_size";
 const SWITCH: &str = "/proc/sys/vm/hugetlb_optimize_vmemmap";
 
 /// Values out of range, words that are none, files that cannot be written and paths that do not exist.
@@ -48,6 +50,15 @@ fn wrong_values_are_refused(mm: &'static Mm) -> Verdict {
     check_eq!(files::write(mm, NR, "1000000000"), Err(pool), "a pool larger than memory");
     let switch = FileError::Value(Refused::Number { low: 0, high: 1 });
     check_eq!(files::write(mm, SWITCH, "2"), Err(switch), "a switch of 2");
+    let smaller = FileError::Value(Refused::Word(&["64K"]));
+    for size in ["2M", "1G", "2048kB", "4096kB", "64", "", "kB"] {
+        check_eq!(files::write(mm, DEMOTE_SIZE, size), Err(smaller), "demote_size");
+    }
+    for size in ["64K", "64kB"] {
+        check_eq!(files::write(mm, DEMOTE_SIZE, size), Ok(Written::Exactly), "demote_size");
+    }
+    let any = FileError::Value(Refused::Number { low: 0, high: u64::MAX });
+    check_eq!(files::write(mm, DEMOTE, "-1"), Err(any), "demote = -1");
     let which = FileError::Value(Refused::Word(ReserveReclaim::WORDS));
     check_eq!(files::write(mm, RECLAIM, "some"), Err(which), "reserve_reclaim = some");
     let refused = files::write(mm, ENABLED, "sometimes");
