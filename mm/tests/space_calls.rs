@@ -65,7 +65,7 @@ fn mmap_errors() {
             ("an offset inside a page", 0, PAGE, 3, private, 1, Errno::Inval),
             ("neither private nor shared", 0, PAGE, 3, 0x20, 0, Errno::Inval),
             ("MAP_SHARED_VALIDATE", 0, PAGE, 3, 0x23, 0, Errno::Inval),
-            ("shared hugetlb", 0, PAGE, 3, shared | 0x4_0000, 0, Errno::OpNotSupp),
+            ("shared hugetlb, an empty pool", 0, PAGE, 3, shared | 0x4_0000, 0, Errno::NoMem),
             ("a file", 0, PAGE, 1, 0x02, 0, Errno::NoDev),
             ("write and execute", 0, PAGE, 7, private, 0, Errno::Acces),
             ("fixed, not aligned", BASE + 1, PAGE, 3, private | fixed, 0, Errno::Inval),
@@ -76,7 +76,8 @@ fn mmap_errors() {
             ("fixed, over the end", high - PAGE, 2 * PAGE, 3, private | fixed, 0, Errno::NoMem),
             ("noreplace, in the way", BASE - PAGE, 2 * PAGE, 3, private | noreplace, 0, Errno::Exist),
             ("more than all of RAM", 0, 1 << 30, 3, private, 0, Errno::NoMem),
-            ("1 GiB huge pages", 0, HUGE, 3, private | huge | 30 << 26, 0, Errno::Inval),
+            ("1 GiB huge pages, an empty pool", 0, HUGE, 3, private | huge | 30 << 26, 0, Errno::NoMem),
+            ("16 KiB huge pages", 0, HUGE, 3, private | huge | 14 << 26, 0, Errno::Inval),
             ("huge pages, fixed inside one", BASE + PAGE, HUGE, 3, private | huge | fixed, 0, Errno::Inval),
             ("more huge pages than there are", 0, 64 * HUGE, 3, private | huge, 0, Errno::NoMem),
         ] {

@@ -80,13 +80,13 @@ impl Usage {
 impl AddressSpace {
     /// So many more anonymous pages are mapped (4 KiB units).
     #[inline]
-    pub(crate) fn add_anon(&self, mm: &Mm, pages: u64) {
+    pub fn add_anon(&self, mm: &Mm, pages: u64) {
         self.anon.fetch_add(pages, Ordering::Relaxed);
         mm.stats.add(Counter::NrAnon, pages);
     }
     /// So many fewer.
     #[inline]
-    pub(crate) fn sub_anon(&self, mm: &Mm, pages: u64) {
+    pub fn sub_anon(&self, mm: &Mm, pages: u64) {
         self.anon.fetch_sub(pages, Ordering::Relaxed);
         mm.stats.sub(Counter::NrAnon, pages);
     }

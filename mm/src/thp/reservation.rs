@@ -141,9 +141,11 @@ pub fn take(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Take {
 }
 
 /// Takes the page for `va` from the range's reservation, if it has one, whatever the policy answers today: a small page
-/// beside it could never be part of the block. Asked where the space may have one. Otherwise as
-/// [`take`].
+/// beside it could never be part of the block. Otherwise as [`take`].
 pub fn take_kept(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> Take {
+    if !space.reservations.may_be() {
+        return Take::Small;
+    }
     let (key, index) = (Key::new(space, va), va.index(Level::L3));
     loop {
         match take_existing(mm, key, index) {

@@ -378,7 +378,9 @@ fn what_is_none_of_its_own() {
         assert_eq!(promote(), Err(PromoteError::NoReservation));
         assert_eq!(site.load(0), (0, 0));
         assert_eq!(promote(), Err(PromoteError::NoReservation));
-        site.store_all(0..RANGE_PAGES);
+        // Not in their order, so that they are not at their places of a block.
+        site.store_all((0..RANGE_PAGES).step_by(2));
+        site.store_all((1..RANGE_PAGES).step_by(2));
         assert_eq!(promote(), Err(PromoteError::NoReservation));
         site.mm.thp.set_mode(ThpMode::Always);
         site.store(RANGE_PAGES);

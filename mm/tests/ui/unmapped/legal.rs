@@ -5,7 +5,6 @@ use arch::{Desc, Level};
 use mm::config::ThpMode;
 use mm::mapcount::{self, Run};
 use mm::space::{MapProt, MmapRequest};
-use mm::stats::Counter;
 use mm::testkit::{Builder, with_space};
 
 const PAGE: u64 = 4096;
@@ -25,7 +24,7 @@ fn main() {
                 let (level, vma, owner) = (Level::L3, (va, va.add(2 * PAGE)), space.owner);
                 let run = Run { head, first: head, entries: 1, level, table, top: table, va, space: space.id, owner, vma };
                 mapcount::remove(mm, &run);
-                mm.stats.sub(Counter::NrAnon, 1);
+                space.sub_anon(mm, 1);
             }
             gather.hold(unmapped);
             assert_eq!(mm.free_page_count(), free, "freed before the flush");
