@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!              set_nr: grow                      fault (claim)
-//!   buddy ------------------> pool: free folios --------------> mapped by one user block
+//!   buddy ------------------> pool: free folios --------------> mapped by its slot, or an object's
 //!         <------------------   count 0, HVO                  <---------
 //!              set_nr: shrink                    last reference dropped
 //! ```

@@ -17,7 +17,7 @@ use core::ops::Range;
 use arch::addr::PAGE_SIZE;
 use arch::{Access, Machine, PhysMem, VirtAddr};
 
-use super::object::{Object, ObjectId};
+use super::object::{Contents, Object, ObjectId};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::fault::{FaultDone, FaultInfo, FaultReason, grants};
@@ -29,8 +29,8 @@ use crate::rmap;
 use crate::space::{AddressSpace, MmapError, Vma};
 
 impl Mm {
-    /// Sees to it that each of these pages of a hugetlb object, by their numbers, is there or promised. May sleep; the
-    /// caller holds no lock of rank 12 or above.
+    /// Sees to it that each of these pages of a hugetlb object, by their numbers, is there or promised. Its time follows
+    /// the pages that are there, however many are asked for. May sleep; the caller holds no lock of rank 12 or above.
     ///
     /// # Errors
     /// [`MmapError::HugetlbPool`], [`MmapError::OutOfMemory`]; nothing has changed.
@@ -43,21 +43,17 @@ impl Mm {
         let _resize = object.resize.write(self.env);
         let missing = {
             let mut contents = object.contents.lock();
-            let mut missing = 0;
-            for number in pages.clone() {
-                if contents.lacks(number) {
-                    contents.promised.prepare(missing as usize + 1)?;
-                    missing += 1;
-                }
-            }
-            missing
+            // Each page that is there may leave a range on either side of it.
+            let there = contents.pages.numbers_in(pages.clone()).count();
+            contents.promised.prepare(there + 1)?;
+            pages.end - pages.start - there as u64 - contents.promised.count_in(pages.clone())
         };
         hugetlb::reserve(self, size, missing).map_err(|_| MmapError::HugetlbPool(missing))?;
         let mut contents = object.contents.lock();
-        for number in pages {
-            if contents.lacks(number) {
-                contents.promised.add(number);
-            }
+        let Contents { pages: there, promised, .. } = &mut *contents;
+        promised.add(pages.clone());
+        for number in there.numbers_in(pages) {
+            promised.take(number..number + 1);
         }
         Ok(())
     }
@@ -177,7 +173,7 @@ impl Site<'_> {
         hugetlb::take_back(mm, folio);
         let mut contents = self.object.contents.lock();
         match contents.promised.prepare(1) {
-            Ok(()) => contents.promised.add(self.number),
+            Ok(()) => contents.promised.add(self.number..self.number + 1),
             Err(OutOfMemory) => {
                 drop(contents);
                 hugetlb::unreserve(mm, size, 1);

@@ -84,10 +84,6 @@ impl Contents {
         self.pages.for_each(|number, _| twice += u64::from(self.promised.has(number)));
         twice
     }
-    /// Whether the page with this number is neither there nor promised.
-    pub(super) fn lacks(&self, number: u64) -> bool {
-        self.pages.get(number).is_none() && !self.promised.has(number)
-    }
 }
 
 /// Memory that any number of address spaces may map.

@@ -46,46 +46,45 @@ impl Promises {
         self.ranges.try_reserve(more).map_err(|_| OutOfMemory)
     }
 
-    /// Page `index` is promised, which it was not. [`Self::prepare`] was called.
-    pub(super) fn add(&mut self, index: u64) {
-        let at = self.ranges.partition_point(|range| range.end < index);
-        let before = self.ranges.get(at).is_some_and(|range| range.end == index);
-        let next = at + usize::from(before);
-        let after = self.ranges.get(next).is_some_and(|range| range.start == index + 1);
-        match (before, after) {
-            (true, true) => {
-                self.ranges[at].end = self.ranges[next].end;
-                self.ranges.remove(next);
-            }
-            (true, false) => self.ranges[at].end += 1,
-            (false, true) => self.ranges[next].start -= 1,
-            (false, false) => self.ranges.insert(at, index..index + 1),
+    /// How many pages of the range have one.
+    pub(super) fn count_in(&self, pages: Range<u64>) -> u64 {
+        let shared =
+            |range: &Range<u64>| range.end.min(pages.end).saturating_sub(range.start.max(pages.start));
+        self.ranges.iter().map(shared).sum()
+    }
+
+    /// All pages of the range are promised, whichever of them were. [`Self::prepare`] was called.
+    pub(super) fn add(&mut self, pages: Range<u64>) {
+        if pages.is_empty() {
+            return;
         }
+        // Those that it meets or touches become one with it.
+        let first = self.ranges.partition_point(|range| range.end < pages.start);
+        let end = self.ranges.partition_point(|range| range.start <= pages.end);
+        let met = self.ranges[first..end]
+            .iter()
+            .fold(pages, |all, range| all.start.min(range.start)..all.end.max(range.end));
+        self.ranges.drain(first..end);
+        self.ranges.insert(first, met);
     }
 
     /// The promises for pages of `[start, end)` end. Returns how many there were. [`Self::prepare`] was called.
     pub(super) fn take(&mut self, pages: Range<u64>) -> u64 {
-        let before = self.len();
-        let mut at = self.ranges.partition_point(|range| range.end <= pages.start);
-        while let Some(range) = self.ranges.get(at).cloned().filter(|range| range.start < pages.end) {
-            let (left, right) = (range.start..pages.start, pages.end..range.end);
-            match (left.is_empty(), right.is_empty()) {
-                (true, true) => drop(self.ranges.remove(at)),
-                (true, false) => self.ranges[at] = right,
-                (false, true) => {
-                    self.ranges[at] = left;
-                    at += 1;
-                }
-                (false, false) => {
-                    self.ranges[at] = left;
-                    self.ranges.insert(at + 1, right);
-                }
-            }
-            if self.ranges.get(at).is_some_and(|range| range.start >= pages.end) {
-                break;
-            }
+        if pages.is_empty() {
+            return 0;
         }
-        before - self.len()
+        let taken = self.count_in(pages.clone());
+        let first = self.ranges.partition_point(|range| range.end <= pages.start);
+        let end = self.ranges.partition_point(|range| range.start < pages.end);
+        let met = &self.ranges[first..end];
+        let (Some(low), Some(high)) = (met.first(), met.last()) else { return 0 };
+        let rest = [low.start..pages.start, pages.end..high.end];
+        self.ranges.drain(first..end);
+        // The upper one first, so that both go to the same place.
+        for left in rest.into_iter().rev().filter(|left| !left.is_empty()) {
+            self.ranges.insert(first, left);
+        }
+        taken
     }
 
     /// Puts a range behind the others, whatever they are: damage, for tests of the check.
@@ -117,12 +116,13 @@ mod tests {
             for _ in 0..100 {
                 let index = random.below(24);
                 promises.prepare(1).unwrap();
+                // An empty range, and one that ends before it begins, are nothing.
+                let end = (index + random.below(8)).saturating_sub(1);
+                assert_eq!(promises.count_in(index..end), set.range(index..end.max(index)).count() as u64);
                 if random.below(3) != 0 {
-                    if set.insert(index) {
-                        promises.add(index);
-                    }
+                    promises.add(index..end);
+                    set.extend(index..end);
                 } else {
-                    let end = index + 1 + random.below(6);
                     let gone = (index..end).filter(|n| set.remove(n)).count() as u64;
                     assert_eq!(promises.take(index..end), gone, "seed {seed}");
                 }

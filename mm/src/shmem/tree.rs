@@ -10,6 +10,8 @@
 //! without entries are freed. Only putting in needs memory, and says so.
 #![forbid(unsafe_code)]
 
+use core::ops::Range;
+
 use allocator_api2::boxed::Box;
 
 use crate::error::OutOfMemory;
@@ -248,6 +250,12 @@ impl PageTree {
             return None;
         }
         self.root.as_ref()?.first_from(from, 0, self.levels - 1)
+    }
+
+    /// The indices of pages in the range, lowest first.
+    pub(super) fn numbers_in(&self, range: Range<u64>) -> impl Iterator<Item = u64> + '_ {
+        let next = move |from: u64| self.first_from(from).filter(|&index| index < range.end);
+        core::iter::successors(next.clone()(range.start), move |&index| next(index + 1))
     }
 
     /// Tells `f` every page and its index, lowest first.

@@ -72,12 +72,19 @@ impl Mm {
         Ok(())
     }
 
-    /// Takes the pages of these indices out of the object: who accesses them again finds zeros (Linux: fallocate with
-    /// FALLOC_FL_PUNCH_HOLE, MADV_REMOVE). May sleep.
+    /// Takes the pages of these indices (4 KiB units) out of the object: who accesses them again finds zeros. Of hugetlb
+    /// pages that are in the range in part, that part is zeroed (Linux: fallocate with FALLOC_FL_PUNCH_HOLE, MADV_REMOVE;
+    /// `hugetlbfs_punch_hole`). May sleep.
     pub fn punch_object(&self, object: &Object, pages: Range<u64>) {
         let _resize = object.resize.write(self.env);
         let each = object.unit() / PAGE_SIZE;
-        self.take_range(object, pages.start.div_ceil(each)..pages.end / each, Zap::Pages);
+        let whole = pages.start.div_ceil(each)..pages.end / each;
+        if whole.start > whole.end {
+            return zero_part(object, pages);
+        }
+        zero_part(object, pages.start..whole.start * each);
+        zero_part(object, whole.end * each..pages.end);
+        self.take_range(object, whole, Zap::Pages);
     }
 
     /// Takes the pages with these numbers out, and out of all spaces.
@@ -108,6 +115,23 @@ impl Mm {
                 }
             });
         }
+    }
+}
+
+/// Pages that are zeroed under one hold of O.
+const ZEROED_AT_ONCE: u64 = 512;
+
+/// Zeroes pages (4 KiB units) that lie in one hugetlb page of the object, where it has that one. The right to resize is
+/// held, so the page may move, but not leave.
+fn zero_part(object: &Object, pages: Range<u64>) {
+    let mut from = pages.start;
+    while from < pages.end {
+        let to = pages.end.min(from + ZEROED_AT_ONCE);
+        let contents = object.contents.lock();
+        let Some(head) = contents.pages.get(object.number_of(from)) else { return };
+        let first = head.nth(from - head.index());
+        Machine::zero(first.pfn().phys(), (to - from) * PAGE_SIZE);
+        from = to;
     }
 }
 

@@ -315,3 +315,49 @@ fn map_and_touch(mm: &Mm, size: HugeSize) -> Result<(), FaultReason> {
     mm.destroy_space(&space);
     touched
 }
+
+/// MADV_REMOVE of a part of a page zeroes that part for everybody and gives up neither the page nor a promise; of a page
+/// and parts of its neighbours it takes the page, and zeroes the parts.
+#[test]
+fn a_hole_in_part_is_zeroed() {
+    let size = HugeSize::M32;
+    machine(size).boot(|mm, _| {
+        grow(mm, size, 3);
+        let file = object(mm, size, 3);
+        let space = mm.new_space().unwrap();
+        let start = mm.mmap_object(&space, &of_object(size, 0, 3), &file).unwrap();
+        let remove = |from: u64, bytes: u64| mm.madvise(&space, start.raw() + from, bytes, Advice::Remove);
+        remove(4096, 4096).unwrap();
+        assert_eq!(mm.hugetlb.counts(size), counts(3, 3, 3));
+        mm.check_all().unwrap();
+        let bytes = size.bytes();
+        let places = [0, 4096, 8191, 8192, bytes - 4097, bytes - 4096, bytes, 2 * bytes, 2 * bytes + 4096];
+        places.iter().for_each(|&at| write(mm, &space, start.add(at), 7).unwrap());
+        remove(4096, 4096).unwrap();
+        let read = |at: u64| read(mm, &space, start.add(at));
+        assert_eq!(places.map(read), [7, 0, 0, 7, 7, 7, 7, 7, 7]);
+        assert_eq!(mm.hugetlb.counts(size), counts(3, 0, 0));
+        remove(bytes - 4096, bytes + 8192).unwrap();
+        assert_eq!(mm.hugetlb.counts(size), counts(3, 1, 0));
+        assert_eq!(places.map(read), [7, 0, 0, 7, 7, 0, 0, 0, 7]);
+        mm.destroy_space(&space);
+        mm.close_object(file);
+        grow(mm, size, 0);
+    });
+}
+
+/// A mapping of more pages than there can ever be is refused at once: nothing is noted page by page.
+#[test]
+fn a_mapping_of_all_addresses_is_refused() {
+    let size = HugeSize::K64;
+    machine(size).boot(|mm, _| {
+        grow(mm, size, 2);
+        let space = mm.new_space().unwrap();
+        let pages = (1 << 46) / size.bytes();
+        let refused = mm.mmap(&space, &request(size, pages)).unwrap_err();
+        assert_eq!((refused, refused.errno()), (MmapError::HugetlbPool(pages), Errno::NoMem));
+        assert_eq!(mm.hugetlb.counts(size), counts(2, 2, 0));
+        mm.destroy_space(&space);
+        grow(mm, size, 0);
+    });
+}
