@@ -255,7 +255,7 @@ impl PageTree {
     /// The indices of pages in the range, lowest first.
     pub(super) fn numbers_in(&self, range: Range<u64>) -> impl Iterator<Item = u64> + '_ {
         let next = move |from: u64| self.first_from(from).filter(|&index| index < range.end);
-        core::iter::successors(next.clone()(range.start), move |&index| next(index + 1))
+        core::iter::successors(next(range.start), move |&index| next(index + 1))
     }
 
     /// Tells `f` every page and its index, lowest first.
