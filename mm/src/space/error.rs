@@ -14,6 +14,8 @@ use crate::error::OutOfMemory;
 pub enum Errno {
     /// EPERM.
     Perm = 1,
+    /// ENOENT.
+    NoEnt = 2,
     /// EAGAIN.
     Again = 11,
     /// ENOMEM.
