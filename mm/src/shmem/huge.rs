@@ -21,7 +21,7 @@ use super::object::{Contents, Object, ObjectId};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::fault::{FaultDone, FaultInfo, FaultReason, grants};
-use crate::hugetlb::{self, Claim, HugeSize, Mapped, Share, Slot};
+use crate::hugetlb::{self, Claim, Grant, HugeSize, Mapped, Share, Slot};
 use crate::kalloc::KArc;
 use crate::page::FolioRef;
 use crate::pgtable::TableStock;
@@ -121,7 +121,7 @@ impl Site<'_> {
             // Somebody may have taken it out again.
             let there = |_: &_| self.number < contents.end();
             let Some(head) = contents.pages.get(self.number).filter(there) else { continue };
-            return match self.slot.share(head, &mut stock) {
+            return match self.slot.share(head, Grant::All, &mut stock) {
                 Ok(Share::Slot(Mapped::Yes)) => Ok(FaultDone::Made),
                 Ok(Share::Slot(Mapped::Taken)) => Ok(FaultDone::Spurious),
                 Ok(Share::Full) => Err(FaultReason::TooManyReferences(head.pfn())),

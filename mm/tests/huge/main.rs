@@ -5,6 +5,7 @@ mod common;
 mod demote;
 mod fault;
 mod pool;
+mod private;
 mod promise;
 mod remap;
 mod replace;
