@@ -34,7 +34,7 @@
 //! | [`attach`] | which spaces map which objects |
 //! | [`fault`] | page faults |
 //! | [`huge`] | objects of hugetlb pages: promises, page faults |
-//! | `promises` | which pages of an object the pool has promised |
+//! | [`huge_private`] | page faults in private mappings of them |
 //! | [`truncate`] | size, holes |
 //! | [`bytes`] | reading and writing by offset |
 //! | [`rmap`] | from a page to the places where it may be mapped |
@@ -49,8 +49,8 @@ pub mod bytes;
 mod check;
 pub mod fault;
 pub mod huge;
+pub mod huge_private;
 pub mod object;
-mod promises;
 pub mod registry;
 pub mod rmap;
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod demote;
 mod fault;
 mod hgm;
 mod pool;
+mod private;
 mod promise;
 mod remap;
 mod replace;

@@ -43,7 +43,7 @@ impl Mm {
 
 /// What the child has of a VMA: all, but what the hugetlb pool has promised.
 fn inherit(vma: &mut Vma) {
-    if matches!(vma.kind, VmaKind::Hugetlb(_)) {
+    if matches!(vma.kind, VmaKind::Hugetlb(_) | VmaKind::HugePrivate(..)) {
         vma.commit = Commit::NoReserve;
     }
 }
