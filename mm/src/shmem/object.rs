@@ -139,6 +139,11 @@ impl Object {
     pub fn pages(&self) -> u64 {
         self.contents.lock().pages.len()
     }
+    /// Whether it holds the page with this number, in units of its page size.
+    pub(super) fn has(&self, number: u64) -> bool {
+        let contents = self.contents.lock();
+        number < contents.end() && contents.pages.get(number).is_some()
+    }
     /// How many address spaces have VMAs of it.
     #[must_use]
     pub fn spaces(&self) -> usize {

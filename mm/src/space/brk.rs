@@ -53,6 +53,7 @@ impl Mm {
             advice: HugeAdvice::None,
             pattern: AccessPattern::Normal,
             commit: Commit::Account,
+            userfault: None,
             growth: Growth::Fixed,
             pgoff: start.raw() / PAGE_SIZE,
         };

@@ -14,6 +14,8 @@ use crate::error::OutOfMemory;
 pub enum Errno {
     /// EPERM.
     Perm = 1,
+    /// ENOENT.
+    NoEnt = 2,
     /// EAGAIN.
     Again = 11,
     /// ENOMEM.
@@ -22,6 +24,8 @@ pub enum Errno {
     Acces = 13,
     /// EFAULT.
     Fault = 14,
+    /// EBUSY.
+    Busy = 16,
     /// EEXIST.
     Exist = 17,
     /// ENODEV.

@@ -111,7 +111,7 @@ impl Plan {
         let Plan { bytes, prot, kind, commit, growth, .. } = *self;
         let (end, pgoff) = (start.add(bytes), self.pgoff.unwrap_or(start.raw() / PAGE_SIZE));
         let (advice, pattern) = (HugeAdvice::None, AccessPattern::Normal);
-        Vma { start, end, prot, kind, advice, pattern, commit, growth, pgoff }
+        Vma { start, end, prot, kind, advice, pattern, commit, userfault: None, growth, pgoff }
     }
 }
 

@@ -243,7 +243,7 @@ impl Mm {
         let touched = relocate::is_touched(space, start, end);
         let pgoff =
             if touched || vma.kind != VmaKind::Anon { vma.index_of(start) } else { to.raw() / PAGE_SIZE };
-        let new = Vma { start: to, end: to_end, pgoff, ..*vma };
+        let new = Vma { start: to, end: to_end, pgoff, userfault: None, ..*vma };
         let mut job = Move { from: start, to, bytes: moved, old: *vma, new };
         let mut stock = relocate::prepare(self, space, &job)?;
 
@@ -263,6 +263,7 @@ impl Mm {
         space.lineage.expect_moves();
         relocate::entries(self, space, &job, &mut stock);
         self.settle_old(space, vma, (start, end), old);
+        space.userfaults.wake(self, start..end);
         Ok(to)
     }
 
