@@ -30,8 +30,9 @@ use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
 use arch::sync::{Rank, SpinLock};
 use mm::Mm;
+use mm::hugetlb::hgm::ContinueError;
 use mm::kalloc::{KAlloc, KArc};
-use mm::shmem::{ContinueError, DeliverError, Object};
+use mm::shmem::{DeliverError, Object};
 use mm::space::VmaKind;
 use mm::userfault::{Userfault, Wake, grain};
 
@@ -222,7 +223,7 @@ impl Job {
         let start = self.start.add(unit * self.unit * PAGE_SIZE);
         let range = start..start.add(self.unit * PAGE_SIZE);
         match mm.continue_userfault(&self.context, range.clone(), Wake::Now).1 {
-            Err(ContinueError::Mapped) => {
+            Err(ContinueError::Mapped(_)) => {
                 mm.wake_userfault(&self.context, range);
                 Ok(())
             }

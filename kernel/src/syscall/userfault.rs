@@ -27,8 +27,8 @@
 use core::ops::Range;
 
 use arch::VirtAddr;
+use mm::hugetlb::hgm::ContinueError;
 use mm::kalloc::KArc;
-use mm::shmem::ContinueError;
 use mm::userfault::{Serves, Userfault, UserfaultError, Wake};
 
 use super::{Answer, Errno, user};

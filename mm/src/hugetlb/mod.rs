@@ -37,6 +37,7 @@
 //! | `slot` | the entries that map a page: one, or a group of 16 |
 //! | [`fault`](mod@fault) | the page fault |
 //! | `cow` | a write to a folio that fork shares |
+//! | [`hgm`] | pages that are mapped by smaller entries than their own |
 //! | [`check`] | numbers and folios against a scan |
 #![forbid(unsafe_code)]
 
@@ -45,6 +46,7 @@ mod cow;
 pub mod demote;
 mod error;
 pub mod fault;
+pub mod hgm;
 pub mod hstate;
 pub mod pool;
 mod promised;

@@ -22,7 +22,7 @@ use crate::mapcount::Run;
 use crate::page::PageRef;
 use crate::pgtable::fold::may_begin_group;
 use crate::pgtable::{PtRoot, TableStock};
-use crate::space::range::{leaf_for, run_of};
+use crate::space::range::{leaf_for, run_of, top_above};
 use crate::thp::popmap::Popmap;
 use crate::thp::split::split_block;
 
@@ -74,11 +74,12 @@ fn unmap_place(mm: &Mm, origin: &Origin, place: &Place<'_>, tree: &mut PtRoot, l
         let mut runs = Runs::new(mm, place.space, Change::Zapped);
         place.scan(tree, |tree, va, step| {
             let Some(n) = origin.mapped_by(step) else { return };
+            let top = top_above(tree, origin.head, step.level, va);
             let Ok(entry) = tree.entry(flusher, va, step.level) else { return };
             let run = run_of(place.space, &place.vma, &entry, origin.head.nth(n));
             let group = entry.begins_group(place.part.end);
             let entries = if group { CONT_ENTRIES as u32 } else { 1 };
-            runs.push(Run { head: origin.head, entries, ..run });
+            runs.push(Run { head: origin.head, entries, top: top.unwrap_or(run.top), ..run });
             let unmapped = match (leave, group) {
                 (Leave::Nothing, false) => entry.clear(gather),
                 (Leave::Nothing, true) => entry.clear_group(gather),
@@ -109,6 +110,7 @@ pub(super) fn remap(mm: &Mm, origin: &Origin, now: Now<'_>) {
         let mut tree = place.space.ptl.lock();
         place.scan(&mut tree, |tree, va, step| {
             let (Some(n), Some(moved)) = (origin.remembered_by(step), step.migration()) else { return };
+            let top = top_above(tree, origin.head, step.level, va);
             let Ok(entry) = tree.entry(flusher, va, step.level) else { return };
             let (head, page) = match now {
                 Now::Folio(head) => (head, head.nth(n)),
@@ -132,7 +134,7 @@ pub(super) fn remap(mm: &Mm, origin: &Origin, now: Now<'_>) {
                 Machine::sync_icache(page.pfn().phys(), bytes);
             }
             let run = run_of(place.space, &place.vma, &entry, page);
-            runs.push(Run { head, entries, ..run });
+            runs.push(Run { head, entries, top: top.unwrap_or(run.top), ..run });
             match group {
                 true => entry.end_group_migration(leaf),
                 false => entry.end_migration(leaf),

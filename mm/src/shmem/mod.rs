@@ -35,7 +35,6 @@
 //! | [`fault`] | page faults |
 //! | [`huge`] | objects of hugetlb pages: promises, page faults |
 //! | `deliver` | the content of hugetlb pages, brought by the kernel a piece at a time |
-//! | `continue_huge` | maps hugetlb pages that the object has |
 //! | `promises` | which pages of an object the pool has promised |
 //! | [`truncate`] | size, holes |
 //! | [`bytes`] | reading and writing by offset |
@@ -49,7 +48,6 @@
 pub mod attach;
 pub mod bytes;
 mod check;
-mod continue_huge;
 mod deliver;
 pub mod fault;
 pub mod huge;
@@ -64,7 +62,6 @@ pub mod truncate;
 
 pub use attach::SpaceObjects;
 pub use bytes::WriteError;
-pub use continue_huge::ContinueError;
 pub use deliver::DeliverError;
 pub use object::{MOST_BYTES, Object, ObjectId, ObjectUse};
 pub use registry::Objects;

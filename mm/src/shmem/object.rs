@@ -139,11 +139,6 @@ impl Object {
     pub fn pages(&self) -> u64 {
         self.contents.lock().pages.len()
     }
-    /// Whether it holds the page with this number, in units of its page size.
-    pub(super) fn has(&self, number: u64) -> bool {
-        let contents = self.contents.lock();
-        number < contents.end() && contents.pages.get(number).is_some()
-    }
     /// How many address spaces have VMAs of it.
     #[must_use]
     pub fn spaces(&self) -> usize {
@@ -156,7 +151,7 @@ impl Object {
         self.contents.lock().pages.get(self.number_of(index))
     }
     /// The number of the page that has this index (4 KiB units).
-    pub(super) const fn number_of(&self, index: u64) -> u64 {
+    pub(crate) const fn number_of(&self, index: u64) -> u64 {
         index / (self.unit() / PAGE_SIZE)
     }
     /// Forgets the size, or a space that maps it: damage, for tests of the check.

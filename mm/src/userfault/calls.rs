@@ -14,7 +14,7 @@ use super::context::Userfault;
 use super::error::UserfaultError;
 use super::table::UserfaultId;
 use crate::Mm;
-use crate::shmem::ContinueError;
+use crate::hugetlb::hgm::ContinueError;
 use crate::space::{AddressSpace, Vma, VmaKind};
 
 /// All addresses.

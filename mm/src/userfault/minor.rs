@@ -9,7 +9,7 @@ use super::queue::Minor;
 use super::table::UserfaultId;
 use crate::Mm;
 use crate::fault::{FaultDone, FaultInfo, FaultReason};
-use crate::space::{AddressSpace, Vma};
+use crate::space::{AddressSpace, Grain, Vma};
 
 /// A fault that was told and has not been waited for: the number of its context in the upper 16 bits, its own below.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,5 +73,8 @@ pub(crate) fn wait(mm: &Mm, space: &AddressSpace, ticket: Ticket) -> Result<(), 
 /// Bytes of the pages in whose units minor faults of the VMA are told, and continued.
 #[must_use]
 pub fn grain(vma: &Vma) -> u64 {
-    vma.kind.huge_size().map_or(PAGE_SIZE, |size| size.bytes())
+    match (vma.grain, vma.kind.huge_size()) {
+        (Grain::Whole, Some(size)) => size.bytes(),
+        _ => PAGE_SIZE,
+    }
 }

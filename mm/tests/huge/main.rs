@@ -4,6 +4,7 @@ mod caught;
 mod common;
 mod demote;
 mod fault;
+mod hgm;
 mod minor;
 mod pool;
 mod promise;

@@ -7,8 +7,9 @@ use arch::addr::PAGE_SIZE;
 use arch::model::{Job, run_on_cpus, user_load};
 use mm::Mm;
 use mm::fault::{FaultReason, Signal};
+use mm::hugetlb::hgm::ContinueError;
 use mm::kalloc::KArc;
-use mm::shmem::{ContinueError, DeliverError, ObjectUse};
+use mm::shmem::{DeliverError, ObjectUse};
 use mm::space::{AddressSpace, Advice, Errno, MapFlags, MmapRequest, MremapRequest, RemapFlags};
 use mm::testkit::{Builder, fail_every_allocation};
 use mm::userfault::{Serves, Userfault, UserfaultError, Wake};
@@ -132,9 +133,9 @@ fn what_cannot_be_continued() {
     staged(|stage| {
         let (mm, context) = (stage.mm, &stage.context);
         let go = |range: Range<VirtAddr>| mm.continue_userfault(context, range, Wake::Now);
-        assert_eq!(go(pages(2..3)), (0, Err(ContinueError::NoPage)));
-        assert_eq!(go(pages(0..3)), (2 * BYTES, Err(ContinueError::NoPage)));
-        assert_eq!(go(pages(0..1)), (0, Err(ContinueError::Mapped)));
+        assert_eq!(go(pages(2..3)), (0, Err(ContinueError::NoPage(at(2)))));
+        assert_eq!(go(pages(0..3)), (2 * BYTES, Err(ContinueError::NoPage(at(2)))));
+        assert_eq!(go(pages(0..1)), (0, Err(ContinueError::Mapped(at(0)))));
         assert_eq!(go(pages(0..PAGES + 1)), (0, Err(ContinueError::NoVma)), "beyond the mapping");
         assert_eq!(go(at(3)..at(3).add(PAGE_SIZE)), (0, Err(ContinueError::Range)), "a part of a page");
         mm.unregister_userfault(context, pages(3..4)).unwrap();

@@ -2,7 +2,7 @@
 
 use arch::Access;
 use arch::model::{Job, run_on_cpus, user_load, user_store};
-use mm::shmem::ContinueError;
+use mm::hugetlb::hgm::ContinueError;
 use mm::space::{Advice, MapProt};
 use mm::userfault::{Minor, Wake};
 
@@ -162,7 +162,7 @@ fn touches_of_all_pages_are_served() {
                     match mm.continue_userfault(&stage_ref.context, pages(page..page + 1), Wake::Now) {
                         (BYTES, Ok(())) => left -= 1,
                         // Both have asked for it, the second one after it was mapped or before.
-                        (0, Err(ContinueError::Mapped)) => {
+                        (0, Err(ContinueError::Mapped(_))) => {
                             mm.wake_userfault(&stage_ref.context, pages(page..page + 1));
                         }
                         other => panic!("{other:?}"),
