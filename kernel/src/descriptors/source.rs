@@ -2,7 +2,7 @@
 //! hugetlb memory whose VMAs are registered with a context, 4 KiB at a time.
 //!
 //! ```text
-//!   next piece = of the page that a fault waits for, the oldest fault first
+//!   next piece = of the unit that a fault waits for, the oldest fault first
 //!                else the first one that has not come
 //!        |
 //!        v
@@ -40,9 +40,9 @@ use crate::sched;
 use crate::syscall::Errno;
 use crate::the_mm;
 
-/// Words of a piece.
-const WORDS: usize = (PAGE_SIZE / 8) as usize;
-/// Pieces of which a word of the map tells.
+/// What an address is multiplied by.
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Units of which a word of the map tells.
 const BITS: u64 = u64::BITS as u64;
 
 /// Sources that no thread has begun with yet.
@@ -63,17 +63,21 @@ struct Job {
     object: KArc<Object>,
     /// The range.
     start: VirtAddr,
-    pieces: u64,
-    /// Where it begins in the object, in bytes.
-    offset: u64,
+    units: u64,
     /// Pieces of a unit.
     unit: u64,
+    /// Where it begins in the object, in bytes.
+    offset: u64,
     seed: u64,
-    /// A bit for each piece that has come.
-    here: Vec<u64, KAlloc>,
+    /// A bit for each unit of which all has come.
+    complete: Vec<u64, KAlloc>,
+    /// A piece.
+    buffer: Vec<u8, KAlloc>,
 }
 
-/// Why no source was started.
+/// A source ends before all has come.
+struct Over;
+
 impl From<DeliverError> for Errno {
     fn from(error: DeliverError) -> Self {
         match error {
@@ -115,14 +119,12 @@ impl Progress {
         let (stop, ended) = (AtomicBool::new(false), AtomicBool::new(false));
         let progress = Progress { arrived: AtomicU64::new(0), stop, ended };
         let progress = KArc::try_new(progress).map_err(|_| Errno::NOMEM)?;
-        let pieces = bytes / PAGE_SIZE;
-        let mut here = Vec::new_in(KAlloc);
-        let words = pieces.div_ceil(BITS) as usize;
-        here.try_reserve_exact(words).map_err(|_| Errno::NOMEM)?;
-        here.resize(words, 0);
-        let (context, told) = (context.clone(), progress.clone());
-        let unit = unit / PAGE_SIZE;
-        let job = Job { progress, context, object, start: range.start, pieces, offset, unit, seed, here };
+        let units = bytes / unit;
+        let complete = filled(units.div_ceil(BITS) as usize, 0)?;
+        let buffer = filled(PAGE_SIZE as usize, 0)?;
+        let (told, unit, start) = (progress.clone(), unit / PAGE_SIZE, range.start);
+        let context = context.clone();
+        let job = Job { progress, context, object, start, units, unit, offset, seed, complete, buffer };
         {
             let mut started = STARTED.lock();
             started.try_reserve(1).map_err(|_| Errno::NOMEM)?;
@@ -168,11 +170,19 @@ impl Progress {
     }
 }
 
+/// So many times `value`.
+fn filled<T: Copy>(many: usize, value: T) -> Result<Vec<T, KAlloc>, Errno> {
+    let mut all = Vec::new_in(KAlloc);
+    all.try_reserve_exact(many).map_err(|_| Errno::NOMEM)?;
+    all.resize(many, value);
+    Ok(all)
+}
+
 /// A thread takes any source that was started: there are as many as threads.
 fn run(mm: &'static Mm) {
     let job = STARTED.lock().pop();
     if let Some(mut job) = job {
-        job.bring_all(mm);
+        let (Ok(()) | Err(Over)) = job.bring_all(mm);
         // Nobody is told of faults that nobody would serve. Where there is no memory to cut a VMA they are told.
         let _ = mm.unregister_userfault(&job.context, job.range());
         let progress = job.progress.clone();
@@ -183,88 +193,83 @@ fn run(mm: &'static Mm) {
 }
 
 impl Job {
-    /// Brings pieces until all have come, or something ends it.
-    fn bring_all(&mut self, mm: &Mm) {
-        let (mut next, mut wanted) = (0, None);
-        while next < self.pieces {
-            if self.progress.stop.load(Ordering::Acquire) || self.context.is_ended() {
-                return;
-            }
-            if wanted.is_none() {
-                let fault = self.context.next_fault(self.range());
-                wanted = fault.map(|fault| fault.page.offset_from(self.start) / PAGE_SIZE / self.unit);
-            }
-            let unit = wanted.unwrap_or(next / self.unit);
-            let piece = self.first_missing(unit);
-            if let Some(piece) = piece
-                && self.bring(mm, piece).is_err()
-            {
-                return;
-            }
-            if self.first_missing(unit).is_none() {
-                if self.let_see(mm, unit).is_err() {
-                    return;
+    /// Brings units until all have come, or something ends it.
+    fn bring_all(&mut self, mm: &Mm) -> Result<(), Over> {
+        // The first unit that is not complete, and how many of its pieces have come.
+        let (mut next, mut begun) = (0, 0);
+        while next < self.units {
+            match self.asked() {
+                Some(unit) if self.is_complete(unit) => self.let_see(mm, unit)?,
+                Some(unit) => self.bring_unit(mm, unit, if unit == next { begun } else { 0 })?,
+                None => {
+                    self.bring(mm, next * self.unit + begun)?;
+                    begun += 1;
+                    if begun == self.unit {
+                        self.complete(mm, next)?;
+                    }
                 }
-                wanted = None;
             }
-            while next < self.pieces && self.is_here(next) {
-                next += 1;
+            while next < self.units && self.is_complete(next) {
+                (next, begun) = (next + 1, 0);
             }
-            sched::yield_now();
         }
-    }
-
-    fn range(&self) -> Range<VirtAddr> {
-        self.start..self.start.add(self.pieces * PAGE_SIZE)
-    }
-
-    /// Maps a unit of which all pieces are there, and wakes who waits for it.
-    fn let_see(&self, mm: &Mm, unit: u64) -> Result<(), ContinueError> {
-        let start = self.start.add(unit * self.unit * PAGE_SIZE);
-        let range = start..start.add(self.unit * PAGE_SIZE);
-        match mm.continue_userfault(&self.context, range.clone(), Wake::Now).1 {
-            Err(ContinueError::Mapped(_)) => {
-                mm.wake_userfault(&self.context, range);
-                Ok(())
-            }
-            other => other,
-        }
-    }
-
-    /// Writes a piece.
-    fn bring(&mut self, mm: &Mm, piece: u64) -> Result<(), DeliverError> {
-        let mut bytes = [0; WORDS * 8];
-        for (n, word) in bytes.chunks_exact_mut(8).enumerate() {
-            let at = piece * PAGE_SIZE + n as u64 * 8;
-            word.copy_from_slice(&pattern(at, self.seed).to_le_bytes());
-        }
-        mm.deliver(&self.object, self.offset + piece * PAGE_SIZE, &bytes)?;
-        self.here[(piece / BITS) as usize] |= 1 << (piece % BITS);
-        self.progress.arrived.fetch_add(PAGE_SIZE, Ordering::AcqRel);
         Ok(())
     }
 
-    fn is_here(&self, piece: u64) -> bool {
-        self.here[(piece / BITS) as usize] >> (piece % BITS) & 1 != 0
+    fn range(&self) -> Range<VirtAddr> {
+        self.start..self.start.add(self.units * self.unit * PAGE_SIZE)
     }
 
-    /// The first piece of the unit that has not come.
-    fn first_missing(&self, unit: u64) -> Option<u64> {
-        let mut piece = unit * self.unit;
-        let end = piece + self.unit;
-        while piece < end {
-            let gone = !self.here[(piece / BITS) as usize] >> (piece % BITS);
-            if gone != 0 {
-                piece += u64::from(gone.trailing_zeros());
-                return (piece < end).then_some(piece);
-            }
-            piece = (piece / BITS + 1) * BITS;
+    /// The unit that the oldest fault waits for of which the source does not know yet.
+    fn asked(&self) -> Option<u64> {
+        let fault = self.context.next_fault(self.range())?;
+        Some(fault.page.offset_from(self.start) / PAGE_SIZE / self.unit)
+    }
+
+    /// Brings the pieces of a unit from this one on, and lets the unit be seen.
+    fn bring_unit(&mut self, mm: &Mm, unit: u64, from: u64) -> Result<(), Over> {
+        for piece in from..self.unit {
+            self.bring(mm, unit * self.unit + piece)?;
         }
-        None
+        self.complete(mm, unit)
     }
-}
 
-/// The word at the byte `at` of the range.
-fn pattern(at: u64, seed: u64) -> u64 {
-    at.wrapping_add(seed << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+    /// All pieces of a unit are there.
+    fn complete(&mut self, mm: &Mm, unit: u64) -> Result<(), Over> {
+        self.complete[(unit / BITS) as usize] |= 1 << (unit % BITS);
+        self.let_see(mm, unit)
+    }
+
+    fn is_complete(&self, unit: u64) -> bool {
+        self.complete[(unit / BITS) as usize] >> (unit % BITS) & 1 != 0
+    }
+
+    /// Maps a unit, and wakes who waits for it.
+    fn let_see(&self, mm: &Mm, unit: u64) -> Result<(), Over> {
+        let start = self.start.add(unit * self.unit * PAGE_SIZE);
+        let range = start..start.add(self.unit * PAGE_SIZE);
+        match mm.continue_userfault(&self.context, range.clone(), Wake::Now).1 {
+            Ok(()) => {}
+            Err(ContinueError::Mapped(_)) => mm.wake_userfault(&self.context, range),
+            Err(_) => return Err(Over),
+        }
+        sched::yield_now();
+        Ok(())
+    }
+
+    /// Writes a piece.
+    fn bring(&mut self, mm: &Mm, piece: u64) -> Result<(), Over> {
+        if self.progress.stop.load(Ordering::Acquire) || self.context.is_ended() {
+            return Err(Over);
+        }
+        let mut product = (piece * PAGE_SIZE).wrapping_add(self.seed << 48).wrapping_mul(FACTOR);
+        for word in self.buffer.chunks_exact_mut(8) {
+            word.copy_from_slice(&(product | 1).to_le_bytes());
+            product = product.wrapping_add(FACTOR.wrapping_mul(8));
+        }
+        mm.deliver(&self.object, self.offset + piece * PAGE_SIZE, &self.buffer).map_err(|_| Over)?;
+        self.progress.arrived.fetch_add(PAGE_SIZE, Ordering::AcqRel);
+        sched::yield_now();
+        Ok(())
+    }
 }

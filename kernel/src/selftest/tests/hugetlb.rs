@@ -74,6 +74,7 @@ fn faults_are_served(mm: &'static Mm) -> Verdict {
     for (size, shift) in [(HugeSize::K64, "shift=16"), (HugeSize::M2, "shift=21")] {
         with_three_pages(mm, size, || {
             expect("userfault", &["userfault", shift], 0)?;
+            expect("postcopy", &["postcopy", shift, "pages=3", "touches=100", "rounds=2", "quiet=1"], 0)?;
             expect("userfault", &["userfault", "stuck", shift], 0)?;
             expect("userfault", &["userfault", "beyond", shift], 135)
         })?;
