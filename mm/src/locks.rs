@@ -16,6 +16,8 @@
 //! | S | 16 | address spaces | the list of live address spaces |
 //! | L | 17 | link | one space's link in that list |
 //! | - | 18 | owner numbers | which small numbers of spaces are in use |
+//! | - | 20 | contexts of a space | which userfault contexts serve one space |
+//! | - | 23 | userfaults | the faults of one context that wait |
 //! | - | 24 | device queue | transfers that were submitted to a device and not done |
 //! | - | 26 | objects | the list of live objects |
 //! | - | 28 | objects of a space | which objects one space maps |
@@ -72,6 +74,10 @@ pub const SPACES: Rank = Rank(16);
 pub const SPACE_LINK: Rank = Rank(17);
 /// Which small numbers of address spaces are in use.
 pub const OWNER_IDS: Rank = Rank(18);
+/// The userfault contexts of one space.
+pub const USERFAULTS: Rank = Rank(20);
+/// The faults of one userfault context.
+pub const USERFAULT: Rank = Rank(23);
 /// What a device has to do.
 pub const DMA: Rank = Rank(24);
 /// The list of live objects.

@@ -2,6 +2,7 @@
 //!
 //! | entry | what a fault does |
 //! |---|---|
+//! | absent, the object has the page, the VMA is registered | tells whoever serves it: [`crate::userfault`] |
 //! | absent, the object has the page | maps it: all of it, or as much as a blank entry could ([`crate::hugetlb::hgm`]) |
 //! | absent, the object has no page | takes one from the pool, by the object's promise where it has one; then maps it |
 //! | a leaf with fewer rights than the VMA | gives it them |
@@ -28,6 +29,7 @@ use crate::page::{FolioRef, PageRef};
 use crate::pgtable::TableStock;
 use crate::rmap;
 use crate::space::{AddressSpace, Grain, MmapError, Vma};
+use crate::userfault;
 
 impl Mm {
     /// Sees to it that each of these pages of a hugetlb object, by their numbers, is there or promised. Its time follows
@@ -105,6 +107,9 @@ pub fn fault(
         return Ok(FaultDone::Spurious);
     }
     if pte.is_blank() {
+        if vma.userfault.is_some() && object.with_page(number, |head| head.is_some()) {
+            return userfault::tell(mm, space, vma, info);
+        }
         return site.absent(&pte, info.va);
     }
     let lacks = info.access == Access::Write && !grants(pte.desc.flags(pte.level), Access::Write);
@@ -122,7 +127,7 @@ struct Site<'f> {
 impl Site<'_> {
     /// Maps the object's page, made where there is none, where `pte`, the blank entry for `va`, stands.
     fn absent(&self, pte: &HugetlbPte, va: VirtAddr) -> Result<FaultDone, FaultReason> {
-        let Slot { mm, vma, .. } = self.slot;
+        let Slot { mm, vma, size, .. } = self.slot;
         let piece = match vma.grain {
             Grain::Whole => self.slot.piece(),
             Grain::Any => Piece { va: pte.va, size: pte.size },
@@ -130,7 +135,7 @@ impl Site<'_> {
         };
         loop {
             let mut stock = TableStock::new(mm, piece.size.level() as usize)?;
-            self.provide()?;
+            make(mm, (self.object, size), self.number)?;
             if vma.grain == Grain::Whole {
                 self.slot.clear_tables();
             }
@@ -150,54 +155,61 @@ impl Site<'_> {
             }
         }
     }
+}
 
-    /// Sees to it that the object has the page. F is held.
-    fn provide(&self) -> Result<(), FaultReason> {
-        let Site { object, number, .. } = *self;
-        let Slot { mm, size, .. } = self.slot;
-        let _resize = object.resize.read(mm.env);
-        let claim = {
-            let mut contents = object.contents.lock();
-            if number >= contents.end() {
-                return Err(FaultReason::BeyondObject);
-            }
-            if contents.pages.get(number).is_some() {
-                return Ok(());
-            }
-            contents.promised.prepare(1)?;
-            match contents.promised.take(number..number + 1) {
-                0 => Claim::Unreserved,
-                _ => Claim::Reserved,
-            }
-        };
-        let Some(folio) = mm.hugetlb.take_or_make(mm, size, claim) else {
-            return Err(FaultReason::HugetlbEmpty);
-        };
-        Machine::zero(folio.pfn().phys(), size.bytes());
-        folio.set_mapping(object.id.mapping(), number * (size.bytes() / PAGE_SIZE));
-        // The object's reference.
-        folio.set_refcount(1);
-        let inserted = object.contents.lock().pages.insert(number, folio);
-        inserted.map_err(|folio| {
-            self.give_back(folio, claim);
-            FaultReason::OutOfMemory
-        })
-    }
+/// Sees to it that the object has the page with this number, for whoever does not come by a fault. May sleep.
+///
+/// # Errors
+/// [`FaultReason::BeyondObject`], [`FaultReason::HugetlbEmpty`], [`FaultReason::OutOfMemory`].
+pub(super) fn provide(mm: &Mm, object: &Object, size: HugeSize, number: u64) -> Result<(), FaultReason> {
+    let place = VirtAddr::new(number.wrapping_mul(size.bytes()));
+    let _one = mm.hugetlb.fault_lock(size, object.id.raw(), place).write(mm.env);
+    make(mm, (object, size), number)
+}
 
-    /// A page that the object has no memory for goes back, and the promise by which it was taken stands again.
-    fn give_back(&self, folio: FolioRef, claim: Claim) {
-        let Slot { mm, size, .. } = self.slot;
-        if claim == Claim::Unreserved {
-            return mm.put_folio(folio);
+/// Sees to it that the object has the page. F is held.
+fn make(mm: &Mm, (object, size): (&Object, HugeSize), number: u64) -> Result<(), FaultReason> {
+    let _resize = object.resize.read(mm.env);
+    let claim = {
+        let mut contents = object.contents.lock();
+        if number >= contents.end() {
+            return Err(FaultReason::BeyondObject);
         }
-        hugetlb::take_back(mm, folio);
-        let mut contents = self.object.contents.lock();
-        match contents.promised.prepare(1) {
-            Ok(()) => contents.promised.add(self.number..self.number + 1),
-            Err(OutOfMemory) => {
-                drop(contents);
-                hugetlb::unreserve(mm, size, 1);
-            }
+        if contents.pages.get(number).is_some() {
+            return Ok(());
+        }
+        contents.promised.prepare(1)?;
+        match contents.promised.take(number..number + 1) {
+            0 => Claim::Unreserved,
+            _ => Claim::Reserved,
+        }
+    };
+    let Some(folio) = mm.hugetlb.take_or_make(mm, size, claim) else {
+        return Err(FaultReason::HugetlbEmpty);
+    };
+    Machine::zero(folio.pfn().phys(), size.bytes());
+    folio.set_mapping(object.id.mapping(), number * (size.bytes() / PAGE_SIZE));
+    // The object's reference.
+    folio.set_refcount(1);
+    let inserted = object.contents.lock().pages.insert(number, folio);
+    inserted.map_err(|folio| {
+        give_back(mm, (object, size), number, (folio, claim));
+        FaultReason::OutOfMemory
+    })
+}
+
+/// A page that the object has no memory for goes back, and the promise by which it was taken stands again.
+fn give_back(mm: &Mm, (object, size): (&Object, HugeSize), number: u64, (folio, claim): (FolioRef, Claim)) {
+    if claim == Claim::Unreserved {
+        return mm.put_folio(folio);
+    }
+    hugetlb::take_back(mm, folio);
+    let mut contents = object.contents.lock();
+    match contents.promised.prepare(1) {
+        Ok(()) => contents.promised.add(number..number + 1),
+        Err(OutOfMemory) => {
+            drop(contents);
+            hugetlb::unreserve(mm, size, 1);
         }
     }
 }

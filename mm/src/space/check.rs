@@ -34,6 +34,7 @@ impl Mm {
             self.check_asid(space)?;
             self.check_lineage(space)?;
             space.check_vmas()?;
+            space.userfaults.check(space)?;
             visit(space.root(), VirtAddr::new(0), &mut |node| match node {
                 Node::Leaf(leaf) => self.check_leaf(space, leaf, report),
                 Node::Table(_) | Node::Migration(_) => Ok(()),

@@ -24,6 +24,8 @@ pub enum Errno {
     Acces = 13,
     /// EFAULT.
     Fault = 14,
+    /// EBUSY.
+    Busy = 16,
     /// EEXIST.
     Exist = 17,
     /// ENODEV.

@@ -111,7 +111,8 @@ impl Plan {
         let Plan { bytes, prot, kind, commit, growth, .. } = *self;
         let (end, pgoff) = (start.add(bytes), self.pgoff.unwrap_or(start.raw() / PAGE_SIZE));
         let (advice, pattern) = (HugeAdvice::None, AccessPattern::Normal);
-        Vma { start, end, prot, kind, advice, pattern, commit, grain: Grain::Whole, growth, pgoff }
+        let (grain, userfault) = (Grain::Whole, None);
+        Vma { start, end, prot, kind, advice, pattern, commit, grain, userfault, growth, pgoff }
     }
 }
 

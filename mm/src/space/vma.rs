@@ -11,6 +11,7 @@ use bitflags::bitflags;
 use crate::device::{DeviceMap, Entries, Sharing};
 use crate::hugetlb::HugeSize;
 use crate::shmem::ObjectId;
+use crate::userfault::UserfaultId;
 
 bitflags! {
     /// What a user may do with a VMA; the bits are those of Linux's PROT_READ, PROT_WRITE and PROT_EXEC.
@@ -214,6 +215,8 @@ pub struct Vma {
     pub pattern: AccessPattern,
     /// Whether its memory is accounted.
     pub commit: Commit,
+    /// Who is told of minor faults in it, where it is shared hugetlb memory ([`crate::userfault`]).
+    pub userfault: Option<UserfaultId>,
     /// Which entries may map its pages, where those are shared hugetlb memory; else [`Grain::Whole`].
     pub grain: Grain,
     /// Whether it is a stack.
@@ -312,6 +315,9 @@ impl fmt::Display for Vma {
         }
         if self.commit == Commit::NoReserve {
             f.write_str(" noreserve")?;
+        }
+        if self.userfault.is_some() {
+            f.write_str(" userfault")?;
         }
         if self.growth == Growth::Down {
             f.write_str(" growsdown")?;

@@ -5,6 +5,7 @@ mod common;
 mod demote;
 mod fault;
 mod hgm;
+mod minor;
 mod pool;
 mod private;
 mod promise;
