@@ -28,6 +28,11 @@ pub enum FaultReason {
     HugetlbEmpty,
     /// The object has no page there: its end lies before.
     BeyondObject,
+    /// The memory there has failed, and with it 2^`lsb` bytes, aligned, of what is mapped.
+    MemoryFailure {
+        /// 12 where a page of 4 KiB is lost, else the base-2 logarithm of a hugetlb page (Linux: `si_addr_lsb`).
+        lsb: u8,
+    },
     /// The device whose memory is mapped has put nothing there.
     NotInserted,
     /// A private write to a frame of a device that cannot be read like memory.
@@ -48,6 +53,9 @@ impl fmt::Display for FaultReason {
             }
             FaultReason::HugetlbEmpty => f.write_str("the hugetlb pool is empty"),
             FaultReason::BeyondObject => f.write_str("the object that is mapped there ends before"),
+            FaultReason::MemoryFailure { lsb } => {
+                write!(f, "the memory has failed: BUS_MCEERR_AR, lsb {lsb}")
+            }
             FaultReason::NotInserted => f.write_str("the device has put nothing there"),
             FaultReason::NotCopyable => f.write_str("a frame outside of RAM cannot be copied"),
             FaultReason::Machine(status) => status.fmt(f),
@@ -70,6 +78,11 @@ pub enum Signal {
     SegvAccErr,
     /// SIGBUS, BUS_ADRERR.
     Bus,
+    /// SIGBUS, BUS_MCEERR_AR: the address is that of the fault, and so many low bits of it mean nothing.
+    BusMceErrAr {
+        /// `si_addr_lsb`.
+        lsb: u8,
+    },
     /// SIGKILL by the out-of-memory killer.
     OutOfMemoryKill,
 }
@@ -98,6 +111,7 @@ impl FaultError {
             | FaultReason::NotCopyable
             | FaultReason::TooManyReferences(_)
             | FaultReason::Machine(_) => Signal::Bus,
+            FaultReason::MemoryFailure { lsb } => Signal::BusMceErrAr { lsb },
             FaultReason::OutOfMemory => Signal::OutOfMemoryKill,
         }
     }

@@ -13,6 +13,7 @@
 use arch::{Desc, VirtAddr};
 
 use super::hstate::HugeSize;
+use super::poison;
 use crate::Mm;
 use crate::fault::FaultDone;
 use crate::mapcount::{self, Run};
@@ -48,6 +49,8 @@ pub(crate) enum Share {
     Slot(Mapped),
     /// There can be no more mappings of it, or references to it.
     Full,
+    /// A part of it has failed.
+    Failed,
 }
 
 impl<'s> Slot<'s> {
@@ -82,6 +85,20 @@ impl<'s> Slot<'s> {
         Ok(Mapped::Yes)
     }
 
+    /// Puts markers in all entries of the slot, which are empty.
+    ///
+    /// # Errors
+    /// As [`Self::map`].
+    pub(super) fn mark_failed(&self, stock: &mut TableStock<'_>) -> Result<(), Missing> {
+        let Slot { mm, space, size, va, .. } = *self;
+        let mut tree = space.ptl.lock();
+        for n in 0..size.entries() as u64 {
+            let at = va.add(n * size.level().entry_bytes());
+            tree.entry_or_table(space.flusher(mm), at, size.level(), stock)?.make(Desc::POISONED);
+        }
+        Ok(())
+    }
+
     /// Maps the page of an object, with all rights of the VMA and references of its own. O is held, so that the page
     /// stays the object's; [`Self::clear_tables`] was called before.
     ///
@@ -93,6 +110,9 @@ impl<'s> Slot<'s> {
         let entry = tree.entry_or_table(space.flusher(mm), va, size.level(), stock)?;
         if !entry.desc().is_empty() {
             return Ok(Share::Slot(Mapped::Taken));
+        }
+        if poison::any_in(head) {
+            return Ok(Share::Failed);
         }
         let run = self.run(&entry, head);
         if mapcount::may_add(mm, &run).is_err() || !head.try_get_many(run.entries) {

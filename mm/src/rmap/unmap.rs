@@ -31,6 +31,8 @@ use crate::thp::split::split_block;
 enum Leave {
     Nothing,
     Migration,
+    /// A poison marker.
+    Marker,
 }
 
 /// Replaces every leaf that maps a part of the folio by a migration entry. The caller holds a reference.
@@ -55,6 +57,13 @@ pub(super) fn unmap_to_split(mm: &Mm, origin: &Origin, stock: &mut TableStock<'_
         unmap_place(mm, origin, place, &mut tree, Leave::Migration);
         ControlFlow::Continue(())
     })
+}
+
+/// Replaces every leaf that maps a part of the folio by a marker. The caller holds a reference.
+pub(super) fn unmap_to_mark(mm: &Mm, origin: &Origin) {
+    origin.for_each_place(mm, |place| {
+        unmap_place(mm, origin, place, &mut place.space.ptl.lock(), Leave::Marker);
+    });
 }
 
 /// Clears every leaf that maps a part of the folio, in all spaces (Linux: `try_to_unmap`). What was anonymous memory is
@@ -84,6 +93,8 @@ fn unmap_place(mm: &Mm, origin: &Origin, place: &Place<'_>, tree: &mut PtRoot, l
                 (Leave::Nothing, true) => entry.clear_group(gather),
                 (Leave::Migration, false) => entry.begin_migration(gather),
                 (Leave::Migration, true) => entry.begin_group_migration(gather),
+                (Leave::Marker, false) => entry.poison(gather),
+                (Leave::Marker, true) => entry.poison_group(gather),
             };
             gather.hold(unmapped);
         });

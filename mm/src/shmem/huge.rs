@@ -3,6 +3,7 @@
 //! | entry | what a fault does |
 //! |---|---|
 //! | absent, the object has the page | maps it, all of it |
+//! | absent, the object has the page, and a part of it has failed | nothing: SIGBUS |
 //! | absent, the object has no page | takes one from the pool, by the object's promise where it has one; then maps it |
 //! | a leaf with fewer rights than the VMA | gives it them |
 //! | migration entry | waits until the folio has moved |
@@ -74,8 +75,8 @@ impl Mm {
 /// Resolves a fault in a VMA of a hugetlb object whose rights allow the access. M is held for reading.
 ///
 /// # Errors
-/// [`FaultReason::BeyondObject`], [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`] (SIGBUS);
-/// [`FaultReason::OutOfMemory`]. Nothing has changed.
+/// [`FaultReason::BeyondObject`], [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`],
+/// [`FaultReason::MemoryFailure`] (SIGBUS); [`FaultReason::OutOfMemory`]. Nothing has changed.
 pub fn fault(
     mm: &Mm,
     space: &KArc<AddressSpace>,
@@ -124,6 +125,7 @@ impl Site<'_> {
             return match self.slot.share(head, &mut stock) {
                 Ok(Share::Slot(Mapped::Yes)) => Ok(FaultDone::Made),
                 Ok(Share::Slot(Mapped::Taken)) => Ok(FaultDone::Spurious),
+                Ok(Share::Failed) => Err(size.failure()),
                 Ok(Share::Full) => Err(FaultReason::TooManyReferences(head.pfn())),
                 // The stock is for all tables below the root.
                 Err(_) => Err(FaultReason::OutOfMemory),

@@ -91,6 +91,8 @@ pub enum MmapError {
     NotOneMapping(VirtAddr),
     /// The page at this address cannot be had (a fault there would be SIGBUS).
     NoPage(VirtAddr),
+    /// The memory at this address is no hugetlb page, and only such memory may be let fail.
+    NotHugetlb(VirtAddr),
     /// mremap to a place that overlaps the old one; the new address.
     Overlap(VirtAddr),
     /// mremap of nothing, of memory that is not shared.
@@ -129,7 +131,9 @@ impl MmapError {
             | MmapError::InsideHugePage(_) => Errno::Inval,
             MmapError::NotOneMapping(_) | MmapError::NoPage(_) => Errno::Fault,
             MmapError::Busy | MmapError::InUse => Errno::Again,
-            MmapError::PrivateHugeObject | MmapError::Unknown(_) => Errno::OpNotSupp,
+            MmapError::PrivateHugeObject | MmapError::NotHugetlb(_) | MmapError::Unknown(_) => {
+                Errno::OpNotSupp
+            }
             MmapError::OffsetEnd(_) => Errno::Overflow,
             MmapError::NoDevice => Errno::NoDev,
             MmapError::Exists(_) => Errno::Exist,
@@ -175,6 +179,7 @@ impl fmt::Display for MmapError {
             MmapError::Hole(va) => write!(f, "nothing is mapped at {va}"),
             MmapError::NotOneMapping(va) => write!(f, "{va} is not a part of the mapping that is to move"),
             MmapError::NoPage(va) => write!(f, "the page at {va} cannot be had"),
+            MmapError::NotHugetlb(va) => write!(f, "the memory at {va} is no hugetlb page"),
             MmapError::Overlap(va) => write!(f, "the place at {va} overlaps the old one"),
             MmapError::NotShared(vma) => write!(f, "{vma} is private and cannot be mapped twice"),
             MmapError::HugeGrowth(bytes) => write!(f, "a huge page mapping cannot grow by {bytes:#x} bytes"),

@@ -335,9 +335,9 @@ impl Step<'_> {
     }
 }
 
-/// Whether a level-1 block stands there, or is to be one again.
+/// Whether a level-1 block stands there, is to be one again, or has failed.
 fn is_giant(last: WalkStep) -> bool {
-    last.level == Level::L1 && (last.desc.is_leaf(Level::L1) || last.desc.is_migration())
+    last.level == Level::L1 && !last.desc.is_empty()
 }
 
 /// The folio of order 1 or more of which a level-3 entry maps a page.

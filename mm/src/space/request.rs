@@ -208,6 +208,8 @@ pub enum Advice {
     Free,
     /// MADV_COLLAPSE: every range of 2 MiB becomes a huge page.
     Collapse,
+    /// MADV_HWPOISON: the memory is to fail.
+    HwPoison,
     /// MADV_POPULATE_READ: every page is there, as after a read.
     PopulateRead,
     /// MADV_POPULATE_WRITE: every page is there, as after a write.
@@ -235,6 +237,7 @@ impl Advice {
             22 => Ok(Advice::PopulateRead),
             25 => Ok(Advice::Collapse),
             23 => Ok(Advice::PopulateWrite),
+            100 => Ok(Advice::HwPoison),
             _ => Err(MmapError::Advice(raw)),
         }
     }

@@ -4,6 +4,7 @@ mod caught;
 mod common;
 mod demote;
 mod fault;
+mod poison;
 mod pool;
 mod promise;
 mod remap;
