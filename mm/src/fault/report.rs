@@ -41,6 +41,11 @@ pub enum FaultReason {
     Machine(FaultStatus),
 }
 
+impl FaultReason {
+    /// A page of 4 KiB has failed, and what is around it is good.
+    pub const PAGE_FAILURE: FaultReason = FaultReason::MemoryFailure { lsb: 12 };
+}
+
 impl fmt::Display for FaultReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -151,6 +151,6 @@ pub(super) enum Seen {
 }
 
 /// Whether all pages of the folio count as failed.
-pub(super) fn is_unreliable(head: PageRef) -> bool {
+pub(crate) fn is_unreliable(head: PageRef) -> bool {
     head.flags().contains(Flags::UNRELIABLE)
 }

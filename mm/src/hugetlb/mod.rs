@@ -40,6 +40,7 @@
 //! | `inject` | MADV_HWPOISON |
 //! | `failed` | which pages of folios have |
 //! | `cow` | a write to a folio that fork shares |
+//! | [`hgm`] | pages that are mapped by smaller entries than their own |
 //! | [`check`] | numbers and folios against a scan |
 #![forbid(unsafe_code)]
 
@@ -49,6 +50,7 @@ pub mod demote;
 mod error;
 mod failed;
 pub mod fault;
+pub mod hgm;
 pub mod hstate;
 mod inject;
 pub mod poison;

@@ -14,6 +14,7 @@
 //!
 //! | no memory for | then |
 //! |---|---|
+//! | tables, to take out 4 KiB alone | the whole page is taken out; faults map the rest again |
 //! | the note which page it is | all of the folio counts as failed, and is never used again |
 //! | another folio for a promise | the failed one stays in the pool for the promise; the fault that wants it tries again, and is SIGBUS where there is still no memory |
 //! | the struct pages of the folio | it waits with those that are leaving, as any folio does |
@@ -32,7 +33,8 @@ use core::ops::Range;
 
 use arch::{Cpu, Machine, Pfn};
 
-use super::failed::{Seen, is_unreliable};
+use super::failed::Seen;
+pub(crate) use super::failed::is_unreliable;
 use super::hstate::HugeSize;
 use super::pool::{Hugetlb, size_of};
 use super::resize::{count_surplus, optimize};
@@ -161,10 +163,11 @@ impl Mm {
             };
         }
         let (size, room) = (size_of(head), self.hugetlb.failed.prepare());
-        let still = Still::hold(self, head);
-        let seen = self.hugetlb.failed.add(head, pfn.offset_from(head.pfn()), room);
+        let (still, n) = (Still::hold(self, head), pfn.offset_from(head.pfn()));
+        let tables = still.tables(n);
+        let seen = self.hugetlb.failed.add(head, n, room);
         if seen == Seen::First {
-            still.unmap();
+            still.unmap(n, tables);
         }
         drop(still);
         self.put_folio(folio);

@@ -42,6 +42,7 @@
 //! | [`normal`] | which leaves have a struct page that may be touched |
 //! | [`stretch`] | entries of one table that a walk over a range comes to at once |
 //! | [`severed`] | a table that leaves its tree with all that it holds |
+//! | [`uprooted`] | a table that has left its tree with all that is below it |
 //! | [`change`] | leaves that get other rights, many of them in the same way |
 //! | [`unlinked`] | what was taken out of a tree |
 //! | [`table`] | tables that no tree leads to |
@@ -76,6 +77,7 @@ pub mod stretch;
 pub mod table;
 pub mod tighten;
 pub mod unlinked;
+pub mod uprooted;
 mod verify;
 pub mod visit;
 mod vmalloc;
@@ -95,4 +97,5 @@ pub use stretch::Stretch;
 pub use table::{LooseEntries, LooseTable};
 pub use tighten::Tightening;
 pub use unlinked::{Displaced, Unmapped};
+pub use uprooted::Uprooted;
 pub use walk::{Walk, WalkStep, walk};

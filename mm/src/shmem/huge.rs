@@ -2,8 +2,8 @@
 //!
 //! | entry | what a fault does |
 //! |---|---|
-//! | absent, the object has the page | maps it, all of it |
-//! | absent, the object has the page, and a part of it has failed | nothing: SIGBUS |
+//! | absent, the object has the page | maps it: all of it, or as much as a blank entry could ([`crate::hugetlb::hgm`]) |
+//! | absent, the object has the page, and a part of it has failed | SIGBUS; where smaller entries are permitted, maps as much around the address as is good, and SIGBUS for the failed 4 KiB alone |
 //! | absent, the object has no page | takes one from the pool, by the object's promise where it has one; then maps it |
 //! | a leaf with fewer rights than the VMA | gives it them |
 //! | migration entry | waits until the folio has moved |
@@ -22,12 +22,13 @@ use super::object::{Contents, Object, ObjectId};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::fault::{FaultDone, FaultInfo, FaultReason, grants};
+use crate::hugetlb::hgm::{HugetlbPte, MapSize, Piece};
 use crate::hugetlb::{self, Claim, HugeSize, Mapped, Share, Slot};
 use crate::kalloc::KArc;
-use crate::page::FolioRef;
+use crate::page::{FolioRef, PageRef};
 use crate::pgtable::TableStock;
 use crate::rmap;
-use crate::space::{AddressSpace, MmapError, Vma};
+use crate::space::{AddressSpace, Grain, MmapError, Vma};
 
 impl Mm {
     /// Sees to it that each of these pages of a hugetlb object, by their numbers, is there or promised. Its time follows
@@ -72,6 +73,15 @@ impl Mm {
     }
 }
 
+impl Object {
+    /// Tells `f` the page with this number, if there is one below the end: under O, so it stays the object's meanwhile.
+    pub(crate) fn with_page<R>(&self, number: u64, f: impl FnOnce(Option<PageRef>) -> R) -> R {
+        let contents = self.contents.lock();
+        let there = |_: &PageRef| number < contents.end();
+        f(contents.pages.get(number).filter(there))
+    }
+}
+
 /// Resolves a fault in a VMA of a hugetlb object whose rights allow the access. M is held for reading.
 ///
 /// # Errors
@@ -90,16 +100,16 @@ pub fn fault(
     let site = Site { slot, number, object: &object };
     let place = VirtAddr::new(number.wrapping_mul(size.bytes()));
     let _one = mm.hugetlb.fault_lock(size, id.raw(), place).write(mm.env);
-    let last = space.ptl.lock().last(info.va);
-    if last.migration().is_some() {
+    let pte = HugetlbPte::at(&space.ptl.lock(), info.va, size, mm.config.contpte);
+    if pte.is_migrating() {
         rmap::wait(mm, space, info.va);
         return Ok(FaultDone::Spurious);
     }
-    if !last.desc.is_leaf(last.level) {
-        return site.absent();
+    if pte.is_blank() {
+        return site.absent(&pte, info.va);
     }
-    let lacks = info.access == Access::Write && !grants(last.desc.flags(last.level), Access::Write);
-    Ok(if lacks { slot.raise(info.va, last.desc) } else { FaultDone::Spurious })
+    let lacks = info.access == Access::Write && !grants(pte.desc.flags(pte.level), Access::Write);
+    Ok(if lacks { slot.raise(info.va, pte.desc) } else { FaultDone::Spurious })
 }
 
 /// A place in a VMA of a hugetlb object.
@@ -111,25 +121,40 @@ struct Site<'f> {
 }
 
 impl Site<'_> {
-    /// Maps the object's page, made where there is none.
-    fn absent(&self) -> Result<FaultDone, FaultReason> {
-        let Slot { mm, size, .. } = self.slot;
+    /// Maps the object's page, made where there is none, where `pte`, the blank entry for `va`, stands.
+    fn absent(&self, pte: &HugetlbPte, va: VirtAddr) -> Result<FaultDone, FaultReason> {
+        let Slot { mm, vma, size, .. } = self.slot;
+        let mut piece = match vma.grain {
+            Grain::Whole => self.slot.piece(),
+            Grain::Any => Piece { va: pte.va, size: pte.size },
+            Grain::Page => Piece { va: va.align_down(PAGE_SIZE), size: MapSize::Page },
+        };
         loop {
-            let mut stock = TableStock::new(mm, size.level() as usize)?;
+            let mut stock = TableStock::new(mm, piece.size.level() as usize)?;
             self.provide()?;
-            self.slot.clear_tables();
-            let contents = self.object.contents.lock();
+            if vma.grain == Grain::Whole {
+                self.slot.clear_tables();
+            }
+            let shared = self.object.with_page(self.number, |head| {
+                let head = head?;
+                Some(match self.slot.share(head, piece, &mut stock) {
+                    Ok(Share::Slot(Mapped::Yes)) => Ok(FaultDone::Made),
+                    Ok(Share::Slot(Mapped::Taken)) => Ok(FaultDone::Spurious),
+                    Ok(Share::Failed) if vma.grain == Grain::Whole => Err(size.failure()),
+                    Ok(Share::Failed) if piece.size == MapSize::Page => Err(FaultReason::PAGE_FAILURE),
+                    Ok(Share::Failed) => {
+                        piece = piece.around(va, mm.config.contpte);
+                        return None;
+                    }
+                    Ok(Share::Full) => Err(FaultReason::TooManyReferences(head.pfn())),
+                    // The stock is for all tables below the root.
+                    Err(_) => Err(FaultReason::OutOfMemory),
+                })
+            });
             // Somebody may have taken it out again.
-            let there = |_: &_| self.number < contents.end();
-            let Some(head) = contents.pages.get(self.number).filter(there) else { continue };
-            return match self.slot.share(head, &mut stock) {
-                Ok(Share::Slot(Mapped::Yes)) => Ok(FaultDone::Made),
-                Ok(Share::Slot(Mapped::Taken)) => Ok(FaultDone::Spurious),
-                Ok(Share::Failed) => Err(size.failure()),
-                Ok(Share::Full) => Err(FaultReason::TooManyReferences(head.pfn())),
-                // The stock is for all tables below the root.
-                Err(_) => Err(FaultReason::OutOfMemory),
-            };
+            if let Some(done) = shared {
+                return done;
+            }
         }
     }
 

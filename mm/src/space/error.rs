@@ -14,6 +14,10 @@ use crate::error::OutOfMemory;
 pub enum Errno {
     /// EPERM.
     Perm = 1,
+    /// ENOENT.
+    NoEnt = 2,
+    /// EIO.
+    Io = 5,
     /// EAGAIN.
     Again = 11,
     /// ENOMEM.

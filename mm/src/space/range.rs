@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
-use arch::pte::PteFlags;
-use arch::{Desc, Level, Machine, PageSize, PhysAddr, PhysMem, VirtAddr};
+use arch::pte::{Kind, PteFlags};
+use arch::{Desc, Level, Machine, Order, PageSize, PhysAddr, PhysMem, VirtAddr};
 
 use super::rights::Rights;
 use super::{AddressSpace, Prot, Vma};
@@ -16,7 +16,7 @@ use crate::error::OutOfMemory;
 use crate::mapcount::Run;
 use crate::page::PageRef;
 use crate::pgtable::walk::is_empty;
-use crate::pgtable::{Entry, Gather, PtRoot, Stretch};
+use crate::pgtable::{Entry, Gather, PtRoot, Stretch, WalkStep};
 
 /// Visits every entry of `[start, end)` that is no table, by stretches of one table. The page-table lock is held for
 /// one stretch at a time.
@@ -85,6 +85,19 @@ pub(crate) fn run_of(space: &AddressSpace, vma: &Vma, entry: &Entry<'_>, page: P
         owner: space.owner,
         vma: (vma.start, vma.end),
     }
+}
+
+/// The table behind the entry of the folio's own size, where that is another one than the table in which an entry of
+/// `level` for `va` stands, or is to stand: for pages of a folio of 1 GiB, a level-2 table of `tree`.
+pub(crate) fn top_above(tree: &PtRoot, head: PageRef, level: Level, va: VirtAddr) -> Option<PhysAddr> {
+    let is_far = level == Level::L3 && head.order() == Order::PUD;
+    is_far.then(|| giant_top(tree.walk(va).steps())).flatten()
+}
+
+/// The level-2 table on the way that these steps go.
+pub(super) fn giant_top(steps: &[WalkStep]) -> Option<PhysAddr> {
+    let above = steps.iter().find(|step| step.level == Level::L1)?;
+    (above.kind() == Kind::Table).then(|| above.desc.output(Level::L1))
 }
 
 /// The level-3 table that translates the address. Under T.

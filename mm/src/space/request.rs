@@ -210,6 +210,8 @@ pub enum Advice {
     Collapse,
     /// MADV_HWPOISON: the memory is to fail.
     HwPoison,
+    /// MADV_SPLIT: shared hugetlb memory may be mapped by entries that are smaller than its pages.
+    Split,
     /// MADV_POPULATE_READ: every page is there, as after a read.
     PopulateRead,
     /// MADV_POPULATE_WRITE: every page is there, as after a write.
@@ -238,6 +240,7 @@ impl Advice {
             25 => Ok(Advice::Collapse),
             23 => Ok(Advice::PopulateWrite),
             100 => Ok(Advice::HwPoison),
+            26 => Ok(Advice::Split),
             _ => Err(MmapError::Advice(raw)),
         }
     }
