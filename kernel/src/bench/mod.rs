@@ -8,6 +8,7 @@
 //!
 //! | suite | what |
 //! |---|---|
+//! | `collapse` | hugetlb pages of 1 GiB that are mapped by 4 KiB: one step, two steps, how many mappings fit |
 //! | `kernel` | the kernel's own operations, measured within it |
 //! | `mapcount` | ways of counting mappings: what each costs, and how often its answers are true |
 //! | `mmbench` | the user program that Linux was measured with |
@@ -22,6 +23,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod collapse;
 mod kernel;
 pub mod mapcount;
 mod policies;
@@ -52,6 +54,7 @@ struct Suite {
 }
 
 const SUITES: &[Suite] = &[
+    Suite { name: "collapse", run: collapse::run },
     Suite { name: "kernel", run: kernel::run },
     Suite { name: "mapcount", run: mapcount::run },
     Suite { name: "mmbench", run: program::mmbench },

@@ -33,6 +33,7 @@ use crate::shmem::Object;
 use crate::space::range::{leaf_for, run_of};
 use crate::space::{AddressSpace, Grain, Vma};
 use crate::stats::Counter;
+use crate::thp::held::Held;
 
 /// Why a range, or what is left of it, was not collapsed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,7 +118,10 @@ impl Job<'_> {
             let above = space.ptl.lock().last(va).level;
             let mut stock = TableStock::new(mm, (level as usize).saturating_sub(above as usize))?;
             let tried = self.object.with_page(self.number, |head| match head {
-                Some(head) => self.try_exchange(head, (va, level), &mut stock),
+                Some(head) => {
+                    let _held = Held::of_hugetlb(mm);
+                    self.try_exchange(head, (va, level), &mut stock)
+                }
                 None => Ok(Tried::Done(None)),
             })?;
             match tried {
