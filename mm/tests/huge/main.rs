@@ -9,6 +9,7 @@ mod poison;
 mod poison_hgm;
 mod poison_kit;
 mod poison_pool;
+mod poison_races;
 mod pool;
 mod promise;
 mod remap;
