@@ -15,6 +15,7 @@ use arch::{Desc, VirtAddr};
 
 use super::hgm::{MapSize, Piece};
 use super::hstate::HugeSize;
+use super::poison;
 use super::pool::Claim;
 use crate::Mm;
 use crate::error::OutOfMemory;
@@ -61,6 +62,8 @@ pub(crate) enum Share {
     Slot(Mapped),
     /// There can be no more mappings of it, or references to it.
     Full,
+    /// A part of what was to be mapped has failed.
+    Failed,
 }
 
 impl<'s> Slot<'s> {
@@ -103,6 +106,38 @@ impl<'s> Slot<'s> {
         Ok(Mapped::Yes)
     }
 
+    /// Puts markers in all entries of the slot, which are empty.
+    ///
+    /// # Errors
+    /// As [`Self::map`].
+    pub(super) fn mark_failed(&self, stock: &mut TableStock<'_>) -> Result<(), Missing> {
+        let Slot { mm, space, size, va, .. } = *self;
+        let mut tree = space.ptl.lock();
+        for n in 0..size.entries() as u64 {
+            let at = va.add(n * size.level().entry_bytes());
+            tree.entry_or_table(space.flusher(mm), at, size.level(), stock)?.make(Desc::POISONED);
+        }
+        Ok(())
+    }
+
+    /// Whether a page of this piece of the folio has failed. Under T the answer holds for an entry that is made of it.
+    pub(super) fn has_failed(&self, head: PageRef, piece: Piece) -> bool {
+        let first = piece.va.offset_from(self.va) / PAGE_SIZE;
+        poison::first_in(self.mm, head, first..first + piece.size.bytes() / PAGE_SIZE).is_some()
+    }
+
+    /// The largest size up to `most` that begins at `va`, covers `bytes` at most, and nothing of the folio that has
+    /// failed; a single page even so.
+    pub(super) fn largest(&self, head: PageRef, (va, bytes): (VirtAddr, u64), mut most: MapSize) -> MapSize {
+        loop {
+            let size = MapSize::largest(va, bytes, most, self.size, self.mm.config.contpte);
+            if size == MapSize::Page || !self.has_failed(head, Piece { va, size }) {
+                return size;
+            }
+            most = size.smaller();
+        }
+    }
+
     /// All of it.
     pub(crate) fn piece(&self) -> Piece {
         Piece { va: self.va, size: MapSize::Huge(self.size) }
@@ -124,6 +159,9 @@ impl<'s> Slot<'s> {
         let mut tree = space.ptl.lock();
         let page = head.nth(piece.va.offset_from(self.va) / PAGE_SIZE);
         let level = piece.size.level();
+        if self.has_failed(head, piece) {
+            return Ok(Share::Failed);
+        }
         match tree.entry_or_table(space.flusher(mm), piece.va, level, stock).map(drop) {
             Err(Missing::Stock) => return Err(Missing::Stock),
             Ok(()) | Err(Missing::Leaf(..) | Missing::Table(_)) => {}
