@@ -126,7 +126,9 @@ impl Copier<'_> {
         let (mut tree, level) = (child.ptl.lock(), size.level());
         for n in 0..size.entries() as u64 {
             let va = va.add(n * level.entry_bytes());
-            let entry = tree.entry_or_table(child.flusher(mm), va, level, stock).map_err(|_| ForkError::OutOfMemory)?;
+            let entry = tree
+                .entry_or_table(child.flusher(mm), va, level, stock)
+                .map_err(|_| ForkError::OutOfMemory)?;
             entry.make(Desc::POISONED);
         }
         Ok(())
