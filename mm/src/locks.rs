@@ -26,6 +26,7 @@
 //! | I | 32 | spaces of an object | which spaces map one object; that no entry of it moves between VMAs |
 //! | - | 34 | holes | ranges of one space that are to be promoted again |
 //! | - | 35 | VMA set | the set itself, for the length of a look or a change; who may change it is decided by M |
+//! | - | 36 | promises of a space | which hugetlb pages the pools have promised to private mappings of objects |
 //! | O | 38 | object | one object's pages and its size; that no entry for one of its pages is made |
 //! | R | 40 | reservation | one bucket of the table of reservations: its chain and their records |
 //! | Q | 45 | promoter | the promoter's queue |
@@ -93,6 +94,8 @@ pub const OBJECT_SPACES: Rank = Rank(32);
 pub const HOLES: Rank = Rank(34);
 /// The set of VMAs of an address space.
 pub const VMAS: Rank = Rank(35);
+/// What the hugetlb pools have promised to one space's private mappings of objects.
+pub const HUGETLB_OWED: Rank = Rank(36);
 /// One object's pages and its size.
 pub const OBJECT: Rank = Rank(38);
 /// One bucket of the table of reservations.

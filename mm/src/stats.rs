@@ -130,6 +130,10 @@ counters! {
     HgmSplit = "hgm_split",
     /// Leaves of hugetlb pages that were made in place of smaller ones.
     HgmCollapse = "hgm_collapse",
+    /// Nanoseconds for which the object and the page-table lock were held to make them.
+    HgmPtlHeld = "hgm_ptl_held_ns",
+    /// The longest of these.
+    HgmPtlHeldLongest = "hgm_ptl_held_longest_ns",
     /// hugetlb folios whose vmemmap is optimised at present.
     NrHvoOptimized = "nr_hvo_optimized",
     /// hugetlb folios optimised so far.

@@ -8,6 +8,7 @@
 //!
 //! | suite | what |
 //! |---|---|
+//! | `collapse` | hugetlb pages of 1 GiB that are mapped by 4 KiB: one step, two steps, how many mappings fit |
 //! | `kernel` | the kernel's own operations, measured within it |
 //! | `hgm` | entries that are smaller than a hugetlb page: post-copy migration with and without them |
 //! | `mapcount` | ways of counting mappings: what each costs, and how often its answers are true |
@@ -23,6 +24,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod collapse;
 pub mod hgm;
 mod kernel;
 pub mod mapcount;
@@ -54,6 +56,7 @@ struct Suite {
 }
 
 const SUITES: &[Suite] = &[
+    Suite { name: "collapse", run: collapse::run },
     Suite { name: "kernel", run: kernel::run },
     Suite { name: "hgm", run: hgm::run },
     Suite { name: "mapcount", run: mapcount::run },

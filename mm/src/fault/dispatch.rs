@@ -154,6 +154,9 @@ impl Mm {
             VmaKind::Anon => anon::fault(self, space, vma, info),
             VmaKind::Hugetlb(size) => crate::hugetlb::fault(self, space, vma, size, info),
             VmaKind::HugeShared(size, id) => crate::shmem::huge::fault(self, space, vma, (size, id), info),
+            VmaKind::HugePrivate(size, id) => {
+                crate::shmem::huge_private::fault(self, space, vma, (size, id), info)
+            }
             VmaKind::Shared(_) | VmaKind::Private(_) => crate::shmem::fault::fault(self, space, vma, info),
             VmaKind::Device(map) => crate::device::map::fault(self, space, vma, map, info),
         }

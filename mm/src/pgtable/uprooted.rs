@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::ENTRIES_PER_TABLE;
+use arch::contiguous::CONT_ENTRIES;
 use arch::pte::Kind;
 use arch::{Desc, DescTable, Level, Machine, PhysAddr, PhysMem};
 
@@ -87,14 +88,23 @@ impl Uprooted {
     }
 
     /// How many entries from `n` on go on from each other; `first` stands in entry `n`.
+    #[inline(always)]
     fn run(&self, n: usize, first: Desc) -> usize {
         let bytes = self.level.entry_bytes();
-        let mut next = first.raw();
-        let goes_on = |&m: &usize| {
-            next = next.wrapping_add(bytes);
-            self.entries.read(m).raw() == next
-        };
-        1 + (n + 1..ENTRIES_PER_TABLE).take_while(goes_on).count()
+        let wanted = |m: usize| first.raw().wrapping_add((m - n) as u64 * bytes);
+        let mut m = n;
+        while m + CONT_ENTRIES <= ENTRIES_PER_TABLE {
+            let (row, mut next, mut differ) = (self.entries.read_still(m), wanted(m), 0);
+            for desc in row {
+                differ |= desc.raw() ^ next;
+                next = next.wrapping_add(bytes);
+            }
+            if differ != 0 {
+                break;
+            }
+            m += CONT_ENTRIES;
+        }
+        m + (m..ENTRIES_PER_TABLE).take_while(|&m| self.entries.read(m).raw() == wanted(m)).count() - n
     }
 
     /// Gives the table back.

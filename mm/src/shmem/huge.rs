@@ -23,7 +23,7 @@ use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::fault::{FaultDone, FaultInfo, FaultReason, grants};
 use crate::hugetlb::hgm::{HugetlbPte, MapSize, Piece};
-use crate::hugetlb::{self, Claim, HugeSize, Mapped, Share, Slot};
+use crate::hugetlb::{self, Claim, Grant, HugeSize, Mapped, Share, Slot};
 use crate::kalloc::KArc;
 use crate::page::{FolioRef, PageRef};
 use crate::pgtable::TableStock;
@@ -141,7 +141,7 @@ impl Site<'_> {
             }
             let shared = self.object.with_page(self.number, |head| {
                 let head = head?;
-                Some(match self.slot.share(head, piece, &mut stock) {
+                Some(match self.slot.share(head, (piece, Grant::All), &mut stock) {
                     Ok(Share::Slot(Mapped::Yes)) => Ok(FaultDone::Made),
                     Ok(Share::Slot(Mapped::Taken)) => Ok(FaultDone::Spurious),
                     Ok(Share::Full) => Err(FaultReason::TooManyReferences(head.pfn())),

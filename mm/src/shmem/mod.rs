@@ -34,8 +34,8 @@
 //! | [`attach`] | which spaces map which objects |
 //! | [`fault`] | page faults |
 //! | [`huge`] | objects of hugetlb pages: promises, page faults |
+//! | [`huge_private`] | page faults in private mappings of them |
 //! | `deliver` | the content of hugetlb pages, brought by the kernel a piece at a time |
-//! | `promises` | which pages of an object the pool has promised |
 //! | [`truncate`] | size, holes |
 //! | [`bytes`] | reading and writing by offset |
 //! | [`rmap`] | from a page to the places where it may be mapped |
@@ -51,8 +51,8 @@ mod check;
 mod deliver;
 pub mod fault;
 pub mod huge;
+pub mod huge_private;
 pub mod object;
-mod promises;
 pub mod registry;
 pub mod rmap;
 #[cfg(test)]

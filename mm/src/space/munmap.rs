@@ -5,6 +5,7 @@ use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
 use arch::layout::USER_END;
 
+use super::VmaKind;
 use super::{AddressSpace, MmapError};
 use super::{range, unmap};
 use crate::Mm;
@@ -63,6 +64,7 @@ impl Mm {
         let cuts = vmas.cuts(start, end)?;
         vmas.prepare(cuts + more)?;
         drop(vmas);
+        space.objects.owed.prepare(None, 1)?;
         Ok(range::split_edges(self, space, start, end)?)
     }
 
@@ -86,7 +88,11 @@ impl Mm {
         let mut from = start;
         while let Some(vma) = space.first_vma_in(from, end) {
             if let Some(id) = vma.kind.object() {
-                self.detach_object(space, id, vma.part(start, end).bytes() / PAGE_SIZE);
+                let part = vma.part(start, end);
+                if let VmaKind::HugePrivate(size, _) = vma.kind {
+                    space.objects.owed.give_back(self, size, &(part.start..part.end));
+                }
+                self.detach_object(space, id, part.bytes() / PAGE_SIZE);
             }
             from = vma.end;
         }

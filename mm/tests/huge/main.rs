@@ -7,6 +7,7 @@ mod fault;
 mod hgm;
 mod minor;
 mod pool;
+mod private;
 mod promise;
 mod remap;
 mod replace;

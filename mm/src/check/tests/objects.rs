@@ -1,7 +1,7 @@
 //! Damage to objects, their pages, and the lists of who maps them.
 
 use super::*;
-use crate::hugetlb::HugeSize;
+use crate::hugetlb::{self, HugeSize};
 use crate::kalloc::KArc;
 use crate::page::{FolioRef, PageKind};
 use crate::shmem::{ObjectId, ObjectUse};
@@ -30,6 +30,16 @@ fn huge_object(site: &Site<'_>) -> ObjectUse {
     let request = MmapRequest { flags: MapFlags::SHARED, ..MmapRequest::anonymous(bytes, RW) };
     site.mm.mmap_object(&site.space, &request.fixed(BASE.raw()), &object).unwrap();
     site.mm.write_user(&site.space, BASE, &[1]).unwrap();
+    object
+}
+
+/// A private mapping of an object of one hugetlb page, the private copy of which is promised, and one page more is free.
+fn huge_private(site: &Site<'_>) -> ObjectUse {
+    assert_eq!(site.mm.hugetlb.set_nr(site.mm, HugeSize::K64, 2).persistent, 2);
+    let bytes = HugeSize::K64.bytes();
+    let object = site.mm.new_huge_object(HugeSize::K64, bytes).unwrap();
+    let request = MmapRequest { flags: MapFlags::PRIVATE, ..MmapRequest::anonymous(bytes, RW) };
+    site.mm.mmap_object(&site.space, &request.fixed(BASE.raw()), &object).unwrap();
     object
 }
 
@@ -92,6 +102,23 @@ pub(super) const ROWS: &[Row] = &[
     ("the list of what the pool has promised to an object", small, |site| {
         huge_object(site).damage_promises(5..5);
         None
+    }),
+    ("the list of what the pools have promised to a space", small, |site| {
+        let _kept = huge_private(site);
+        site.space.objects.owed.damage(HugeSize::K64, BASE);
+        None
+    }),
+    ("promises for slots of no private mapping of an object", small, |site| {
+        let _kept = huge_private(site);
+        site.space.objects.owed.damage(HugeSize::K64, BASE.add(4 * MIB));
+        None
+    }),
+    ("promises for a slot that has its private copy", small, |site| {
+        let _kept = huge_private(site);
+        let copy = site.touch(BASE);
+        site.space.objects.owed.damage(HugeSize::K64, BASE);
+        hugetlb::reserve(site.mm, HugeSize::K64, 1).unwrap();
+        Some(copy.pfn())
     }),
     ("spaces that an object lists", small, |site| {
         object(site).damage(None);

@@ -19,7 +19,7 @@ use arch::pte::Kind;
 use arch::{Level, Pfn, VirtAddr};
 
 use super::super::hstate::HugeSize;
-use super::super::slot::{Share, Slot};
+use super::super::slot::{Grant, Share, Slot};
 use super::{Debris, HugetlbPte, MapSize, Piece};
 use crate::Mm;
 use crate::error::OutOfMemory;
@@ -32,6 +32,7 @@ use crate::shmem::Object;
 use crate::space::range::{leaf_for, run_of};
 use crate::space::{AddressSpace, Vma};
 use crate::stats::Counter;
+use crate::thp::held::Held;
 
 /// Why a range, or what is left of it, was not collapsed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,7 +110,10 @@ impl Job<'_> {
             let above = space.ptl.lock().last(va).level;
             let mut stock = TableStock::new(mm, (level as usize).saturating_sub(above as usize))?;
             let tried = self.object.with_page(self.number, |head| match head {
-                Some(head) => self.try_exchange(head, (va, level), &mut stock),
+                Some(head) => {
+                    let _held = Held::of_hugetlb(mm);
+                    self.try_exchange(head, (va, level), &mut stock)
+                }
                 None => Ok(Tried::Done(None)),
             })?;
             match tried {
@@ -173,7 +177,7 @@ impl Job<'_> {
                 let (mut stock, blank) = (TableStock::new(mm, missing)?, Piece { va: at, size: map });
                 let shared = self.object.with_page(self.number, |head| {
                     let Some(head) = head else { return Ok(None) };
-                    match self.slot.share(head, blank, &mut stock) {
+                    match self.slot.share(head, (blank, Grant::All), &mut stock) {
                         Ok(Share::Full) => Err(NotCollapsed::Full(head.pfn())),
                         Ok(Share::Slot(mapped)) => Ok(Some(mapped)),
                         Err(_) => Err(NotCollapsed::OutOfMemory),

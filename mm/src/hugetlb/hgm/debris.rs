@@ -6,7 +6,7 @@ use arch::addr::ENTRIES_PER_TABLE;
 use arch::{Level, Order, PhysAddr, VirtAddr};
 
 use crate::Mm;
-use crate::mapcount::{self, Run};
+use crate::mapcount::{Leaving, Run};
 use crate::page::page_of;
 use crate::pgtable::Uprooted;
 use crate::pgtable::uprooted::Held;
@@ -29,33 +29,49 @@ impl Debris {
         let Debris { table, leaf } = self;
         // Of a folio of 1 GiB: this is the level-2 table, or stood below it.
         let top = if leaf.level == Level::L1 { table.address() } else { leaf.table };
-        clear_table(mm, table, &leaf, (leaf.va, top));
+        let (va, head) = (leaf.va, leaf.head);
+        let mut clearing = Clearing { mm, leaf, counts: Leaving::new(mm), references: 0 };
+        clearing.table(table, va, top);
+        let Clearing { counts, references, .. } = clearing;
+        counts.finish();
+        if references != 0 {
+            mm.put_references(head, references);
+        }
     }
 }
 
-/// `va` is the first address that the table translated, `top` the table behind the entry of the folio's own size, if one
-/// entry can have that.
-fn clear_table(mm: &Mm, mut table: Uprooted, leaf: &Run, (va, top): (VirtAddr, PhysAddr)) {
-    let (level, address) = (table.level(), table.address());
-    // Where no entry has the folio's size, each table is its own top.
-    let top = if leaf.head.order() == Order::PUD { top } else { address };
-    let mut n = 0;
-    while n < ENTRIES_PER_TABLE {
-        let at = va.add(n as u64 * level.entry_bytes());
-        n += match table.take(n) {
-            Held::Nothing => 1,
-            Held::Table(below) => {
-                clear_table(mm, below, leaf, (at, top));
-                1
-            }
-            Held::Leaves(first, entries) => {
-                let first = page_of(first.output(level).pfn());
-                let run = Run { first, entries: entries as u32, level, table: address, top, va: at, ..*leaf };
-                mapcount::remove(mm, &run);
-                mm.put_references(run.head, run.entries);
-                entries
-            }
-        };
+struct Clearing<'m> {
+    mm: &'m Mm,
+    leaf: Run,
+    counts: Leaving,
+    /// As many as the page can have pages.
+    references: u32,
+}
+
+impl Clearing<'_> {
+    /// `va` is the first address that the table translated, `top` the table behind the entry of the folio's own size, if
+    /// one entry can have that.
+    fn table(&mut self, mut table: Uprooted, va: VirtAddr, top: PhysAddr) {
+        let (level, address) = (table.level(), table.address());
+        // Where no entry has the folio's size, each table is its own top.
+        let top = if self.leaf.head.order() == Order::PUD { top } else { address };
+        let mut n = 0;
+        while n < ENTRIES_PER_TABLE {
+            let va = va.add(n as u64 * level.entry_bytes());
+            n += match table.take(n) {
+                Held::Nothing => 1,
+                Held::Table(below) => {
+                    self.table(below, va, top);
+                    1
+                }
+                Held::Leaves(first, run) => {
+                    let (first, entries) = (page_of(first.output(level).pfn()), run as u32);
+                    self.counts.push(&Run { first, entries, level, table: address, top, va, ..self.leaf });
+                    self.references += entries;
+                    run
+                }
+            };
+        }
+        table.free(self.mm);
     }
-    table.free(mm);
 }

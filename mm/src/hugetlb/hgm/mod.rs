@@ -43,6 +43,7 @@
 //! | [`continuing`] | UFFDIO_CONTINUE |
 //! | [`collapse`] | MADV_COLLAPSE |
 //! | `debris` | what a collapse has put out of use |
+//! | [`experiment`] | what it costs |
 //!
 //! [`Grain`]: crate::space::Grain
 //! [`Mm::continue_huge`]: crate::Mm::continue_huge
@@ -51,6 +52,7 @@
 pub mod collapse;
 pub mod continuing;
 mod debris;
+pub mod experiment;
 pub mod pte;
 pub mod split;
 #[cfg(test)]
