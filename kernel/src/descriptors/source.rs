@@ -23,8 +23,9 @@
 #![forbid(unsafe_code)]
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use allocator_api2::boxed::Box;
 use allocator_api2::vec::Vec;
 use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
@@ -45,8 +46,10 @@ const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Units of which a word of the map tells.
 const BITS: u64 = u64::BITS as u64;
 
-/// Sources that no thread has begun with yet.
-static STARTED: SpinLock<Vec<Job, KAlloc>> = SpinLock::new(Rank(6), Vec::new_in(KAlloc));
+/// Sources that no thread has begun with yet. A thread for each is there before it is.
+static STARTED: SpinLock<Option<Box<Job, KAlloc>>> = SpinLock::new(Rank(6), None);
+/// How many there are; read without the lock.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// How far a source is, for whoever has started it.
 pub struct Progress {
@@ -73,6 +76,8 @@ struct Job {
     complete: Vec<u64, KAlloc>,
     /// A piece.
     buffer: Vec<u8, KAlloc>,
+    /// The next one of those that were started.
+    next: Option<Box<Job, KAlloc>>,
 }
 
 /// A source ends before all has come.
@@ -124,21 +129,11 @@ impl Progress {
         let buffer = filled(PAGE_SIZE as usize, 0)?;
         let (told, unit, start) = (progress.clone(), unit / PAGE_SIZE, range.start);
         let context = context.clone();
-        let job = Job { progress, context, object, start, units, unit, offset, seed, complete, buffer };
-        {
-            let mut started = STARTED.lock();
-            started.try_reserve(1).map_err(|_| Errno::NOMEM)?;
-            started.push(job);
-        }
-        if sched::spawn("source", run).is_err() {
-            // Whichever was not begun is as good as another: each has its own thread to come.
-            let mut started = STARTED.lock();
-            let at = started.iter().position(|job| KArc::ptr_eq(&job.progress, &told));
-            let job = at.map(|at| started.swap_remove(at));
-            drop(started);
-            drop(job);
-            return Err(Errno::NOMEM);
-        }
+        let job =
+            Job { progress, context, object, start, units, unit, offset, seed, complete, buffer, next: None };
+        let job = Box::try_new_in(job, KAlloc).map_err(|_| Errno::NOMEM)?;
+        sched::spawn("source", run).map_err(|_| Errno::NOMEM)?;
+        hand_over(job);
         Ok(told)
     }
 
@@ -178,18 +173,45 @@ fn filled<T: Copy>(many: usize, value: T) -> Result<Vec<T, KAlloc>, Errno> {
     Ok(all)
 }
 
-/// A thread takes any source that was started: there are as many as threads.
-fn run(mm: &'static Mm) {
-    let job = STARTED.lock().pop();
-    if let Some(mut job) = job {
-        let (Ok(()) | Err(Over)) = job.bring_all(mm);
-        // Nobody is told of faults that nobody would serve. Where there is no memory to cut a VMA they are told.
-        let _ = mm.unregister_userfault(&job.context, job.range());
-        let progress = job.progress.clone();
-        // Whoever waits for the end finds that nothing of the job is left.
-        drop(job);
-        progress.end();
+/// A thread that has no source yet gets this one.
+fn hand_over(mut job: Box<Job, KAlloc>) {
+    let mut started = STARTED.lock();
+    job.next = started.take();
+    *started = Some(job);
+    WAITING.fetch_add(1, Ordering::SeqCst);
+    drop(started);
+    sched::unpark_all(waiting_key());
+}
+
+/// A source, waited for: there are as many as threads.
+fn take() -> Box<Job, KAlloc> {
+    loop {
+        {
+            let mut started = STARTED.lock();
+            if let Some(mut job) = started.take() {
+                *started = job.next.take();
+                WAITING.fetch_sub(1, Ordering::SeqCst);
+                return job;
+            }
+        }
+        sched::park(waiting_key(), &|| WAITING.load(Ordering::SeqCst) == 0);
     }
+}
+
+fn waiting_key() -> usize {
+    core::ptr::from_ref(&WAITING).addr()
+}
+
+/// A thread that plays one source.
+fn run(mm: &'static Mm) {
+    let mut job = take();
+    let (Ok(()) | Err(Over)) = job.bring_all(mm);
+    // Nobody is told of faults that nobody would serve. Where there is no memory to cut a VMA they are told.
+    let _ = mm.unregister_userfault(&job.context, job.range());
+    let progress = job.progress.clone();
+    // Whoever waits for the end finds that nothing of the job is left.
+    drop(job);
+    progress.end();
 }
 
 impl Job {

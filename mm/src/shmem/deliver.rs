@@ -53,10 +53,10 @@ impl Mm {
         let unit = object.huge.ok_or(DeliverError::NotHuge)?.bytes();
         let (number, at) = (offset / unit, offset % unit);
         debug_assert!(at + bytes.len() as u64 <= unit, "content of two pages");
-        let contents = object.contents.lock();
-        let there = contents.pages.get(number).filter(|_| number < contents.end());
-        let page = there.ok_or(DeliverError::NoPage)?;
-        Machine::write_bytes(page.pfn().phys().add(at), bytes);
-        Ok(())
+        object.with_page(number, |page| {
+            let page = page.ok_or(DeliverError::NoPage)?;
+            Machine::write_bytes(page.pfn().phys().add(at), bytes);
+            Ok(())
+        })
     }
 }
