@@ -16,6 +16,8 @@
 //! | S | 16 | address spaces | the list of live address spaces |
 //! | L | 17 | link | one space's link in that list |
 //! | - | 18 | owner numbers | which small numbers of spaces are in use |
+//! | - | 20 | contexts of a space | which userfault contexts serve one space |
+//! | - | 23 | userfaults | the faults of one context that wait |
 //! | - | 24 | device queue | transfers that were submitted to a device and not done |
 //! | - | 26 | objects | the list of live objects |
 //! | - | 28 | objects of a space | which objects one space maps |
@@ -24,6 +26,7 @@
 //! | I | 32 | spaces of an object | which spaces map one object; that no entry of it moves between VMAs |
 //! | - | 34 | holes | ranges of one space that are to be promoted again |
 //! | - | 35 | VMA set | the set itself, for the length of a look or a change; who may change it is decided by M |
+//! | - | 36 | promises of a space | which hugetlb pages the pools have promised to private mappings of objects |
 //! | O | 38 | object | one object's pages and its size; that no entry for one of its pages is made |
 //! | R | 40 | reservation | one bucket of the table of reservations: its chain and their records |
 //! | Q | 45 | promoter | the promoter's queue |
@@ -72,6 +75,10 @@ pub const SPACES: Rank = Rank(16);
 pub const SPACE_LINK: Rank = Rank(17);
 /// Which small numbers of address spaces are in use.
 pub const OWNER_IDS: Rank = Rank(18);
+/// The userfault contexts of one space.
+pub const USERFAULTS: Rank = Rank(20);
+/// The faults of one userfault context.
+pub const USERFAULT: Rank = Rank(23);
 /// What a device has to do.
 pub const DMA: Rank = Rank(24);
 /// The list of live objects.
@@ -88,6 +95,8 @@ pub const OBJECT_SPACES: Rank = Rank(32);
 pub const HOLES: Rank = Rank(34);
 /// The set of VMAs of an address space.
 pub const VMAS: Rank = Rank(35);
+/// What the hugetlb pools have promised to one space's private mappings of objects.
+pub const HUGETLB_OWED: Rank = Rank(36);
 /// One object's pages and its size.
 pub const OBJECT: Rank = Rank(38);
 /// One bucket of the table of reservations.

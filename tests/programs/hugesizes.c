@@ -1,6 +1,6 @@
 /*
- * hugesizes: pages of one hugetlb pool, of whatever size: private ones across a fork, shared ones of a memfd, what its
- * size means, and what is refused.
+ * hugesizes: pages of one hugetlb pool, of whatever size: private ones across a fork, shared ones of a memfd, private
+ * mappings of one, what its size means, and what is refused.
  *
  *     hugesizes [shift=21]
  *
@@ -98,6 +98,37 @@ static int touches(word va)
     return 0;
 }
 
+static int writes_its_own(word va)
+{
+    if (load(va) != 2 || load(va + 8) != 1)
+        return 1;
+    store(va + 8, 3);
+    return load(va) != 2 || load(va + 8) != 3;
+}
+
+static void private_mapping(void)
+{
+    long fd = syscall(SYS_memfd_create, (word) "huge", (word)(MFD_HUGETLB | size_bits));
+    CHECK_EQ(syscall(SYS_ftruncate, (word)fd, bytes), 0, "ftruncate");
+    long all = map_object(fd, 1, 0);
+    store((word)all, 1), store((word)all + 8, 1);
+    CHECK_EQ(syscall(SYS_mmap, 0, 3 * bytes, RW, MAP_PRIVATE, (word)fd, 0), -ENOMEM, "a promise for each page");
+    long own = syscall(SYS_mmap, 0, bytes, RW, MAP_PRIVATE, (word)fd, 0);
+    CHECK(own > 0, "a private mapping: %ld", own);
+    CHECK_EQ(load((word)own), 1, "the object's page by it");
+    store((word)own, 2);
+    CHECK_EQ(load((word)own + 8), 1, "what the copy has of the object's page");
+    CHECK_EQ(load((word)all), 1, "the object's page after the write to the copy");
+    store((word)all + 8, 7);
+    CHECK_EQ(in_child(writes_its_own, (word)own), 0, "the child's copy of the copy");
+    CHECK_EQ(load((word)own + 8), 1, "the copy after the child's write");
+    CHECK_EQ(syscall(SYS_ftruncate, (word)fd, 0), 0, "ftruncate to nothing");
+    CHECK_EQ(in_child(touches, (word)own), 7, "SIGBUS where the copy was");
+    CHECK_EQ(sys_munmap((word)own, bytes), 0, "munmap of the private mapping");
+    CHECK_EQ(sys_munmap((word)all, bytes), 0, "munmap of the shared one");
+    CHECK_EQ(syscall(SYS_close, (word)fd), 0, "close");
+}
+
 static void refusals(void)
 {
     CHECK_EQ(map_private(4, 0), -ENOMEM, "more pages than the pool has");
@@ -120,6 +151,7 @@ int main(int argc, char **argv)
     size_bits = (int)(shift << MAP_HUGE_SHIFT);
     private_pages();
     shared_pages();
+    private_mapping();
     refusals();
     return finish();
 }

@@ -189,6 +189,7 @@ impl VmaKind {
             VmaKind::Anon
             | VmaKind::Hugetlb(_)
             | VmaKind::HugeShared(..)
+            | VmaKind::HugePrivate(..)
             | VmaKind::Shared(_)
             | VmaKind::Private(_) => None,
         }

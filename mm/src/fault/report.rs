@@ -10,6 +10,7 @@ use arch::{Access, Pfn};
 use super::FaultInfo;
 use crate::error::OutOfMemory;
 use crate::space::Vma;
+use crate::userfault::Ticket;
 
 /// Why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +38,12 @@ pub enum FaultReason {
     NotInserted,
     /// A private write to a frame of a device that cannot be read like memory.
     NotCopyable,
+    /// Whoever serves the range was told and is to be waited for, without any lock. Does not leave this room.
+    Told(Ticket),
+    /// Whoever serves the range serves accesses of the program only, and this is one of the kernel.
+    UserModeOnly,
+    /// The process is to end, and does not wait for whoever serves the range.
+    Killed,
     /// The machine reports a failure that memory management cannot mend.
     Machine(FaultStatus),
 }
@@ -63,6 +70,9 @@ impl fmt::Display for FaultReason {
             }
             FaultReason::NotInserted => f.write_str("the device has put nothing there"),
             FaultReason::NotCopyable => f.write_str("a frame outside of RAM cannot be copied"),
+            FaultReason::Told(_) => f.write_str("whoever serves the range was told"),
+            FaultReason::UserModeOnly => f.write_str("accesses of the kernel are not served there"),
+            FaultReason::Killed => f.write_str("the process is to end"),
             FaultReason::Machine(status) => status.fmt(f),
         }
     }
@@ -90,6 +100,8 @@ pub enum Signal {
     },
     /// SIGKILL by the out-of-memory killer.
     OutOfMemoryKill,
+    /// None: the process has had the one that ends it.
+    Ending,
 }
 
 /// A fault that cannot be resolved: what, why, and where.
@@ -115,8 +127,10 @@ impl FaultError {
             | FaultReason::NotInserted
             | FaultReason::NotCopyable
             | FaultReason::TooManyReferences(_)
+            | FaultReason::UserModeOnly
             | FaultReason::Machine(_) => Signal::Bus,
             FaultReason::MemoryFailure { lsb } => Signal::BusMceErrAr { lsb },
+            FaultReason::Told(_) | FaultReason::Killed => Signal::Ending,
             FaultReason::OutOfMemory => Signal::OutOfMemoryKill,
         }
     }

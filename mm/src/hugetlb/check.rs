@@ -14,6 +14,7 @@ use crate::Mm;
 use crate::check::{Inconsistency, Report, agree, for_each_block};
 use crate::hvo::check::{check_counters, check_folio};
 use crate::page::{Flags, PageKind, PageRef, page_of};
+use crate::space::{AddressSpace, VmaKind};
 
 /// What a scan finds of one size.
 #[derive(Clone, Copy, Default)]
@@ -47,6 +48,7 @@ impl Mm {
             })?;
         }
         check_counters(self, optimized, report)?;
+        self.spaces.try_for_each(|space| self.check_owed(space))?;
         HugeSize::ALL.into_iter().zip(found).try_for_each(|(size, found)| self.check_pool(size, found))?;
         self.check_failed(report)
     }
@@ -100,12 +102,33 @@ impl Mm {
         agree("huge pages promised beyond what is free", None, 0, counts.reserved.saturating_sub(counts.free))
     }
 
+    /// What a space's private mappings of objects were promised is in such mappings, and of their size.
+    fn check_owed(&self, space: &AddressSpace) -> Result<(), Inconsistency> {
+        agree(
+            "the list of what the pools have promised to a space",
+            None,
+            1,
+            space.objects.owed.is_sound().into(),
+        )?;
+        let (mut vmas, mut listed) = (0, 0);
+        for size in HugeSize::ALL {
+            space.for_each_vma(|vma| {
+                if matches!(vma.kind, VmaKind::HugePrivate(of, _) if of == size) {
+                    vmas += space.objects.owed.pages_in(size, &(vma.start..vma.end));
+                }
+            });
+            listed += space.objects.owed.pages(size);
+        }
+        agree("promises for slots of no private mapping of an object", None, 0, listed - vmas)
+    }
+
     /// Slots of all private hugetlb VMAs, and pages of objects, that were promised a folio of this size and have none
     /// yet.
     fn promised(&self, size: HugeSize) -> u64 {
         let mut promised = 0;
         let Ok(()) = self.spaces.try_for_each::<Infallible>(|space| {
             promised += Promised::to(self, space, VirtAddr::new(0), USER_END).pages(size);
+            promised += space.objects.owed.pages(size);
             Ok(())
         });
         promised + self.objects.promised(size)

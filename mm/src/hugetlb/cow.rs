@@ -1,8 +1,9 @@
-//! Copy-on-write of hugetlb pages: after fork both sides map one folio read-only.
+//! Copy-on-write of hugetlb pages: after fork both sides map one folio read-only, and a private mapping of an object maps
+//! the object's so.
 //!
-//! A write by the only space that maps the folio gets the right back; any other write gets a folio of its own. That
-//! folio is promised to nobody: what mmap had promised for the slot was used by its first touch, and the child was
-//! promised nothing. So on either side the write ends with SIGBUS where the pool has no folio to spare, and the slot
+//! A write by the only space that maps the folio gets the right back; any other write gets a folio of its own. In place of
+//! an object's page that is the one which the slot was promised ([`super::owed`]). After fork it is promised to nobody:
+//! what mmap had promised for the slot was used by its first touch, and the child was promised nothing. So on either side the write ends with SIGBUS where the pool has no folio to spare, and the slot
 //! stays as it is. (Linux prefers the parent there, `unmap_ref_private`: it takes the page from the child, which then
 //! gets SIGBUS at its next access. Here nobody loses what he has.)
 #![forbid(unsafe_code)]
@@ -25,9 +26,9 @@ use crate::stats::Counter;
 /// for reading, and F of the slot.
 ///
 /// # Errors
-/// [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`], [`FaultReason::MemoryFailure`]; nothing has
-/// changed.
-pub(super) fn fault(slot: &Slot<'_>, at: VirtAddr) -> Result<FaultDone, FaultReason> {
+/// [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`], [`FaultReason::MemoryFailure`],
+/// [`FaultReason::OutOfMemory`]; nothing has changed.
+pub(crate) fn copy_on_write(slot: &Slot<'_>, at: VirtAddr) -> Result<FaultDone, FaultReason> {
     let Slot { mm, size, .. } = *slot;
     let (source, leaf) = match judge(slot, at) {
         Verdict::Done(done) => return Ok(done),
@@ -35,7 +36,14 @@ pub(super) fn fault(slot: &Slot<'_>, at: VirtAddr) -> Result<FaultDone, FaultRea
         Verdict::Failed => return Err(size.failure()),
         Verdict::Copy(source, leaf) => (source, leaf),
     };
-    let Some(copy) = mm.hugetlb.take_or_make(mm, size, Claim::Unreserved) else {
+    let claim = match slot.claim_copy() {
+        Ok(claim) => claim,
+        Err(error) => {
+            mm.put_folio(source);
+            return Err(error.into());
+        }
+    };
+    let Some(copy) = mm.hugetlb.take_or_make(mm, size, claim) else {
         mm.put_folio(source);
         // Those who shared it may have gone since, as the pool's last folio went to somebody else.
         return match judge(slot, at) {
@@ -57,7 +65,7 @@ pub(super) fn fault(slot: &Slot<'_>, at: VirtAddr) -> Result<FaultDone, FaultRea
             FaultDone::Made
         }
         None => {
-            slot.untake(copy, Claim::Unreserved);
+            slot.untake(copy, claim);
             FaultDone::Spurious
         }
     };

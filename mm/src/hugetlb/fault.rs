@@ -6,7 +6,7 @@
 
 use arch::{Access, Machine, PhysMem};
 
-use super::cow;
+use super::cow::copy_on_write;
 use super::hstate::HugeSize;
 use super::pool::Claim;
 use super::slot::{Mapped, Slot};
@@ -53,7 +53,7 @@ pub fn fault(
     }
     if last.desc.is_leaf(last.level) {
         let shared = info.access == Access::Write && !grants(last.desc.flags(last.level), Access::Write);
-        return if shared { cow::fault(&slot, info.va) } else { Ok(FaultDone::Spurious) };
+        return if shared { copy_on_write(&slot, info.va) } else { Ok(FaultDone::Spurious) };
     }
     // The root is there; every table below it may be missing.
     let mut stock = TableStock::new(mm, size.level() as usize)?;

@@ -31,6 +31,8 @@
 //! | [`hstate`] | the sizes of pages |
 //! | [`pool`] | free folios, promises, and their numbers |
 //! | `promised` | what a range that is unmapped has of the pools |
+//! | `promises` | a list of what was promised, for those that keep one: objects, and `owed` |
+//! | [`owed`] | what private mappings of objects were promised |
 //! | [`resize`] | growing and shrinking; what is surplus |
 //! | [`demote`] | pages of one size become pages of a smaller one |
 //! | `replace` | a free folio that stands in the way goes, another one comes for it |
@@ -53,21 +55,25 @@ pub mod fault;
 pub mod hgm;
 pub mod hstate;
 mod inject;
+pub mod owed;
 pub mod poison;
 pub mod pool;
 mod promised;
+mod promises;
 mod replace;
 pub mod resize;
 mod slot;
 
-pub(crate) use cow::{copy_for_fork, map_copy};
+pub(crate) use cow::{copy_for_fork, copy_on_write, map_copy};
 pub use demote::{Demoted, NotSmaller};
 pub use error::HugetlbError;
 pub use fault::fault;
 pub use hstate::HugeSize;
+pub use owed::Owed;
 pub(crate) use pool::take_back;
 pub use pool::{Claim, Counts, Hugetlb, free_folio, reserve, take_spare, unreserve};
 pub(crate) use promised::Promised;
+pub(crate) use promises::Promises;
 pub(crate) use replace::{is_replaceable, replace_free};
 pub use resize::Resized;
-pub(crate) use slot::{Mapped, Share, Slot};
+pub(crate) use slot::{Grant, Mapped, Share, Slot};

@@ -23,7 +23,7 @@ impl Promised {
         while let Some(vma) = space.first_vma_in(from, end) {
             if let Some(size) = vma.kind.huge_size() {
                 let pages = promised.pages[size.index()].get_or_insert(0);
-                // What an object was promised is the object's.
+                // What an object was promised is the object's; private mappings of one have a list.
                 if vma.commit == Commit::Account && vma.kind.object().is_none() {
                     let piece = vma.part(start, end);
                     // A slot with a marker has had its page.

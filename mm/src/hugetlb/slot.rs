@@ -16,13 +16,15 @@ use arch::{Desc, VirtAddr};
 use super::hgm::{MapSize, Piece};
 use super::hstate::HugeSize;
 use super::poison;
+use super::pool::Claim;
 use crate::Mm;
-use crate::fault::FaultDone;
+use crate::error::OutOfMemory;
+use crate::fault::{FaultDone, FaultReason};
 use crate::mapcount::{self, Run};
 use crate::page::{FolioRef, PageRef};
 use crate::pgtable::{Entry, Missing, PtRoot, TableStock, normal_folio};
 use crate::space::range::{clear_empty_tables, leaf_for, run_of, top_above};
-use crate::space::{AddressSpace, Grain, Vma, exclusive};
+use crate::space::{AddressSpace, Grain, Vma, VmaKind, exclusive};
 
 /// One slot.
 #[derive(Clone, Copy)]
@@ -44,7 +46,16 @@ pub(crate) enum Mapped {
     Taken,
 }
 
-/// What came of the wish to map the page of an object.
+/// Which rights entries get that map a page of others, too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Grant {
+    /// All rights of the VMA.
+    All,
+    /// All but writing.
+    NoWrite,
+}
+
+/// What came of the wish to map a page that others have, too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Share {
     /// The slot was looked at.
@@ -73,9 +84,17 @@ impl<'s> Slot<'s> {
     /// # Errors
     /// [`Missing`]: `stock` has too few tables. Nothing was mapped.
     pub(crate) fn map(&self, folio: PageRef, stock: &mut TableStock<'_>) -> Result<Mapped, Missing> {
+        self.clear_tables();
+        self.map_clear(folio, stock)
+    }
+
+    /// As [`Self::map`], where [`Self::clear_tables`] was called before: for who holds O.
+    ///
+    /// # Errors
+    /// As [`Self::map`].
+    pub(crate) fn map_clear(&self, folio: PageRef, stock: &mut TableStock<'_>) -> Result<Mapped, Missing> {
         let Slot { mm, space, vma, size, va } = *self;
         folio.set_mapping(space.id, vma.index_of(va));
-        self.clear_tables();
         let mut tree = space.ptl.lock();
         let entry = tree.entry_or_table(space.flusher(mm), va, size.level(), stock)?;
         if !entry.desc().is_empty() {
@@ -83,7 +102,7 @@ impl<'s> Slot<'s> {
         }
         folio.set_refcount(size.entries() as u32);
         mapcount::add(mm, &self.run(&entry, folio));
-        self.make(entry, folio, MapSize::Huge(size));
+        self.make(entry, folio, MapSize::Huge(size), Grant::All);
         Ok(Mapped::Yes)
     }
 
@@ -91,7 +110,7 @@ impl<'s> Slot<'s> {
     ///
     /// # Errors
     /// As [`Self::map`].
-    pub(super) fn mark_failed(&self, stock: &mut TableStock<'_>) -> Result<(), Missing> {
+    pub(crate) fn mark_failed(&self, stock: &mut TableStock<'_>) -> Result<(), Missing> {
         let Slot { mm, space, size, va, .. } = *self;
         let mut tree = space.ptl.lock();
         for n in 0..size.entries() as u64 {
@@ -105,6 +124,18 @@ impl<'s> Slot<'s> {
     pub(super) fn has_failed(&self, head: PageRef, piece: Piece) -> bool {
         let first = piece.va.offset_from(self.va) / PAGE_SIZE;
         poison::first_in(self.mm, head, first..first + piece.size.bytes() / PAGE_SIZE).is_some()
+    }
+
+    /// What a fault at `va`, an address of the slot, is that would map what has failed of the folio.
+    pub(crate) fn failure_at(&self, head: PageRef, va: VirtAddr) -> Option<FaultReason> {
+        let (piece, failure) = match self.vma.grain {
+            Grain::Whole => (self.piece(), self.size.failure()),
+            Grain::Any | Grain::Page => {
+                let page = Piece { va: va.align_down(PAGE_SIZE), size: MapSize::Page };
+                (page, FaultReason::PAGE_FAILURE)
+            }
+        };
+        self.has_failed(head, piece).then_some(failure)
     }
 
     /// The largest size up to `most` that begins at `va`, covers `bytes` at most, and nothing of the folio that has
@@ -124,15 +155,16 @@ impl<'s> Slot<'s> {
         Piece { va: self.va, size: MapSize::Huge(self.size) }
     }
 
-    /// Maps a piece of the page of an object, with all rights of the VMA and references of its own. O is held, so that
-    /// the page stays the object's. No table that holds nothing stands in the way: [`Self::clear_tables`].
+    /// Maps a piece of a page that others have, too: that of an object, or of the parent, with these rights and
+    /// references of its own. O is held, so that the page stays the object's, or the lineage, so that it stays the
+    /// parent's. No table that holds nothing stands in the way: [`Self::clear_tables`].
     ///
     /// # Errors
     /// [`Missing::Stock`]: `stock` has too few tables. Nothing was mapped.
     pub(crate) fn share(
         &self,
         head: PageRef,
-        piece: Piece,
+        (piece, grant): (Piece, Grant),
         stock: &mut TableStock<'_>,
     ) -> Result<Share, Missing> {
         let Slot { mm, space, vma, .. } = *self;
@@ -157,14 +189,18 @@ impl<'s> Slot<'s> {
             return Ok(Share::Full);
         }
         mapcount::add(mm, &run);
-        self.make(entry, page, piece.size);
+        self.make(entry, page, piece.size, grant);
         Ok(Share::Slot(Mapped::Yes))
     }
 
     /// Makes all entries of a piece of the slot, which are empty, beginning with this one, which is to map `page`.
-    fn make(&self, first: Entry<'_>, page: PageRef, size: MapSize) {
+    fn make(&self, first: Entry<'_>, page: PageRef, size: MapSize, grant: Grant) {
         let Slot { mm, vma, .. } = *self;
         let leaf = leaf_for(mm, page.pfn().phys(), size.level(), vma.prot);
+        let leaf = match grant {
+            Grant::All => leaf,
+            Grant::NoWrite => exclusive::read_only(leaf, size.level()),
+        };
         match size.entries() {
             1 => first.make(leaf),
             _ => first.make_group(leaf, mm.config.contpte),
@@ -238,9 +274,23 @@ impl<'s> Slot<'s> {
         Run { entries: self.size.entries() as u32, ..run_of(self.space, self.vma, entry, folio) }
     }
 
+    /// By what right the slot gets a folio of its own in place of what it maps, or where an object has no page.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; nothing has changed.
+    pub(crate) fn claim_copy(&self) -> Result<Claim, OutOfMemory> {
+        match self.vma.kind {
+            VmaKind::HugePrivate(..) => self.space.objects.owed.claim(self.size, self.va),
+            _ => Ok(Claim::Unreserved),
+        }
+    }
+
     /// Gives a folio that was to be mapped, count 0, back to where it came from.
-    pub(super) fn untake(&self, folio: FolioRef, claim: super::Claim) {
+    pub(crate) fn untake(&self, folio: FolioRef, claim: Claim) {
         folio.set_mapping(0, 0);
         self.mm.hugetlb.untake(folio, claim);
+        if matches!(self.vma.kind, VmaKind::HugePrivate(..)) {
+            self.space.objects.owed.unclaim(self.mm, self.size, self.va, claim);
+        }
     }
 }

@@ -189,7 +189,7 @@ impl Mm {
 /// Whether a write to a page of the VMA that others map too is a write to a copy.
 const fn is_private(vma: &Vma) -> bool {
     match vma.kind {
-        VmaKind::Anon | VmaKind::Hugetlb(_) | VmaKind::Private(_) => true,
+        VmaKind::Anon | VmaKind::Hugetlb(_) | VmaKind::Private(_) | VmaKind::HugePrivate(..) => true,
         VmaKind::Shared(_) | VmaKind::HugeShared(..) => false,
         VmaKind::Device(map) => matches!(map.sharing, Sharing::Private),
     }

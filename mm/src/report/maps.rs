@@ -39,7 +39,9 @@ fn file(vma: &Vma) -> Option<File> {
     match vma.kind {
         VmaKind::Anon => None,
         VmaKind::Hugetlb(_) => Some(HUGETLB_FILE),
-        VmaKind::HugeShared(_, id) => Some(File { inode: id.raw(), ..HUGETLB_FILE }),
+        VmaKind::HugeShared(_, id) | VmaKind::HugePrivate(_, id) => {
+            Some(File { inode: id.raw(), ..HUGETLB_FILE })
+        }
         VmaKind::Shared(id) | VmaKind::Private(id) => Some(File { inode: id.raw(), ..OBJECT_FILE }),
         VmaKind::Device(_) => Some(DEVICE_FILE),
     }
@@ -101,7 +103,7 @@ pub(super) fn line(to: &mut Lines<'_>, vma: &Vma, name: Option<&Name>) -> fmt::R
     let (minor, inode) = file.map_or((0, 0), |file| (file.minor, file.inode));
     let (sharing, offset) = match vma.kind {
         VmaKind::Anon | VmaKind::Hugetlb(_) => (b'p', 0),
-        VmaKind::Private(_) => (b'p', vma.pgoff * PAGE_SIZE),
+        VmaKind::Private(_) | VmaKind::HugePrivate(..) => (b'p', vma.pgoff * PAGE_SIZE),
         VmaKind::Shared(_) | VmaKind::HugeShared(..) => (b's', vma.pgoff * PAGE_SIZE),
         VmaKind::Device(_) if vma.kind.is_shared() => (b's', vma.pgoff * PAGE_SIZE),
         VmaKind::Device(_) => (b'p', vma.pgoff * PAGE_SIZE),

@@ -15,6 +15,7 @@ use arch::sync::SpinLock;
 use super::object::{Object, ObjectId, ObjectUse};
 use crate::Mm;
 use crate::error::OutOfMemory;
+use crate::hugetlb::Owed;
 use crate::kalloc::{KAlloc, KArc};
 use crate::locks;
 use crate::space::AddressSpace;
@@ -29,13 +30,15 @@ struct Attachment {
 /// The objects that a space maps. Changed under M for writing.
 pub struct SpaceObjects {
     all: SpinLock<Vec<Attachment, KAlloc>>,
+    /// What the hugetlb pools have promised to the private mappings among them.
+    pub owed: Owed,
 }
 
 impl SpaceObjects {
     /// None.
     #[must_use]
     pub const fn new() -> Self {
-        SpaceObjects { all: SpinLock::new(locks::SPACE_OBJECTS, Vec::new_in(KAlloc)) }
+        SpaceObjects { all: SpinLock::new(locks::SPACE_OBJECTS, Vec::new_in(KAlloc)), owed: Owed::new() }
     }
 
     /// The object with this number, where the space has VMAs of it.

@@ -2,6 +2,7 @@
 //!
 //! | entry | what a fault does |
 //! |---|---|
+//! | absent, the object has the page, the VMA is registered | tells whoever serves it: [`crate::userfault`] |
 //! | absent, the object has the page | maps it: all of it, or as much as a blank entry could ([`crate::hugetlb::hgm`]) |
 //! | absent, the object has the page, and a part of it has failed | SIGBUS; where smaller entries are permitted, maps as much around the address as is good, and SIGBUS for the failed 4 KiB alone |
 //! | absent, the object has no page | takes one from the pool, by the object's promise where it has one; then maps it |
@@ -23,12 +24,13 @@ use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::fault::{FaultDone, FaultInfo, FaultReason, grants};
 use crate::hugetlb::hgm::{HugetlbPte, MapSize, Piece};
-use crate::hugetlb::{self, Claim, HugeSize, Mapped, Share, Slot};
+use crate::hugetlb::{self, Claim, Grant, HugeSize, Mapped, Share, Slot};
 use crate::kalloc::KArc;
 use crate::page::{FolioRef, PageRef};
 use crate::pgtable::TableStock;
 use crate::rmap;
 use crate::space::{AddressSpace, Grain, MmapError, Vma};
+use crate::userfault;
 
 impl Mm {
     /// Sees to it that each of these pages of a hugetlb object, by their numbers, is there or promised. Its time follows
@@ -106,6 +108,15 @@ pub fn fault(
         return Ok(FaultDone::Spurious);
     }
     if pte.is_blank() {
+        if vma.userfault.is_some() {
+            // Nobody can serve what has failed (Linux looks for that first, too: `hugetlb_no_page`).
+            let page = object.with_page(number, |head| head.map(|head| slot.failure_at(head, info.va)));
+            match page {
+                Some(Some(failure)) => return Err(failure),
+                Some(None) => return userfault::tell(mm, space, vma, info),
+                None => {}
+            }
+        }
         return site.absent(&pte, info.va);
     }
     let lacks = info.access == Access::Write && !grants(pte.desc.flags(pte.level), Access::Write);
@@ -131,21 +142,22 @@ impl Site<'_> {
         };
         loop {
             let mut stock = TableStock::new(mm, piece.size.level() as usize)?;
-            self.provide()?;
+            make(mm, (self.object, size), self.number)?;
             if vma.grain == Grain::Whole {
                 self.slot.clear_tables();
             }
             let shared = self.object.with_page(self.number, |head| {
                 let head = head?;
-                Some(match self.slot.share(head, piece, &mut stock) {
+                Some(match self.slot.share(head, (piece, Grant::All), &mut stock) {
                     Ok(Share::Slot(Mapped::Yes)) => Ok(FaultDone::Made),
                     Ok(Share::Slot(Mapped::Taken)) => Ok(FaultDone::Spurious),
-                    Ok(Share::Failed) if vma.grain == Grain::Whole => Err(size.failure()),
-                    Ok(Share::Failed) if piece.size == MapSize::Page => Err(FaultReason::PAGE_FAILURE),
-                    Ok(Share::Failed) => {
-                        piece = piece.around(va, mm.config.contpte);
-                        return None;
-                    }
+                    Ok(Share::Failed) => match self.slot.failure_at(head, va) {
+                        Some(failure) => Err(failure),
+                        None => {
+                            piece = piece.around(va, mm.config.contpte);
+                            return None;
+                        }
+                    },
                     Ok(Share::Full) => Err(FaultReason::TooManyReferences(head.pfn())),
                     // The stock is for all tables below the root.
                     Err(_) => Err(FaultReason::OutOfMemory),
@@ -157,54 +169,61 @@ impl Site<'_> {
             }
         }
     }
+}
 
-    /// Sees to it that the object has the page. F is held.
-    fn provide(&self) -> Result<(), FaultReason> {
-        let Site { object, number, .. } = *self;
-        let Slot { mm, size, .. } = self.slot;
-        let _resize = object.resize.read(mm.env);
-        let claim = {
-            let mut contents = object.contents.lock();
-            if number >= contents.end() {
-                return Err(FaultReason::BeyondObject);
-            }
-            if contents.pages.get(number).is_some() {
-                return Ok(());
-            }
-            contents.promised.prepare(1)?;
-            match contents.promised.take(number..number + 1) {
-                0 => Claim::Unreserved,
-                _ => Claim::Reserved,
-            }
-        };
-        let Some(folio) = mm.hugetlb.take_or_make(mm, size, claim) else {
-            return Err(FaultReason::HugetlbEmpty);
-        };
-        Machine::zero(folio.pfn().phys(), size.bytes());
-        folio.set_mapping(object.id.mapping(), number * (size.bytes() / PAGE_SIZE));
-        // The object's reference.
-        folio.set_refcount(1);
-        let inserted = object.contents.lock().pages.insert(number, folio);
-        inserted.map_err(|folio| {
-            self.give_back(folio, claim);
-            FaultReason::OutOfMemory
-        })
-    }
+/// Sees to it that the object has the page with this number, for whoever does not come by a fault. May sleep.
+///
+/// # Errors
+/// [`FaultReason::BeyondObject`], [`FaultReason::HugetlbEmpty`], [`FaultReason::OutOfMemory`].
+pub(super) fn provide(mm: &Mm, object: &Object, size: HugeSize, number: u64) -> Result<(), FaultReason> {
+    let place = VirtAddr::new(number.wrapping_mul(size.bytes()));
+    let _one = mm.hugetlb.fault_lock(size, object.id.raw(), place).write(mm.env);
+    make(mm, (object, size), number)
+}
 
-    /// A page that the object has no memory for goes back, and the promise by which it was taken stands again.
-    fn give_back(&self, folio: FolioRef, claim: Claim) {
-        let Slot { mm, size, .. } = self.slot;
-        if claim == Claim::Unreserved {
-            return mm.put_folio(folio);
+/// Sees to it that the object has the page. F is held.
+fn make(mm: &Mm, (object, size): (&Object, HugeSize), number: u64) -> Result<(), FaultReason> {
+    let _resize = object.resize.read(mm.env);
+    let claim = {
+        let mut contents = object.contents.lock();
+        if number >= contents.end() {
+            return Err(FaultReason::BeyondObject);
         }
-        hugetlb::take_back(mm, folio);
-        let mut contents = self.object.contents.lock();
-        match contents.promised.prepare(1) {
-            Ok(()) => contents.promised.add(self.number..self.number + 1),
-            Err(OutOfMemory) => {
-                drop(contents);
-                hugetlb::unreserve(mm, size, 1);
-            }
+        if contents.pages.get(number).is_some() {
+            return Ok(());
+        }
+        contents.promised.prepare(1)?;
+        match contents.promised.take(number..number + 1) {
+            0 => Claim::Unreserved,
+            _ => Claim::Reserved,
+        }
+    };
+    let Some(folio) = mm.hugetlb.take_or_make(mm, size, claim) else {
+        return Err(FaultReason::HugetlbEmpty);
+    };
+    Machine::zero(folio.pfn().phys(), size.bytes());
+    folio.set_mapping(object.id.mapping(), number * (size.bytes() / PAGE_SIZE));
+    // The object's reference.
+    folio.set_refcount(1);
+    let inserted = object.contents.lock().pages.insert(number, folio);
+    inserted.map_err(|folio| {
+        give_back(mm, (object, size), number, (folio, claim));
+        FaultReason::OutOfMemory
+    })
+}
+
+/// A page that the object has no memory for goes back, and the promise by which it was taken stands again.
+fn give_back(mm: &Mm, (object, size): (&Object, HugeSize), number: u64, (folio, claim): (FolioRef, Claim)) {
+    if claim == Claim::Unreserved {
+        return mm.put_folio(folio);
+    }
+    hugetlb::take_back(mm, folio);
+    let mut contents = object.contents.lock();
+    match contents.promised.prepare(1) {
+        Ok(()) => contents.promised.add(number..number + 1),
+        Err(OutOfMemory) => {
+            drop(contents);
+            hugetlb::unreserve(mm, size, 1);
         }
     }
 }

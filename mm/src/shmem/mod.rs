@@ -34,7 +34,8 @@
 //! | [`attach`] | which spaces map which objects |
 //! | [`fault`] | page faults |
 //! | [`huge`] | objects of hugetlb pages: promises, page faults |
-//! | `promises` | which pages of an object the pool has promised |
+//! | [`huge_private`] | page faults in private mappings of them |
+//! | `deliver` | the content of hugetlb pages, brought by the kernel a piece at a time |
 //! | [`truncate`] | size, holes |
 //! | [`bytes`] | reading and writing by offset |
 //! | [`rmap`] | from a page to the places where it may be mapped |
@@ -47,10 +48,11 @@
 pub mod attach;
 pub mod bytes;
 mod check;
+mod deliver;
 pub mod fault;
 pub mod huge;
+pub mod huge_private;
 pub mod object;
-mod promises;
 pub mod registry;
 pub mod rmap;
 #[cfg(test)]
@@ -60,6 +62,7 @@ pub mod truncate;
 
 pub use attach::SpaceObjects;
 pub use bytes::{ReadFailed, WriteError};
+pub use deliver::DeliverError;
 pub use object::{MOST_BYTES, Object, ObjectId, ObjectUse};
 pub use registry::Objects;
 pub use truncate::SizeError;

@@ -12,11 +12,10 @@ use allocator_api2::vec::Vec;
 use arch::addr::PAGE_SIZE;
 use arch::sync::SpinLock;
 
-use super::promises::Promises;
 use super::tree::PageTree;
 use crate::Mm;
 use crate::error::OutOfMemory;
-use crate::hugetlb::{self, HugeSize};
+use crate::hugetlb::{self, HugeSize, Promises};
 use crate::kalloc::{KAlloc, KArc};
 use crate::locks::{self, SleepLock};
 use crate::page::{FolioRef, PageRef};

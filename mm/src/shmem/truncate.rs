@@ -20,7 +20,7 @@ use core::ops::Range;
 use arch::addr::PAGE_SIZE;
 use arch::{Machine, PhysMem};
 
-use super::object::{MOST_BYTES, Object};
+use super::object::{MOST_BYTES, Object, ObjectId};
 use crate::Mm;
 use crate::hugetlb::poison;
 use crate::page::{FolioList, PageKind, PageRef};
@@ -110,12 +110,21 @@ impl Mm {
         for space in mappers.iter() {
             space.for_each_linear(pages.clone(), |part| {
                 if part.kind.object() == Some(object.id) {
-                    unmap::unmap_if(self, space, part, |page| {
-                        zap == Zap::Everything || page.kind() != PageKind::Anon
-                    });
+                    // Markers stand for private copies.
+                    let is_objects = |page: Option<PageRef>| page.is_some_and(|page| !is_copy(page));
+                    unmap::unmap_if(self, space, part, |page| zap == Zap::Everything || is_objects(page));
                 }
             });
         }
+    }
+}
+
+/// Whether a folio that a mapping of an object maps, by its head, is a private copy: it names the space in which it was
+/// born. A page of an object names that, and one that was just taken out of it nobody.
+fn is_copy(head: PageRef) -> bool {
+    match head.kind() {
+        PageKind::Hugetlb => head.mapping() != 0 && ObjectId::of_mapping(head.mapping()).is_none(),
+        kind => kind == PageKind::Anon,
     }
 }
 

@@ -55,6 +55,7 @@ impl Mm {
             advice: HugeAdvice::None,
             pattern: AccessPattern::Normal,
             commit: Commit::Account,
+            userfault: None,
             grain: Grain::Whole,
             growth: Growth::Fixed,
             pgoff: start.raw() / PAGE_SIZE,

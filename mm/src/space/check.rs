@@ -22,8 +22,9 @@ use crate::device::Sharing;
 use crate::mapcount::check::{Scan, Seen};
 use crate::page::{PageKind, PageRef, page_of};
 use crate::pgtable::fold::{group_at, is_folded};
+use crate::pgtable::normal_folio;
 use crate::pgtable::visit::{Leaf, Node, visit};
-use crate::pgtable::{normal_folio, normal_page};
+use crate::shmem::ObjectId;
 
 impl Mm {
     /// The VMAs and leaves of every live address space.
@@ -33,6 +34,7 @@ impl Mm {
             self.check_asid(space)?;
             self.check_lineage(space)?;
             space.check_vmas()?;
+            space.userfaults.check(space)?;
             visit(space.root(), VirtAddr::new(0), &mut |node| match node {
                 Node::Leaf(leaf) => self.check_leaf(space, leaf, report),
                 Node::Poisoned(marker) => check_marker(space, marker),
@@ -93,11 +95,11 @@ impl Mm {
         let zero = huge_zero || self.zero_page.is_at(output);
         // Any leaf may lack the right to write: its page may be shared, or have been. That of an object's page in a
         // private VMA never has it.
-        let objects = self.pfn_valid(output.pfn())
-            && normal_page(leaf.desc, leaf.level).is_some_and(|page| page.kind() == PageKind::Shmem);
+        let objects =
+            self.pfn_valid(output.pfn()) && normal_folio(self, leaf.desc, leaf.level).is_some_and(is_objects);
         let only_read = if zero {
             PteFlags::READ_ONLY | PteFlags::SPECIAL
-        } else if objects && matches!(vma.kind, VmaKind::Private(_)) {
+        } else if objects && matches!(vma.kind, VmaKind::Private(_) | VmaKind::HugePrivate(..)) {
             PteFlags::READ_ONLY
         } else {
             leaf.desc.flags(leaf.level) & PteFlags::READ_ONLY
@@ -159,7 +161,7 @@ impl Mm {
         let kind = match vma.kind {
             VmaKind::Private(_) if head.kind() == PageKind::Shmem => PageKind::Shmem,
             VmaKind::Anon | VmaKind::Private(_) => PageKind::Anon,
-            VmaKind::Hugetlb(_) | VmaKind::HugeShared(..) => PageKind::Hugetlb,
+            VmaKind::Hugetlb(_) | VmaKind::HugeShared(..) | VmaKind::HugePrivate(..) => PageKind::Hugetlb,
             VmaKind::Shared(_) => PageKind::Shmem,
             VmaKind::Device(map) if map.sharing == Sharing::Private && head.kind() == PageKind::Anon => {
                 PageKind::Anon
@@ -179,7 +181,12 @@ impl Mm {
             agree("pages beyond the end of the object that a leaf maps", pfn, 0, beyond)?;
         }
         let first = vma.index_of(leaf.va).wrapping_sub(page.pfn().offset_from(head.pfn()));
-        if let (PageKind::Shmem | PageKind::Hugetlb, Some(id)) = (kind, vma.kind.object()) {
+        let own = matches!(vma.kind, VmaKind::HugePrivate(..)) && !is_objects(head);
+        if own {
+            let promised = vma.kind.huge_size().is_some_and(|size| space.objects.owed.has(size, leaf.va));
+            agree("promises for a slot that has its private copy", pfn, 0, promised.into())?;
+        }
+        if let (PageKind::Shmem | PageKind::Hugetlb, Some(id), false) = (kind, vma.kind.object(), own) {
             agree("the folio's object", pfn, id.mapping(), head.mapping())?;
         } else {
             let family = space.lineage.hold().descends_from(head.mapping());
@@ -197,6 +204,12 @@ fn check_marker(space: &AddressSpace, marker: Leaf) -> Result<(), Inconsistency>
     let alone = size.is_some_and(|size| size.entries() == 1);
     let whole = alone || group_at(marker.slot).iter().all(|desc| desc.is_poisoned());
     agree("a hugetlb page has markers for all of it", None, 1, whole.into())
+}
+
+/// Whether it is a page of an object, by what its struct page says.
+fn is_objects(head: PageRef) -> bool {
+    matches!(head.kind(), PageKind::Shmem | PageKind::Hugetlb)
+        && ObjectId::of_mapping(head.mapping()).is_some()
 }
 
 impl AddressSpace {

@@ -39,6 +39,8 @@ impl Mm {
                 }
                 let part = (vma.start.max(from), vma.end.min(end));
                 (from, debris) = self.collapse_part(space, &vma, part)?;
+                // Who waits for content there finds the page: it is mapped as if it had been continued.
+                space.userfaults.wake(self, part.0..from);
             }
             if let Some(debris) = debris {
                 debris.clear_away(self);

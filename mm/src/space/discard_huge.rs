@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | empty | - | it has one, and keeps it |
 //! | mapped by this space alone | back to the pool | comes back with the folio |
+//! | maps the page of an object | stays the object's | it has one still, or never had |
 //! | mapped by others too, or pinned | stays with them | a new one, where the pool has a folio to spare; else the slot has none any more |
 //! | moving | waited for | |
 #![forbid(unsafe_code)]
@@ -17,13 +18,14 @@
 use arch::VirtAddr;
 
 use super::unmap;
-use super::{AddressSpace, Commit, MmapError, Vma};
+use super::{AddressSpace, Commit, MmapError, Vma, VmaKind};
 use crate::Mm;
 use crate::hugetlb::{self, HugeSize};
 use crate::mapcount::{self, Sharing};
 use crate::page::{FolioRef, PageRef};
 use crate::pgtable::normal_page;
 use crate::rmap;
+use crate::shmem::ObjectId;
 
 /// Slots that are emptied under one flush.
 const BATCH: usize = 16;
@@ -56,13 +58,16 @@ impl Mm {
         }
         let end = end.align_down(granule);
         let Some(size) = vma.kind.huge_size() else { return Ok(()) };
-        if vma.commit == Commit::NoReserve || vma.kind.object().is_some() {
+        if vma.commit == Commit::NoReserve || vma.kind.is_shared() {
             unmap::unmap(self, space, start, end);
             self.hugetlb.trim(self, size);
             return Ok(());
         }
         let mut from = start;
         while from < end {
+            // A promise that comes back to a private mapping of an object is noted.
+            let listed = matches!(vma.kind, VmaKind::HugePrivate(..));
+            space.objects.owed.prepare(listed.then_some(size), BATCH)?;
             let mut sole = [const { None }; BATCH];
             let mut to = from;
             for place in &mut sole {
@@ -78,10 +83,20 @@ impl Mm {
             }
             if to == from {
                 to = from.add(granule);
-                self.promise_anew(space, size, (from, to))?;
+                match listed {
+                    true => space.objects.owed.promise_again(self, size, &(from..to)),
+                    false => self.promise_anew(space, size, (from, to))?,
+                }
             }
             unmap::unmap(self, space, from, to);
-            sole.into_iter().flatten().for_each(|folio| hugetlb::take_back(self, folio));
+            for (n, folio) in sole.into_iter().enumerate() {
+                let Some(folio) = folio else { continue };
+                hugetlb::take_back(self, folio);
+                if listed {
+                    let slot = from.add(n as u64 * granule);
+                    space.objects.owed.add(size, &(slot..slot.add(granule)));
+                }
+            }
             from = to;
         }
         self.hugetlb.trim(self, size);
@@ -119,6 +134,7 @@ fn slot(mm: &Mm, space: &AddressSpace, size: HugeSize, va: VirtAddr) -> Slot {
             return Slot::Used;
         }
         return match walk.leaf().and_then(|leaf| normal_page(leaf.desc, leaf.level)) {
+            Some(head) if ObjectId::of_mapping(head.mapping()).is_some() => Slot::Empty,
             Some(head) if is_used_elsewhere(mm, size, head) => Slot::Used,
             Some(head) => Slot::Sole(head.get()),
             None => Slot::Empty,

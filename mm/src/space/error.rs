@@ -26,6 +26,8 @@ pub enum Errno {
     Acces = 13,
     /// EFAULT.
     Fault = 14,
+    /// EBUSY.
+    Busy = 16,
     /// EEXIST.
     Exist = 17,
     /// ENODEV.
@@ -67,8 +69,6 @@ pub enum MmapError {
     InsideHugePage(VirtAddr),
     /// PROT_GROWSDOWN for a VMA that does not grow down.
     NoStack(VirtAddr),
-    /// MAP_PRIVATE of an object of hugetlb pages.
-    PrivateHugeObject,
     /// MAP_SHARED_VALIDATE with flags that are not known; the flags given.
     Unknown(u32),
     /// More of an object than any object can have; the offset given.
@@ -135,9 +135,7 @@ impl MmapError {
             | MmapError::InsideHugePage(_) => Errno::Inval,
             MmapError::NotOneMapping(_) | MmapError::NoPage(_) => Errno::Fault,
             MmapError::Busy | MmapError::InUse => Errno::Again,
-            MmapError::PrivateHugeObject | MmapError::NotHugetlb(_) | MmapError::Unknown(_) => {
-                Errno::OpNotSupp
-            }
+            MmapError::NotHugetlb(_) | MmapError::Unknown(_) => Errno::OpNotSupp,
             MmapError::OffsetEnd(_) => Errno::Overflow,
             MmapError::NoDevice => Errno::NoDev,
             MmapError::Exists(_) => Errno::Exist,
@@ -169,7 +167,6 @@ impl fmt::Display for MmapError {
             MmapError::Advice(advice) => write!(f, "advice {advice} is not known"),
             MmapError::InsideHugePage(va) => write!(f, "{va} lies inside a hugetlb page"),
             MmapError::NoStack(va) => write!(f, "the mapping at {va} does not grow down"),
-            MmapError::PrivateHugeObject => write!(f, "no private mapping of an object of hugetlb pages"),
             MmapError::Unknown(bits) => write!(f, "flags {bits:#x} are not all known"),
             MmapError::OffsetEnd(offset) => write!(f, "no object reaches so far beyond offset {offset:#x}"),
             MmapError::NotInsertable(page) => write!(f, "the device cannot map its page {page} so"),

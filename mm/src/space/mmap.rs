@@ -6,7 +6,7 @@
 //! | MAP_SHARED \| MAP_ANONYMOUS | an object of its own ([`crate::shmem`]) |
 //! | an object, MAP_SHARED or MAP_PRIVATE | from the offset on ([`Mm::mmap_object`]) |
 //! | a device | what its handler puts in ([`Mm::mmap_device`]); PROT_EXEC EACCES |
-//! | MAP_PRIVATE of a hugetlb object | EOPNOTSUPP: only memory without a name has private pages of a pool |
+//! | MAP_PRIVATE of a hugetlb object | its pages, or private ones of the pool, which promises one for each |
 //! | MAP_FIXED, MAP_FIXED_NOREPLACE | as on Linux; below 64 KiB EPERM |
 //! | MAP_HUGETLB | pages of a pool: 64 KiB, 2 MiB (without a size too), 32 MiB, 1 GiB; another size EINVAL |
 //! | MAP_NORESERVE, MAP_POPULATE | as on Linux |
@@ -111,14 +111,15 @@ impl Plan {
         let Plan { bytes, prot, kind, commit, growth, .. } = *self;
         let (end, pgoff) = (start.add(bytes), self.pgoff.unwrap_or(start.raw() / PAGE_SIZE));
         let (advice, pattern) = (HugeAdvice::None, AccessPattern::Normal);
-        Vma { start, end, prot, kind, advice, pattern, commit, grain: Grain::Whole, growth, pgoff }
+        let (grain, userfault) = (Grain::Whole, None);
+        Vma { start, end, prot, kind, advice, pattern, commit, grain, userfault, growth, pgoff }
     }
 }
 
 fn kind(flags: MapFlags, source: Source) -> Result<VmaKind, MmapError> {
     let private = flags.map_type() == MapFlags::PRIVATE.bits();
     match source {
-        Source::Object(_, Some(_)) if private => return Err(MmapError::PrivateHugeObject),
+        Source::Object(id, Some(size)) if private => return Ok(VmaKind::HugePrivate(size, id)),
         Source::Object(id, Some(size)) => return Ok(VmaKind::HugeShared(size, id)),
         Source::Object(id, None) if private => return Ok(VmaKind::Private(id)),
         Source::Object(id, None) => return Ok(VmaKind::Shared(id)),
@@ -299,23 +300,32 @@ impl Mm {
         }
         if let Some(object) = object {
             self.attach_object(space, object, vma.bytes() / PAGE_SIZE)?;
-            self.promise_object(object, &vma).inspect_err(|_| {
+            self.promise_object(space, object, &vma).inspect_err(|_| {
                 self.detach_object(space, object.id, vma.bytes() / PAGE_SIZE);
             })?;
         }
         if ground == Ground::Taken {
             self.unmap_prepared(space, vma.start, vma.end);
         }
+        if let (VmaKind::HugePrivate(size, _), Commit::Account) = (vma.kind, vma.commit) {
+            space.objects.owed.add(size, &(vma.start..vma.end));
+        }
         space.change_vmas(self, vma.start, vma.end, |vmas| vmas.insert(vma));
         Ok(vma)
     }
 
-    /// The pool promises what a mapping of a hugetlb object asks for, unless the object has it.
-    fn promise_object(&self, object: &Object, vma: &Vma) -> Result<(), MmapError> {
+    /// The pool promises what a mapping of a hugetlb object asks for: a shared one the pages that the object has not
+    /// nor was promised; a private one a page for each slot, which the caller notes (Linux: `hugetlb_reserve_pages`).
+    fn promise_object(&self, space: &AddressSpace, object: &Object, vma: &Vma) -> Result<(), MmapError> {
         let (Some(size), Commit::Account) = (object.huge, vma.commit) else { return Ok(()) };
-        let each = size.bytes() / PAGE_SIZE;
-        let first = vma.pgoff / each;
-        self.promise_pages(object, size, first..first + vma.bytes() / size.bytes())
+        let pages = vma.bytes() / size.bytes();
+        if matches!(vma.kind, VmaKind::HugePrivate(..)) {
+            // One range more, and one that the end of what is replaced may leave.
+            space.objects.owed.prepare(Some(size), 2)?;
+            return hugetlb::reserve(self, size, pages).map_err(|_| MmapError::HugetlbPool(pages));
+        }
+        let first = vma.pgoff / (size.bytes() / PAGE_SIZE);
+        self.promise_pages(object, size, first..first + pages)
     }
 
     /// Refuses what can never be kept: more writable memory in one piece than the machine has (Linux:

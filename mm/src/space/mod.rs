@@ -91,10 +91,9 @@ pub use usage::Usage;
 pub use vma::{AccessPattern, Commit, Grain, Growth, HugeAdvice, Prot, Vma, VmaKind};
 pub use vma_set::{MAX_VMAS, VmaSet};
 
-use crate::Mm;
 use crate::locks::SleepLock;
 use crate::mapcount::OwnerId;
-use crate::pgtable::{AsidCell, FlushTag, Flusher, PtRoot};
+use crate::pgtable::{AsidCell, PtRoot};
 
 /// One address space.
 pub struct AddressSpace {
@@ -114,6 +113,8 @@ pub struct AddressSpace {
     pub holes: crate::thp::Holes,
     /// Whether it may have huge pages.
     pub(crate) may_thp: crate::thp::permission::PermissionCell,
+    /// Who serves faults of its ranges.
+    pub userfaults: crate::userfault::SpaceUserfaults,
     /// The objects that it maps.
     pub objects: crate::shmem::SpaceObjects,
     /// G: its place among those that descend from each other.
@@ -135,15 +136,5 @@ impl AddressSpace {
     #[must_use]
     pub fn root(&self) -> PhysAddr {
         self.root
-    }
-    /// Whose translations a change of its tree makes stale.
-    #[must_use]
-    pub fn tag(&self) -> FlushTag<'_> {
-        FlushTag::User(&self.asid)
-    }
-    /// Flushes for its tree.
-    #[must_use]
-    pub fn flusher<'a>(&'a self, mm: &'a Mm) -> Flusher<'a> {
-        Flusher::new(self.tag(), &mm.stats)
     }
 }

@@ -25,6 +25,7 @@ use super::munmap::page_align;
 use super::relocate::{self, Move};
 use super::{AddressSpace, Commit, MmapError, MremapRequest, RemapFlags, Vma, VmaKind, gap};
 use crate::Mm;
+use crate::hugetlb::Owed;
 use crate::kalloc::KArc;
 use crate::thp::reservation;
 
@@ -243,9 +244,10 @@ impl Mm {
         let touched = relocate::is_touched(space, start, end);
         let pgoff =
             if touched || vma.kind != VmaKind::Anon { vma.index_of(start) } else { to.raw() / PAGE_SIZE };
-        let new = Vma { start: to, end: to_end, pgoff, ..*vma };
+        let new = Vma { start: to, end: to_end, pgoff, userfault: None, ..*vma };
         let mut job = Move { from: start, to, bytes: moved, old: *vma, new };
         let mut stock = relocate::prepare(self, space, &job)?;
+        space.objects.owed.prepare(None, MARGIN.max(Owed::MOVE_ROOM + 2))?;
 
         if let Some(id) = vma.kind.object() {
             space.objects.grow(id, new.bytes() / PAGE_SIZE);
@@ -262,7 +264,11 @@ impl Mm {
         job.new = space.vma_at(to).unwrap_or(new);
         space.lineage.expect_moves();
         relocate::entries(self, space, &job, &mut stock);
+        if let VmaKind::HugePrivate(size, _) = vma.kind {
+            space.objects.owed.relocate(size, &(start..end), to);
+        }
         self.settle_old(space, vma, (start, end), old);
+        space.userfaults.wake(self, start..end);
         Ok(to)
     }
 
@@ -276,7 +282,7 @@ impl Mm {
                 space.change_vmas(self, start, end, |vmas| vmas.remove(start, end));
             }
             // The promises of the pool have gone with the pages.
-            (Old::Stays, VmaKind::Hugetlb(_)) => {
+            (Old::Stays, VmaKind::Hugetlb(_) | VmaKind::HugePrivate(..)) => {
                 let loose = |vma: &mut Vma| vma.commit = Commit::NoReserve;
                 space.change_vmas(self, start, end, |vmas| vmas.change(start, end, loose));
             }

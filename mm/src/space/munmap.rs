@@ -5,6 +5,7 @@ use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
 use arch::layout::USER_END;
 
+use super::VmaKind;
 use super::{AddressSpace, MmapError};
 use super::{range, unmap};
 use crate::Mm;
@@ -52,7 +53,7 @@ impl Mm {
     ///
     /// # Errors
     /// `InsideHugePage`, `TooManyVmas`, `OutOfMemory`; nothing has changed that anybody can see.
-    pub(super) fn prepare_cuts(
+    pub(crate) fn prepare_cuts(
         &self,
         space: &AddressSpace,
         start: VirtAddr,
@@ -63,6 +64,7 @@ impl Mm {
         let cuts = vmas.cuts(start, end)?;
         vmas.prepare(cuts + more)?;
         drop(vmas);
+        space.objects.owed.prepare(None, 1)?;
         Ok(range::split_edges(self, space, start, end)?)
     }
 
@@ -74,6 +76,7 @@ impl Mm {
         promised.give_back(self);
         self.detach_objects(space, start, end);
         space.change_vmas(self, start, end, |vmas| vmas.remove(start, end));
+        space.userfaults.wake(self, start..end);
         again::tell_relatives(self, space, (start, end));
     }
 
@@ -85,7 +88,11 @@ impl Mm {
         let mut from = start;
         while let Some(vma) = space.first_vma_in(from, end) {
             if let Some(id) = vma.kind.object() {
-                self.detach_object(space, id, vma.part(start, end).bytes() / PAGE_SIZE);
+                let part = vma.part(start, end);
+                if let VmaKind::HugePrivate(size, _) = vma.kind {
+                    space.objects.owed.give_back(self, size, &(part.start..part.end));
+                }
+                self.detach_object(space, id, part.bytes() / PAGE_SIZE);
             }
             from = vma.end;
         }

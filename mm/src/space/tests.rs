@@ -86,6 +86,7 @@ fn vma(start: u64, pages: u64, random: &mut Random) -> Vma {
         advice: HugeAdvice::None,
         pattern: AccessPattern::Normal,
         commit: Commit::Account,
+        userfault: None,
         grain: Grain::Whole,
         growth,
         pgoff: start / PAGE_SIZE + moved,

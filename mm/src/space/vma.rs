@@ -11,6 +11,7 @@ use bitflags::bitflags;
 use crate::device::{DeviceMap, Entries, Sharing};
 use crate::hugetlb::HugeSize;
 use crate::shmem::ObjectId;
+use crate::userfault::UserfaultId;
 
 bitflags! {
     /// What a user may do with a VMA; the bits are those of Linux's PROT_READ, PROT_WRITE and PROT_EXEC.
@@ -77,6 +78,9 @@ pub enum VmaKind {
     Hugetlb(HugeSize),
     /// Hugetlb pages of this size of an object, shared with all that map it. Neither merged nor cut inside a page.
     HugeShared(HugeSize, ObjectId),
+    /// Hugetlb pages of this size of an object that are only read; the first write to one puts a private copy, out of
+    /// the pool, in its place. Neither merged nor cut inside a page.
+    HugePrivate(HugeSize, ObjectId),
     /// Pages of an object, shared with all that map it.
     Shared(ObjectId),
     /// Pages of an object that are only read; the first write to one puts a private copy in its place.
@@ -90,7 +94,8 @@ impl VmaKind {
     #[must_use]
     pub const fn object(self) -> Option<ObjectId> {
         match self {
-            VmaKind::Shared(id) | VmaKind::Private(id) | VmaKind::HugeShared(_, id) => Some(id),
+            VmaKind::Shared(id) | VmaKind::Private(id) => Some(id),
+            VmaKind::HugeShared(_, id) | VmaKind::HugePrivate(_, id) => Some(id),
             VmaKind::Anon | VmaKind::Hugetlb(_) | VmaKind::Device(_) => None,
         }
     }
@@ -108,22 +113,26 @@ impl VmaKind {
     const fn may_merge(self) -> bool {
         match self {
             VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) => true,
-            VmaKind::Hugetlb(_) | VmaKind::HugeShared(..) | VmaKind::Device(_) => false,
+            VmaKind::Hugetlb(_) | VmaKind::HugeShared(..) | VmaKind::HugePrivate(..) | VmaKind::Device(_) => {
+                false
+            }
         }
     }
     /// Bytes of the smallest piece that can be cut off; a power of two.
     #[must_use]
     pub const fn granule(self) -> u64 {
-        match self {
-            VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) | VmaKind::Device(_) => PAGE_SIZE,
-            VmaKind::Hugetlb(size) | VmaKind::HugeShared(size, _) => size.bytes(),
+        match self.huge_size() {
+            Some(size) => size.bytes(),
+            None => PAGE_SIZE,
         }
     }
     /// The size of the hugetlb pages that back it.
     #[must_use]
     pub const fn huge_size(self) -> Option<HugeSize> {
         match self {
-            VmaKind::Hugetlb(size) | VmaKind::HugeShared(size, _) => Some(size),
+            VmaKind::Hugetlb(size) | VmaKind::HugeShared(size, _) | VmaKind::HugePrivate(size, _) => {
+                Some(size)
+            }
             VmaKind::Anon | VmaKind::Shared(_) | VmaKind::Private(_) | VmaKind::Device(_) => None,
         }
     }
@@ -206,6 +215,8 @@ pub struct Vma {
     pub pattern: AccessPattern,
     /// Whether its memory is accounted.
     pub commit: Commit,
+    /// Who is told of minor faults in it, where it is shared hugetlb memory ([`crate::userfault`]).
+    pub userfault: Option<UserfaultId>,
     /// Which entries may map its pages, where those are shared hugetlb memory; else [`Grain::Whole`].
     pub grain: Grain,
     /// Whether it is a stack.
@@ -286,6 +297,7 @@ impl fmt::Display for Vma {
             VmaKind::Anon => f.write_str(" anon")?,
             VmaKind::Hugetlb(size) => write!(f, " hugetlb {size}")?,
             VmaKind::HugeShared(size, id) => write!(f, " hugetlb {size} object {id}")?,
+            VmaKind::HugePrivate(size, id) => write!(f, " private hugetlb {size} object {id}")?,
             VmaKind::Shared(id) => write!(f, " shared object {id}")?,
             VmaKind::Private(id) => write!(f, " private object {id}")?,
             VmaKind::Device(DeviceMap { entries: Entries::PfnMap, .. }) => f.write_str(" pfnmap")?,
@@ -303,6 +315,9 @@ impl fmt::Display for Vma {
         }
         if self.commit == Commit::NoReserve {
             f.write_str(" noreserve")?;
+        }
+        if self.userfault.is_some() {
+            f.write_str(" userfault")?;
         }
         if self.growth == Growth::Down {
             f.write_str(" growsdown")?;

@@ -1,13 +1,81 @@
-//! What the tests of hugetlb and HVO share: the variants of the machine, and frozen folios.
+//! What the tests of hugetlb and HVO share: machines, what is done with pages of any size, and frozen folios.
 
 use arch::features::BbmLevel;
 use arch::model::{MachineDesc, try_kernel_access};
 use arch::{Access, Machine, Order, PhysMem, VirtAddr};
 use mm::Mm;
-use mm::config::{TailEncoding, VmemmapMap};
+use mm::config::{HvoStrategy, Mapcount, TailEncoding, VmemmapMap};
+use mm::fault::FaultReason;
+use mm::hugetlb::{Counts, HugeSize};
 use mm::hvo::{VmemmapEntry, describe};
+use mm::kalloc::KArc;
 use mm::page::{FolioRef, PageKind, PageRef};
+use mm::shmem::ObjectUse;
+use mm::space::{AddressSpace, MapFlags, MapProt, MmapRequest};
 use mm::testkit::Builder;
+
+pub(crate) const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
+
+/// A machine on which two pages of this size, and one more in one piece, are to be had.
+pub(crate) fn machine(size: HugeSize) -> Builder {
+    let mib = match size {
+        HugeSize::K64 | HugeSize::M2 => 32,
+        HugeSize::M32 => 256,
+        HugeSize::G1 => 5 << 10,
+    };
+    Builder::new().ram_mib(mib)
+}
+
+/// The same, in this way of counting; without HVO, which not all ways go with.
+pub(crate) fn counting(size: HugeSize, mapcount: Mapcount) -> Builder {
+    machine(size).config(|config| (config.mapcount, config.hvo) = (mapcount, HvoStrategy::Off))
+}
+
+/// Gives the pool of this size so many pages.
+pub(crate) fn grow(mm: &Mm, size: HugeSize, pages: u64) {
+    assert_eq!(mm.hugetlb.set_nr(mm, size, pages).persistent, pages, "{size}");
+}
+
+/// The numbers of a pool without surplus.
+pub(crate) fn counts(nr: u64, free: u64, reserved: u64) -> Counts {
+    Counts { nr, free, reserved, surplus: 0, overcommit: 0 }
+}
+
+/// The flags of MAP_HUGETLB for a size.
+pub(crate) fn flags(size: HugeSize) -> MapFlags {
+    MapFlags::HUGETLB | MapFlags::from_bits_retain(size.bytes().ilog2() << 26)
+}
+
+/// Maps private pages.
+pub(crate) fn map(mm: &Mm, space: &KArc<AddressSpace>, size: HugeSize, pages: u64) -> VirtAddr {
+    let request = MmapRequest::anonymous(pages * size.bytes(), RW).with(flags(size));
+    mm.mmap(space, &request).unwrap()
+}
+
+/// An object of so many pages.
+pub(crate) fn object(mm: &Mm, size: HugeSize, pages: u64) -> ObjectUse {
+    let object = mm.new_named_object(b"test", Some(size)).unwrap();
+    mm.truncate_object(&object, pages * size.bytes()).unwrap();
+    object
+}
+
+/// A request for a shared mapping of so many pages of an object, from page `first` on.
+pub(crate) fn of_object(size: HugeSize, first: u64, pages: u64) -> MmapRequest {
+    let anonymous = MmapRequest::anonymous(pages * size.bytes(), RW);
+    MmapRequest { flags: MapFlags::SHARED, offset: first * size.bytes(), ..anonymous }
+}
+
+/// The byte that the user loads from there.
+pub(crate) fn read(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) -> u8 {
+    let mut byte = [0];
+    mm.read_user(space, va, &mut byte).unwrap();
+    byte[0]
+}
+
+/// The user stores a byte there.
+pub(crate) fn write(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr, byte: u8) -> Result<(), FaultReason> {
+    mm.write_user(space, va, &[byte]).map_err(|error| error.reason)
+}
 
 /// One machine and its boot choices.
 #[derive(Clone, Copy, Debug)]

@@ -8,31 +8,11 @@ use mm::config::{HvoStrategy, TailEncoding, VmemmapMap};
 use mm::hugetlb::{Counts, Demoted, HugeSize, NotSmaller, reserve, unreserve};
 use mm::hvo::{HvoError, Switch};
 use mm::page::{FolioRef, PageKind};
-use mm::space::{MapFlags, MapProt, MmapRequest};
+use mm::space::MmapRequest;
 use mm::stats::Counter;
 use mm::testkit::{Builder, fail_every_allocation};
 
-use crate::common::Variant;
-
-const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
-
-/// A machine on which two pages of this size are to be had.
-fn machine(size: HugeSize) -> Builder {
-    let mib = match size {
-        HugeSize::K64 | HugeSize::M2 => 32,
-        HugeSize::M32 => 256,
-        HugeSize::G1 => 4 << 10,
-    };
-    Builder::new().ram_mib(mib)
-}
-
-fn grow(mm: &Mm, size: HugeSize, pages: u64) {
-    assert_eq!(mm.hugetlb.set_nr(mm, size, pages).persistent, pages, "{size}");
-}
-
-fn counts(nr: u64, free: u64, reserved: u64) -> Counts {
-    Counts { nr, free, reserved, surplus: 0, overcommit: 0 }
-}
+use crate::common::{RW, Variant, counts, flags, grow, machine};
 
 fn demoted(folios: u64) -> Demoted {
     Demoted { folios, unrestored: None, unoptimized: None }
@@ -105,7 +85,7 @@ fn what_is_used_or_promised_stays() {
             grow(mm, size, 3);
             let space = mm.new_space().unwrap();
             let map = |size: HugeSize, pages: u64| {
-                let huge = MapFlags::HUGETLB | MapFlags::from_bits_retain(size.bytes().ilog2() << 26);
+                let huge = flags(size);
                 mm.mmap(&space, &MmapRequest::anonymous(pages * size.bytes(), RW).with(huge)).unwrap()
             };
             let start = map(size, 2);
@@ -235,7 +215,7 @@ fn demotions_faults_and_resizes_at_once() {
             let space = &mm.new_space().unwrap();
             let touch: Job<'_> = Box::new(move || {
                 for size in [HugeSize::M2, HugeSize::K64, HugeSize::M2, HugeSize::K64] {
-                    let huge = MapFlags::HUGETLB | MapFlags::from_bits_retain(size.bytes().ilog2() << 26);
+                    let huge = flags(size);
                     let Ok(start) = mm.mmap(space, &MmapRequest::anonymous(2 * size.bytes(), RW).with(huge))
                     else {
                         continue;

@@ -1,6 +1,6 @@
 //! The pool's numbers: growing, shrinking, promises.
 
-use crate::common::Variant;
+use crate::common::{Variant, counts};
 use arch::Order;
 use arch::features::BbmLevel;
 use mm::Mm;
@@ -11,10 +11,6 @@ use mm::hvo::{HvoError, Switch};
 use mm::page::{FolioRef, PageKind};
 use mm::stats::Counter;
 use mm::testkit::{self, Builder, fail_every_allocation};
-
-fn counts(nr: u64, free: u64, reserved: u64) -> Counts {
-    Counts { nr, free, reserved, surplus: 0, overcommit: 0 }
-}
 
 fn set_nr(mm: &Mm, n: u64) -> u64 {
     mm.hugetlb.set_nr(mm, HugeSize::M2, n).persistent

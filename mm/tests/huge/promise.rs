@@ -5,14 +5,14 @@ use arch::{Access, VirtAddr};
 use mm::Mm;
 use mm::config::{HvoStrategy, Mapcount};
 use mm::fault::Signal;
-use mm::hugetlb::HugeSize;
-use mm::hugetlb::{Counts, reserve};
+use mm::hugetlb::{HugeSize, reserve};
 use mm::kalloc::KArc;
 use mm::page::FolioRef;
-use mm::space::{AddressSpace, Advice, MapFlags, MapProt, MmapRequest};
+use mm::space::{AddressSpace, Advice, MapFlags, MmapRequest};
 use mm::testkit::{Builder, HostEnv, run_as_user};
 
-const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
+use crate::common::{RW, counts};
+
 const HUGE: u64 = 2 << 20;
 const BASE: u64 = 0x4000_0000;
 
@@ -41,10 +41,6 @@ fn touch(mm: &Mm, env: &HostEnv, space: &KArc<AddressSpace>, n: u64) {
 
 fn discard(mm: &Mm, space: &KArc<AddressSpace>, slots: u64) {
     mm.madvise(space, BASE, slots * HUGE, Advice::DontNeed).unwrap();
-}
-
-fn counts(nr: u64, free: u64, reserved: u64) -> Counts {
-    Counts { nr, free, reserved, surplus: 0, overcommit: 0 }
 }
 
 /// Runs MADV_DONTNEED of a slot, the folio of which so many walkers hold, and a rival on another vCPU in every order

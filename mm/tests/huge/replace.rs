@@ -7,22 +7,16 @@ use arch::model::{Job, MachineDesc, run_on_cpus};
 use arch::{Machine, Order, Pfn};
 use mm::Mm;
 use mm::config::TailEncoding;
-use mm::hugetlb::{Counts, HugeSize, reserve, unreserve};
+use mm::hugetlb::{HugeSize, reserve, unreserve};
 use mm::page::{Flags, FolioRef, PageKind, page_of};
 use mm::rmap::{ContigError, Refused};
-use mm::space::{MapFlags, MapProt, MmapRequest};
+use mm::space::MmapRequest;
 use mm::stats::Counter;
 use mm::testkit::{Builder, fail_every_allocation};
 
+use crate::common::{RW, counts, flags, grow};
+
 const SIZES: [HugeSize; 2] = [HugeSize::K64, HugeSize::M2];
-
-fn grow(mm: &Mm, size: HugeSize, pages: u64) {
-    assert_eq!(mm.hugetlb.set_nr(mm, size, pages).persistent, pages, "{size}");
-}
-
-fn counts(nr: u64, free: u64, reserved: u64) -> Counts {
-    Counts { nr, free, reserved, surplus: 0, overcommit: 0 }
-}
 
 /// The heads of all hugetlb folios, in the order of their frames.
 fn heads(mm: &Mm) -> Vec<Pfn> {
@@ -51,9 +45,8 @@ fn free_folios_make_way() {
                     Builder::new().ram_mib(32).config(|config| config.tails = tails).boot(|mm, _| {
                         grow(mm, size, 3);
                         let space = mm.new_space().unwrap();
-                        let huge = MapFlags::HUGETLB | MapFlags::from_bits_retain(size.bytes().ilog2() << 26);
-                        let request =
-                            MmapRequest::anonymous(3 * size.bytes(), MapProt::READ | MapProt::WRITE);
+                        let huge = flags(size);
+                        let request = MmapRequest::anonymous(3 * size.bytes(), RW);
                         let start = (promised != 0).then(|| mm.mmap(&space, &request.with(huge)).unwrap());
                         let at = heads(mm)[1];
                         let block =
@@ -145,8 +138,8 @@ fn ranges_are_taken_while_the_pool_is_used() {
             grow(mm, size, 4);
             let ranges = heads(mm);
             let space = &mm.new_space().unwrap();
-            let huge = MapFlags::HUGETLB | MapFlags::from_bits_retain(size.bytes().ilog2() << 26);
-            let request = MmapRequest::anonymous(2 * size.bytes(), MapProt::READ | MapProt::WRITE).with(huge);
+            let huge = flags(size);
+            let request = MmapRequest::anonymous(2 * size.bytes(), RW).with(huge);
             let touch: Job<'_> = Box::new(move || {
                 for _ in 0..4 {
                     let Ok(start) = mm.mmap(space, &request) else { continue };

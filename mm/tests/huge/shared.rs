@@ -1,65 +1,25 @@
 //! Shared hugetlb memory: one page for all who map it, promises that are the object's, truncation, moves.
 
-use arch::VirtAddr;
 use arch::contract::Cpu;
 use arch::model::{Job, run_on_cpus};
 use arch::{Access, Machine};
 use mm::Mm;
-use mm::config::{HvoStrategy, Mapcount, MmConfig};
+use mm::config::Mapcount;
 use mm::fault::{FaultReason, Signal};
-use mm::hugetlb::{Counts, HugeSize, take_spare};
-use mm::kalloc::KArc;
+use mm::hugetlb::{HugeSize, take_spare};
 use mm::rmap::{MoveWhat, migrate_folio};
-use mm::shmem::{ObjectUse, SizeError, WriteError};
-use mm::space::{AddressSpace, Advice, Errno, MapFlags, MapProt, MmapError, MmapRequest};
-use mm::testkit::{Builder, fail_every_allocation};
+use mm::shmem::{SizeError, WriteError};
+use mm::space::{Advice, Errno, MapFlags, MapProt, MmapError, MmapRequest};
+use mm::testkit::fail_every_allocation;
 
-const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
+use crate::common::{RW, counting, counts, flags, grow, machine, object, of_object, read, write};
+
 const SIZES: [HugeSize; 3] = [HugeSize::K64, HugeSize::M2, HugeSize::M32];
 
-fn machine(size: HugeSize) -> Builder {
-    let mib = match size {
-        HugeSize::K64 | HugeSize::M2 => 32,
-        HugeSize::M32 => 256,
-        HugeSize::G1 => 4 << 10,
-    };
-    Builder::new().ram_mib(mib)
-}
-
-fn grow(mm: &Mm, size: HugeSize, pages: u64) {
-    assert_eq!(mm.hugetlb.set_nr(mm, size, pages).persistent, pages, "{size}");
-}
-
 fn request(size: HugeSize, pages: u64) -> MmapRequest {
-    let huge = MapFlags::HUGETLB | MapFlags::from_bits_retain(size.bytes().ilog2() << 26);
+    let huge = flags(size);
     let anonymous = MmapRequest::anonymous(pages * size.bytes(), RW);
     MmapRequest { flags: MapFlags::SHARED | MapFlags::ANONYMOUS | huge, ..anonymous }
-}
-
-/// A request for so many pages of an object, from page `first` on.
-fn of_object(size: HugeSize, first: u64, pages: u64) -> MmapRequest {
-    let anonymous = MmapRequest::anonymous(pages * size.bytes(), RW);
-    MmapRequest { flags: MapFlags::SHARED, offset: first * size.bytes(), ..anonymous }
-}
-
-fn object(mm: &Mm, size: HugeSize, pages: u64) -> ObjectUse {
-    let object = mm.new_named_object(b"test", Some(size)).unwrap();
-    mm.truncate_object(&object, pages * size.bytes()).unwrap();
-    object
-}
-
-fn read(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) -> u8 {
-    let mut byte = [0];
-    mm.read_user(space, va, &mut byte).unwrap();
-    byte[0]
-}
-
-fn write(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr, byte: u8) -> Result<(), FaultReason> {
-    mm.write_user(space, va, &[byte]).map_err(|error| error.reason)
-}
-
-fn counts(nr: u64, free: u64, reserved: u64) -> Counts {
-    Counts { nr, free, reserved, surplus: 0, overcommit: 0 }
 }
 
 /// Parent and child of a fork write to the same pages, in every way of counting; a page is taken from the pool once,
@@ -68,9 +28,7 @@ fn counts(nr: u64, free: u64, reserved: u64) -> Counts {
 fn a_family_shares_its_pages() {
     for size in SIZES {
         for &mapcount in Mapcount::ALL {
-            let choices =
-                |config: &mut MmConfig| (config.mapcount, config.hvo) = (mapcount, HvoStrategy::Off);
-            machine(size).config(choices).boot(|mm, _| {
+            counting(size, mapcount).boot(|mm, _| {
                 grow(mm, size, 3);
                 let space = mm.new_space().unwrap();
                 let start = mm.mmap(&space, &request(size, 2)).unwrap();
@@ -143,9 +101,7 @@ fn promises_are_the_objects() {
 fn truncation_reaches_every_space() {
     for size in SIZES {
         for &mapcount in Mapcount::ALL {
-            let choices =
-                |config: &mut MmConfig| (config.mapcount, config.hvo) = (mapcount, HvoStrategy::Off);
-            machine(size).config(choices).boot(|mm, _| {
+            counting(size, mapcount).boot(|mm, _| {
                 grow(mm, size, 3);
                 let file = object(mm, size, 3);
                 let space = mm.new_space().unwrap();
@@ -176,7 +132,7 @@ fn truncation_reaches_every_space() {
     }
 }
 
-/// An object of hugetlb is read by offset, but not written; it is mapped at whole pages only, and not privately.
+/// An object of hugetlb is read by offset, but not written; it is mapped at whole pages only.
 #[test]
 fn wrong_uses_of_an_object() {
     let size = HugeSize::M2;
@@ -193,8 +149,6 @@ fn wrong_uses_of_an_object() {
         assert_eq!(mm.write_object(&file, 0, b"x"), Err(WriteError::Huge));
         let unaligned = MmapRequest { offset: 4096, ..of_object(size, 0, 1) };
         assert_eq!(mm.mmap_object(&space, &unaligned, &file).unwrap_err().errno(), Errno::Inval);
-        let private = MmapRequest { flags: MapFlags::PRIVATE, ..of_object(size, 0, 1) };
-        assert_eq!(mm.mmap_object(&space, &private, &file).unwrap_err().errno(), Errno::OpNotSupp);
         mm.destroy_space(&space);
         mm.close_object(file);
         grow(mm, size, 0);
@@ -206,9 +160,7 @@ fn wrong_uses_of_an_object() {
 fn a_shared_page_moves() {
     for size in SIZES {
         for &mapcount in Mapcount::ALL {
-            let choices =
-                |config: &mut MmConfig| (config.mapcount, config.hvo) = (mapcount, HvoStrategy::Off);
-            machine(size).config(choices).boot(|mm, _| {
+            counting(size, mapcount).boot(|mm, _| {
                 grow(mm, size, 2);
                 let file = object(mm, size, 1);
                 let space = mm.new_space().unwrap();

@@ -2,55 +2,15 @@
 
 use arch::contiguous::CONT_ENTRIES;
 use arch::{Access, Level, VirtAddr};
-use mm::Mm;
-use mm::config::{Contpte, HvoStrategy, Mapcount};
+use mm::config::{Contpte, Mapcount};
 use mm::fault::{FaultReason, Signal};
 use mm::hugetlb::{Counts, HugeSize};
-use mm::kalloc::KArc;
 use mm::page::PageKind;
 use mm::pgtable::{TableStock, normal_folio};
-use mm::space::{AddressSpace, Errno, MapFlags, MapProt, MmapError, MmapRequest, MremapRequest};
+use mm::space::{Errno, MapFlags, MapProt, MmapError, MmapRequest, MremapRequest};
 use mm::testkit::Builder;
 
-const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
-
-/// The flags of MAP_HUGETLB for a size.
-fn flags(size: HugeSize) -> MapFlags {
-    MapFlags::HUGETLB | MapFlags::from_bits_retain(size.bytes().ilog2() << 26)
-}
-
-fn map(mm: &Mm, space: &KArc<AddressSpace>, size: HugeSize, pages: u64) -> VirtAddr {
-    let request = MmapRequest::anonymous(pages * size.bytes(), RW).with(flags(size));
-    mm.mmap(space, &request).unwrap()
-}
-
-/// A machine on which two pages of this size, and one more in one piece, are to be had.
-fn machine(size: HugeSize) -> Builder {
-    let mib = match size {
-        HugeSize::K64 | HugeSize::M2 => 32,
-        HugeSize::M32 => 256,
-        HugeSize::G1 => 5 << 10,
-    };
-    Builder::new().ram_mib(mib)
-}
-
-fn grow(mm: &Mm, size: HugeSize, pages: u64) {
-    assert_eq!(mm.hugetlb.set_nr(mm, size, pages).persistent, pages, "{size}");
-}
-
-fn read(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) -> u8 {
-    let mut byte = [0];
-    mm.read_user(space, va, &mut byte).unwrap();
-    byte[0]
-}
-
-fn write(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr, byte: u8) -> Result<(), FaultReason> {
-    mm.write_user(space, va, &[byte]).map_err(|error| error.reason)
-}
-
-fn counts(nr: u64, free: u64, reserved: u64) -> Counts {
-    Counts { nr, free, reserved, surplus: 0, overcommit: 0 }
-}
+use crate::common::{RW, counting, counts, flags, grow, machine, map, read, write};
 
 /// One touch anywhere in a page maps all of it, by one block or by a group of 16 entries that have the contiguous bit
 /// as chosen; each entry has a reference; the promise becomes the page, and munmap gives both back.
@@ -91,10 +51,7 @@ fn a_touch_maps_a_page_of_each_size() {
 fn a_write_after_fork_copies_a_page_of_each_size() {
     for size in [HugeSize::K64, HugeSize::M2, HugeSize::M32] {
         for &mapcount in Mapcount::ALL {
-            let choices = |config: &mut mm::config::MmConfig| {
-                (config.mapcount, config.hvo) = (mapcount, HvoStrategy::Off)
-            };
-            machine(size).config(choices).boot(|mm, _| {
+            counting(size, mapcount).boot(|mm, _| {
                 grow(mm, size, 2);
                 let space = mm.new_space().unwrap();
                 let start = map(mm, &space, size, 1);

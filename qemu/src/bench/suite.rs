@@ -78,11 +78,14 @@ const EACH_SCHEME: &[&str] = &[
     "mapcount=total-mapped",
 ];
 
-/// Collapse of hugetlb pages of 1 GiB that are mapped by 4 KiB, and how many such mappings fit.
-const COLLAPSE: &[&str] = &["collapse", "overflow"];
+/// Collapse of hugetlb pages of 1 GiB that are mapped by 4 KiB, what is said of them, and how many such mappings fit.
+const COLLAPSE: &[&str] = &["collapse", "consumers", "overflow"];
 
 /// Ways of using memory, and the roads to one huge page.
 const THP: &[&str] = &["promotion", "sequential", "dense", "random", "sparse", "grow", "short", "snapshot"];
+
+/// What entries that are smaller than a hugetlb page are good for.
+const HGM: &[&str] = &["postcopy"];
 
 /// Pages that a child of `thpfork` touches in each 2 MiB, and policies.
 const THPFORK: &[&str] = &[
@@ -119,7 +122,7 @@ const AS_LINUX: &str = "thp=always hugepages=64";
 
 /// Every suite. `threshold` shows that a reservation that is promoted at its first page costs what a huge page at the
 /// first touch does. Atomic operations and lines that `mapcount` counts are counted on the model.
-pub const SUITES: [Suite; 7] = [
+pub const SUITES: [Suite; 8] = [
     Suite { name: "mmbench", choices: AS_LINUX, parts: MMBENCH, ..PLAIN },
     Suite {
         name: "threshold",
@@ -131,6 +134,7 @@ pub const SUITES: [Suite; 7] = [
     },
     Suite { name: "kernel", ..PLAIN },
     Suite { name: "mapcount", parts: SCHEMES, beside: Some("counts"), ..PLAIN },
+    Suite { name: "hgm", parts: HGM, layout: Layout::Tables, ..PLAIN },
     Suite {
         name: "collapse",
         // One way of counting writes where HVO maps read-only.
@@ -295,7 +299,10 @@ mod tests {
     fn choices() {
         let names =
             |words| choose(words).map(|all| all.iter().map(|one| one.argument.clone()).collect::<Vec<_>>());
-        assert_eq!(names(" ").unwrap(), ["mmbench", "threshold", "kernel", "mapcount", "collapse", "thp"]);
+        assert_eq!(
+            names(" ").unwrap(),
+            ["mmbench", "threshold", "kernel", "mapcount", "hgm", "collapse", "thp"]
+        );
         assert_eq!(names("thpfork:-64").unwrap(), ["thpfork:-64"]);
         assert_eq!(names("thpfork:-64:reserve-lru").unwrap(), ["thpfork:-64:reserve-lru"]);
         assert_eq!(names("kernel mmbench:fault:cow").unwrap(), ["kernel", "mmbench:fault:cow"]);

@@ -1,13 +1,15 @@
 //! Damage to objects, their pages, and the lists of who maps them.
 
 use super::*;
-use crate::hugetlb::HugeSize;
+use crate::hugetlb::{self, HugeSize};
+use crate::kalloc::KArc;
 use crate::page::{FolioRef, PageKind};
 use crate::shmem::{ObjectId, ObjectUse};
 use arch::pte::PteFlags;
 
 use crate::space::{Advice, MmapRequest, VmaKind};
 use crate::stats::Counter;
+use crate::userfault::{Serves, Userfault};
 
 /// An object of four pages that the space has mapped at [`BASE`], with a page that no entry maps.
 fn object(site: &Site<'_>) -> ObjectUse {
@@ -31,11 +33,28 @@ fn huge_object(site: &Site<'_>) -> ObjectUse {
     object
 }
 
+/// A private mapping of an object of one hugetlb page, the private copy of which is promised, and one page more is free.
+fn huge_private(site: &Site<'_>) -> ObjectUse {
+    assert_eq!(site.mm.hugetlb.set_nr(site.mm, HugeSize::K64, 2).persistent, 2);
+    let bytes = HugeSize::K64.bytes();
+    let object = site.mm.new_huge_object(HugeSize::K64, bytes).unwrap();
+    let request = MmapRequest { flags: MapFlags::PRIVATE, ..MmapRequest::anonymous(bytes, RW) };
+    site.mm.mmap_object(&site.space, &request.fixed(BASE.raw()), &object).unwrap();
+    object
+}
+
 /// A page of kind shmem with this owner, which no object has.
 fn stray(site: &Site<'_>, mapping: u64) -> FolioRef {
     let page = site.mm.alloc_zeroed_page(PageKind::Shmem).unwrap();
     page.set_mapping(mapping, 1);
     page
+}
+
+/// A context that the first VMA of the space names, whatever it is.
+fn register(site: &Site<'_>) -> KArc<Userfault> {
+    let context = site.mm.new_userfault(&site.space, Serves::All).unwrap();
+    site.space.with_raw_vmas(|vmas| vmas[0].userfault = Some(context.id));
+    context
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -84,6 +103,23 @@ pub(super) const ROWS: &[Row] = &[
         huge_object(site).damage_promises(5..5);
         None
     }),
+    ("the list of what the pools have promised to a space", small, |site| {
+        let _kept = huge_private(site);
+        site.space.objects.owed.damage(HugeSize::K64, BASE);
+        None
+    }),
+    ("promises for slots of no private mapping of an object", small, |site| {
+        let _kept = huge_private(site);
+        site.space.objects.owed.damage(HugeSize::K64, BASE.add(4 * MIB));
+        None
+    }),
+    ("promises for a slot that has its private copy", small, |site| {
+        let _kept = huge_private(site);
+        let copy = site.touch(BASE);
+        site.space.objects.owed.damage(HugeSize::K64, BASE);
+        hugetlb::reserve(site.mm, HugeSize::K64, 1).unwrap();
+        Some(copy.pfn())
+    }),
     ("spaces that an object lists", small, |site| {
         object(site).damage(None);
         None
@@ -96,6 +132,17 @@ pub(super) const ROWS: &[Row] = &[
     ("VMAs of objects that are gone", small, |site| {
         let _kept = object(site);
         site.space.with_raw_vmas(|vmas| vmas[0].kind = VmaKind::Shared(ObjectId::new(99)));
+        None
+    }),
+    ("registered VMAs of other memory than shared hugetlb", small, |site| {
+        let _kept = object(site);
+        register(site);
+        None
+    }),
+    ("VMAs registered with a context that is gone", small, |site| {
+        let (_kept, context) = (huge_object(site), register(site));
+        site.mm.close_userfault(&context);
+        site.space.with_raw_vmas(|vmas| vmas[0].userfault = Some(context.id));
         None
     }),
     ("pages of an object that a space has attached", small, |site| {

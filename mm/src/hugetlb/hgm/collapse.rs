@@ -20,7 +20,7 @@ use arch::pte::Kind;
 use arch::{Level, Pfn, VirtAddr};
 
 use super::super::hstate::HugeSize;
-use super::super::slot::{Share, Slot};
+use super::super::slot::{Grant, Share, Slot};
 use super::{Debris, HugetlbPte, MapSize, Piece};
 use crate::Mm;
 use crate::error::OutOfMemory;
@@ -190,7 +190,7 @@ impl Job<'_> {
                 let (mut stock, blank) = (TableStock::new(mm, missing)?, Piece { va: at, size: map });
                 let shared = self.object.with_page(self.number, |head| {
                     let Some(head) = head else { return Ok(None) };
-                    match self.slot.share(head, blank, &mut stock) {
+                    match self.slot.share(head, (blank, Grant::All), &mut stock) {
                         Ok(Share::Full) => Err(NotCollapsed::Full(head.pfn())),
                         Ok(Share::Slot(mapped)) => Ok(Some(mapped)),
                         Ok(Share::Failed) => Ok(None),

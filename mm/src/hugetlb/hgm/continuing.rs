@@ -9,7 +9,7 @@ use core::ops::Range;
 use arch::addr::PAGE_SIZE;
 use arch::{Pfn, VirtAddr};
 
-use super::super::slot::{Mapped, Share, Slot};
+use super::super::slot::{Grant, Mapped, Share, Slot};
 use super::{HugetlbPte, MapSize, Piece};
 use crate::Mm;
 use crate::error::OutOfMemory;
@@ -148,7 +148,7 @@ impl<'p> Part<'p> {
             let piece = Piece { va, size: map };
             let shared = object.with_page(number, |head| {
                 let head = head.ok_or(ContinueError::NoPage(va))?;
-                match slot.share(head, piece, &mut stock) {
+                match slot.share(head, (piece, Grant::All), &mut stock) {
                     Ok(Share::Full) => Err(ContinueError::Full(head.pfn())),
                     Ok(Share::Failed) if map == MapSize::Page || vma.grain == Grain::Whole => {
                         Err(ContinueError::Failed(va))

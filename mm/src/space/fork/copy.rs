@@ -16,7 +16,7 @@ use core::ops::Range;
 use arch::{Desc, Level, PageSize, VirtAddr};
 
 use super::share::{Sharer, give, is_left_out, is_private, mark};
-use super::{ForkError, object, pinned};
+use super::{ForkError, huge_object, object, pinned};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::page::{FolioRef, PageRef};
@@ -100,8 +100,13 @@ impl<'c> Copier<'c, '_> {
         }
         let mut from = VirtAddr::new(0);
         while let Some(vma) = self.parent.find_vma(from) {
-            if matches!(vma.kind, VmaKind::Private(_)) {
-                object::copy_private(self.mm, (self.parent, self.child), &vma, self.gather)?;
+            let spaces = (self.parent, self.child);
+            match vma.kind {
+                VmaKind::Private(_) => object::copy_private(self.mm, spaces, &vma, self.gather)?,
+                VmaKind::HugePrivate(size, _) => {
+                    huge_object::copy_private(self.mm, spaces, &vma, size, self.gather)?;
+                }
+                _ => {}
             }
             from = vma.end;
         }

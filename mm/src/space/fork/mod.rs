@@ -24,7 +24,7 @@
 //! | `call` | the call, and what the child has besides its tables |
 //! | `copy` | the tables, a step at a time |
 //! | `share` | what the child gets of the parent's entries |
-//! | `object` | private copies of objects' pages |
+//! | `object` `huge_object` | private copies of objects' pages, of 4 KiB and of hugetlb |
 //! | `pinned` | pages that cannot be shared |
 //! | `error` | why it failed |
 #![forbid(unsafe_code)]
@@ -32,6 +32,7 @@
 mod call;
 mod copy;
 mod error;
+mod huge_object;
 mod object;
 mod pinned;
 mod share;

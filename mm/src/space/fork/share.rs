@@ -23,13 +23,13 @@ use crate::Mm;
 use crate::mapcount::{self, Run};
 use crate::page::{PageKind, PageRef};
 use crate::pgtable::{Entry, LooseEntries, LooseTable, Tightening, normal_page};
-use crate::space::{AddressSpace, Vma, VmaKind, range};
+use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
 
 /// Whether what this VMA maps is not shared here. The pages of an object the child's faults find in the object; private
 /// copies of them are [`super::object`]'s to share.
 pub(super) fn is_left_out(vma: &Vma) -> bool {
-    matches!(vma.kind, VmaKind::Shared(_) | VmaKind::HugeShared(..) | VmaKind::Private(_))
+    vma.kind.object().is_some()
 }
 
 /// Whether the folio is a space's own. A device's page is shared by all that map it, pinned or not.

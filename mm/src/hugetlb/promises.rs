@@ -1,13 +1,15 @@
-//! Which hugetlb pages of an object the pool has promised, and that it has not got yet: a sorted list of ranges.
+//! Which hugetlb pages the pool has promised to an object, or to the private mappings of objects in a space, and that
+//! those have not got yet: a sorted list of ranges.
 //!
 //! ```text
 //!   mmap [0, 4)  mmap [8, 10)      0..4  8..10
 //!   a fault takes page 2           0..2  3..4  8..10
 //!   truncation to 1                0..1
 //! ```
-//! A promise belongs to the object, not to the mapping that asked for it: munmap keeps it, another mapping of the same
-//! pages needs no second one, and it ends with its page's first touch, with truncation, or with the object (Linux:
-//! `resv_map`, `region_chg`, `region_add`, `region_del`).
+//! Of shared memory a promise belongs to the object, not to the mapping that asked for it: munmap keeps it, another
+//! mapping of the same pages needs no second one, and it ends with its page's first touch, with truncation, or with the
+//! object. Of private memory it belongs to the slot ([`super::owed`]). (Linux: `resv_map`, `region_chg`, `region_add`,
+//! `region_del`.)
 #![forbid(unsafe_code)]
 
 use core::ops::Range;
@@ -18,22 +20,22 @@ use crate::error::OutOfMemory;
 use crate::kalloc::KAlloc;
 
 /// See the [module](self). Indices are in huge pages.
-pub(super) struct Promises {
+pub(crate) struct Promises {
     /// Ascending, apart, not empty.
     ranges: Vec<Range<u64>, KAlloc>,
 }
 
 impl Promises {
     /// None.
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Promises { ranges: Vec::new_in(KAlloc) }
     }
     /// How many.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.ranges.iter().map(|range| range.end - range.start).sum()
     }
     /// Whether page `index` has one.
-    pub(super) fn has(&self, index: u64) -> bool {
+    pub(crate) fn has(&self, index: u64) -> bool {
         let at = self.ranges.partition_point(|range| range.end <= index);
         self.ranges.get(at).is_some_and(|range| range.contains(&index))
     }
@@ -42,19 +44,19 @@ impl Promises {
     ///
     /// # Errors
     /// [`OutOfMemory`].
-    pub(super) fn prepare(&mut self, more: usize) -> Result<(), OutOfMemory> {
+    pub(crate) fn prepare(&mut self, more: usize) -> Result<(), OutOfMemory> {
         self.ranges.try_reserve(more).map_err(|_| OutOfMemory)
     }
 
     /// How many pages of the range have one.
-    pub(super) fn count_in(&self, pages: Range<u64>) -> u64 {
+    pub(crate) fn count_in(&self, pages: Range<u64>) -> u64 {
         let shared =
             |range: &Range<u64>| range.end.min(pages.end).saturating_sub(range.start.max(pages.start));
         self.ranges.iter().map(shared).sum()
     }
 
     /// All pages of the range are promised, whichever of them were. [`Self::prepare`] was called.
-    pub(super) fn add(&mut self, pages: Range<u64>) {
+    pub(crate) fn add(&mut self, pages: Range<u64>) {
         if pages.is_empty() {
             return;
         }
@@ -69,7 +71,7 @@ impl Promises {
     }
 
     /// The promises for pages of `[start, end)` end. Returns how many there were. [`Self::prepare`] was called.
-    pub(super) fn take(&mut self, pages: Range<u64>) -> u64 {
+    pub(crate) fn take(&mut self, pages: Range<u64>) -> u64 {
         if pages.is_empty() {
             return 0;
         }
@@ -87,14 +89,21 @@ impl Promises {
         taken
     }
 
+    /// The first range, as much of it as lies in `pages`. `None`: no page of them has a promise.
+    pub(crate) fn first_in(&self, pages: Range<u64>) -> Option<Range<u64>> {
+        let at = self.ranges.partition_point(|range| range.end <= pages.start);
+        let range = self.ranges.get(at).filter(|range| range.start < pages.end)?;
+        Some(range.start.max(pages.start)..range.end.min(pages.end))
+    }
+
     /// Puts a range behind the others, whatever they are: damage, for tests of the check.
     #[cfg(test)]
-    pub(super) fn damage(&mut self, range: Range<u64>) {
+    pub(crate) fn damage(&mut self, range: Range<u64>) {
         self.ranges.push(range);
     }
 
     /// Whether the ranges ascend, lie apart, and are not empty.
-    pub(super) fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         let apart = self.ranges.windows(2).all(|pair| pair[0].end < pair[1].start);
         apart && self.ranges.iter().all(|range| range.start < range.end)
     }
