@@ -6,6 +6,7 @@
 //! | absent, the object has no page | a private page of zeros | the same |
 //! | the object's page | - | a copy in its place |
 //! | a private copy | - | raised, or copied once more where fork shared it |
+//! | the object's page, a part of which has failed; a marker | SIGBUS | the same |
 //! | migration entry | waits until the folio has moved | the same |
 //! | marker, or the object's page has failed | SIGBUS | the same |
 //!
