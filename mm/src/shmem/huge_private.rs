@@ -8,7 +8,6 @@
 //! | a private copy | - | raised, or copied once more where fork shared it |
 //! | the object's page, a part of which has failed; a marker | SIGBUS | the same |
 //! | migration entry | waits until the folio has moved | the same |
-//! | marker, or the object's page has failed | SIGBUS | the same |
 //!
 //! Where the object has no page none is made for it: what a reader would be the first to touch is his own (Linux:
 //! `hugetlb_no_page` adds to the page cache for mappings that share only). So a private mapping never uses what the pool

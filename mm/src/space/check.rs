@@ -196,6 +196,12 @@ impl Mm {
     }
 }
 
+/// Whether it is a page of an object, by what its struct page says.
+fn is_objects(head: PageRef) -> bool {
+    matches!(head.kind(), PageKind::Shmem | PageKind::Hugetlb)
+        && ObjectId::of_mapping(head.mapping()).is_some()
+}
+
 /// A marker stands where private pages of hugetlb may, and so do the others of its page.
 fn check_marker(space: &AddressSpace, marker: Leaf) -> Result<(), Inconsistency> {
     let vma = space.vma_at(marker.va).filter(|vma| marker.va.add(marker.level.entry_bytes()) <= vma.end);
@@ -204,12 +210,6 @@ fn check_marker(space: &AddressSpace, marker: Leaf) -> Result<(), Inconsistency>
     let alone = size.is_some_and(|size| size.entries() == 1);
     let whole = alone || group_at(marker.slot).iter().all(|desc| desc.is_poisoned());
     agree("a hugetlb page has markers for all of it", None, 1, whole.into())
-}
-
-/// Whether it is a page of an object, by what its struct page says.
-fn is_objects(head: PageRef) -> bool {
-    matches!(head.kind(), PageKind::Shmem | PageKind::Hugetlb)
-        && ObjectId::of_mapping(head.mapping()).is_some()
 }
 
 impl AddressSpace {

@@ -53,8 +53,8 @@ pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAdd
 }
 
 /// Unmaps the leaves of `part`, a part of a VMA, whose folio is `wanted`, and entries that are to map it when it has
-/// moved; and markers, which have no folio; tables stay. The caller has not M, but knows that the space has its tables yet: whatever else happens to the
-/// VMA happens to each leaf under T.
+/// moved; markers, if `None`, no folio, is wanted. Tables stay. The caller has not M, but knows that the space has its
+/// tables yet: whatever else happens to the VMA happens to each leaf under T.
 ///
 /// What is cleared is flushed before T is let go: without M nothing keeps a fault from making an entry in its place,
 /// which nobody may meet beside the old one.

@@ -15,8 +15,8 @@ selftest!("hugetlb::a_program_uses_the_whole_pool", a_program_uses_the_whole_poo
 selftest!("hugetlb::the_pool_grows_and_shrinks", the_pool_grows_and_shrinks);
 selftest!("hugetlb::promises_are_kept", promises_are_kept);
 selftest!("hugetlb::pages_of_each_size", pages_of_each_size);
-selftest!("hugetlb::memory_fails", memory_fails);
 selftest!("hugetlb::faults_are_served_by_others", faults_are_served);
+selftest!("hugetlb::memory_fails", memory_fails);
 
 /// A program maps and verifies huge pages, is refused what there is not, and the pool is as before.
 fn a_program_uses_the_whole_pool(mm: &'static Mm) -> Verdict {
@@ -72,6 +72,43 @@ fn pages_of_each_size(mm: &'static Mm) -> Verdict {
     Ok(())
 }
 
+/// Minor faults wait for a child, the kernel's source, or nobody any more, and each request refuses what it must. Who
+/// waits for ever is ended with his family, and a page that is taken away meanwhile is a SIGBUS.
+fn faults_are_served(mm: &'static Mm) -> Verdict {
+    for (size, shift) in [(HugeSize::K64, "shift=16"), (HugeSize::M2, "shift=21")] {
+        with_three_pages(mm, size, || {
+            expect("userfault", &["userfault", shift], 0)?;
+            expect("postcopy", &["postcopy", shift, "pages=3", "touches=100", "rounds=2", "quiet=1"], 0)?;
+            expect("userfault", &["userfault", "stuck", shift], 0)?;
+            expect("userfault", &["userfault", "beyond", shift], SIGBUS)
+        })?;
+    }
+    check_eq!(mm.objects.len(), 0, "objects that are left");
+    Ok(())
+}
+
+/// Runs it with three pages in the pool, where memory has them and nobody uses the pool.
+fn with_three_pages(mm: &'static Mm, size: HugeSize, run: impl FnOnce() -> Verdict) -> Verdict {
+    let before = mm.hugetlb.counts(size);
+    if before.nr != before.free {
+        println!("# {size}: pages of the pool are in use");
+        return Ok(());
+    }
+    let grown = mm.hugetlb.set_nr(mm, size, 3).persistent;
+    let status = match grown {
+        3 => run(),
+        pages => {
+            println!("# {size}: memory has {pages} pages of 3");
+            Ok(())
+        }
+    };
+    let back = mm.hugetlb.set_nr(mm, size, before.nr);
+    status?;
+    check_eq!(back.persistent, before.nr, "the size of the pool");
+    check_eq!(mm.hugetlb.counts(size), before, "the pool's numbers");
+    Ok(())
+}
+
 /// Pages of the pools of 64 KiB and 2 MiB fail while a program has them: it gets an error and no other page, and all but
 /// the frames that failed comes back.
 fn memory_fails(mm: &'static Mm) -> Verdict {
@@ -102,42 +139,5 @@ fn memory_fails(mm: &'static Mm) -> Verdict {
         }
         check_eq!(back.persistent, before.nr, "the size of the pool");
     }
-    Ok(())
-}
-
-/// Minor faults wait for a child, the kernel's source, or nobody any more, and each request refuses what it must. Who
-/// waits for ever is ended with his family, and a page that is taken away meanwhile is a SIGBUS.
-fn faults_are_served(mm: &'static Mm) -> Verdict {
-    for (size, shift) in [(HugeSize::K64, "shift=16"), (HugeSize::M2, "shift=21")] {
-        with_three_pages(mm, size, || {
-            expect("userfault", &["userfault", shift], 0)?;
-            expect("postcopy", &["postcopy", shift, "pages=3", "touches=100", "rounds=2", "quiet=1"], 0)?;
-            expect("userfault", &["userfault", "stuck", shift], 0)?;
-            expect("userfault", &["userfault", "beyond", shift], 135)
-        })?;
-    }
-    check_eq!(mm.objects.len(), 0, "objects that are left");
-    Ok(())
-}
-
-/// Runs it with three pages in the pool, where memory has them and nobody uses the pool.
-fn with_three_pages(mm: &'static Mm, size: HugeSize, run: impl FnOnce() -> Verdict) -> Verdict {
-    let before = mm.hugetlb.counts(size);
-    if before.nr != before.free {
-        println!("# {size}: pages of the pool are in use");
-        return Ok(());
-    }
-    let grown = mm.hugetlb.set_nr(mm, size, 3).persistent;
-    let status = match grown {
-        3 => run(),
-        pages => {
-            println!("# {size}: memory has {pages} pages of 3");
-            Ok(())
-        }
-    };
-    let back = mm.hugetlb.set_nr(mm, size, before.nr);
-    status?;
-    check_eq!(back.persistent, before.nr, "the size of the pool");
-    check_eq!(mm.hugetlb.counts(size), before, "the pool's numbers");
     Ok(())
 }

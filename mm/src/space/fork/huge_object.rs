@@ -117,8 +117,6 @@ impl Copier<'_> {
             // The parent's entries are about to become markers.
             Ok(Share::Failed) => self.mark_failed(va, &mut stock),
             Ok(Share::Full) => Err(ForkError::TooManyMappings(head.pfn())),
-            // It has failed a moment ago: the parent's entries are about to be markers.
-            Ok(Share::Failed) => self.copy_markers(va, &mut stock).map(|()| Left::Done),
             Err(_) => Err(ForkError::OutOfMemory),
         }
     }
