@@ -7,14 +7,14 @@
  *   private   touches a private page that has failed: SIGBUS
  *   shared    writes to a page of a memfd that has failed: SIGBUS
  *
- * `shift` is the base-2 logarithm of the page size: 16, 21, 25 or 30. The pool must have two pages, all free, or one for a
+ * `shift` is the base-2 logarithm of the page size: 16, 21, 25 or 30. The pool must have three pages, all free, or one for a
  * mode; they are lost. On Linux it wants CONFIG_MEMORY_FAILURE and CAP_SYS_ADMIN.
  */
 #include "start.h"
 #include "process.h"
 
 enum { SYS_ftruncate = 46, SYS_memfd_create = 279, EIO = 5, EOPNOTSUPP = 95, SIGBUS = 7 };
-enum { MAP_SHARED = 1, MFD_HUGETLB = 4, MADV_REMOVE = 9, MADV_HWPOISON = 100 };
+enum { MAP_SHARED = 1, MFD_HUGETLB = 4, MADV_REMOVE = 9, MADV_SPLIT = 26, MADV_HWPOISON = 100 };
 
 static word bytes;
 static int size_bits;
@@ -118,6 +118,30 @@ static void shared_page(void)
     CHECK_EQ(syscall(SYS_close, (word)fd), 0, "close");
 }
 
+/* Where smaller entries than a page's are permitted 4 KiB fail alone. A kernel that does not know of them says EINVAL. */
+static void split_page(void)
+{
+    long fd = memory();
+    word va = map_object(fd), whole = map_object(fd), bad = va + bytes / 2;
+    store(va, 1), store(bad - PAGE, 2), store(bad + PAGE, 3);
+    if (sys_madvise(va, bytes, MADV_SPLIT) == 0) {
+        CHECK_EQ(load(bad), 0, "the page");
+        CHECK_EQ(sys_madvise(bad, PAGE, MADV_HWPOISON), 0, "MADV_HWPOISON");
+        CHECK_EQ(child_reads(bad + 8), SIGBUS, "a read of the 4 KiB that failed");
+        CHECK_EQ(load(bad - PAGE), 2, "the 4 KiB before");
+        CHECK_EQ(load(bad + PAGE), 3, "the 4 KiB behind");
+        store(bad + PAGE, 4);
+        CHECK_EQ(load(va), 1, "the first word");
+        CHECK_EQ(child_reads(whole), SIGBUS, "a read where only whole pages are permitted");
+        CHECK_EQ(sys_madvise(va, bytes, MADV_DONTNEED), 0, "MADV_DONTNEED");
+        CHECK_EQ(load(bad + PAGE), 4, "the 4 KiB behind, mapped anew");
+        CHECK_EQ(child_writes(bad), SIGBUS, "a write to those that failed");
+    }
+    CHECK_EQ(sys_munmap(va, bytes), 0, "munmap");
+    CHECK_EQ(sys_munmap(whole, bytes), 0, "munmap");
+    CHECK_EQ(syscall(SYS_close, (word)fd), 0, "close");
+}
+
 static void refusals(void)
 {
     word page = must_map(PAGE);
@@ -145,6 +169,7 @@ int main(int argc, char **argv)
     }
     private_page();
     shared_page();
+    split_page();
     refusals();
     return finish();
 }

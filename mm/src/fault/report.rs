@@ -129,8 +129,8 @@ impl FaultError {
             | FaultReason::TooManyReferences(_)
             | FaultReason::UserModeOnly
             | FaultReason::Machine(_) => Signal::Bus,
-            FaultReason::Told(_) | FaultReason::Killed => Signal::Ending,
             FaultReason::MemoryFailure { lsb } => Signal::BusMceErrAr { lsb },
+            FaultReason::Told(_) | FaultReason::Killed => Signal::Ending,
             FaultReason::OutOfMemory => Signal::OutOfMemoryKill,
         }
     }

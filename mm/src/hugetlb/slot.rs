@@ -19,7 +19,7 @@ use super::poison;
 use super::pool::Claim;
 use crate::Mm;
 use crate::error::OutOfMemory;
-use crate::fault::FaultDone;
+use crate::fault::{FaultDone, FaultReason};
 use crate::mapcount::{self, Run};
 use crate::page::{FolioRef, PageRef};
 use crate::pgtable::{Entry, Missing, PtRoot, TableStock, normal_folio};
@@ -110,7 +110,7 @@ impl<'s> Slot<'s> {
     ///
     /// # Errors
     /// As [`Self::map`].
-    pub(super) fn mark_failed(&self, stock: &mut TableStock<'_>) -> Result<(), Missing> {
+    pub(crate) fn mark_failed(&self, stock: &mut TableStock<'_>) -> Result<(), Missing> {
         let Slot { mm, space, size, va, .. } = *self;
         let mut tree = space.ptl.lock();
         for n in 0..size.entries() as u64 {
@@ -124,6 +124,18 @@ impl<'s> Slot<'s> {
     pub(super) fn has_failed(&self, head: PageRef, piece: Piece) -> bool {
         let first = piece.va.offset_from(self.va) / PAGE_SIZE;
         poison::first_in(self.mm, head, first..first + piece.size.bytes() / PAGE_SIZE).is_some()
+    }
+
+    /// What a fault at `va`, an address of the slot, is that would map what has failed of the folio.
+    pub(crate) fn failure_at(&self, head: PageRef, va: VirtAddr) -> Option<FaultReason> {
+        let (piece, failure) = match self.vma.grain {
+            Grain::Whole => (self.piece(), self.size.failure()),
+            Grain::Any | Grain::Page => {
+                let page = Piece { va: va.align_down(PAGE_SIZE), size: MapSize::Page };
+                (page, FaultReason::PAGE_FAILURE)
+            }
+        };
+        self.has_failed(head, piece).then_some(failure)
     }
 
     /// The largest size up to `most` that begins at `va`, covers `bytes` at most, and nothing of the folio that has

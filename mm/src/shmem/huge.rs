@@ -108,8 +108,14 @@ pub fn fault(
         return Ok(FaultDone::Spurious);
     }
     if pte.is_blank() {
-        if vma.userfault.is_some() && object.with_page(number, |head| head.is_some()) {
-            return userfault::tell(mm, space, vma, info);
+        if vma.userfault.is_some() {
+            // Nobody can serve what has failed (Linux looks for that first, too: `hugetlb_no_page`).
+            let page = object.with_page(number, |head| head.map(|head| slot.failure_at(head, info.va)));
+            match page {
+                Some(Some(failure)) => return Err(failure),
+                Some(None) => return userfault::tell(mm, space, vma, info),
+                None => {}
+            }
         }
         return site.absent(&pte, info.va);
     }
@@ -145,12 +151,13 @@ impl Site<'_> {
                 Some(match self.slot.share(head, (piece, Grant::All), &mut stock) {
                     Ok(Share::Slot(Mapped::Yes)) => Ok(FaultDone::Made),
                     Ok(Share::Slot(Mapped::Taken)) => Ok(FaultDone::Spurious),
-                    Ok(Share::Failed) if vma.grain == Grain::Whole => Err(size.failure()),
-                    Ok(Share::Failed) if piece.size == MapSize::Page => Err(FaultReason::PAGE_FAILURE),
-                    Ok(Share::Failed) => {
-                        piece = piece.around(va, mm.config.contpte);
-                        return None;
-                    }
+                    Ok(Share::Failed) => match self.slot.failure_at(head, va) {
+                        Some(failure) => Err(failure),
+                        None => {
+                            piece = piece.around(va, mm.config.contpte);
+                            return None;
+                        }
+                    },
                     Ok(Share::Full) => Err(FaultReason::TooManyReferences(head.pfn())),
                     // The stock is for all tables below the root.
                     Err(_) => Err(FaultReason::OutOfMemory),

@@ -24,7 +24,8 @@ use arch::{Access, Machine, PhysMem};
 use super::object::{Contents, Object, ObjectId};
 use crate::Mm;
 use crate::fault::{FaultDone, FaultInfo, FaultReason, grants};
-use crate::hugetlb::{Grant, HugeSize, Mapped, Share, Slot, copy_on_write, poison};
+use crate::hugetlb::poison;
+use crate::hugetlb::{Grant, HugeSize, Mapped, Share, Slot, copy_on_write};
 use crate::kalloc::KArc;
 use crate::page::{FolioRef, PageRef};
 use crate::pgtable::TableStock;
@@ -132,7 +133,8 @@ impl Site<'_> {
         let mapped = {
             let contents = self.object.contents.lock();
             match self.page(&contents) {
-                Ok(page) if page == source.map(FolioRef::page) => {
+                // A page that has failed since was copied in vain.
+                Ok(page) if page == source.map(FolioRef::page) && !page.is_some_and(poison::any_in) => {
                     let mapped = self.slot.map_clear(folio.page(), stock);
                     mapped.map(Some).map_err(|_| FaultReason::OutOfMemory)
                 }

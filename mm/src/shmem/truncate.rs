@@ -110,7 +110,9 @@ impl Mm {
         for space in mappers.iter() {
             space.for_each_linear(pages.clone(), |part| {
                 if part.kind.object() == Some(object.id) {
-                    unmap::unmap_if(self, space, part, |page| zap == Zap::Everything || !is_copy(page));
+                    // Markers stand for private copies.
+                    let is_objects = |page: Option<PageRef>| page.is_some_and(|page| !is_copy(page));
+                    unmap::unmap_if(self, space, part, |page| zap == Zap::Everything || is_objects(page));
                 }
             });
         }

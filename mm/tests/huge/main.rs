@@ -10,6 +10,7 @@ mod poison;
 mod poison_hgm;
 mod poison_kit;
 mod poison_pool;
+mod poison_private;
 mod poison_races;
 mod pool;
 mod private;

@@ -13,7 +13,7 @@ use mm::kalloc::KArc;
 use mm::page::{PageKind, page_of};
 use mm::report::pagemap;
 use mm::rmap::{MoveWhat, drop_target, migrate_folio};
-use mm::space::{AddressSpace, Advice};
+use mm::space::{AddressSpace, Advice, MapFlags, MmapRequest};
 use mm::testkit::Random;
 
 use crate::poison_kit::*;
@@ -73,22 +73,24 @@ fn failures_race_with_everything() {
             };
             let set = move |desc: &mut MachineDesc| (desc.seed, desc.cpus) = (seed, 4);
             machine(size).machine(set).config(choices).boot(|mm, _| {
-                grow(mm, size, 6);
+                grow(mm, size, if size == HugeSize::M32 { 6 } else { 8 });
                 let (file, space) = (object(mm, size, 2), mm.new_space().unwrap());
                 let own = mm.mmap(&space, &private(size, 2)).unwrap();
                 let all = mm.mmap_object(&space, &shared(size, 2), &file).unwrap();
                 let again = mm.mmap_object(&space, &shared(size, 2), &file).unwrap();
+                let copying = MmapRequest { flags: MapFlags::PRIVATE, ..shared(size, 2) };
+                let copies = mm.mmap_object(&space, &copying, &file).map_or(all, |copies| copies);
                 let _ = mm.madvise(&space, again.raw(), 2 * size.bytes(), Advice::Split);
                 let (space, file) = (&space, &file);
                 let places =
-                    [own, own.add(size.bytes()), all, again, again.add(size.bytes() + 5 * PAGE_SIZE)];
+                    [own, own.add(size.bytes()), all, again, again.add(size.bytes() + 5 * PAGE_SIZE), copies];
                 for va in places {
                     write(mm, space, va, 1).unwrap();
                 }
                 let touch: Job<'_> = Box::new(move || {
                     let mut random = Random::new(seed);
                     for _ in 0..30 {
-                        let va = places[random.below(5) as usize].add(random.below(3) * PAGE_SIZE);
+                        let va = places[random.below(6) as usize].add(random.below(3) * PAGE_SIZE);
                         is_fair(write(mm, space, va, 2), size);
                         Machine::relax();
                     }
@@ -97,7 +99,7 @@ fn failures_race_with_everything() {
                     let mut random = Random::new(seed + 1000);
                     for _ in 0..4 {
                         (0..random.below(8)).for_each(|_| Machine::relax());
-                        let va = places[random.below(5) as usize].add(random.below(3) * PAGE_SIZE);
+                        let va = places[random.below(6) as usize].add(random.below(3) * PAGE_SIZE);
                         if let Some(pfn) = fail_at(mm, space, va) {
                             let head = page_of(pfn).head(mm.config.tails);
                             assert!([PageKind::Failed, PageKind::Hugetlb].contains(&head.kind()));
@@ -107,7 +109,8 @@ fn failures_race_with_everything() {
                 let change: Job<'_> = Box::new(move || {
                     let mut random = Random::new(seed + 2000);
                     for _ in 0..6 {
-                        match random.below(5) {
+                        match random.below(6) {
+                            5 => mm.madvise(space, copies.raw(), 2 * size.bytes(), Advice::DontNeed).unwrap(),
                             0 => mm.madvise(space, own.raw(), 2 * size.bytes(), Advice::DontNeed).unwrap(),
                             1 => mm.madvise(space, again.raw(), 2 * size.bytes(), Advice::DontNeed).unwrap(),
                             2 => drop(mm.madvise(space, again.raw(), 2 * size.bytes(), Advice::Collapse)),
@@ -116,6 +119,7 @@ fn failures_race_with_everything() {
                                 let child = mm.fork_space(space).unwrap();
                                 is_fair(write(mm, &child, own, 3), size);
                                 is_fair(write(mm, &child, all, 3), size);
+                                is_fair(write(mm, &child, copies, 3), size);
                                 mm.destroy_space(&child);
                             }
                         }
@@ -125,7 +129,7 @@ fn failures_race_with_everything() {
                 let shake: Job<'_> = Box::new(move || {
                     let mut random = Random::new(seed + 3000);
                     for _ in 0..8 {
-                        let va = places[random.below(5) as usize];
+                        let va = places[random.below(6) as usize];
                         match random.below(3) {
                             0 => move_at(mm, size, space, va),
                             1 => drop(fail_at(mm, space, va.add(PAGE_SIZE))),

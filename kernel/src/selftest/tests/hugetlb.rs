@@ -132,8 +132,10 @@ fn memory_fails(mm: &'static Mm) -> Verdict {
         let back = mm.hugetlb.set_nr(mm, size, before.nr);
         status?;
         if grown == 6 {
-            check_eq!((after.nr, after.free, after.reserved), (2, 2, 0), "the pool after the failures");
-            check_eq!(mm.failed_frames(), failed + 4, "frames that have failed");
+            // One of each page that fails; without entries of 4 KiB it is one page fewer.
+            let lost = mm.failed_frames() - failed;
+            check!(lost == 5 || lost == 4, "{lost} frames have failed");
+            check_eq!((after.nr, after.free, after.reserved), (6 - lost, 6 - lost, 0), "the pool after that");
         }
         check_eq!(back.persistent, before.nr, "the size of the pool");
     }
