@@ -182,13 +182,19 @@ impl Hugetlb {
         made
     }
 
-    /// As [`Hugetlb::take`]; where the pool has none to spare, a surplus one is made for whoever was promised none. May
-    /// sleep; no spinlock is held (Linux: `alloc_hugetlb_folio`).
+    /// As [`Hugetlb::take`]; where the pool has none to spare, a surplus one is made for whoever was promised none; and
+    /// another, where somebody else was faster to take it. May sleep; no spinlock is held (Linux: `alloc_hugetlb_folio`).
     pub(crate) fn take_or_make(&self, mm: &Mm, size: HugeSize, claim: Claim) -> Option<FolioRef> {
-        self.take(size, claim).or_else(|| {
-            let made = claim == Claim::Unreserved && self.grow_surplus(mm, size, 1) != 0;
-            made.then(|| self.take(size, claim)).flatten()
-        })
+        loop {
+            let taken = self.take(size, claim);
+            if taken.is_some() || claim == Claim::Reserved {
+                return taken;
+            }
+            if self.grow_surplus(mm, size, 1) == 0 {
+                // One that a walker of physical memory held may have come late.
+                return self.take(size, claim);
+            }
+        }
     }
 
     /// A new folio, count 0; `None` where memory is out. One that a walker of physical memory holds for too long comes
