@@ -68,4 +68,4 @@ pub(crate) use promised::Promised;
 pub(crate) use promises::Promises;
 pub(crate) use replace::{is_replaceable, replace_free};
 pub use resize::Resized;
-pub(crate) use slot::{Grant, Mapped, Share, Slot};
+pub(crate) use slot::{Grant, Mapped, Share, Slot, is_own};

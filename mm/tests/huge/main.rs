@@ -6,6 +6,7 @@ mod demote;
 mod fault;
 mod pool;
 mod private;
+mod private_races;
 mod promise;
 mod remap;
 mod replace;

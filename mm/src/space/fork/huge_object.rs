@@ -17,11 +17,11 @@ use arch::{Desc, VirtAddr};
 use super::copy::held;
 use super::{ForkError, pinned};
 use crate::Mm;
-use crate::hugetlb::{Grant, HugeSize, Share, Slot};
-use crate::page::{FolioRef, PageKind, PageRef};
+use crate::hugetlb::{self, Grant, HugeSize, Share, Slot};
+use crate::page::{FolioRef, PageRef};
 use crate::pgtable::{Gather, TableStock, normal_folio};
 use crate::rmap;
-use crate::shmem::{Object, ObjectId};
+use crate::shmem::Object;
 use crate::space::exclusive::read_only;
 use crate::space::unmap::unmap_if;
 use crate::space::{AddressSpace, Vma};
@@ -115,10 +115,7 @@ impl Copier<'_> {
 
     /// The head of the private copy that a leaf maps, which is the first of its slot.
     fn copy_in(&self, leaf: Desc) -> Option<PageRef> {
-        let copy = |head: &PageRef| {
-            head.kind() == PageKind::Hugetlb && ObjectId::of_mapping(head.mapping()).is_none()
-        };
-        normal_folio(self.mm, leaf, self.size.level()).filter(copy)
+        normal_folio(self.mm, leaf, self.size.level()).filter(|&head| hugetlb::is_own(head))
     }
 
     /// A copy for the child of what `leaf` maps, which is pinned, or was a moment ago. It is taken away again where the
