@@ -29,6 +29,7 @@
 use core::fmt;
 
 use crate::addr::{Asid, Level, PhysAddr, VirtAddr};
+use crate::contiguous::CONT_ENTRIES;
 use crate::features::Features;
 use crate::pte::{Desc, HwDirty};
 
@@ -251,6 +252,10 @@ pub trait DescTable: Copy {
     fn read(self, n: usize) -> Desc;
     /// Stores descriptor `n`, 0..=511.
     fn write(self, n: usize, new: Desc);
+    /// Loads the 16 descriptors from `first` on, 0..=496, of a table that no CPU writes meanwhile: in no order.
+    fn read_still(self, first: usize) -> [Desc; CONT_ENTRIES] {
+        core::array::from_fn(|n| self.read(first + n))
+    }
 }
 
 /// Translation.

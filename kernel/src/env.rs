@@ -3,7 +3,7 @@
 
 use arch::sync::{Rank, SpinLock};
 use mm::Mm;
-use mm::env::{KernelEnv, SpawnError};
+use mm::env::{KernelEnv, Killed, SpawnError};
 use mm::steps::Step;
 
 use crate::{sched, stop, time};
@@ -34,6 +34,15 @@ impl KernelEnv for Env {
     }
     fn park(&self, key: usize, still_wait: &dyn Fn() -> bool) {
         sched::park(key, still_wait);
+    }
+    fn park_killable(&self, key: usize, still_wait: &dyn Fn() -> bool) -> Result<(), Killed> {
+        match sched::current_process() {
+            Some(process) => process.park(key, still_wait).map_err(|_| Killed),
+            None => {
+                sched::park(key, still_wait);
+                Ok(())
+            }
+        }
     }
     fn park_until(&self, key: usize, until: u64, still_wait: &dyn Fn() -> bool) {
         sched::park_until(key, until, still_wait);

@@ -12,6 +12,7 @@
 //! | `reserve_reclaim=` | `all` `lru` | `all` |
 //! | `promote=` | `async` `sync` | `async` |
 //! | `contpte=` | `off` `on` | `on` |
+//! | `hgm=` | `off` `sizes` `pages` | `sizes` |
 //! | `hugepagesz=` | `64K` `2M` `32M` `1G`: what the `hugepages=` after it are of | `2M` |
 //! | `hugepages=` | number of pages in the hugetlb pool of that size at boot | 8 of 2 MiB |
 #![forbid(unsafe_code)]
@@ -160,6 +161,18 @@ choice! {
     }
 }
 
+choice! {
+    /// What MADV_SPLIT permits in VMAs of shared hugetlb memory ([`crate::hugetlb::hgm`]).
+    Hgm, "hgm" {
+        /// Nothing: the advice is not known.
+        Off = "off",
+        /// Entries of any size that is smaller than the page's, side by side.
+        Sizes = "sizes",
+        /// Entries of 4 KiB, and no others: what is mapped is unmapped by the advice.
+        Pages = "pages",
+    }
+}
+
 /// How many pages of a reservation must be populated before its range is promoted: 1..=512. 1 makes the
 /// huge page at the first fault.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -210,6 +223,8 @@ pub struct MmConfig {
     pub promote: Promote,
     /// Whether groups of page entries are folded.
     pub contpte: Contpte,
+    /// What MADV_SPLIT permits.
+    pub hgm: Hgm,
     /// Pages in the hugetlb pools at boot.
     pub hugepages: HugePages,
 }
@@ -232,6 +247,7 @@ impl Default for MmConfig {
             reserve_reclaim: ReserveReclaim::All,
             promote: Promote::Async,
             contpte: Contpte::On,
+            hgm: Hgm::Sizes,
             hugepages: HugePages::of_default_size(8),
         }
     }
@@ -312,6 +328,7 @@ impl MmConfig {
             ReserveReclaim::KEY => take!(reserve_reclaim, ReserveReclaim),
             Promote::KEY => take!(promote, Promote),
             Contpte::KEY => take!(contpte, Contpte),
+            Hgm::KEY => take!(hgm, Hgm),
             "hugepagesz" => {
                 let (key, permitted) = ("hugepagesz", HugeSize::WORDS);
                 let size = HugeSize::parse(value).ok_or(ConfigError::Word { key, value, permitted })?;
@@ -355,7 +372,7 @@ impl fmt::Display for MmConfig {
         )?;
         Number::ALL.iter().try_for_each(|&n| write!(f, " {}={}", n.word(), self.number(n)))?;
         write!(f, " promote={} reserve_reclaim={}", self.promote, self.reserve_reclaim)?;
-        write!(f, " contpte={} {}", self.contpte, self.hugepages)
+        write!(f, " contpte={} hgm={} {}", self.contpte, self.hgm, self.hugepages)
     }
 }
 

@@ -8,6 +8,10 @@ use crate::steps::Step;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SpawnError;
 
+/// The process whose thread this is is to end: what it waits for is of no use to it any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Killed;
+
 /// The kernel, seen from memory management. No spinlock is held across any of these calls, but for
 /// [`Self::now_ns`], [`Self::unpark_all`] and [`Self::trace`], which take no lock of rank below 85.
 pub trait KernelEnv: Sync {
@@ -24,6 +28,12 @@ pub trait KernelEnv: Sync {
     /// Sleeps while `still_wait` holds. It is asked under the lock that [`Self::unpark_all`] takes, so a
     /// wake-up between question and sleep is not lost. May return early; the caller asks again.
     fn park(&self, key: usize, still_wait: &dyn Fn() -> bool);
+
+    /// As [`Self::park`], for a wait whose end nobody can promise: the end of the process whose thread this is ends it.
+    ///
+    /// # Errors
+    /// [`Killed`].
+    fn park_killable(&self, key: usize, still_wait: &dyn Fn() -> bool) -> Result<(), Killed>;
 
     /// As [`Self::park`], at most until this time, in nanoseconds since boot. May return early.
     fn park_until(&self, key: usize, until: u64, still_wait: &dyn Fn() -> bool);

@@ -33,5 +33,6 @@ pub mod steps;
 pub mod testkit;
 pub mod thp;
 mod turnstile;
+pub mod userfault;
 
 pub use boot::Mm;

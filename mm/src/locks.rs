@@ -16,6 +16,8 @@
 //! | S | 16 | address spaces | the list of live address spaces |
 //! | L | 17 | link | one space's link in that list |
 //! | - | 18 | owner numbers | which small numbers of spaces are in use |
+//! | - | 20 | contexts of a space | which userfault contexts serve one space |
+//! | - | 23 | userfaults | the faults of one context that wait |
 //! | - | 24 | device queue | transfers that were submitted to a device and not done |
 //! | - | 26 | objects | the list of live objects |
 //! | - | 28 | objects of a space | which objects one space maps |
@@ -33,6 +35,7 @@
 //! | V | 55 | vmemmap tables | the kernel's own tables |
 //! | D | 58 | deferred split | the lists of folios that are mapped in part, and of huge pages that may be underused |
 //! | H | 60 | hugetlb pool | free huge pages and their numbers |
+//! | - | 62 | failed frames | which pages of hugetlb folios have failed |
 //! | A | 65 | ASIDs | the generation and the map of used ASIDs |
 //! | Z | 70 | zone | free lists of the buddy allocator |
 //! | P | 80 | per-CPU lists | one CPU's cache of free pages |
@@ -72,6 +75,10 @@ pub const SPACES: Rank = Rank(16);
 pub const SPACE_LINK: Rank = Rank(17);
 /// Which small numbers of address spaces are in use.
 pub const OWNER_IDS: Rank = Rank(18);
+/// The userfault contexts of one space.
+pub const USERFAULTS: Rank = Rank(20);
+/// The faults of one userfault context.
+pub const USERFAULT: Rank = Rank(23);
 /// What a device has to do.
 pub const DMA: Rank = Rank(24);
 /// The list of live objects.
@@ -106,6 +113,8 @@ pub const KERNEL_TABLE: Rank = Rank(55);
 pub const DEFERRED_SPLIT: Rank = Rank(58);
 /// hugetlb pool.
 pub const HUGETLB_POOL: Rank = Rank(60);
+/// Which pages of hugetlb folios have failed.
+pub const FAILED_FRAMES: Rank = Rank(62);
 /// ASID allocator.
 pub const ASIDS: Rank = Rank(65);
 /// Zone free lists.

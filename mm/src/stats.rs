@@ -126,6 +126,14 @@ counters! {
     ContpteFold = "contpte_fold",
     /// Groups that lost it before a part of them changed.
     ContpteUnfold = "contpte_unfold",
+    /// Leaves of hugetlb pages that were taken apart into 512 smaller ones ([`crate::hugetlb::hgm`]).
+    HgmSplit = "hgm_split",
+    /// Leaves of hugetlb pages that were made in place of smaller ones.
+    HgmCollapse = "hgm_collapse",
+    /// Nanoseconds for which the object and the page-table lock were held to make them.
+    HgmPtlHeld = "hgm_ptl_held_ns",
+    /// The longest of these.
+    HgmPtlHeldLongest = "hgm_ptl_held_longest_ns",
     /// hugetlb folios whose vmemmap is optimised at present.
     NrHvoOptimized = "nr_hvo_optimized",
     /// hugetlb folios optimised so far.

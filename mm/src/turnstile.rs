@@ -7,6 +7,7 @@
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::Mm;
+use crate::env::Killed;
 
 /// The place.
 pub(crate) struct Turnstile {
@@ -32,6 +33,30 @@ impl Turnstile {
                 break answer;
             }
             mm.env.park(self.key(), &|| self.turns.load(Ordering::SeqCst) == turn);
+        };
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        answer
+    }
+
+    /// As [`Self::wait`], for a settlement that may never come: the end of the process whose thread this is ends it.
+    ///
+    /// # Errors
+    /// [`Killed`].
+    pub(crate) fn wait_killable<T>(
+        &self,
+        mm: &Mm,
+        mut ready: impl FnMut() -> Option<T>,
+    ) -> Result<T, Killed> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let answer = loop {
+            let turn = self.turns.load(Ordering::SeqCst);
+            if let Some(answer) = ready() {
+                break Ok(answer);
+            }
+            let same = || self.turns.load(Ordering::SeqCst) == turn;
+            if let Err(killed) = mm.env.park_killable(self.key(), &same) {
+                break Err(killed);
+            }
         };
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         answer

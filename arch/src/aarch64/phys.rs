@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Machine, bulk};
 use crate::addr::{ENTRIES_PER_TABLE, PAGE_SIZE, PhysAddr};
+use crate::contiguous::CONT_ENTRIES;
 use crate::contract::{DescTable, Dsb, Mmu, PhysMem};
 use crate::features::BbmLevel;
 use crate::layout::{LINEAR_BYTES, linear};
@@ -70,6 +71,14 @@ impl DescTable for Table {
     #[inline(always)]
     fn read(self, n: usize) -> Desc {
         Desc::from_raw(self.0[n].load(Ordering::Acquire))
+    }
+
+    #[inline(always)]
+    fn read_still(self, first: usize) -> [Desc; CONT_ENTRIES] {
+        match self.0[first..].first_chunk::<CONT_ENTRIES>() {
+            Some(row) => core::array::from_fn(|n| Desc::from_raw(row[n].load(Ordering::Relaxed))),
+            None => [Desc::INVALID; CONT_ENTRIES],
+        }
     }
 
     #[inline(always)]

@@ -107,11 +107,12 @@ pub(super) fn features(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     Ok(())
 }
 
-/// `experiment mapcount [scheme]`, `experiment thp [part]`
+/// `experiment mapcount [scheme]`, `experiment thp [part]`, `experiment hgm [part]`
 pub(super) fn experiment(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     match args.split_first() {
         Some((&"mapcount", schemes)) => count_mappings(mm, schemes),
         Some((&"thp", parts)) => compare_policies(mm, parts),
+        Some((&"hgm", parts)) => compare_grains(mm, parts),
         _ => Err(Complaint::Usage),
     }
 }
@@ -132,6 +133,17 @@ fn compare_policies(mm: &'static Mm, parts: &[&str]) -> Result<(), Complaint> {
     }
     say_whose_times("thp");
     bench::thp::experiment(mm, parts).ok_or_else(|| Complaint::new("a program did not come to a good end"))
+}
+
+fn compare_grains(mm: &'static Mm, parts: &[&str]) -> Result<(), Complaint> {
+    if let Some(word) = bench::hgm::no_part(parts) {
+        return Err(Complaint::new(format_args!(
+            "there is no part `{word}`; there are{}",
+            bench::hgm::Parts
+        )));
+    }
+    say_whose_times("hgm");
+    bench::hgm::experiment(mm, parts).ok_or_else(|| Complaint::new("a program did not come to a good end"))
 }
 
 fn count_mappings(mm: &'static Mm, schemes: &[&str]) -> Result<(), Complaint> {

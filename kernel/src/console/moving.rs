@@ -1,4 +1,4 @@
-//! Who maps a folio, and moving it: what the reverse map knows and does.
+//! Who maps a folio, moving it, and letting it fail: what the reverse map knows and does.
 #![forbid(unsafe_code)]
 
 use core::convert::Infallible;
@@ -81,6 +81,16 @@ pub(super) fn migrate(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
             rmap::drop_target(mm, target);
             return Err(stays(from, why));
         }
+    }
+    Ok(())
+}
+
+/// `poison <pfn>`
+pub(super) fn poison(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
+    let pfn = frame(mm, args)?;
+    match mm.memory_failure(pfn) {
+        Ok(outcome) => println!("    frame {pfn}: {outcome}; {} have failed", mm.failed_frames()),
+        Err(error) => return Err(Complaint::new(format_args!("{error}"))),
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::MemoryFile;
 use super::dma::DmaFile;
 use super::mappable::MappableFile;
 use super::pipe::{ReadEnd, WriteEnd};
+use super::userfault::UserfaultFile;
 use crate::files::{Opened, Position};
 use crate::process::Process;
 use crate::syscall::{Errno, user};
@@ -55,6 +56,8 @@ pub enum OpenFile {
     Dma(DmaFile),
     /// The device that is mapped.
     Mappable(MappableFile),
+    /// Whoever has it serves faults.
+    Userfault(UserfaultFile),
 }
 
 /// Where the next `read` begins. One reader at a time uses it.
@@ -94,6 +97,7 @@ impl OpenFile {
             OpenFile::Memory(memory) => memory.read(buffer, count),
             OpenFile::Mappable(_) => Err(Errno::INVAL),
             OpenFile::Dma(file) => file.read(buffer, count),
+            OpenFile::Userfault(file) => file.read(buffer, count),
         }
     }
 
@@ -103,7 +107,7 @@ impl OpenFile {
     }
     /// Whether it is open for writing.
     pub fn is_writable(&self) -> bool {
-        !matches!(self, OpenFile::File(_, OpenFor::Reading, _) | OpenFile::Read(_))
+        !matches!(self, OpenFile::File(_, OpenFor::Reading, _) | OpenFile::Read(_) | OpenFile::Userfault(_))
     }
 
     /// `pread64`: as [`Self::read`], from this offset on.
@@ -153,7 +157,9 @@ impl OpenFile {
             OpenFile::Memory(memory) => memory.write(buffer, count),
             OpenFile::Mappable(_) => Err(Errno::INVAL),
             OpenFile::Dma(file) => file.write(process, buffer, count),
-            OpenFile::File(_, OpenFor::Reading, _) | OpenFile::Read(_) => Err(Errno::BADF),
+            OpenFile::File(_, OpenFor::Reading, _) | OpenFile::Read(_) | OpenFile::Userfault(_) => {
+                Err(Errno::BADF)
+            }
             OpenFile::File(opened, ..) => write_value(opened, buffer, count),
         }
     }

@@ -137,7 +137,9 @@ fn unresolved(
     let signal = loop {
         match error.signal() {
             fault::Signal::SegvMapErr | fault::Signal::SegvAccErr => break Signal::Segv,
-            fault::Signal::Bus => break Signal::Bus,
+            fault::Signal::Bus | fault::Signal::BusMceErrAr { .. } => break Signal::Bus,
+            // It has its verdict, which nothing changes.
+            fault::Signal::Ending => break Signal::Kill,
             fault::Signal::OutOfMemoryKill if oom::relieve(process) == Relief::GiveUp => break Signal::Kill,
             fault::Signal::OutOfMemoryKill => match the_mm().handle_mm_fault(process.space(), info) {
                 Ok(_) => return Resolved::Yes,

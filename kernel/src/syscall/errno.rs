@@ -13,6 +13,8 @@ impl Errno {
     pub const NOENT: Errno = Errno(2);
     /// No such process.
     pub const SRCH: Errno = Errno(3);
+    /// Input/output error.
+    pub const IO: Errno = Errno(5);
     /// Interrupted system call.
     pub const INTR: Errno = Errno(4);
     /// Bad file descriptor.
@@ -27,6 +29,8 @@ impl Errno {
     pub const ACCES: Errno = Errno(13);
     /// Bad address.
     pub const FAULT: Errno = Errno(14);
+    /// Device or resource busy.
+    pub const BUSY: Errno = Errno(16);
     /// No such device.
     pub const NODEV: Errno = Errno(19);
     /// Not a directory.
@@ -35,6 +39,8 @@ impl Errno {
     pub const INVAL: Errno = Errno(22);
     /// Too many open files.
     pub const MFILE: Errno = Errno(24);
+    /// Inappropriate ioctl for device.
+    pub const NOTTY: Errno = Errno(25);
     /// File too large.
     pub const FBIG: Errno = Errno(27);
     /// Illegal seek.
@@ -52,6 +58,12 @@ impl Errno {
     /// What the system call returns in x0.
     pub const fn code(self) -> i64 {
         -(self.0 as i64)
+    }
+}
+
+impl From<mm::space::Errno> for Errno {
+    fn from(number: mm::space::Errno) -> Self {
+        Errno(number as i32)
     }
 }
 

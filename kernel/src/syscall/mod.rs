@@ -14,6 +14,7 @@
 //! | 46, 279 | ftruncate, memfd_create | `memory` |
 //! | 214, 215, 216, 222, 226, 232, 233 | brk, munmap, mremap, mmap, mprotect, mincore, madvise | `memory` |
 //! | 220, 260 | clone, wait4 | `task` |
+//! | 29, 282 | ioctl, userfaultfd | `userfault` |
 #![forbid(unsafe_code)]
 
 mod errno;
@@ -22,6 +23,7 @@ mod memory;
 mod task;
 mod time;
 pub mod user;
+mod userfault;
 
 use arch::aarch64::vectors::TrapFrame;
 pub use errno::Errno;
@@ -49,6 +51,7 @@ pub fn perform(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
 fn perform_other(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
     let [a, b, c, d, e, f, ..] = frame.x;
     let answer = match frame.x[8] {
+        29 => userfault::ioctl(process, a, b, c),
         46 => memory::ftruncate(process, a, b),
         56 => with_room(|| io::openat(process, a, b, c)),
         57 => io::close(process, a),
@@ -78,6 +81,7 @@ fn perform_other(process: &KArc<Process>, frame: &TrapFrame) -> i64 {
         232 => memory::mincore(process, a, b, c),
         233 => memory::madvise(process, a, b, c),
         279 => memory::memfd_create(process, a, b),
+        282 => with_room(|| userfault::userfaultfd(process, a)),
         260 => task::wait4(process, a, b, c, d),
         _ => Err(Errno::NOSYS),
     };

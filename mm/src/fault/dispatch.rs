@@ -8,10 +8,12 @@ use arch::contract::{Depth, FaultStatus};
 use super::{FaultDone, FaultError, FaultInfo, FaultReason, anon, report};
 use crate::Mm;
 use crate::kalloc::KArc;
+use crate::locks::ReadGuard;
 use crate::pgtable::flush::FlushRange;
 use crate::space::{AddressSpace, Vma, VmaKind};
 use crate::stats::Counter;
 use crate::thp::reclaim;
+use crate::userfault;
 
 impl Mm {
     /// Resolves a fault on a user address of `space`. May sleep; no spinlock is held.
@@ -60,7 +62,7 @@ impl Mm {
         drop(vmas);
         match self.dispatch(space, info, needs, &vma) {
             Ok(FaultDone::Made) => Ok(FaultDone::Made),
-            other => self.settle(space, info, needs, &vma, other),
+            other => self.settle(space, info, needs, (&vma, mmap), other),
         }
     }
 
@@ -72,23 +74,24 @@ impl Mm {
         info: &FaultInfo,
         needs: Access,
     ) -> Result<FaultDone, FaultError> {
-        let (_mmap, vma) = self.find_or_grow(space, info.va);
+        let (mmap, vma) = self.find_or_grow(space, info.va);
         let Some(vma) = vma else {
             let reason = report::check_status(info).err().unwrap_or(FaultReason::NoVma);
             return Err(FaultError { reason, info: *info, vma: None });
         };
         let done = self.dispatch_again(space, info, needs, &vma);
-        self.settle(space, info, needs, &vma, done)
+        self.settle(space, info, needs, (&vma, mmap), done)
     }
 
-    /// What the handler made of the fault, after one more try where memory was out and some could be had back.
+    /// What the handler made of the fault, after one more try where memory was out and some could be had back. `mmap` is
+    /// M, which is let go where the fault waits for whoever serves it.
     #[cold]
     fn settle(
         &self,
         space: &KArc<AddressSpace>,
         info: &FaultInfo,
         needs: Access,
-        vma: &Vma,
+        (vma, mmap): (&Vma, ReadGuard<'_>),
         mut done: Result<FaultDone, FaultReason>,
     ) -> Result<FaultDone, FaultError> {
         if done == Err(FaultReason::OutOfMemory) && self.reclaim(reclaim::BATCH) != 0 {
@@ -96,6 +99,10 @@ impl Mm {
         }
         if done == Ok(FaultDone::Spurious) {
             self.stats.inc(Counter::PgFaultSpurious);
+        }
+        drop(mmap);
+        if let Err(FaultReason::Told(ticket)) = done {
+            done = userfault::wait(self, space, ticket).map(|()| FaultDone::Spurious);
         }
         done.map_err(|reason| FaultError { reason, info: *info, vma: Some(*vma) })
     }

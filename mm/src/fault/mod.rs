@@ -69,7 +69,7 @@ pub enum FaultDone {
     /// An entry was made or got more rights.
     Made,
     /// The entry was good already: another thread was faster, or the fault was raised by a translation that
-    /// is gone.
+    /// is gone. Or whoever serves the range was told, and has answered ([`crate::userfault`]).
     Spurious,
 }
 

@@ -10,6 +10,7 @@ use arch::{Access, Pfn};
 use super::FaultInfo;
 use crate::error::OutOfMemory;
 use crate::space::Vma;
+use crate::userfault::Ticket;
 
 /// Why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,12 +29,28 @@ pub enum FaultReason {
     HugetlbEmpty,
     /// The object has no page there: its end lies before.
     BeyondObject,
+    /// The memory there has failed, and with it 2^`lsb` bytes, aligned, of what is mapped.
+    MemoryFailure {
+        /// 12 where a page of 4 KiB is lost, else the base-2 logarithm of a hugetlb page (Linux: `si_addr_lsb`).
+        lsb: u8,
+    },
     /// The device whose memory is mapped has put nothing there.
     NotInserted,
     /// A private write to a frame of a device that cannot be read like memory.
     NotCopyable,
+    /// Whoever serves the range was told and is to be waited for, without any lock. Does not leave this room.
+    Told(Ticket),
+    /// Whoever serves the range serves accesses of the program only, and this is one of the kernel.
+    UserModeOnly,
+    /// The process is to end, and does not wait for whoever serves the range.
+    Killed,
     /// The machine reports a failure that memory management cannot mend.
     Machine(FaultStatus),
+}
+
+impl FaultReason {
+    /// A page of 4 KiB has failed, and what is around it is good.
+    pub const PAGE_FAILURE: FaultReason = FaultReason::MemoryFailure { lsb: 12 };
 }
 
 impl fmt::Display for FaultReason {
@@ -48,8 +65,14 @@ impl fmt::Display for FaultReason {
             }
             FaultReason::HugetlbEmpty => f.write_str("the hugetlb pool is empty"),
             FaultReason::BeyondObject => f.write_str("the object that is mapped there ends before"),
+            FaultReason::MemoryFailure { lsb } => {
+                write!(f, "the memory has failed: BUS_MCEERR_AR, lsb {lsb}")
+            }
             FaultReason::NotInserted => f.write_str("the device has put nothing there"),
             FaultReason::NotCopyable => f.write_str("a frame outside of RAM cannot be copied"),
+            FaultReason::Told(_) => f.write_str("whoever serves the range was told"),
+            FaultReason::UserModeOnly => f.write_str("accesses of the kernel are not served there"),
+            FaultReason::Killed => f.write_str("the process is to end"),
             FaultReason::Machine(status) => status.fmt(f),
         }
     }
@@ -70,8 +93,15 @@ pub enum Signal {
     SegvAccErr,
     /// SIGBUS, BUS_ADRERR.
     Bus,
+    /// SIGBUS, BUS_MCEERR_AR: the address is that of the fault, and so many low bits of it mean nothing.
+    BusMceErrAr {
+        /// `si_addr_lsb`.
+        lsb: u8,
+    },
     /// SIGKILL by the out-of-memory killer.
     OutOfMemoryKill,
+    /// None: the process has had the one that ends it.
+    Ending,
 }
 
 /// A fault that cannot be resolved: what, why, and where.
@@ -97,7 +127,10 @@ impl FaultError {
             | FaultReason::NotInserted
             | FaultReason::NotCopyable
             | FaultReason::TooManyReferences(_)
+            | FaultReason::UserModeOnly
             | FaultReason::Machine(_) => Signal::Bus,
+            FaultReason::Told(_) | FaultReason::Killed => Signal::Ending,
+            FaultReason::MemoryFailure { lsb } => Signal::BusMceErrAr { lsb },
             FaultReason::OutOfMemory => Signal::OutOfMemoryKill,
         }
     }

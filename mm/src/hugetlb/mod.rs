@@ -38,7 +38,11 @@
 //! | `replace` | a free folio that stands in the way goes, another one comes for it |
 //! | `slot` | the entries that map a page: one, or a group of 16 |
 //! | [`fault`](mod@fault) | the page fault |
+//! | [`poison`] | memory that has failed |
+//! | `inject` | MADV_HWPOISON |
+//! | `failed` | which pages of folios have |
 //! | `cow` | a write to a folio that fork shares |
+//! | [`hgm`] | pages that are mapped by smaller entries than their own |
 //! | [`check`] | numbers and folios against a scan |
 #![forbid(unsafe_code)]
 
@@ -46,9 +50,13 @@ pub mod check;
 mod cow;
 pub mod demote;
 mod error;
+mod failed;
 pub mod fault;
+pub mod hgm;
 pub mod hstate;
+mod inject;
 pub mod owed;
+pub mod poison;
 pub mod pool;
 mod promised;
 mod promises;

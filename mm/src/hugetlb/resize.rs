@@ -178,19 +178,25 @@ impl Hugetlb {
                 pool.free.push(folio);
                 count_surplus(&mut pool);
             }
+            pool.dismiss_failed();
         }
         made
     }
 
-    /// As [`Hugetlb::take`]; where the pool has none to spare, a surplus one is made for whoever was promised none; and
-    /// another, where somebody else was faster to take it. May sleep; no spinlock is held (Linux: `alloc_hugetlb_folio`).
+    /// As [`Hugetlb::take`]; where the pool has none to spare, a surplus one is made for whoever was promised none, and
+    /// for whoever was promised one that has failed since, another one; and once more, where somebody else was faster to
+    /// take it. May sleep; no spinlock is held (Linux: `alloc_hugetlb_folio`).
     pub(crate) fn take_or_make(&self, mm: &Mm, size: HugeSize, claim: Claim) -> Option<FolioRef> {
         loop {
             let taken = self.take(size, claim);
-            if taken.is_some() || claim == Claim::Reserved {
+            if taken.is_some() {
                 return taken;
             }
-            if self.grow_surplus(mm, size, 1) == 0 {
+            let made = match claim {
+                Claim::Unreserved => self.grow_surplus(mm, size, 1) != 0,
+                Claim::Reserved => self.replace_failed(mm, size),
+            };
+            if !made {
                 // One that a walker of physical memory held may have come late.
                 return self.take(size, claim);
             }
@@ -199,7 +205,7 @@ impl Hugetlb {
 
     /// A new folio, count 0; `None` where memory is out. One that a walker of physical memory holds for too long comes
     /// into the pool when he lets it go, and is counted by `count`.
-    fn new_folio(&self, mm: &Mm, size: HugeSize, count: fn(&mut Pool)) -> Option<FolioRef> {
+    pub(super) fn new_folio(&self, mm: &Mm, size: HugeSize, count: fn(&mut Pool)) -> Option<FolioRef> {
         let order = size.order();
         let block = match order {
             order if order > MAX_ORDER => None,
@@ -257,8 +263,7 @@ impl Hugetlb {
             if is_optimized(&folio) {
                 back(folio);
             } else {
-                let order = folio.order();
-                mm.free_pages(folio, order);
+                self.give_up(mm, folio);
             }
         }
         outcome.first_error.map(|(_, error)| error)
@@ -266,7 +271,7 @@ impl Hugetlb {
 
     /// Gives what is leaving the pool to the buddy allocator. Returns why a folio could not be restored, and waits for
     /// another turn. With the right to resize.
-    fn release_leaving(&self, mm: &Mm, size: HugeSize) -> Option<HvoError> {
+    pub(super) fn release_leaving(&self, mm: &Mm, size: HugeSize) -> Option<HvoError> {
         loop {
             let left = self.lock(size).leaving.len();
             let folios = Folios::collect(left, || self.lock(size).leaving.pop());

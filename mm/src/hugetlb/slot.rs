@@ -10,9 +10,12 @@
 //! breaks all. So each of them says of the others what they are.
 #![forbid(unsafe_code)]
 
+use arch::addr::PAGE_SIZE;
 use arch::{Desc, VirtAddr};
 
+use super::hgm::{MapSize, Piece};
 use super::hstate::HugeSize;
+use super::poison;
 use super::pool::Claim;
 use crate::Mm;
 use crate::error::OutOfMemory;
@@ -21,8 +24,8 @@ use crate::mapcount::{self, Run};
 use crate::page::{FolioRef, PageKind, PageRef};
 use crate::pgtable::{Entry, Missing, PtRoot, TableStock, normal_folio};
 use crate::shmem::ObjectId;
-use crate::space::range::{clear_empty_tables, leaf_for, run_of};
-use crate::space::{AddressSpace, Vma, VmaKind, exclusive};
+use crate::space::range::{clear_empty_tables, leaf_for, run_of, top_above};
+use crate::space::{AddressSpace, Grain, Vma, VmaKind, exclusive};
 
 /// Whether a hugetlb folio that is mapped is a space's own: it names the space in which it was born. One of an object
 /// names that; and one that was just taken out of its object, and whose entries go in a moment, names nobody.
@@ -68,6 +71,8 @@ pub(crate) enum Share {
     Slot(Mapped),
     /// There can be no more mappings of it, or references to it.
     Full,
+    /// A part of what was to be mapped has failed.
+    Failed,
 }
 
 impl<'s> Slot<'s> {
@@ -106,41 +111,89 @@ impl<'s> Slot<'s> {
         }
         folio.set_refcount(size.entries() as u32);
         mapcount::add(mm, &self.run(&entry, folio));
-        self.make(entry, folio, Grant::All);
+        self.make(entry, folio, MapSize::Huge(size), Grant::All);
         Ok(Mapped::Yes)
     }
 
-    /// Maps a page that others have, too: that of an object, or of the parent, with these rights and references of its
-    /// own. O is held, so that the page stays the object's, or the lineage, so that it stays the parent's;
-    /// [`Self::clear_tables`] was called before.
+    /// Puts markers in all entries of the slot, which are empty.
     ///
     /// # Errors
     /// As [`Self::map`].
+    pub(super) fn mark_failed(&self, stock: &mut TableStock<'_>) -> Result<(), Missing> {
+        let Slot { mm, space, size, va, .. } = *self;
+        let mut tree = space.ptl.lock();
+        for n in 0..size.entries() as u64 {
+            let at = va.add(n * size.level().entry_bytes());
+            tree.entry_or_table(space.flusher(mm), at, size.level(), stock)?.make(Desc::POISONED);
+        }
+        Ok(())
+    }
+
+    /// Whether a page of this piece of the folio has failed. Under T the answer holds for an entry that is made of it.
+    pub(super) fn has_failed(&self, head: PageRef, piece: Piece) -> bool {
+        let first = piece.va.offset_from(self.va) / PAGE_SIZE;
+        poison::first_in(self.mm, head, first..first + piece.size.bytes() / PAGE_SIZE).is_some()
+    }
+
+    /// The largest size up to `most` that begins at `va`, covers `bytes` at most, and nothing of the folio that has
+    /// failed; a single page even so.
+    pub(super) fn largest(&self, head: PageRef, (va, bytes): (VirtAddr, u64), mut most: MapSize) -> MapSize {
+        loop {
+            let size = MapSize::largest(va, bytes, most, self.size, self.mm.config.contpte);
+            if size == MapSize::Page || !self.has_failed(head, Piece { va, size }) {
+                return size;
+            }
+            most = size.smaller();
+        }
+    }
+
+    /// All of it.
+    pub(crate) fn piece(&self) -> Piece {
+        Piece { va: self.va, size: MapSize::Huge(self.size) }
+    }
+
+    /// Maps a piece of a page that others have, too: that of an object, or of the parent, with these rights and
+    /// references of its own. O is held, so that the page stays the object's, or the lineage, so that it stays the
+    /// parent's. No table that holds nothing stands in the way: [`Self::clear_tables`].
+    ///
+    /// # Errors
+    /// [`Missing::Stock`]: `stock` has too few tables. Nothing was mapped.
     pub(crate) fn share(
         &self,
         head: PageRef,
-        grant: Grant,
+        (piece, grant): (Piece, Grant),
         stock: &mut TableStock<'_>,
     ) -> Result<Share, Missing> {
-        let Slot { mm, space, size, va, .. } = *self;
+        let Slot { mm, space, vma, .. } = *self;
         let mut tree = space.ptl.lock();
-        let entry = tree.entry_or_table(space.flusher(mm), va, size.level(), stock)?;
-        if !entry.desc().is_empty() {
-            return Ok(Share::Slot(Mapped::Taken));
+        let page = head.nth(piece.va.offset_from(self.va) / PAGE_SIZE);
+        let level = piece.size.level();
+        if self.has_failed(head, piece) {
+            return Ok(Share::Failed);
         }
-        let run = self.run(&entry, head);
+        match tree.entry_or_table(space.flusher(mm), piece.va, level, stock).map(drop) {
+            Err(Missing::Stock) => return Err(Missing::Stock),
+            Ok(()) | Err(Missing::Leaf(..) | Missing::Table(_)) => {}
+        }
+        let top = top_above(&tree, head, level, piece.va);
+        let entry = tree.entry(space.flusher(mm), piece.va, level).ok();
+        let Some(entry) = entry.filter(|entry| entry.desc().is_empty()) else {
+            return Ok(Share::Slot(Mapped::Taken));
+        };
+        let run = run_of(space, vma, &entry, page);
+        let run = Run { head, entries: piece.size.entries() as u32, top: top.unwrap_or(run.top), ..run };
         if mapcount::may_add(mm, &run).is_err() || !head.try_get_many(run.entries) {
             return Ok(Share::Full);
         }
         mapcount::add(mm, &run);
-        self.make(entry, head, grant);
+        self.make(entry, page, piece.size, grant);
         Ok(Share::Slot(Mapped::Yes))
     }
 
-    /// Makes all entries of the slot, which are empty, beginning with this one.
-    fn make(&self, first: Entry<'_>, folio: PageRef, grant: Grant) {
-        let Slot { mm, vma, size, .. } = *self;
-        let leaf = leaf_for(mm, folio.pfn().phys(), size.level(), vma.prot);
+    /// Makes all entries of a piece of the slot, which are empty, beginning with this one, which is to map `page`.
+    fn make(&self, first: Entry<'_>, page: PageRef, size: MapSize, grant: Grant) {
+        let Slot { mm, vma, .. } = *self;
+        let leaf = leaf_for(mm, page.pfn().phys(), size.level(), vma.prot);
         let leaf = match grant {
             Grant::All => leaf,
             Grant::NoWrite => exclusive::read_only(leaf, size.level()),
@@ -157,14 +210,18 @@ impl<'s> Slot<'s> {
         clear_empty_tables(mm, space, size.level(), (va, va.add(size.bytes())));
     }
 
-    /// Gives the slot of an object's page all rights of the VMA, if `seen` still stands in the entry for `at`.
+    /// Gives what maps `at`, a part of an object's page, all rights of the VMA, if `seen` still stands there.
     pub(crate) fn raise(&self, at: VirtAddr, seen: Desc) -> FaultDone {
         let mut tree = self.space.ptl.lock();
         let last = tree.last(at);
-        if last.level != self.size.level() || last.desc != seen {
+        if last.desc != seen {
             return FaultDone::Spurious;
         }
-        self.grant(&mut tree, at, seen);
+        if self.vma.grain == Grain::Whole || seen.is_contiguous() {
+            self.grant(&mut tree, at, seen);
+        } else if let Ok(entry) = tree.entry(self.space.flusher(self.mm), at, last.level) {
+            entry.relax(seen, exclusive::with_all_rights(seen, last.level, self.vma.prot));
+        }
         FaultDone::Made
     }
 
@@ -189,15 +246,17 @@ impl<'s> Slot<'s> {
         Some(())
     }
 
-    /// Gives all entries of the slot all rights of the VMA. `leaf` stands in the one that `at` is translated by.
+    /// Gives all entries of the slot, or of the folded group of which `leaf` is one, all rights of the VMA. `leaf` stands
+    /// in the entry that `at` is translated by.
     pub(super) fn grant(&self, tree: &mut PtRoot, at: VirtAddr, leaf: Desc) {
         let Slot { mm, space, vma, size, .. } = *self;
-        let level = size.level();
+        let level = tree.last(at).level;
         let all = |leaf| exclusive::with_all_rights(leaf, level, vma.prot);
-        match (size.entries(), tree.entry(space.flusher(mm), at, level)) {
+        let group = size.entries() != 1 || leaf.is_contiguous();
+        match (group, tree.entry(space.flusher(mm), at, level)) {
             (_, Err(_)) => {}
-            (1, Ok(entry)) => entry.relax(leaf, all(leaf)),
-            (_, Ok(entry)) => entry.regrant_group(mm.config.contpte, all),
+            (false, Ok(entry)) => entry.relax(leaf, all(leaf)),
+            (true, Ok(entry)) => entry.regrant_group(mm.config.contpte, all),
         }
     }
 

@@ -43,6 +43,7 @@
 //! | `owner` | small numbers for address spaces |
 //! | `top` `neighbours` | rule A: the first and the last behind a top entry; a look into the table |
 //! | `single` | a single page |
+//! | `leaving` | entries that go with their tables |
 //! | one a scheme | see above |
 //! | [`verdict`] | a scheme's answers against the truth, whoever has found that |
 //! | `check` | the truth of live trees |
@@ -55,6 +56,7 @@ pub(crate) mod check;
 mod dispatch;
 pub mod experiment;
 pub mod lab;
+mod leaving;
 pub mod mm_owner;
 mod neighbours;
 mod owner;
@@ -75,6 +77,7 @@ pub mod vmacount;
 pub use answer::{Answer, Claim, Contract, CountFull, Question, Remains, Sharing};
 pub(crate) use dispatch::free;
 pub use dispatch::{Boundary, PINNED, add, fold, join, may_add, remove, scheme, split, vma_boundary, zap};
+pub(crate) use leaving::Leaving;
 pub use owner::{OwnerId, OwnerIds};
 pub use run::{Place, Run};
 pub use scheme::MapcountScheme;

@@ -7,8 +7,8 @@
 //! **Flaws of `rfc-v1`, kept as they are.**
 //! - Each leaf entry holds a reference, and each top entry a count: the two cannot be compared, so nobody can tell
 //!   whether a reference is more than the mappings' own, and the reference count overflows no later than with `rfc-v2`.
-//! - Truncation and migration clear leaves and leave the tables, and it is with the table that the count goes: the
-//!   count is *stranded*. The folio looks mapped when it is not, until it is freed
+//! - Truncation and migration clear leaves and leave the tables, and of smaller leaves than the folio it is with the
+//!   table that the count goes: the count is *stranded*. The folio looks mapped when it is not, until it is freed
 //!   ([`crate::stats::Counter::MapcountStranded`]).
 //! - A walk that stops when it has found as many entries as the count says (`folio_referenced`) stops after one of 512.
 //! - Partial unmaps leave the count as it is until the last page behind the top entry goes.
@@ -22,7 +22,7 @@ use arch::PhysAddr;
 
 use super::rfc_v2::sharing_of;
 use super::single::room;
-use super::top::{self, Tops};
+use super::top::{self, Shift, Tops};
 use super::{Answer, Claim, Contract, CountFull, MapcountScheme, Place, Remains, Run, Sharing};
 use crate::page::PageRef;
 
@@ -45,8 +45,11 @@ impl MapcountScheme for RfcV1 {
     fn remove(run: &Run) -> Remains {
         RfcV1Counted::remove(run)
     }
-    /// The leaves go, the count stays.
+    /// The leaves go, the count stays, unless they are the top entries themselves.
     fn zap(run: &Run) -> Remains {
+        if run.is_whole() {
+            return Self::remove(run);
+        }
         let _stranded = top::gone(run);
         remains(run.head.raw_mapcount())
     }
@@ -104,20 +107,12 @@ impl MapcountScheme for RfcV1Counted {
         }
     }
 
-    /// The top entry stays, so the count does.
     fn split(block: &Run, table: PhysAddr) {
-        let _new = top::made(&block.pieces(table));
-        if !block.is_whole() {
-            let _old = top::gone(block);
-        }
+        count(block.head, top::split(block, table));
     }
 
-    /// The top entry stays, so the count does.
     fn join(pieces: &Run, block: &Run) {
-        if !block.is_whole() {
-            let _new = top::made(block);
-        }
-        let _old = top::gone(pieces);
+        count(block.head, top::join(pieces, block));
     }
 
     fn may_add(run: &Run) -> Result<(), CountFull> {
@@ -162,6 +157,15 @@ impl MapcountScheme for RfcV1Counted {
     /// As if each top entry mapped all of the folio.
     fn average(head: PageRef) -> u32 {
         head.raw_mapcount()
+    }
+}
+
+/// What came of a split or a join.
+fn count(head: PageRef, shift: Shift) {
+    match shift {
+        Shift::None => {}
+        Shift::Up => drop(head.add_raw_mapcount(1)),
+        Shift::Down => drop(head.sub_raw_mapcount(1)),
     }
 }
 

@@ -16,7 +16,7 @@
 //! The struct page of a table is written by who holds the lock of its tree, T.
 #![forbid(unsafe_code)]
 
-use arch::Order;
+use arch::{Order, PhysAddr};
 
 use super::Run;
 use super::neighbours::{ANYWHERE, has_others};
@@ -71,6 +71,40 @@ pub(super) fn gone(run: &Run) -> Tops {
     }
     mark.write();
     tops
+}
+
+/// What the replacement of entries by others for the same pages does to the number of top entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shift {
+    /// The top entry stays.
+    None,
+    /// A folio without a mark is mapped by one table more.
+    Up,
+    /// By one less.
+    Down,
+}
+
+/// A block, a run of one, is replaced by a table of its pages.
+pub(super) fn split(block: &Run, table: PhysAddr) -> Shift {
+    let made = made(&block.pieces(table));
+    if block.is_whole() { Shift::None } else { Shift::of(made, gone(block)) }
+}
+
+/// The opposite.
+pub(super) fn join(pieces: &Run, block: &Run) -> Shift {
+    let made = if block.is_whole() { None } else { Some(made(block)) };
+    let gone = gone(pieces);
+    made.map_or(Shift::None, |made| Shift::of(made, gone))
+}
+
+impl Shift {
+    fn of(made: Tops, gone: Tops) -> Shift {
+        match (made, gone) {
+            (Tops::Changed, Tops::Same) => Shift::Up,
+            (Tops::Same, Tops::Changed) => Shift::Down,
+            (Tops::Changed, Tops::Changed) | (Tops::Same, Tops::Same) => Shift::None,
+        }
+    }
 }
 
 /// Without a mark: whether the table has no other entry of the folio.

@@ -12,7 +12,7 @@
 use arch::PhysAddr;
 
 use super::rfc_v2::{RfcV2, sharing_of};
-use super::top::{self, Tops};
+use super::top::{self, Shift, Tops};
 use super::{Answer, Claim, Contract, CountFull, MapcountScheme, Place, Remains, Run, Sharing};
 use crate::page::PageRef;
 
@@ -41,22 +41,15 @@ impl MapcountScheme for Vmacount {
         remains
     }
 
-    /// The top entry stays, so its count does.
     fn split(block: &Run, table: PhysAddr) {
-        let _new = top::made(&block.pieces(table));
-        if !block.is_whole() {
-            let _old = top::gone(block);
-        }
+        count(block.head, top::split(block, table));
         RfcV2::split(block, table);
     }
 
-    /// The top entry stays, so its count does.
     fn join(pieces: &Run, block: &Run) {
-        if !block.is_whole() {
-            let _new = top::made(block);
-        }
-        let _old = top::gone(pieces);
+        let shift = top::join(pieces, block);
         RfcV2::join(pieces, block);
+        count(block.head, shift);
     }
 
     fn may_add(run: &Run) -> Result<(), CountFull> {
@@ -91,5 +84,14 @@ impl MapcountScheme for Vmacount {
     /// As if each top entry mapped all of the folio.
     fn average(head: PageRef) -> u32 {
         head.first_tail().sum()
+    }
+}
+
+/// What came of a split or a join.
+fn count(head: PageRef, shift: Shift) {
+    match shift {
+        Shift::None => {}
+        Shift::Up => drop(head.first_tail().add_sum(1)),
+        Shift::Down => drop(head.first_tail().sub_sum(1)),
     }
 }

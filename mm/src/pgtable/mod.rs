@@ -36,11 +36,13 @@
 //! | `folded` | what an entry does that is one of them |
 //! | `relocate` | entries that go to another place of their tree |
 //! | [`migration`] | migration entries: how they come, change and go |
+//! | [`poison`] | poison markers, the same |
 //! | [`flush`] | the only caller of TLBI |
 //! | [`gather`] | owes flushes; holds frames until they are done |
 //! | [`normal`] | which leaves have a struct page that may be touched |
 //! | [`stretch`] | entries of one table that a walk over a range comes to at once |
 //! | [`severed`] | a table that leaves its tree with all that it holds |
+//! | [`uprooted`] | a table that has left its tree with all that is below it |
 //! | [`change`] | leaves that get other rights, many of them in the same way |
 //! | [`unlinked`] | what was taken out of a tree |
 //! | [`table`] | tables that no tree leads to |
@@ -64,6 +66,7 @@ pub mod kernel;
 mod kernel_tests;
 pub mod migration;
 pub mod normal;
+pub mod poison;
 pub mod private_tree;
 mod relocate;
 pub mod resize;
@@ -74,6 +77,7 @@ pub mod stretch;
 pub mod table;
 pub mod tighten;
 pub mod unlinked;
+pub mod uprooted;
 mod verify;
 pub mod visit;
 mod vmalloc;
@@ -93,4 +97,5 @@ pub use stretch::Stretch;
 pub use table::{LooseEntries, LooseTable};
 pub use tighten::Tightening;
 pub use unlinked::{Displaced, Unmapped};
+pub use uprooted::Uprooted;
 pub use walk::{Walk, WalkStep, walk};

@@ -24,6 +24,7 @@ use crate::Mm;
 pub struct Severed<'t, 'l> {
     stretch: &'t Stretch<'l>,
     table: LooseTable,
+    above: PhysAddr,
     entries: <Machine as PhysMem>::Table,
 }
 
@@ -42,12 +43,14 @@ impl<'l> Stretch<'l> {
             return None;
         }
         let entry = Entry::new(above.slot, Level::L2, self.start(), self.flusher());
+        let above_table = entry.table();
         let table = entry.clear(gather).old.output();
         gather.settle();
         Some(Severed {
             stretch: self,
             entries: Machine::table(table),
             table: LooseTable::from_flushed(table),
+            above: above_table,
         })
     }
 }
@@ -57,6 +60,11 @@ impl Severed<'_, '_> {
     #[must_use]
     pub fn address(&self) -> PhysAddr {
         self.table.address()
+    }
+    /// The level-2 table that led to it.
+    #[must_use]
+    pub fn above(&self) -> PhysAddr {
+        self.above
     }
     /// The address that its first entry translated.
     #[must_use]

@@ -101,6 +101,10 @@ impl<const N: usize> Displaced<N> {
     pub(super) fn new(descs: [Desc; N], level: Level) -> Self {
         Displaced { descs, level }
     }
+    /// The level of their table.
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
     /// The descriptors that stood there.
     #[must_use]
     pub fn descs(&self) -> &[Desc; N] {

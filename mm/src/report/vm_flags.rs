@@ -40,6 +40,7 @@ pub(super) fn row(to: &mut Lines<'_>, vma: &Vma) -> fmt::Result {
         (holds(Entries::MixedMap), b"mm "),
         (vma.advice == HugeAdvice::Huge, b"hg "),
         (vma.advice == HugeAdvice::NoHuge, b"nh "),
+        (vma.userfault.is_some(), b"ui "),
     ];
     to.text("VmFlags: ")?;
     flags.into_iter().filter(|(is_set, _)| *is_set).try_for_each(|(_, letters)| to.word(letters))?;

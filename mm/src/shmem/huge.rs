@@ -2,7 +2,9 @@
 //!
 //! | entry | what a fault does |
 //! |---|---|
-//! | absent, the object has the page | maps it, all of it |
+//! | absent, the object has the page, the VMA is registered | tells whoever serves it: [`crate::userfault`] |
+//! | absent, the object has the page | maps it: all of it, or as much as a blank entry could ([`crate::hugetlb::hgm`]) |
+//! | absent, the object has the page, and a part of it has failed | SIGBUS; where smaller entries are permitted, maps as much around the address as is good, and SIGBUS for the failed 4 KiB alone |
 //! | absent, the object has no page | takes one from the pool, by the object's promise where it has one; then maps it |
 //! | a leaf with fewer rights than the VMA | gives it them |
 //! | migration entry | waits until the folio has moved |
@@ -21,12 +23,14 @@ use super::object::{Contents, Object, ObjectId};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::fault::{FaultDone, FaultInfo, FaultReason, grants};
+use crate::hugetlb::hgm::{HugetlbPte, MapSize, Piece};
 use crate::hugetlb::{self, Claim, Grant, HugeSize, Mapped, Share, Slot};
 use crate::kalloc::KArc;
-use crate::page::FolioRef;
+use crate::page::{FolioRef, PageRef};
 use crate::pgtable::TableStock;
 use crate::rmap;
-use crate::space::{AddressSpace, MmapError, Vma};
+use crate::space::{AddressSpace, Grain, MmapError, Vma};
+use crate::userfault;
 
 impl Mm {
     /// Sees to it that each of these pages of a hugetlb object, by their numbers, is there or promised. Its time follows
@@ -71,11 +75,20 @@ impl Mm {
     }
 }
 
+impl Object {
+    /// Tells `f` the page with this number, if there is one below the end: under O, so it stays the object's meanwhile.
+    pub(crate) fn with_page<R>(&self, number: u64, f: impl FnOnce(Option<PageRef>) -> R) -> R {
+        let contents = self.contents.lock();
+        let there = |_: &PageRef| number < contents.end();
+        f(contents.pages.get(number).filter(there))
+    }
+}
+
 /// Resolves a fault in a VMA of a hugetlb object whose rights allow the access. M is held for reading.
 ///
 /// # Errors
-/// [`FaultReason::BeyondObject`], [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`] (SIGBUS);
-/// [`FaultReason::OutOfMemory`]. Nothing has changed.
+/// [`FaultReason::BeyondObject`], [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`],
+/// [`FaultReason::MemoryFailure`] (SIGBUS); [`FaultReason::OutOfMemory`]. Nothing has changed.
 pub fn fault(
     mm: &Mm,
     space: &KArc<AddressSpace>,
@@ -89,16 +102,19 @@ pub fn fault(
     let site = Site { slot, number, object: &object };
     let place = VirtAddr::new(number.wrapping_mul(size.bytes()));
     let _one = mm.hugetlb.fault_lock(size, id.raw(), place).write(mm.env);
-    let last = space.ptl.lock().last(info.va);
-    if last.migration().is_some() {
+    let pte = HugetlbPte::at(&space.ptl.lock(), info.va, size, mm.config.contpte);
+    if pte.is_migrating() {
         rmap::wait(mm, space, info.va);
         return Ok(FaultDone::Spurious);
     }
-    if !last.desc.is_leaf(last.level) {
-        return site.absent();
+    if pte.is_blank() {
+        if vma.userfault.is_some() && object.with_page(number, |head| head.is_some()) {
+            return userfault::tell(mm, space, vma, info);
+        }
+        return site.absent(&pte, info.va);
     }
-    let lacks = info.access == Access::Write && !grants(last.desc.flags(last.level), Access::Write);
-    Ok(if lacks { slot.raise(info.va, last.desc) } else { FaultDone::Spurious })
+    let lacks = info.access == Access::Write && !grants(pte.desc.flags(pte.level), Access::Write);
+    Ok(if lacks { slot.raise(info.va, pte.desc) } else { FaultDone::Spurious })
 }
 
 /// A place in a VMA of a hugetlb object.
@@ -110,74 +126,97 @@ struct Site<'f> {
 }
 
 impl Site<'_> {
-    /// Maps the object's page, made where there is none.
-    fn absent(&self) -> Result<FaultDone, FaultReason> {
-        let Slot { mm, size, .. } = self.slot;
+    /// Maps the object's page, made where there is none, where `pte`, the blank entry for `va`, stands.
+    fn absent(&self, pte: &HugetlbPte, va: VirtAddr) -> Result<FaultDone, FaultReason> {
+        let Slot { mm, vma, size, .. } = self.slot;
+        let mut piece = match vma.grain {
+            Grain::Whole => self.slot.piece(),
+            Grain::Any => Piece { va: pte.va, size: pte.size },
+            Grain::Page => Piece { va: va.align_down(PAGE_SIZE), size: MapSize::Page },
+        };
         loop {
-            let mut stock = TableStock::new(mm, size.level() as usize)?;
-            self.provide()?;
-            self.slot.clear_tables();
-            let contents = self.object.contents.lock();
+            let mut stock = TableStock::new(mm, piece.size.level() as usize)?;
+            make(mm, (self.object, size), self.number)?;
+            if vma.grain == Grain::Whole {
+                self.slot.clear_tables();
+            }
+            let shared = self.object.with_page(self.number, |head| {
+                let head = head?;
+                Some(match self.slot.share(head, (piece, Grant::All), &mut stock) {
+                    Ok(Share::Slot(Mapped::Yes)) => Ok(FaultDone::Made),
+                    Ok(Share::Slot(Mapped::Taken)) => Ok(FaultDone::Spurious),
+                    Ok(Share::Failed) if vma.grain == Grain::Whole => Err(size.failure()),
+                    Ok(Share::Failed) if piece.size == MapSize::Page => Err(FaultReason::PAGE_FAILURE),
+                    Ok(Share::Failed) => {
+                        piece = piece.around(va, mm.config.contpte);
+                        return None;
+                    }
+                    Ok(Share::Full) => Err(FaultReason::TooManyReferences(head.pfn())),
+                    // The stock is for all tables below the root.
+                    Err(_) => Err(FaultReason::OutOfMemory),
+                })
+            });
             // Somebody may have taken it out again.
-            let there = |_: &_| self.number < contents.end();
-            let Some(head) = contents.pages.get(self.number).filter(there) else { continue };
-            return match self.slot.share(head, Grant::All, &mut stock) {
-                Ok(Share::Slot(Mapped::Yes)) => Ok(FaultDone::Made),
-                Ok(Share::Slot(Mapped::Taken)) => Ok(FaultDone::Spurious),
-                Ok(Share::Full) => Err(FaultReason::TooManyReferences(head.pfn())),
-                // The stock is for all tables below the root.
-                Err(_) => Err(FaultReason::OutOfMemory),
-            };
+            if let Some(done) = shared {
+                return done;
+            }
         }
     }
+}
 
-    /// Sees to it that the object has the page. F is held.
-    fn provide(&self) -> Result<(), FaultReason> {
-        let Site { object, number, .. } = *self;
-        let Slot { mm, size, .. } = self.slot;
-        let _resize = object.resize.read(mm.env);
-        let claim = {
-            let mut contents = object.contents.lock();
-            if number >= contents.end() {
-                return Err(FaultReason::BeyondObject);
-            }
-            if contents.pages.get(number).is_some() {
-                return Ok(());
-            }
-            contents.promised.prepare(1)?;
-            match contents.promised.take(number..number + 1) {
-                0 => Claim::Unreserved,
-                _ => Claim::Reserved,
-            }
-        };
-        let Some(folio) = mm.hugetlb.take_or_make(mm, size, claim) else {
-            return Err(FaultReason::HugetlbEmpty);
-        };
-        Machine::zero(folio.pfn().phys(), size.bytes());
-        folio.set_mapping(object.id.mapping(), number * (size.bytes() / PAGE_SIZE));
-        // The object's reference.
-        folio.set_refcount(1);
-        let inserted = object.contents.lock().pages.insert(number, folio);
-        inserted.map_err(|folio| {
-            self.give_back(folio, claim);
-            FaultReason::OutOfMemory
-        })
-    }
+/// Sees to it that the object has the page with this number, for whoever does not come by a fault. May sleep.
+///
+/// # Errors
+/// [`FaultReason::BeyondObject`], [`FaultReason::HugetlbEmpty`], [`FaultReason::OutOfMemory`].
+pub(super) fn provide(mm: &Mm, object: &Object, size: HugeSize, number: u64) -> Result<(), FaultReason> {
+    let place = VirtAddr::new(number.wrapping_mul(size.bytes()));
+    let _one = mm.hugetlb.fault_lock(size, object.id.raw(), place).write(mm.env);
+    make(mm, (object, size), number)
+}
 
-    /// A page that the object has no memory for goes back, and the promise by which it was taken stands again.
-    fn give_back(&self, folio: FolioRef, claim: Claim) {
-        let Slot { mm, size, .. } = self.slot;
-        if claim == Claim::Unreserved {
-            return mm.put_folio(folio);
+/// Sees to it that the object has the page. F is held.
+fn make(mm: &Mm, (object, size): (&Object, HugeSize), number: u64) -> Result<(), FaultReason> {
+    let _resize = object.resize.read(mm.env);
+    let claim = {
+        let mut contents = object.contents.lock();
+        if number >= contents.end() {
+            return Err(FaultReason::BeyondObject);
         }
-        hugetlb::take_back(mm, folio);
-        let mut contents = self.object.contents.lock();
-        match contents.promised.prepare(1) {
-            Ok(()) => contents.promised.add(self.number..self.number + 1),
-            Err(OutOfMemory) => {
-                drop(contents);
-                hugetlb::unreserve(mm, size, 1);
-            }
+        if contents.pages.get(number).is_some() {
+            return Ok(());
+        }
+        contents.promised.prepare(1)?;
+        match contents.promised.take(number..number + 1) {
+            0 => Claim::Unreserved,
+            _ => Claim::Reserved,
+        }
+    };
+    let Some(folio) = mm.hugetlb.take_or_make(mm, size, claim) else {
+        return Err(FaultReason::HugetlbEmpty);
+    };
+    Machine::zero(folio.pfn().phys(), size.bytes());
+    folio.set_mapping(object.id.mapping(), number * (size.bytes() / PAGE_SIZE));
+    // The object's reference.
+    folio.set_refcount(1);
+    let inserted = object.contents.lock().pages.insert(number, folio);
+    inserted.map_err(|folio| {
+        give_back(mm, (object, size), number, (folio, claim));
+        FaultReason::OutOfMemory
+    })
+}
+
+/// A page that the object has no memory for goes back, and the promise by which it was taken stands again.
+fn give_back(mm: &Mm, (object, size): (&Object, HugeSize), number: u64, (folio, claim): (FolioRef, Claim)) {
+    if claim == Claim::Unreserved {
+        return mm.put_folio(folio);
+    }
+    hugetlb::take_back(mm, folio);
+    let mut contents = object.contents.lock();
+    match contents.promised.prepare(1) {
+        Ok(()) => contents.promised.add(number..number + 1),
+        Err(OutOfMemory) => {
+            drop(contents);
+            hugetlb::unreserve(mm, size, 1);
         }
     }
 }

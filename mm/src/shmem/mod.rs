@@ -35,6 +35,7 @@
 //! | [`fault`] | page faults |
 //! | [`huge`] | objects of hugetlb pages: promises, page faults |
 //! | [`huge_private`] | page faults in private mappings of them |
+//! | `deliver` | the content of hugetlb pages, brought by the kernel a piece at a time |
 //! | [`truncate`] | size, holes |
 //! | [`bytes`] | reading and writing by offset |
 //! | [`rmap`] | from a page to the places where it may be mapped |
@@ -47,6 +48,7 @@
 pub mod attach;
 pub mod bytes;
 mod check;
+mod deliver;
 pub mod fault;
 pub mod huge;
 pub mod huge_private;
@@ -59,7 +61,8 @@ mod tree;
 pub mod truncate;
 
 pub use attach::SpaceObjects;
-pub use bytes::WriteError;
+pub use bytes::{ReadFailed, WriteError};
+pub use deliver::DeliverError;
 pub use object::{MOST_BYTES, Object, ObjectId, ObjectUse};
 pub use registry::Objects;
 pub use truncate::SizeError;

@@ -150,7 +150,7 @@ impl Object {
         self.contents.lock().pages.get(self.number_of(index))
     }
     /// The number of the page that has this index (4 KiB units).
-    pub(super) const fn number_of(&self, index: u64) -> u64 {
+    pub(crate) const fn number_of(&self, index: u64) -> u64 {
         index / (self.unit() / PAGE_SIZE)
     }
     /// Forgets the size, or a space that maps it: damage, for tests of the check.

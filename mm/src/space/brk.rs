@@ -7,7 +7,9 @@ use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
 use arch::layout::USER_END;
 
-use super::{AccessPattern, AddressSpace, Commit, Growth, HugeAdvice, MmapError, Prot, Vma, VmaKind, gap};
+use super::{
+    AccessPattern, AddressSpace, Commit, Grain, Growth, HugeAdvice, MmapError, Prot, Vma, VmaKind, gap,
+};
 use crate::Mm;
 
 impl Mm {
@@ -53,6 +55,8 @@ impl Mm {
             advice: HugeAdvice::None,
             pattern: AccessPattern::Normal,
             commit: Commit::Account,
+            userfault: None,
+            grain: Grain::Whole,
             growth: Growth::Fixed,
             pgoff: start.raw() / PAGE_SIZE,
         };

@@ -34,7 +34,7 @@ enum Slot {
     Empty,
     /// A folio that nobody else uses, with a reference.
     Sole(FolioRef),
-    /// A folio that others go on using.
+    /// A folio that others go on using, or a marker where one has failed: no promise comes back with it.
     Used,
 }
 
@@ -128,6 +128,9 @@ fn slot(mm: &Mm, space: &AddressSpace, size: HugeSize, va: VirtAddr) -> Slot {
             drop(tree);
             rmap::wait(mm, space, va);
             continue;
+        }
+        if walk.last().desc.is_poisoned() {
+            return Slot::Used;
         }
         return match walk.leaf().and_then(|leaf| normal_page(leaf.desc, leaf.level)) {
             Some(head) if !hugetlb::is_own(head) => Slot::Empty,

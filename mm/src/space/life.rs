@@ -15,10 +15,11 @@ use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::kalloc::KArc;
 use crate::locks::{self, SleepLock};
-use crate::pgtable::{AsidCell, PtRoot};
+use crate::pgtable::{AsidCell, FlushTag, Flusher, PtRoot};
 use crate::shmem::SpaceObjects;
 use crate::thp::permission::PermissionCell;
 use crate::thp::{Holes, SpaceReservations, ThpPermission, khugepaged, promoter};
+use crate::userfault::SpaceUserfaults;
 
 /// What a space is born with.
 pub(super) struct Birth {
@@ -64,6 +65,7 @@ impl Mm {
                 holes: Holes::new(),
                 may_thp: PermissionCell::new(may_thp),
                 objects: SpaceObjects::new(),
+                userfaults: SpaceUserfaults::new(),
                 lineage,
                 link: Link::new(),
                 vmas: SpinLock::new(locks::VMAS, vmas),
@@ -94,6 +96,7 @@ impl Mm {
         );
         let _mmap = space.mmap_lock.write(self.env);
         self.unmap_prepared(space, VirtAddr::new(0), USER_END);
+        space.userfaults.end(self);
         promoter::cancel(self, space);
         // From here on nobody comes to the tree by way of a page.
         self.lineages.leave(&space.lineage);
@@ -111,6 +114,16 @@ impl Mm {
 }
 
 impl AddressSpace {
+    /// Whose translations a change of its tree makes stale.
+    #[must_use]
+    pub fn tag(&self) -> FlushTag<'_> {
+        FlushTag::User(&self.asid)
+    }
+    /// Flushes for its tree.
+    #[must_use]
+    pub fn flusher<'a>(&'a self, mm: &'a Mm) -> Flusher<'a> {
+        Flusher::new(self.tag(), &mm.stats)
+    }
     /// The heap `[start, end)`.
     pub(super) fn brk(&self) -> Range<u64> {
         self.brk_start.load(Ordering::Relaxed)..self.brk_end.load(Ordering::Relaxed)

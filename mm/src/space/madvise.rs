@@ -9,7 +9,9 @@
 //! | MADV_REMOVE | EINVAL | EINVAL |
 //! | MADV_FREE | as MADV_DONTNEED: what may go at any time goes at once | EINVAL |
 //! | MADV_HUGEPAGE, MADV_NOHUGEPAGE | noted in the VMA for the huge page policy | noted, means nothing |
-//! | MADV_COLLAPSE | every 2 MiB of the range becomes a huge page, in place where it has a reservation, else by copy: [`crate::thp::collapse`] | EINVAL |
+//! | MADV_COLLAPSE | every 2 MiB of the range becomes a huge page, in place where it has a reservation, else by copy: [`crate::thp::collapse`] | after MADV_SPLIT: the largest entries again ([`crate::hugetlb::hgm`]); else EINVAL |
+//! | MADV_SPLIT | EINVAL | shared: smaller entries than a page's are permitted; else EINVAL |
+//! | MADV_HWPOISON | EOPNOTSUPP | the memory fails: [`crate::hugetlb::poison`] |
 //! | MADV_POPULATE_READ, MADV_POPULATE_WRITE | every page is faulted in | the same |
 //!
 //! Of an object MADV_DONTNEED drops entries and private copies, and the object's pages stay; MADV_REMOVE takes them out
@@ -32,7 +34,6 @@ use crate::Mm;
 use crate::device::Entries;
 use crate::kalloc::KArc;
 use crate::thp::collapse::{CollapseError, collapse};
-use crate::thp::held::Held;
 use crate::thp::{again, reservation};
 
 impl Mm {
@@ -59,10 +60,11 @@ impl Mm {
         match advice {
             Advice::PopulateRead => return self.populate(space, start, end, Access::Read),
             Advice::PopulateWrite => return self.populate(space, start, end, Access::Write),
+            Advice::HwPoison => return self.inject_failures(space, (start, end)),
+            Advice::Collapse => return self.collapse_range(space, start, end),
             _ => {}
         }
         let _mmap = space.mmap_lock.write(self.env);
-        let _held = (advice == Advice::Collapse).then(|| Held::mmap_write(self));
         let mut hole = None;
         let mut from = start;
         while from < end {
@@ -80,7 +82,7 @@ impl Mm {
     }
 
     /// Takes advice for a part of one VMA. M is held for writing.
-    fn advise(
+    pub(super) fn advise(
         &self,
         space: &AddressSpace,
         vma: &Vma,
@@ -120,8 +122,9 @@ impl Mm {
                 | CollapseError::TooManyShared
                 | CollapseError::Unreferenced => MmapError::Unadvisable(*vma),
             }),
+            Advice::Split => self.permit_split(space, vma, part),
             // They are not taken a VMA at a time.
-            Advice::PopulateRead | Advice::PopulateWrite => Ok(()),
+            Advice::PopulateRead | Advice::PopulateWrite | Advice::HwPoison => Ok(()),
         }
     }
 
@@ -153,7 +156,7 @@ impl Mm {
     }
 
     /// Notes advice in the VMAs of the part, which are cut where it ends inside of one, unless they have it already.
-    fn note(
+    pub(super) fn note(
         &self,
         space: &AddressSpace,
         (start, end): (VirtAddr, VirtAddr),

@@ -22,8 +22,8 @@ use arch::{Access, VirtAddr};
 
 use super::munmap::page_align;
 use super::{
-    AccessPattern, AddressSpace, Commit, Growth, HugeAdvice, MapFlags, MmapError, MmapRequest, Prot, Vma,
-    VmaKind, gap,
+    AccessPattern, AddressSpace, Commit, Grain, Growth, HugeAdvice, MapFlags, MmapError, MmapRequest, Prot,
+    Vma, VmaKind, gap,
 };
 use crate::Mm;
 use crate::device::{DeviceMap, Entries, Inserter, Sharing};
@@ -111,7 +111,8 @@ impl Plan {
         let Plan { bytes, prot, kind, commit, growth, .. } = *self;
         let (end, pgoff) = (start.add(bytes), self.pgoff.unwrap_or(start.raw() / PAGE_SIZE));
         let (advice, pattern) = (HugeAdvice::None, AccessPattern::Normal);
-        Vma { start, end, prot, kind, advice, pattern, commit, growth, pgoff }
+        let (grain, userfault) = (Grain::Whole, None);
+        Vma { start, end, prot, kind, advice, pattern, commit, grain, userfault, growth, pgoff }
     }
 }
 

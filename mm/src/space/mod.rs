@@ -27,14 +27,13 @@
 //! | [`gap`] | where a mapping goes that has no fixed address |
 //! | [`asid`] | ASIDs and their generations; switching to a space |
 //! | [`mmap`] [`munmap`] [`mremap`] [`mprotect`] [`madvise`] [`mincore`] [`brk`] | the calls |
-//! | `discard_huge` | MADV_DONTNEED of hugetlb pages, which keep their promises |
+//! | `discard_huge` `collapse` | MADV_DONTNEED of hugetlb pages, which keep their promises; MADV_COLLAPSE and MADV_SPLIT |
 //! | `relocate` | what mremap does to the tables |
 //! | [`fork`] | a child that begins as a copy |
 //! | `exclusive` [`growth`] [`populate`] | whether a page is one space's alone; a stack grows; pages faulted in ahead |
 //! | [`range`] [`unmap`] | walks over a range of a live tree; what it maps is given up |
 //! | `rights` | what leaves become when the rights of their VMA change |
-//! | [`usage`] | how much memory a space has |
-//! | [`access`] | reading and writing a space that need not be active |
+//! | [`usage`] [`access`] | how much memory a space has; reading and writing a space that need not be active |
 //! | [`life`] | birth and teardown |
 //! | [`lineage`] [`registry`] | who descends from whom by fork; the live spaces |
 //! | [`check`] | every count against a full scan of the tables |
@@ -46,6 +45,7 @@ pub mod asid;
 mod boundary;
 pub mod brk;
 pub mod check;
+mod collapse;
 mod discard_huge;
 mod each_vma;
 pub mod error;
@@ -88,13 +88,12 @@ pub use lineage::{HeldLineage, Lineage, Lineages};
 pub use registry::Spaces;
 pub use request::{Advice, MapFlags, MapProt, MmapRequest, MremapRequest, RemapFlags};
 pub use usage::Usage;
-pub use vma::{AccessPattern, Commit, Growth, HugeAdvice, Prot, Vma, VmaKind};
+pub use vma::{AccessPattern, Commit, Grain, Growth, HugeAdvice, Prot, Vma, VmaKind};
 pub use vma_set::{MAX_VMAS, VmaSet};
 
-use crate::Mm;
 use crate::locks::SleepLock;
 use crate::mapcount::OwnerId;
-use crate::pgtable::{AsidCell, FlushTag, Flusher, PtRoot};
+use crate::pgtable::{AsidCell, PtRoot};
 
 /// One address space.
 pub struct AddressSpace {
@@ -114,6 +113,8 @@ pub struct AddressSpace {
     pub holes: crate::thp::Holes,
     /// Whether it may have huge pages.
     pub(crate) may_thp: crate::thp::permission::PermissionCell,
+    /// Who serves faults of its ranges.
+    pub userfaults: crate::userfault::SpaceUserfaults,
     /// The objects that it maps.
     pub objects: crate::shmem::SpaceObjects,
     /// G: its place among those that descend from each other.
@@ -135,15 +136,5 @@ impl AddressSpace {
     #[must_use]
     pub fn root(&self) -> PhysAddr {
         self.root
-    }
-    /// Whose translations a change of its tree makes stale.
-    #[must_use]
-    pub fn tag(&self) -> FlushTag<'_> {
-        FlushTag::User(&self.asid)
-    }
-    /// Flushes for its tree.
-    #[must_use]
-    pub fn flusher<'a>(&'a self, mm: &'a Mm) -> Flusher<'a> {
-        Flusher::new(self.tag(), &mm.stats)
     }
 }

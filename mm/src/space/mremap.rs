@@ -244,7 +244,7 @@ impl Mm {
         let touched = relocate::is_touched(space, start, end);
         let pgoff =
             if touched || vma.kind != VmaKind::Anon { vma.index_of(start) } else { to.raw() / PAGE_SIZE };
-        let new = Vma { start: to, end: to_end, pgoff, ..*vma };
+        let new = Vma { start: to, end: to_end, pgoff, userfault: None, ..*vma };
         let mut job = Move { from: start, to, bytes: moved, old: *vma, new };
         let mut stock = relocate::prepare(self, space, &job)?;
         space.objects.owed.prepare(None, MARGIN.max(Owed::MOVE_ROOM + 2))?;
@@ -268,6 +268,7 @@ impl Mm {
             space.objects.owed.relocate(size, &(start..end), to);
         }
         self.settle_old(space, vma, (start, end), old);
+        space.userfaults.wake(self, start..end);
         Ok(to)
     }
 

@@ -53,7 +53,7 @@ impl Mm {
     ///
     /// # Errors
     /// `InsideHugePage`, `TooManyVmas`, `OutOfMemory`; nothing has changed that anybody can see.
-    pub(super) fn prepare_cuts(
+    pub(crate) fn prepare_cuts(
         &self,
         space: &AddressSpace,
         start: VirtAddr,
@@ -76,6 +76,7 @@ impl Mm {
         promised.give_back(self);
         self.detach_objects(space, start, end);
         space.change_vmas(self, start, end, |vmas| vmas.remove(start, end));
+        space.userfaults.wake(self, start..end);
         again::tell_relatives(self, space, (start, end));
     }
 

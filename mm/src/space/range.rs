@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
-use arch::pte::PteFlags;
-use arch::{Desc, Level, Machine, PageSize, PhysAddr, PhysMem, VirtAddr};
+use arch::pte::{Kind, PteFlags};
+use arch::{Desc, Level, Machine, Order, PageSize, PhysAddr, PhysMem, VirtAddr};
 
 use super::rights::Rights;
 use super::{AddressSpace, Prot, Vma};
@@ -16,7 +16,7 @@ use crate::error::OutOfMemory;
 use crate::mapcount::Run;
 use crate::page::PageRef;
 use crate::pgtable::walk::is_empty;
-use crate::pgtable::{Entry, Gather, PtRoot, Stretch};
+use crate::pgtable::{Entry, Gather, PtRoot, Stretch, WalkStep};
 
 /// Visits every entry of `[start, end)` that is no table, by stretches of one table. The page-table lock is held for
 /// one stretch at a time.
@@ -87,6 +87,19 @@ pub(crate) fn run_of(space: &AddressSpace, vma: &Vma, entry: &Entry<'_>, page: P
     }
 }
 
+/// The table behind the entry of the folio's own size, where that is another one than the table in which an entry of
+/// `level` for `va` stands, or is to stand: for pages of a folio of 1 GiB, a level-2 table of `tree`.
+pub(crate) fn top_above(tree: &PtRoot, head: PageRef, level: Level, va: VirtAddr) -> Option<PhysAddr> {
+    let is_far = level == Level::L3 && head.order() == Order::PUD;
+    is_far.then(|| giant_top(tree.walk(va).steps())).flatten()
+}
+
+/// The level-2 table on the way that these steps go.
+pub(super) fn giant_top(steps: &[WalkStep]) -> Option<PhysAddr> {
+    let above = steps.iter().find(|step| step.level == Level::L1)?;
+    (above.kind() == Kind::Table).then(|| above.desc.output(Level::L1))
+}
+
 /// The level-3 table that translates the address. Under T.
 pub(super) fn leaf_table(tree: &PtRoot, va: VirtAddr) -> Option<PhysAddr> {
     let last = tree.walk(va).last();
@@ -150,15 +163,13 @@ pub(super) fn ready(leaf: Desc, level: Level) -> Desc {
     leaf
 }
 
-/// How many leaves `[start, end)` has, those that are moving among them.
-pub(crate) fn count_leaves(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
-    let mut leaves = 0;
+/// How many entries of `[start, end)` hold something: leaves, those that are moving among them, and markers.
+pub(crate) fn count_entries(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
+    let mut entries = 0;
     scan(mm, space, start, end, |stretch| {
-        let level = stretch.level();
-        let counts = |desc: &Desc| desc.is_leaf(level) || desc.is_migration();
-        leaves += stretch.descs().filter(counts).count() as u64;
+        entries += stretch.descs().filter(|desc| !desc.is_empty()).count() as u64;
     });
-    leaves
+    entries
 }
 
 /// Bytes that a table of `level` covers.

@@ -4,7 +4,7 @@
 //!   congruent modulo 2 MiB       slots that lie wholly in the range: the level-2 entry goes, block or table
 //!                                the rest: page entries go, from table to table
 //!   not congruent                page entries go; blocks were split before
-//!   a level-1 block              the level-1 entry goes
+//!   hugetlb pages of 1 GiB       the level-1 entry goes, block or table
 //! ```
 //! **Protocol.** All that can fail is done in [`prepare`], which changes nothing that anybody can see: blocks are split
 //! where they must be, and tables allocated. [`entries`] moves by steps, each of a few tables of the old place. A
@@ -23,10 +23,11 @@ use crate::error::OutOfMemory;
 use crate::hugetlb::HugeSize;
 use crate::mapcount::{self, Place, Run};
 use crate::page::{PageRef, page_of};
-use crate::pgtable::{Gather, PtRoot, TableStock, WalkStep, normal_folio};
+use crate::pgtable::{Gather, PtRoot, TableStock, Walk, WalkStep, normal_folio};
 use crate::thp;
 
 const BLOCK: u64 = PageSize::Size2M.bytes();
+const GIANT: u64 = PageSize::Size1G.bytes();
 /// Tables of the old place whose entries are moved between two flushes: so many that one operation for all of the
 /// ASID is cheaper than one for each page, and so few that the locks are let go in between.
 const TABLES: usize = 8;
@@ -63,6 +64,11 @@ impl Move {
         let left = (self.end().offset_from(va) / BLOCK) as usize;
         left.min(ENTRIES_PER_TABLE - va.index(Level::L2).max(self.target(va).index(Level::L2)))
     }
+    /// Whether a page of 1 GiB is mapped at `va`, by whatever entries: the level-1 entry goes, with what is below.
+    fn is_giant(&self, walk: &Walk) -> bool {
+        let holds = |step: &WalkStep| step.level == Level::L1 && step.desc != Desc::INVALID;
+        self.old.kind.huge_size() == Some(HugeSize::G1) && walk.steps().iter().any(holds)
+    }
     /// Whether the level-2 entry for `va`, an address of the old place, goes as it is: its 2 MiB do.
     fn is_whole(&self, va: VirtAddr) -> bool {
         let start = va.align_down(BLOCK);
@@ -83,7 +89,13 @@ pub(super) fn prepare<'m>(
     let mut lacking = Lacking::default();
     let mut va = job.from;
     while va < job.end() {
-        let last = space.ptl.lock().walk(va).last();
+        let walk = space.ptl.lock().walk(va);
+        let last = walk.last();
+        if job.is_giant(&walk) {
+            lacking.add(job.target(va), Level::L1);
+            va = va.add(GIANT);
+            continue;
+        }
         if last.level >= Level::L2 && job.is_whole(va) {
             lacking.add(job.target(va), Level::L2);
             va = va.add(job.slots(va) as u64 * BLOCK);
@@ -91,9 +103,7 @@ pub(super) fn prepare<'m>(
         }
         let bytes = last.level.entry_bytes().max(BLOCK);
         let next = va.align_down(bytes).add(bytes).min(job.end());
-        if is_giant(last) {
-            lacking.add(job.target(va), Level::L1);
-        } else if last.level == Level::L3 || (last.level == Level::L2 && last.desc != Desc::INVALID) {
+        if last.level == Level::L3 || (last.level == Level::L2 && last.desc != Desc::INVALID) {
             thp::split::split_inside(mm, space, va)?;
             lacking.add(job.target(va), Level::L3);
             lacking.add(VirtAddr::new(job.target(next).raw() - 1), Level::L3);
@@ -178,13 +188,14 @@ impl Step<'_> {
     /// Moves what comes next. Returns where to go on.
     fn run(&self, tree: &mut PtRoot, stock: &mut TableStock<'_>, gather: &mut Gather<'_>) -> VirtAddr {
         let Step { job, va, .. } = *self;
-        let last = tree.walk(va).last();
+        let walk = tree.walk(va);
+        let last = walk.last();
         let next = va.align_down(last.level.entry_bytes()).add(last.level.entry_bytes());
-        if is_giant(last) {
-            // Of hugetlb: both places are whole pages of that size.
+        if job.is_giant(&walk) {
+            // Both places are whole pages of that size.
             self.relocate(tree, Level::L1, (va, 1), stock, gather);
             prune(self.mm, self.space, tree, va, gather);
-            return next;
+            return va.add(GIANT);
         }
         if last.level < Level::L2 || (last.level == Level::L2 && last.desc == Desc::INVALID) {
             // A truncation may have left tables here that hold nothing, and there is nobody to take them away later.
@@ -337,11 +348,6 @@ impl Step<'_> {
         let moved = there.and_then(|()| tree.relocate(flusher, (va, to), level, count, gather));
         assert!(moved.is_ok(), "{va} cannot go to {to}: {moved:?}");
     }
-}
-
-/// Whether a level-1 block stands there, or is to be one again.
-fn is_giant(last: WalkStep) -> bool {
-    last.level == Level::L1 && (last.desc.is_leaf(Level::L1) || last.desc.is_migration())
 }
 
 /// The folio of order 1 or more of which a level-3 entry maps a page.

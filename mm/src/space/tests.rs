@@ -7,7 +7,7 @@ use arch::layout::{USER_END, USER_START};
 use super::gap::{self, MMAP_BASE};
 use super::vma::STACK_GUARD_GAP;
 use super::{
-    AccessPattern, Commit, Growth, HugeAdvice, MAX_VMAS, MmapError, Prot, Usage, Vma, VmaKind, VmaSet,
+    AccessPattern, Commit, Grain, Growth, HugeAdvice, MAX_VMAS, MmapError, Prot, Usage, Vma, VmaKind, VmaSet,
 };
 use crate::testkit::{self, Builder, Random, fail_every_allocation};
 
@@ -86,6 +86,8 @@ fn vma(start: u64, pages: u64, random: &mut Random) -> Vma {
         advice: HugeAdvice::None,
         pattern: AccessPattern::Normal,
         commit: Commit::Account,
+        userfault: None,
+        grain: Grain::Whole,
         growth,
         pgoff: start / PAGE_SIZE + moved,
     }

@@ -8,9 +8,9 @@
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::layout::USER_END;
-use arch::{Desc, Level, VirtAddr};
+use arch::{Desc, Level, Order, PhysAddr, VirtAddr};
 
-use super::range::{assert_whole, run_of, scan, table_bytes};
+use super::range::{assert_whole, giant_top, run_of, scan, table_bytes};
 use super::{AddressSpace, Vma};
 use crate::Mm;
 use crate::buddy::SingleBatch;
@@ -43,7 +43,7 @@ pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAdd
                     give_up(mm, space, &this, severed);
                     tables = &tables[..tables.len() - 1];
                 } else {
-                    clear(mm, space, &this, stretch, gather, |_| true);
+                    clear(mm, space, &this, stretch, (gather, Counted::Removed), |_| true);
                 }
                 prune(mm, space, stretch, tables, (last, rest), gather);
             });
@@ -62,12 +62,23 @@ pub(crate) fn unmap_if(mm: &Mm, space: &AddressSpace, part: &Vma, wanted: impl F
     scan(mm, space, part.start, part.end, |stretch| {
         let level = stretch.level();
         mm.gather(space.tag(), |gather| {
-            clear(mm, space, part, stretch, gather, |desc| match desc.as_migration(level) {
-                Some(moving) => wanted(page_of(moving.output.pfn()).head(mm.config.tails)),
-                None => normal_folio(mm, desc, level).is_some_and(&wanted),
+            clear(mm, space, part, stretch, (gather, Counted::Zapped), |desc| {
+                match desc.as_migration(level) {
+                    Some(moving) => wanted(page_of(moving.output.pfn()).head(mm.config.tails)),
+                    None => normal_folio(mm, desc, level).is_some_and(&wanted),
+                }
             });
         });
     });
+}
+
+/// How mappings are taken off the counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// By who has M, so that the tables may go with the entries.
+    Removed,
+    /// By who came from the pages, and leaves the tables ([`mapcount::zap`]).
+    Zapped,
 }
 
 /// Clears the entries of a stretch, a part of `vma`, that hold something which is `wanted`.
@@ -76,18 +87,19 @@ pub(crate) fn clear<'g>(
     space: &AddressSpace,
     vma: &Vma,
     stretch: &mut Stretch<'_>,
-    gather: &mut Gather<'g>,
+    (gather, counted): (&mut Gather<'g>, Counted),
     wanted: impl FnMut(Desc) -> bool,
 ) {
     let Some(page) = stretch.descs().find_map(|desc| normal_page(desc, stretch.level())) else {
         return stretch.clear(gather, wanted, |_, unmapped, gather| gather.hold(unmapped));
     };
+    let giant = giant_top(stretch.walk().steps());
     let mut run = run_of(space, vma, &stretch.entry(0), page);
     let (first, bytes) = (run.va, run.level.entry_bytes());
     let mut anon = 0;
     stretch.clear(gather, wanted, |n, unmapped, gather| {
         run.va = first.add(n as u64 * bytes);
-        anon += release(mm, &mut run, unmapped, gather);
+        anon += release(mm, (&mut run, giant), unmapped, (gather, counted));
     });
     if anon != 0 {
         space.sub_anon(mm, anon);
@@ -98,8 +110,13 @@ pub(crate) fn clear<'g>(
 }
 
 /// What a run of entries held goes: its counts and its references. `run` is of the entries' table and begins with the
-/// first. Returns how many anonymous pages they mapped.
-fn release<'g>(mm: &Mm, run: &mut Run, mut unmapped: Unmapped<'g>, gather: &mut Gather<'g>) -> u64 {
+/// first; `giant` is the level-2 table above or of it. Returns how many anonymous pages they mapped.
+fn release<'g>(
+    mm: &Mm,
+    (run, giant): (&mut Run, Option<PhysAddr>),
+    mut unmapped: Unmapped<'g>,
+    (gather, counted): (&mut Gather<'g>, Counted),
+) -> u64 {
     let (bytes, mut anon) = (run.level.entry_bytes(), 0);
     while unmapped.entries() != 0 {
         let Some(page) = normal_page(unmapped.desc(), run.level) else {
@@ -110,8 +127,9 @@ fn release<'g>(mm: &Mm, run: &mut Run, mut unmapped: Unmapped<'g>, gather: &mut 
         let head = page.head(mm.config.tails);
         let left = head.order().bytes() - page.pfn().offset_from(head.pfn()) * PAGE_SIZE;
         (run.head, run.first) = (head, page);
+        run.top = giant.filter(|_| head.order() == Order::PUD).unwrap_or(run.table);
         run.entries = u64::from(unmapped.entries()).min(left / bytes) as u32;
-        anon += uncount(mm, run);
+        anon += uncount(mm, run, counted);
         run.va = run.va.add(u64::from(run.entries) * bytes);
         gather.hold(unmapped.take(run.entries));
     }
@@ -160,7 +178,7 @@ fn taken_run(
         entries: 1 + more as u32,
         level: Level::L3,
         table: table.address(),
-        top: table.address(),
+        top: if head.order() == Order::PUD { table.above() } else { table.address() },
         va: table.start().add(n as u64 * PAGE_SIZE),
         space: space.id,
         owner: space.owner,
@@ -171,15 +189,18 @@ fn taken_run(
 /// What a run of entries had that were flushed goes: its counts and its references. Returns how many anonymous pages
 /// they mapped.
 fn give_up_run(mm: &Mm, run: &Run) -> u64 {
-    let anon = uncount(mm, run);
+    let anon = uncount(mm, run, Counted::Removed);
     mm.put_references(run.head, run.entries);
     anon
 }
 
 /// The counts of a run of entries go. Returns how many anonymous pages they mapped.
 #[inline]
-fn uncount(mm: &Mm, run: &Run) -> u64 {
-    let remains = mapcount::remove(mm, run);
+fn uncount(mm: &Mm, run: &Run, counted: Counted) -> u64 {
+    let remains = match counted {
+        Counted::Removed => mapcount::remove(mm, run),
+        Counted::Zapped => mapcount::zap(mm, run),
+    };
     rmap::deferred::note(mm, run.head, remains);
     if run.head.kind() == PageKind::Anon { run.pages() } else { 0 }
 }

@@ -11,6 +11,7 @@ use bitflags::bitflags;
 use crate::device::{DeviceMap, Entries, Sharing};
 use crate::hugetlb::HugeSize;
 use crate::shmem::ObjectId;
+use crate::userfault::UserfaultId;
 
 bitflags! {
     /// What a user may do with a VMA; the bits are those of Linux's PROT_READ, PROT_WRITE and PROT_EXEC.
@@ -148,6 +149,17 @@ pub enum HugeAdvice {
     NoHuge,
 }
 
+/// Which entries may map the pages of shared hugetlb memory ([`crate::hugetlb::hgm`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Grain {
+    /// Those of the page's own size.
+    Whole,
+    /// Those of any size up to it (MADV_SPLIT).
+    Any,
+    /// Those of 4 KiB (MADV_SPLIT with `hgm=pages`).
+    Page,
+}
+
 /// In which order the user says that he will use the pages (madvise). Nothing is read ahead here, so it is only noted
 /// and shown, as on Linux for memory without a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -203,6 +215,10 @@ pub struct Vma {
     pub pattern: AccessPattern,
     /// Whether its memory is accounted.
     pub commit: Commit,
+    /// Who is told of minor faults in it, where it is shared hugetlb memory ([`crate::userfault`]).
+    pub userfault: Option<UserfaultId>,
+    /// Which entries may map its pages, where those are shared hugetlb memory; else [`Grain::Whole`].
+    pub grain: Grain,
     /// Whether it is a stack.
     pub growth: Growth,
     /// Linear index of its first page, in units of 4 KiB.
@@ -292,8 +308,16 @@ impl fmt::Display for Vma {
             HugeAdvice::Huge => f.write_str(" hugepage")?,
             HugeAdvice::NoHuge => f.write_str(" nohugepage")?,
         }
+        match self.grain {
+            Grain::Whole => {}
+            Grain::Any => f.write_str(" hgm")?,
+            Grain::Page => f.write_str(" hgm by pages")?,
+        }
         if self.commit == Commit::NoReserve {
             f.write_str(" noreserve")?;
+        }
+        if self.userfault.is_some() {
+            f.write_str(" userfault")?;
         }
         if self.growth == Growth::Down {
             f.write_str(" growsdown")?;

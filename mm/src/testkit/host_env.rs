@@ -1,15 +1,15 @@
 //! The kernel above memory management, as far as a test on the host needs one.
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arch::contract::{Cpu, CpuId};
+use arch::contract::{Cpu, CpuId, MAX_CPUS};
 use arch::{Machine, model};
 
 use super::user::Users;
 use crate::Mm;
-use crate::env::{KernelEnv, SpawnError};
+use crate::env::{KernelEnv, Killed, SpawnError};
 use crate::fault::FaultError;
 use crate::steps::Step;
 
@@ -30,7 +30,15 @@ pub struct HostEnv {
     steps: Mutex<Vec<Step>>,
     hook: Mutex<Option<Arc<StepHook>>>,
     spawned: Mutex<Vec<Spawned>>,
+    killed: [Killing; MAX_CPUS],
     pub(super) users: Users,
+}
+
+/// Whether the process that a vCPU runs is to end, and what it slept on last that this ends.
+#[derive(Default)]
+struct Killing {
+    yes: AtomicBool,
+    key: AtomicUsize,
 }
 
 /// Locks; a panic elsewhere is that test's verdict, not ours.
@@ -46,6 +54,7 @@ impl HostEnv {
             steps: Mutex::default(),
             hook: Mutex::default(),
             spawned: Mutex::default(),
+            killed: Default::default(),
             users: Users::default(),
         }
     }
@@ -66,6 +75,12 @@ impl HostEnv {
     /// Calls `hook` at every step from now on, right after its effect, in place of an earlier hook.
     pub fn on_step(&self, hook: impl Fn(&Step) + Send + Sync + 'static) {
         *lock(&self.hook) = Some(Arc::new(hook));
+    }
+    /// What this vCPU runs is to end, from now on: waits that this ends end.
+    pub fn kill(&self, cpu: usize) {
+        let killed = &self.killed[cpu];
+        killed.yes.store(true, Ordering::SeqCst);
+        model::unpark_all(killed.key.load(Ordering::SeqCst));
     }
     /// Why the last user access failed that could not be made good.
     #[must_use]
@@ -97,6 +112,13 @@ impl KernelEnv for HostEnv {
 
     fn park(&self, key: usize, still_wait: &dyn Fn() -> bool) {
         model::park_while(key, still_wait);
+    }
+
+    fn park_killable(&self, key: usize, still_wait: &dyn Fn() -> bool) -> Result<(), Killed> {
+        let killed = &self.killed[Machine::id().index()];
+        killed.key.store(key, Ordering::SeqCst);
+        model::park_while(key, &|| !killed.yes.load(Ordering::SeqCst) && still_wait());
+        if killed.yes.load(Ordering::SeqCst) { Err(Killed) } else { Ok(()) }
     }
 
     /// Time passes by steps, so it lets one pass.

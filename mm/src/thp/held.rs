@@ -1,10 +1,11 @@
-//! For how long locks are held to make a huge page: so long a fault of the same space may have to wait.
+//! For how long locks are held to make a huge page, or to map one of hugetlb by larger entries: so long a fault of the same space may have to wait.
 //!
 //! | lock | who waits | from, to |
 //! |---|---|---|
 //! | T | every fault of the space | each time that entries are looked at or exchanged |
 //! | M, for reading | mmap, munmap, fork and the like | the whole promotion in place |
-//! | M, for writing | they, and every fault | the whole call of MADV_COLLAPSE; of khugepaged, from when it has found a range that it may collapse |
+//! | M, for writing | they, and every fault | MADV_COLLAPSE, of one VMA, or of one entry of hugetlb; khugepaged, from when it has found a range that it may collapse |
+//! | O and T, of hugetlb | faults of the space, and of the object | one entry is exchanged |
 //!
 //! Of each there is the sum of all holds, and the longest one. A promotion within a fault ([`super::promoter`]) counts
 //! from where it begins: the fault holds M anyway.
@@ -28,16 +29,21 @@ pub(crate) struct Held<'m> {
 impl<'m> Held<'m> {
     /// T is held.
     pub(super) fn begin(mm: &'m Mm) -> Self {
-        Held { mm, sum: Counter::ThpPtlHeld, longest: Counter::ThpPtlHeldLongest, began: mm.env.now_ns() }
+        Held::new(mm, (Counter::ThpPtlHeld, Counter::ThpPtlHeldLongest))
     }
     /// M is held for reading.
     pub(super) fn mmap_read(mm: &'m Mm) -> Self {
-        let (sum, longest) = (Counter::ThpMmapReadHeld, Counter::ThpMmapReadHeldLongest);
-        Held { mm, sum, longest, began: mm.env.now_ns() }
+        Held::new(mm, (Counter::ThpMmapReadHeld, Counter::ThpMmapReadHeldLongest))
     }
     /// M is held for writing.
     pub(crate) fn mmap_write(mm: &'m Mm) -> Self {
-        let (sum, longest) = (Counter::ThpMmapWriteHeld, Counter::ThpMmapWriteHeldLongest);
+        Held::new(mm, (Counter::ThpMmapWriteHeld, Counter::ThpMmapWriteHeldLongest))
+    }
+    /// O and T are held to exchange entries of a hugetlb page.
+    pub(crate) fn of_hugetlb(mm: &'m Mm) -> Self {
+        Held::new(mm, (Counter::HgmPtlHeld, Counter::HgmPtlHeldLongest))
+    }
+    fn new(mm: &'m Mm, (sum, longest): (Counter, Counter)) -> Self {
         Held { mm, sum, longest, began: mm.env.now_ns() }
     }
 }

@@ -9,7 +9,7 @@ use arch::{Machine, Order, Pfn};
 use mm::Mm;
 use mm::boot::{BootMem, PhysRange};
 use mm::config::{MmConfig, TailEncoding, VmemmapMap};
-use mm::env::{KernelEnv, SpawnError};
+use mm::env::{KernelEnv, Killed, SpawnError};
 use mm::hugetlb::HugeSize;
 use mm::page::{FolioRef, PageKind};
 use mm::steps::Step;
@@ -45,6 +45,10 @@ impl KernelEnv for Env {
     }
     fn park(&self, _: usize, _: &dyn Fn() -> bool) {
         Machine::relax();
+    }
+    fn park_killable(&self, _: usize, _: &dyn Fn() -> bool) -> Result<(), Killed> {
+        Machine::relax();
+        Ok(())
     }
     fn park_until(&self, _: usize, _: u64, _: &dyn Fn() -> bool) {
         Machine::relax();

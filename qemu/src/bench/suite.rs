@@ -34,6 +34,8 @@ pub struct Suite {
     pub rows_of: Option<&'static str>,
     /// The boot choices under which it is measured.
     pub choices: &'static str,
+    /// Further boot choices: it is booted with each of them, one after the other.
+    pub each: &'static [&'static str],
     /// The boot choices under which it is measured once more, to hold each row against.
     pub against: Option<&'static str>,
     /// What may be chosen within it.
@@ -64,8 +66,26 @@ const SCHEMES: &[&str] = &[
     "total-mapped",
 ];
 
+/// The ways of counting as boot choices.
+const EACH_SCHEME: &[&str] = &[
+    "mapcount=rfc-v1",
+    "mapcount=rfc-v1+counted",
+    "mapcount=rfc-v2",
+    "mapcount=thp-like",
+    "mapcount=rfc-v2+vmacount",
+    "mapcount=vma-pt",
+    "mapcount=mm-owner",
+    "mapcount=total-mapped",
+];
+
+/// Collapse of hugetlb pages of 1 GiB that are mapped by 4 KiB, what is said of them, and how many such mappings fit.
+const COLLAPSE: &[&str] = &["collapse", "consumers", "overflow"];
+
 /// Ways of using memory, and the roads to one huge page.
 const THP: &[&str] = &["promotion", "sequential", "dense", "random", "sparse", "grow", "short", "snapshot"];
+
+/// What entries that are smaller than a hugetlb page are good for.
+const HGM: &[&str] = &["postcopy"];
 
 /// Pages that a child of `thpfork` touches in each 2 MiB, and policies.
 const THPFORK: &[&str] = &[
@@ -89,6 +109,7 @@ const PLAIN: Suite = Suite {
     name: "",
     rows_of: None,
     choices: "",
+    each: &[""],
     against: None,
     parts: &[],
     layout: Layout::List,
@@ -101,7 +122,7 @@ const AS_LINUX: &str = "thp=always hugepages=64";
 
 /// Every suite. `threshold` shows that a reservation that is promoted at its first page costs what a huge page at the
 /// first touch does. Atomic operations and lines that `mapcount` counts are counted on the model.
-pub const SUITES: [Suite; 6] = [
+pub const SUITES: [Suite; 8] = [
     Suite { name: "mmbench", choices: AS_LINUX, parts: MMBENCH, ..PLAIN },
     Suite {
         name: "threshold",
@@ -113,6 +134,16 @@ pub const SUITES: [Suite; 6] = [
     },
     Suite { name: "kernel", ..PLAIN },
     Suite { name: "mapcount", parts: SCHEMES, beside: Some("counts"), ..PLAIN },
+    Suite { name: "hgm", parts: HGM, layout: Layout::Tables, ..PLAIN },
+    Suite {
+        name: "collapse",
+        // One way of counting writes where HVO maps read-only.
+        choices: "hvo=off",
+        each: EACH_SCHEME,
+        parts: COLLAPSE,
+        layout: Layout::Tables,
+        ..PLAIN
+    },
     Suite { name: "thp", parts: THP, layout: Layout::Tables, ..PLAIN },
     Suite { name: "thpfork", parts: THPFORK, when: When::Named, ..PLAIN },
 ];
@@ -191,17 +222,47 @@ pub fn measure(
     boot: &Boot,
     chosen: &Chosen,
     choices: &str,
+    mut give_up: impl FnMut() -> bool,
+) -> Result<Measured, Error> {
+    let mut each = chosen.suite.each.iter();
+    let first = each.next().copied().unwrap_or("");
+    let mut boot_with =
+        |each: &str| boot_once(options, boot, chosen, &format!("{choices} {each}"), &mut give_up);
+    let mut all = boot_with(first)?;
+    for each in each {
+        if all.status != Status::Exited(0) {
+            break;
+        }
+        all = boot_with(each)?.after(all);
+    }
+    if let Some(program) = chosen.suite.beside {
+        all.output.append(beside(program, chosen)?);
+    }
+    Ok(all)
+}
+
+fn boot_once(
+    options: &Options,
+    boot: &Boot,
+    chosen: &Chosen,
+    choices: &str,
     give_up: impl FnMut() -> bool,
 ) -> Result<Measured, Error> {
     let mut options = options.clone();
     // A choice that is given twice counts as the last: what the environment asks for goes over the suite's.
     options.append = format!("{choices} {} bench={}", options.append, chosen.asked());
     let outcome = Session::boot(&options, boot)?.finish_unless(give_up)?;
-    let mut output = rows::read(&outcome.log, chosen.rows_of());
-    if let Some(program) = chosen.suite.beside {
-        output.append(beside(program, chosen)?);
-    }
+    let output = rows::read(&outcome.log, chosen.rows_of());
     Ok(Measured { output, status: outcome.status, log: outcome.log })
+}
+
+impl Measured {
+    /// What this boot gave, and those before it. They ended well.
+    fn after(self, before: Measured) -> Measured {
+        let Measured { mut output, log, .. } = before;
+        output.append(self.output);
+        Measured { output, status: self.status, log: log + &self.log }
+    }
 }
 
 /// The rows of the program beside this one, of the same part of the suite.
@@ -238,7 +299,10 @@ mod tests {
     fn choices() {
         let names =
             |words| choose(words).map(|all| all.iter().map(|one| one.argument.clone()).collect::<Vec<_>>());
-        assert_eq!(names(" ").unwrap(), ["mmbench", "threshold", "kernel", "mapcount", "thp"]);
+        assert_eq!(
+            names(" ").unwrap(),
+            ["mmbench", "threshold", "kernel", "mapcount", "hgm", "collapse", "thp"]
+        );
         assert_eq!(names("thpfork:-64").unwrap(), ["thpfork:-64"]);
         assert_eq!(names("thpfork:-64:reserve-lru").unwrap(), ["thpfork:-64:reserve-lru"]);
         assert_eq!(names("kernel mmbench:fault:cow").unwrap(), ["kernel", "mmbench:fault:cow"]);

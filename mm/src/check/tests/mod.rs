@@ -69,6 +69,7 @@ fn every_sentence_has_its_row() {
         include_str!("../../shmem/check.rs"),
         include_str!("../../space/check.rs"),
         include_str!("../../thp/check.rs"),
+        include_str!("../../userfault/check.rs"),
         include_str!("../pages.rs"),
     ];
     let said: BTreeSet<&str> =

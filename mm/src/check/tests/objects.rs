@@ -2,12 +2,14 @@
 
 use super::*;
 use crate::hugetlb::{self, HugeSize};
+use crate::kalloc::KArc;
 use crate::page::{FolioRef, PageKind};
 use crate::shmem::{ObjectId, ObjectUse};
 use arch::pte::PteFlags;
 
 use crate::space::{Advice, MmapRequest, VmaKind};
 use crate::stats::Counter;
+use crate::userfault::{Serves, Userfault};
 
 /// An object of four pages that the space has mapped at [`BASE`], with a page that no entry maps.
 fn object(site: &Site<'_>) -> ObjectUse {
@@ -46,6 +48,13 @@ fn stray(site: &Site<'_>, mapping: u64) -> FolioRef {
     let page = site.mm.alloc_zeroed_page(PageKind::Shmem).unwrap();
     page.set_mapping(mapping, 1);
     page
+}
+
+/// A context that the first VMA of the space names, whatever it is.
+fn register(site: &Site<'_>) -> KArc<Userfault> {
+    let context = site.mm.new_userfault(&site.space, Serves::All).unwrap();
+    site.space.with_raw_vmas(|vmas| vmas[0].userfault = Some(context.id));
+    context
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -123,6 +132,17 @@ pub(super) const ROWS: &[Row] = &[
     ("VMAs of objects that are gone", small, |site| {
         let _kept = object(site);
         site.space.with_raw_vmas(|vmas| vmas[0].kind = VmaKind::Shared(ObjectId::new(99)));
+        None
+    }),
+    ("registered VMAs of other memory than shared hugetlb", small, |site| {
+        let _kept = object(site);
+        register(site);
+        None
+    }),
+    ("VMAs registered with a context that is gone", small, |site| {
+        let (_kept, context) = (huge_object(site), register(site));
+        site.mm.close_userfault(&context);
+        site.space.with_raw_vmas(|vmas| vmas[0].userfault = Some(context.id));
         None
     }),
     ("pages of an object that a space has attached", small, |site| {

@@ -20,6 +20,7 @@ use crate::error::OutOfMemory;
 use crate::kalloc::KAlloc;
 use crate::mapcount::Run;
 use crate::mapcount::lab::{Lab, LabFolio};
+use crate::mapcount::leaving::Leaving;
 use crate::page::{FolioRef, PageKind, PageRef};
 
 const START: VirtAddr = VirtAddr::new(1 << 30);
@@ -98,9 +99,9 @@ fn run(
 
     measure("collapse_1g_in_one_step", &mut || {
         scheme.add(&giant);
-        for table in &tables {
-            scheme.remove(table);
-        }
+        let mut leaving = Leaving::of(scheme);
+        tables.iter().for_each(|table| leaving.push(table));
+        leaving.finish();
     });
     // Back to pages.
     for table in &tables {

@@ -25,6 +25,7 @@ use crate::config::Mapcount;
 pub use answers::answers;
 pub use costs::costs;
 pub use giant::giant_costs;
+pub(crate) use overflow::Counts;
 pub use overflow::overflow;
 
 /// One figure.

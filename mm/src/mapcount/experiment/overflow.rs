@@ -63,7 +63,7 @@ pub(super) fn fits(lab: &mut Lab<'_>, va: VirtAddr, folio: usize, most: u64) -> 
 }
 
 /// The counts of a folio as they were.
-struct Counts {
+pub(crate) struct Counts {
     head: PageRef,
     count: u32,
     whole: u32,
@@ -74,7 +74,7 @@ struct Counts {
 
 impl Counts {
     /// Multiplies what one mapping has left by `times`.
-    fn multiply(scheme: Mapcount, head: PageRef, times: u64) -> Self {
+    pub(crate) fn multiply(scheme: Mapcount, head: PageRef, times: u64) -> Self {
         let tail = head.first_tail();
         let own = (scheme == Mapcount::ThpLike).then(|| u32::try_from(times).unwrap_or(u32::MAX));
         let counts =
@@ -93,7 +93,7 @@ impl Counts {
     }
 
     /// Puts everything back.
-    fn restore(self) {
+    pub(crate) fn restore(self) {
         let tail = self.head.first_tail();
         tail.set_whole(self.whole);
         match self.pages {

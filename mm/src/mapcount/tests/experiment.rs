@@ -80,6 +80,9 @@ fn a_gigabyte_collapses() {
                     assert!(lines >= 1 << 18 && lines_of_two >= 2 << 18, "{lines}, {lines_of_two}");
                 }
                 _ => {
+                    if counts_leaves(scheme) && scheme != Mapcount::Vmacount {
+                        assert!(one_step <= 4, "{scheme}: {one_step} for 512 tables of pages");
+                    }
                     assert!(
                         one_step <= 2 * 513 && two_steps <= 2 * 1026,
                         "{scheme}: {one_step}, {two_steps}"

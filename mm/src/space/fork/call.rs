@@ -41,8 +41,9 @@ impl Mm {
     }
 }
 
-/// What the child has of a VMA: all, but what the hugetlb pool has promised.
+/// What the child has of a VMA: all, but what the hugetlb pool has promised, and who serves its faults.
 fn inherit(vma: &mut Vma) {
+    vma.userfault = None;
     if matches!(vma.kind, VmaKind::Hugetlb(_) | VmaKind::HugePrivate(..)) {
         vma.commit = Commit::NoReserve;
     }

@@ -94,6 +94,10 @@ impl Copier<'_> {
             if first.migration().is_some() {
                 return Ok(Left::Moving);
             }
+            if first.desc.is_poisoned() {
+                drop(tree);
+                return self.copy_markers(va, &mut stock).map(|()| Left::Done);
+            }
             let Some(head) = self.copy_in(first.desc) else { return Ok(Left::Done) };
             if head.maybe_pinned() {
                 return Ok(Left::Pinned(first.desc, held(head)?));
@@ -106,11 +110,28 @@ impl Copier<'_> {
             }
             head
         };
-        match Slot::of(mm, child, vma, size, va).share(head, Grant::NoWrite, &mut stock) {
+        let slot = Slot::of(mm, child, vma, size, va);
+        match slot.share(head, (slot.piece(), Grant::NoWrite), &mut stock) {
             Ok(Share::Slot(_)) => Ok(Left::Done),
             Ok(Share::Full) => Err(ForkError::TooManyMappings(head.pfn())),
+            // It has failed a moment ago: the parent's entries are about to be markers.
+            Ok(Share::Failed) => self.copy_markers(va, &mut stock).map(|()| Left::Done),
             Err(_) => Err(ForkError::OutOfMemory),
         }
+    }
+
+    /// What the parent has lost the child has lost too.
+    fn copy_markers(&self, va: VirtAddr, stock: &mut TableStock<'_>) -> Result<(), ForkError> {
+        let Copier { mm, child, size, .. } = *self;
+        let (mut tree, level) = (child.ptl.lock(), size.level());
+        for n in 0..size.entries() as u64 {
+            let va = va.add(n * level.entry_bytes());
+            let entry = tree
+                .entry_or_table(child.flusher(mm), va, level, stock)
+                .map_err(|_| ForkError::OutOfMemory)?;
+            entry.make(Desc::POISONED);
+        }
+        Ok(())
     }
 
     /// The head of the private copy that a leaf maps, which is the first of its slot.

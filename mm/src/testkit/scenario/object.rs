@@ -231,13 +231,18 @@ impl Book {
         let after = self.size();
         if size == after && size.next.is_none() {
             let left = size.bytes.saturating_sub(place.in_object(self.unit));
-            assert_eq!(many as u64, left.min(8), "bytes of {place:?} in an object of {} bytes", size.bytes);
+            assert_eq!(
+                many,
+                Ok(left.min(8) as usize),
+                "bytes of {place:?} in an object of {} bytes",
+                size.bytes
+            );
         }
-        if many == word.len() {
+        if many == Ok(word.len()) {
             self.end_load(&loading, u64::from_le_bytes(word), reader);
         }
         let copy = Place { whose: Whose::Copy, ..place };
-        if mm.read_object(&self.object, copy.in_object(self.unit), &mut word) == word.len() {
+        if mm.read_object(&self.object, copy.in_object(self.unit), &mut word) == Ok(word.len()) {
             assert_eq!(
                 u64::from_le_bytes(word),
                 0,
