@@ -1,8 +1,9 @@
 //! What a vCPU does with the pages of a hugetlb object, and with their pool, that nobody who maps them notices.
 //!
-//! Deeds that change how the pages are mapped, and not what is in them, have their place in [`View::treat_pages`], too.
+//! Those that change how the pages are mapped, and not what is in them, are here, too: [`View::treat_pages`].
 #![forbid(unsafe_code)]
 
+use arch::addr::PAGE_SIZE;
 use arch::{Machine, Order};
 
 use super::object::PAGES;
@@ -14,7 +15,7 @@ use crate::hugetlb::{HugeSize, take_spare};
 use crate::kalloc::KArc;
 use crate::page::PageKind;
 use crate::rmap::{self, MoveWhat, NotMoved};
-use crate::space::AddressSpace;
+use crate::space::{AddressSpace, Advice};
 use crate::testkit::Random;
 use arch::contract::Cpu;
 
@@ -72,8 +73,9 @@ impl View {
     pub(super) fn treat_pages(&self, mm: &Mm, space: &KArc<AddressSpace>, random: &mut Random) {
         let Unit::Huge(size) = self.book.unit() else { return };
         let page = random.below(PAGES as u64) as usize;
-        match random.below(4) {
+        match random.below(8) {
             0 => treat_pool(mm, size, random),
+            2..6 if !self.is_private() => self.change_grain(mm, space, page, random),
             1 => {
                 if let Some(pfn) = self.frame(space, page) {
                     let order = Order::new(random.below(4) as u8);
@@ -85,6 +87,31 @@ impl View {
             _ => self.move_page(mm, space, (size, page), random),
         }
         Machine::relax();
+    }
+
+    /// Lets a page be mapped by smaller entries, or maps it by some, or by fewer: as far as it can be now.
+    fn change_grain(&self, mm: &Mm, space: &KArc<AddressSpace>, page: usize, random: &mut Random) {
+        let (start, unit) = (self.va(page), self.book.unit().bytes());
+        let advise = |advice: Advice| {
+            let _ = mm.madvise(space, start.raw(), unit, advice);
+        };
+        match random.below(4) {
+            0 => advise(Advice::Split),
+            1 => advise(Advice::Collapse),
+            _ => {
+                if random.below(2) == 0 {
+                    advise(Advice::Split);
+                    advise(Advice::DontNeed);
+                }
+                for _ in 0..4 {
+                    let first = random.below(unit / PAGE_SIZE);
+                    let most = 1 << random.below(10);
+                    let pages = 1 + random.below((unit / PAGE_SIZE - first).min(most));
+                    let va = start.add(first * PAGE_SIZE);
+                    let _ = mm.continue_huge(space, va..va.add(pages * PAGE_SIZE));
+                }
+            }
+        }
     }
 
     /// Moves the page that a space has mapped, shared or a copy, to another of the pool.

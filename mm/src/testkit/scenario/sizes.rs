@@ -17,7 +17,7 @@ use super::stage::{self, CPUS, Stage, pick};
 use super::view::View;
 use super::words::Unit;
 use super::{Ran, Scenario};
-use crate::config::{Contpte, HvoStrategy, Mapcount, MmConfig, ThpMode};
+use crate::config::{Contpte, Hgm, HvoStrategy, Mapcount, MmConfig, ThpMode};
 use crate::hugetlb::HugeSize;
 use crate::testkit::Random;
 
@@ -64,6 +64,7 @@ fn run(seed: u64) -> Ran {
         choices.contpte = pick(random, Contpte::ALL);
         choices.thp = ThpMode::Never;
         choices.hvo = HvoStrategy::Off;
+        choices.hgm = pick(random, Hgm::ALL);
     };
     let mib = ((huge_deeds::most(size, spaces(size)) * size.bytes() * 5 / 4) >> 20) + 64;
     let patient = |desc: &mut MachineDesc| desc.max_steps *= 8;
