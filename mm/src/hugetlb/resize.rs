@@ -256,7 +256,7 @@ impl Hugetlb {
     }
 
     /// Gives folios that left their pool to the buddy allocator; those that cannot be restored to `back`, and why.
-    fn give_back(&self, mm: &Mm, folios: Folios, back: impl Fn(FolioRef)) -> Option<HvoError> {
+    pub(super) fn give_back(&self, mm: &Mm, folios: Folios, back: impl Fn(FolioRef)) -> Option<HvoError> {
         let optimized = Heads::collect(folios.heads().iter().copied().filter(is_optimized));
         let outcome = hvo::restore_folios(mm, optimized.as_slice());
         for folio in folios.into_owned() {

@@ -3,6 +3,7 @@
 mod caught;
 mod common;
 mod demote;
+mod dissolve;
 mod fault;
 mod hgm;
 mod minor;
