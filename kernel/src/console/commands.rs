@@ -61,6 +61,7 @@ const COMMANDS: &[Command] = commands! {
     "rmap" "<pfn>" "who maps the folio of a frame, and through which entries it was accessed" => moving::rmap,
     "migrate" "<pfn> [exclusive]" "move a folio to another frame; with a word: only where one space alone maps it" => moving::migrate,
     "poison" "<pfn>" "let the memory of a frame fail, which is of a hugetlb page" => moving::poison,
+    "dissolve" "<pfn> [pages]" "give free hugetlb pages there back to memory, and make their pools smaller" => moving::dissolve,
     "split" "<pfn>" "make single pages of a folio" => moving::split,
     "compact" "" "move pages up until all that can be is in one piece" => moving::compact,
     "contig" "<order>" "2^order pages in one piece, by moving what is in the way; given back at once" => moving::contig,

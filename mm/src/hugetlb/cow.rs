@@ -19,7 +19,7 @@ use crate::error::OutOfMemory;
 use crate::fault::{FaultDone, FaultReason, grants};
 use crate::page::{FolioRef, PageKind};
 use crate::pgtable::{TableStock, normal_folio};
-use crate::space::{AddressSpace, Vma};
+use crate::space::{AddressSpace, Vma, exclusive};
 use crate::stats::Counter;
 
 /// Lets a write happen at `at`, an address of a slot whose entries grant too little, in a VMA that allows it. M is held
@@ -95,7 +95,7 @@ fn judge(slot: &Slot<'_>, at: VirtAddr) -> Verdict {
     if grants(last.desc.flags(level), arch::Access::Write) {
         return Verdict::Done(FaultDone::Spurious);
     }
-    if slot.is_exclusive(head) {
+    if exclusive::is_exclusive(mm, head) {
         slot.grant(&mut tree, at, last.desc);
         return Verdict::Done(FaultDone::Made);
     }

@@ -184,16 +184,23 @@ impl Hugetlb {
     }
 
     /// As [`Hugetlb::take`]; where the pool has none to spare, a surplus one is made for whoever was promised none, and
-    /// for whoever was promised one that has failed since, another one. May sleep; no spinlock is held (Linux:
-    /// `alloc_hugetlb_folio`).
+    /// for whoever was promised one that has failed since, another one; and once more, where somebody else was faster to
+    /// take it. May sleep; no spinlock is held (Linux: `alloc_hugetlb_folio`).
     pub(crate) fn take_or_make(&self, mm: &Mm, size: HugeSize, claim: Claim) -> Option<FolioRef> {
-        self.take(size, claim).or_else(|| {
+        loop {
+            let taken = self.take(size, claim);
+            if taken.is_some() {
+                return taken;
+            }
             let made = match claim {
                 Claim::Unreserved => self.grow_surplus(mm, size, 1) != 0,
                 Claim::Reserved => self.replace_failed(mm, size),
             };
-            made.then(|| self.take(size, claim)).flatten()
-        })
+            if !made {
+                // One that a walker of physical memory held may have come late.
+                return self.take(size, claim);
+            }
+        }
     }
 
     /// A new folio, count 0; `None` where memory is out. One that a walker of physical memory holds for too long comes
@@ -249,7 +256,7 @@ impl Hugetlb {
     }
 
     /// Gives folios that left their pool to the buddy allocator; those that cannot be restored to `back`, and why.
-    fn give_back(&self, mm: &Mm, folios: Folios, back: impl Fn(FolioRef)) -> Option<HvoError> {
+    pub(super) fn give_back(&self, mm: &Mm, folios: Folios, back: impl Fn(FolioRef)) -> Option<HvoError> {
         let optimized = Heads::collect(folios.heads().iter().copied().filter(is_optimized));
         let outcome = hvo::restore_folios(mm, optimized.as_slice());
         for folio in folios.into_owned() {

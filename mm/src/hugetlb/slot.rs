@@ -21,10 +21,19 @@ use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::fault::{FaultDone, FaultReason};
 use crate::mapcount::{self, Run};
-use crate::page::{FolioRef, PageRef};
+use crate::page::{FolioRef, PageKind, PageRef};
 use crate::pgtable::{Entry, Missing, PtRoot, TableStock, normal_folio};
+use crate::shmem::ObjectId;
 use crate::space::range::{clear_empty_tables, leaf_for, run_of, top_above};
 use crate::space::{AddressSpace, Grain, Vma, VmaKind, exclusive};
+
+/// Whether a hugetlb folio that is mapped is a space's own: it names the space in which it was born. One of an object
+/// names that; and one that was just taken out of its object, and whose entries go in a moment, names nobody.
+pub(crate) fn is_own(head: PageRef) -> bool {
+    // Read once: an object may lose it between two looks.
+    let mapping = head.mapping();
+    head.is_kind(PageKind::Hugetlb) && mapping != 0 && ObjectId::of_mapping(mapping).is_none()
+}
 
 /// One slot.
 #[derive(Clone, Copy)]
@@ -261,12 +270,6 @@ impl<'s> Slot<'s> {
             (false, Ok(entry)) => entry.relax(leaf, all(leaf)),
             (true, Ok(entry)) => entry.regrant_group(mm.config.contpte, all),
         }
-    }
-
-    /// Whether the folio is this space's alone, which maps all of it by the slot. The caller holds M and T.
-    pub(super) fn is_exclusive(&self, head: PageRef) -> bool {
-        // Each entry has one reference, so where there are no more than those of the slot's, no other space has any.
-        head.refcount() == self.size.entries() as u32 || exclusive::is_exclusive(self.mm, head)
     }
 
     /// All entries of the slot, the first of which is `entry`, for a folio.

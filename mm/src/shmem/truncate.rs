@@ -20,9 +20,9 @@ use core::ops::Range;
 use arch::addr::PAGE_SIZE;
 use arch::{Machine, PhysMem};
 
-use super::object::{MOST_BYTES, Object, ObjectId};
+use super::object::{MOST_BYTES, Object};
 use crate::Mm;
-use crate::hugetlb::poison;
+use crate::hugetlb::{self, poison};
 use crate::page::{FolioList, PageKind, PageRef};
 use crate::space::unmap;
 
@@ -119,13 +119,9 @@ impl Mm {
     }
 }
 
-/// Whether a folio that a mapping of an object maps, by its head, is a private copy: it names the space in which it was
-/// born. A page of an object names that, and one that was just taken out of it nobody.
+/// Whether a folio that a mapping of an object maps, by its head, is a private copy.
 fn is_copy(head: PageRef) -> bool {
-    match head.kind() {
-        PageKind::Hugetlb => head.mapping() != 0 && ObjectId::of_mapping(head.mapping()).is_none(),
-        kind => kind == PageKind::Anon,
-    }
+    head.is_kind(PageKind::Anon) || hugetlb::is_own(head)
 }
 
 /// Pages that are zeroed under one hold of O.

@@ -25,7 +25,6 @@ use crate::mapcount::{self, Sharing};
 use crate::page::{FolioRef, PageRef};
 use crate::pgtable::normal_page;
 use crate::rmap;
-use crate::shmem::ObjectId;
 
 /// Slots that are emptied under one flush.
 const BATCH: usize = 16;
@@ -134,7 +133,7 @@ fn slot(mm: &Mm, space: &AddressSpace, size: HugeSize, va: VirtAddr) -> Slot {
             return Slot::Used;
         }
         return match walk.leaf().and_then(|leaf| normal_page(leaf.desc, leaf.level)) {
-            Some(head) if ObjectId::of_mapping(head.mapping()).is_some() => Slot::Empty,
+            Some(head) if !hugetlb::is_own(head) => Slot::Empty,
             Some(head) if is_used_elsewhere(mm, size, head) => Slot::Used,
             Some(head) => Slot::Sole(head.get()),
             None => Slot::Empty,

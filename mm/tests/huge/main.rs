@@ -3,6 +3,7 @@
 mod caught;
 mod common;
 mod demote;
+mod dissolve;
 mod fault;
 mod hgm;
 mod minor;
@@ -14,6 +15,7 @@ mod poison_private;
 mod poison_races;
 mod pool;
 mod private;
+mod private_races;
 mod promise;
 mod remap;
 mod replace;
