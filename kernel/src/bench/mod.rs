@@ -9,8 +9,8 @@
 //! | suite | what |
 //! |---|---|
 //! | `collapse` | hugetlb pages of 1 GiB that are mapped by 4 KiB: one step, two steps, how many mappings fit |
-//! | `kernel` | the kernel's own operations, measured within it |
 //! | `hgm` | entries that are smaller than a hugetlb page: post-copy migration with and without them |
+//! | `kernel` | the kernel's own operations, measured within it |
 //! | `mapcount` | ways of counting mappings: what each costs, and how often its answers are true |
 //! | `mmbench` | the user program that Linux was measured with |
 //! | `thp` | policies for huge pages, by the way in which memory is used |
@@ -24,7 +24,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod collapse;
 pub mod hgm;
 mod kernel;
 pub mod mapcount;
@@ -56,9 +55,9 @@ struct Suite {
 }
 
 const SUITES: &[Suite] = &[
-    Suite { name: "collapse", run: collapse::run },
+    Suite { name: "collapse", run: hgm::collapse },
     Suite { name: "kernel", run: kernel::run },
-    Suite { name: "hgm", run: hgm::run },
+    Suite { name: "hgm", run: hgm::arrive },
     Suite { name: "mapcount", run: mapcount::run },
     Suite { name: "mmbench", run: program::mmbench },
     Suite { name: "thp", run: thp::run },

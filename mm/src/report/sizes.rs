@@ -93,6 +93,8 @@ pub(super) struct Tally<'m> {
     shmem_blocks: u64,
     hugetlb: u64,
     private_hugetlb: u64,
+    /// The last hugetlb folio, and whose it is: some ways of counting look at each of its pages to know.
+    giant: Option<(PageRef, Owner)>,
     tables: u64,
 }
 
@@ -124,6 +126,7 @@ impl<'m> Tally<'m> {
             shmem_blocks: 0,
             hugetlb: 0,
             private_hugetlb: 0,
+            giant: None,
             tables: 0,
         }
     }
@@ -133,6 +136,7 @@ impl<'m> Tally<'m> {
         let mm = self.mm;
         self.tables += for_each_leaf(mm, space, start, end, reading, self);
         self.end_run();
+        self.giant = None;
         self.resident(PageKind::Anon, self.plain, Share::WHOLE);
         self.plain = 0;
     }
@@ -224,7 +228,12 @@ impl<'m> Tally<'m> {
 
     fn hugetlb(&mut self, head: PageRef, pages: u64) {
         self.hugetlb += pages;
-        if share::of_hugetlb(self.mm, head) == Owner::Private {
+        let owner = match self.giant {
+            Some((same, owner)) if same == head => owner,
+            _ => share::of_hugetlb(self.mm, head),
+        };
+        self.giant = Some((head, owner));
+        if owner == Owner::Private {
             self.private_hugetlb += pages;
         }
     }
