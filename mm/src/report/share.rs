@@ -99,12 +99,18 @@ fn share(mm: &Mm, head: PageRef, page: PageRef) -> Share {
     Share { mappings, owner }
 }
 
-/// Whether no other space maps any part of a hugetlb folio (Linux: `smaps_hugetlb_range`).
-pub(super) fn of_hugetlb(mm: &Mm, head: PageRef) -> Owner {
-    match mapcount::scheme(mm).sharing(head) {
-        Answer::Exact(Sharing::Exclusive) => Owner::Private,
-        _ => Owner::Shared,
-    }
+/// Whether no other space maps what a leaf maps of a hugetlb folio, `pages` of it from `first` on, or, where the scheme
+/// does not count pages, any part of the folio (Linux: `smaps_hugetlb_range`).
+pub(super) fn of_hugetlb(mm: &Mm, head: PageRef, (first, pages): (PageRef, u64)) -> Owner {
+    let scheme = mapcount::scheme(mm);
+    let each =
+        pages != head.order().pages() && scheme.contract()[Question::PageEntries as usize] == Claim::Exact;
+    let is_alone = |answer| answer == Answer::Exact(Sharing::Exclusive);
+    let alone = match each {
+        true => (0..pages).all(|n| is_alone(scheme.page_sharing(head, first.nth(n)))),
+        false => is_alone(scheme.sharing(head)),
+    };
+    if alone { Owner::Private } else { Owner::Shared }
 }
 
 /// Entries that map `page`, of the folio at `head`: exact, or the average of its folio, at least 1 where anything maps

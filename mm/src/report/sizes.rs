@@ -93,8 +93,6 @@ pub(super) struct Tally<'m> {
     shmem_blocks: u64,
     hugetlb: u64,
     private_hugetlb: u64,
-    /// The last hugetlb folio, and whose it is: some ways of counting look at each of its pages to know.
-    giant: Option<(PageRef, Owner)>,
     tables: u64,
 }
 
@@ -126,7 +124,6 @@ impl<'m> Tally<'m> {
             shmem_blocks: 0,
             hugetlb: 0,
             private_hugetlb: 0,
-            giant: None,
             tables: 0,
         }
     }
@@ -136,7 +133,6 @@ impl<'m> Tally<'m> {
         let mm = self.mm;
         self.tables += for_each_leaf(mm, space, start, end, reading, self);
         self.end_run();
-        self.giant = None;
         self.resident(PageKind::Anon, self.plain, Share::WHOLE);
         self.plain = 0;
     }
@@ -183,7 +179,7 @@ impl<'m> Tally<'m> {
         let kind = head.kind();
         match kind {
             PageKind::Anon | PageKind::Shmem | PageKind::Kernel => {}
-            PageKind::Hugetlb => return self.hugetlb(head, 1),
+            PageKind::Hugetlb => return self.hugetlb(head, (page, 1)),
             _ => return,
         }
         self.touched(Level::L3, desc);
@@ -226,14 +222,9 @@ impl<'m> Tally<'m> {
         }
     }
 
-    fn hugetlb(&mut self, head: PageRef, pages: u64) {
+    fn hugetlb(&mut self, head: PageRef, (first, pages): (PageRef, u64)) {
         self.hugetlb += pages;
-        let owner = match self.giant {
-            Some((same, owner)) if same == head => owner,
-            _ => share::of_hugetlb(self.mm, head),
-        };
-        self.giant = Some((head, owner));
-        if owner == Owner::Private {
+        if share::of_hugetlb(self.mm, head, (first, pages)) == Owner::Private {
             self.private_hugetlb += pages;
         }
     }
@@ -264,7 +255,7 @@ impl Visitor for Tally<'_> {
         let kind = head.kind();
         match kind {
             PageKind::Anon | PageKind::Shmem => self.block_of(kind, pages),
-            PageKind::Hugetlb => return self.hugetlb(head, pages),
+            PageKind::Hugetlb => return self.hugetlb(head, (first, pages)),
             _ => return,
         }
         self.touched(leaf.level, leaf.desc);

@@ -10,6 +10,7 @@ use mm::hugetlb::hgm::{ContinueError, HugetlbPte, MapSize, NotSplit, split_to_pa
 use mm::hugetlb::{HugeSize, take_spare};
 use mm::kalloc::KArc;
 use mm::pgtable::TableStock;
+use mm::report::Reading;
 use mm::rmap::{MoveWhat, migrate_folio};
 use mm::shmem::ObjectUse;
 use mm::space::{AddressSpace, Advice, Errno, MapFlags, MapProt, MmapRequest, MremapRequest, RemapFlags};
@@ -461,6 +462,30 @@ fn the_simpler_way_maps_pages_only() {
                 site.end();
             });
         }
+    }
+}
+
+/// smaps of a page that one process maps by two entries: private, where the way of counting can tell one process from
+/// several.
+#[test]
+fn smaps_of_a_page_by_pieces() {
+    for &mapcount in Mapcount::ALL {
+        let size = HugeSize::M2;
+        machine(size, mapcount).boot(|mm, _| {
+            let site = Site::new(mm, size, 1);
+            mm.munmap(&site.space, site.plain.raw(), size.bytes()).unwrap();
+            site.go_on(4 * KIB, 8 * KIB).1.unwrap();
+            let sizes = || mm.sizes(&site.space, site.start, site.at(size.bytes()), Reading::Locked);
+            let cannot_tell = matches!(mapcount, Mapcount::RfcV2 | Mapcount::TotalMapped);
+            let (private, shared) = if cannot_tell { (0, 8 * KIB) } else { (8 * KIB, 0) };
+            let found = sizes();
+            assert_eq!((found.private_hugetlb, found.shared_hugetlb), (private, shared), "{mapcount}");
+            let child = mm.fork_space(&site.space).unwrap();
+            mm.write_user(&child, site.at(4 * KIB), &[1]).unwrap();
+            assert_ne!(sizes().shared_hugetlb, 0, "{mapcount}");
+            mm.destroy_space(&child);
+            site.end();
+        });
     }
 }
 
