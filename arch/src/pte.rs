@@ -14,6 +14,7 @@ use bitflags::bitflags;
 
 use crate::addr::{Level, PhysAddr};
 
+mod marker;
 mod migration;
 
 pub use migration::Migration;

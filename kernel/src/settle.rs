@@ -18,12 +18,13 @@ use crate::time;
 const PATIENCE_NS: u64 = 5_000_000_000;
 
 /// Free pages (4 KiB units), among them those that are free but for a cache that keeps them for good: HVO's shared
-/// pages and the tables of the vmemmap blocks that it split, the block of zeros, and the heap's chunks. Waits until no
+/// pages and the tables of the vmemmap blocks that it split, the block of zeros, and the heap's chunks; and those that
+/// have failed, which are no leak. Waits until no
 /// thread of a process is left, the promoter sleeps with nothing to do, khugepaged sleeps, and the stacks of ended
 /// threads are free. After [`PATIENCE_NS`] it counts what there is.
 pub fn free_pages(mm: &Mm) -> u64 {
     wait(mm);
-    mm.free_page_count() + kept_pages(mm)
+    mm.free_page_count() + kept_pages(mm) + mm.failed_frames()
 }
 
 /// Holds everything of memory management against a full scan, while every other CPU is held. Waits as

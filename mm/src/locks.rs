@@ -35,6 +35,7 @@
 //! | V | 55 | vmemmap tables | the kernel's own tables |
 //! | D | 58 | deferred split | the lists of folios that are mapped in part, and of huge pages that may be underused |
 //! | H | 60 | hugetlb pool | free huge pages and their numbers |
+//! | - | 62 | failed frames | which pages of hugetlb folios have failed |
 //! | A | 65 | ASIDs | the generation and the map of used ASIDs |
 //! | Z | 70 | zone | free lists of the buddy allocator |
 //! | P | 80 | per-CPU lists | one CPU's cache of free pages |
@@ -112,6 +113,8 @@ pub const KERNEL_TABLE: Rank = Rank(55);
 pub const DEFERRED_SPLIT: Rank = Rank(58);
 /// hugetlb pool.
 pub const HUGETLB_POOL: Rank = Rank(60);
+/// Which pages of hugetlb folios have failed.
+pub const FAILED_FRAMES: Rank = Rank(62);
 /// ASID allocator.
 pub const ASIDS: Rank = Rank(65);
 /// Zone free lists.

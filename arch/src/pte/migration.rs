@@ -8,19 +8,20 @@
 //!  63 62    59 58      55 54 .. 48 47            12 11 .. 2   1   0
 //! | 0 |   0   |  0001    | rights | output address | rights | 1 | 0 |
 //! ```
-//! The software bits (58:55) say what sort of invalid descriptor it is: 0001 is a migration entry, the others are free.
-//! Bit 1 is set so that the low byte alone tells it from an empty descriptor. Everything else stands where it stands
+//! The software bits (58:55) say what sort of invalid descriptor it is: 0001 is a migration entry, 0010 a
+//! [marker](Desc::POISONED), the others are free. Bit 1 is set so that the low byte alone tells it from an empty
+//! descriptor. Everything else stands where it stands
 //! in the leaf, so a change of rights is the same change of bits in both.
 
 use super::{Desc, PteFlags};
 use crate::addr::{Level, PhysAddr};
 
 /// Which sort of invalid descriptor: the software bits.
-const SORT: u64 = 0xf << 55;
+pub(super) const SORT: u64 = 0xf << 55;
 /// A migration entry.
 const MIGRATION: u64 = 0b0001 << 55;
-/// Bits 1:0 of a migration entry.
-const LOW: u64 = 0b10;
+/// Bits 1:0 of an invalid descriptor that is not empty.
+pub(super) const LOW: u64 = 0b10;
 
 /// What a migration entry remembers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,11 +59,11 @@ impl Desc {
         let leaf = Desc::from_raw(self.raw() & !(SORT | 0b11) | leaf_bits(level));
         Some(Migration { output: leaf.output(level), flags: leaf.flags(level).difference(OF_LEAF) })
     }
-    /// Whether nothing stands here: invalid, and no migration entry either.
+    /// Whether nothing stands here: invalid, and neither a migration entry nor a marker.
     #[must_use]
     #[inline]
     pub const fn is_empty(self) -> bool {
-        !self.is_valid() && !self.is_migration()
+        self.raw() & 0b11 == 0
     }
 }
 

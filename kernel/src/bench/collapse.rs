@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use mm::Mm;
-use mm::hugetlb::hgm::experiment::{Broken, collapse, overflow};
+use mm::hugetlb::hgm::experiment::{Broken, collapse, consumers, overflow};
 use mm::mapcount::experiment::Row;
 
 use super::End;
@@ -11,7 +11,7 @@ use crate::println;
 /// A part of the suite.
 type Part = fn(&Mm, &mut dyn FnMut(&Row)) -> Result<(), Broken>;
 
-const PARTS: [(&str, Part); 2] = [("collapse", collapse), ("overflow", overflow)];
+const PARTS: [(&str, Part); 3] = [("collapse", collapse), ("consumers", consumers), ("overflow", overflow)];
 
 /// Runs the parts that the words name, both where there is none.
 pub(super) fn run(mm: &'static Mm, words: &[&str]) -> End {

@@ -1,4 +1,4 @@
-//! Who maps a folio, and moving it: what the reverse map knows and does.
+//! Who maps a folio, moving it, and letting it fail: what the reverse map knows and does.
 #![forbid(unsafe_code)]
 
 use core::convert::Infallible;
@@ -6,6 +6,7 @@ use core::ops::ControlFlow;
 
 use arch::{Level, Order, Pfn};
 use mm::Mm;
+use mm::boot::Frames;
 use mm::mapcount;
 use mm::page::{FolioRef, PageKind};
 use mm::rmap::{self, Exit, MoveWhat, NotMoved, Refused};
@@ -85,8 +86,38 @@ pub(super) fn migrate(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     Ok(())
 }
 
+/// `poison <pfn>`
+pub(super) fn poison(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
+    let pfn = frame(mm, args)?;
+    match mm.memory_failure(pfn) {
+        Ok(outcome) => println!("    frame {pfn}: {outcome}; {} have failed", mm.failed_frames()),
+        Err(error) => return Err(Complaint::new(format_args!("{error}"))),
+    }
+    Ok(())
+}
+
 fn stays(from: Pfn, why: Refused) -> Complaint {
     Complaint::new(format_args!("frame {from} stays: {why}"))
+}
+
+/// `dissolve <pfn> [pages]`
+pub(super) fn dissolve(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
+    let (first, pages) = match *args {
+        [first] => (first, Some(1)),
+        [first, pages] => (first, number(pages)),
+        _ => return Err(Complaint::Usage),
+    };
+    let start = frame(mm, &[first])?;
+    let range = pages.map(|pages| Frames::new(start, pages.clamp(1, mm.ram_pages())));
+    let range = range.filter(|&range| mm.ram().iter().any(|bank| bank.meet(range) == range));
+    let Some(range) = range else {
+        return Err(Complaint::new(format_args!("not so many frames of RAM are there from {start} on")));
+    };
+    match mm.hugetlb.dissolve_range(mm, range) {
+        Ok(gone) => println!("    {gone} pages of free hugetlb pages went back to memory"),
+        Err((pfn, why)) => return Err(Complaint::new(format_args!("frame {pfn} stays: {why}"))),
+    }
+    Ok(())
 }
 
 /// `split <pfn>`

@@ -10,7 +10,7 @@ use mm::error::OutOfMemory;
 use mm::hugetlb::HugeSize;
 use mm::kalloc::KArc;
 use mm::locks::{SleepLock, TURN};
-use mm::shmem::{Object, ObjectUse, WriteError};
+use mm::shmem::{Object, ObjectUse, ReadFailed, WriteError};
 
 use crate::syscall::{Errno, user};
 use crate::the_mm;
@@ -73,6 +73,7 @@ impl MemoryFile {
     pub(super) fn read_at(&self, offset: u64, buffer: u64, count: u64) -> Result<u64, Errno> {
         in_chunks(count, |done, part| {
             let read = the_mm().read_object(&self.object, offset.saturating_add(done), part);
+            let read = read.map_err(|ReadFailed| Errno::IO)?;
             user::write(buffer + done, &part[..read])?;
             Ok(read)
         })

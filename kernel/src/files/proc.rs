@@ -66,6 +66,7 @@ fn meminfo(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
         ("AnonHugePages", mm.stats.get(Counter::NrAnonThp) * KIB_PER_HUGE_PAGE),
         ("ThpReserved", reserved * KIB_PER_PAGE),
         ("HvoFreed", pages(Counter::NrVmemmapFreed)),
+        ("HardwareCorrupted", mm.failed_frames() * KIB_PER_PAGE),
     ];
     memory.into_iter().try_for_each(|(name, kib)| row(out, name, kib, " kB"))?;
     row(out, "HugePages_Total", pool.nr, "")?;

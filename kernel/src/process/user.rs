@@ -137,7 +137,7 @@ fn unresolved(
     let signal = loop {
         match error.signal() {
             fault::Signal::SegvMapErr | fault::Signal::SegvAccErr => break Signal::Segv,
-            fault::Signal::Bus => break Signal::Bus,
+            fault::Signal::Bus | fault::Signal::BusMceErrAr { .. } => break Signal::Bus,
             // It has its verdict, which nothing changes.
             fault::Signal::Ending => break Signal::Kill,
             fault::Signal::OutOfMemoryKill if oom::relieve(process) == Relief::GiveUp => break Signal::Kill,

@@ -13,6 +13,8 @@ impl Errno {
     pub const NOENT: Errno = Errno(2);
     /// No such process.
     pub const SRCH: Errno = Errno(3);
+    /// Input/output error.
+    pub const IO: Errno = Errno(5);
     /// Interrupted system call.
     pub const INTR: Errno = Errno(4);
     /// Bad file descriptor.

@@ -35,12 +35,14 @@
 //! | [`watermark`] | how many pages are kept for whom |
 //! | [`shortage`] | the last request that found no memory |
 //! | `pages` | the allocator's functions of [`crate::Mm`] |
+//! | `failed` | what is left of a folio of which a part has failed |
 //! | `check` | the room's part of [`crate::check`] |
 #![forbid(unsafe_code)]
 
 mod area;
 mod batch;
 mod check;
+mod failed;
 pub mod migratetype;
 #[cfg(test)]
 mod migratetype_tests;

@@ -2,7 +2,7 @@
 //!
 //! | kind | references | mappings |
 //! |---|---|---|
-//! | reserved, table, vmemmap | 1 | 0 |
+//! | reserved, table, vmemmap, failed | 1 | 0 |
 //! | kernel | 1 or more: the kernel's own, one for each leaf, one for each pin | the leaves, which devices have put in |
 //! | anon | one for each leaf of each space, one for its reservation, one for each pin | the leaves |
 //! | hugetlb | one of its object, where it has one, one for each leaf, one for each pin; 0 while it is free | the leaves |
@@ -51,7 +51,9 @@ impl Mm {
                 match kind {
                     PageKind::Tail | PageKind::Buddy | PageKind::Free | PageKind::ThpReserved => Ok(()),
                     PageKind::Kernel => self.check_kernel_page(page, &mut device_pages),
-                    PageKind::Reserved | PageKind::Table | PageKind::Vmemmap => check_single_owner(page),
+                    PageKind::Reserved | PageKind::Table | PageKind::Vmemmap | PageKind::Failed => {
+                        check_single_owner(page)
+                    }
                     PageKind::Anon => {
                         let mapped = self.check_anon(page)?;
                         anon += mapped.pages;
@@ -73,7 +75,8 @@ impl Mm {
     fn check_flags(&self, page: PageRef, kind: PageKind, order: Order) -> Result<(), Inconsistency> {
         let (pfn, flags) = (Some(page.pfn()), page.flags());
         let folio = flags.contains(Flags::HEAD);
-        let may_be_folio = matches!(kind, PageKind::Anon | PageKind::Hugetlb | PageKind::Kernel);
+        let may_be_folio =
+            matches!(kind, PageKind::Anon | PageKind::Hugetlb | PageKind::Kernel | PageKind::Failed);
         agree(
             "a head of this kind or order",
             pfn,

@@ -29,6 +29,11 @@ pub enum FaultReason {
     HugetlbEmpty,
     /// The object has no page there: its end lies before.
     BeyondObject,
+    /// The memory there has failed, and with it 2^`lsb` bytes, aligned, of what is mapped.
+    MemoryFailure {
+        /// 12 where a page of 4 KiB is lost, else the base-2 logarithm of a hugetlb page (Linux: `si_addr_lsb`).
+        lsb: u8,
+    },
     /// The device whose memory is mapped has put nothing there.
     NotInserted,
     /// A private write to a frame of a device that cannot be read like memory.
@@ -43,6 +48,11 @@ pub enum FaultReason {
     Machine(FaultStatus),
 }
 
+impl FaultReason {
+    /// A page of 4 KiB has failed, and what is around it is good.
+    pub const PAGE_FAILURE: FaultReason = FaultReason::MemoryFailure { lsb: 12 };
+}
+
 impl fmt::Display for FaultReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -55,6 +65,9 @@ impl fmt::Display for FaultReason {
             }
             FaultReason::HugetlbEmpty => f.write_str("the hugetlb pool is empty"),
             FaultReason::BeyondObject => f.write_str("the object that is mapped there ends before"),
+            FaultReason::MemoryFailure { lsb } => {
+                write!(f, "the memory has failed: BUS_MCEERR_AR, lsb {lsb}")
+            }
             FaultReason::NotInserted => f.write_str("the device has put nothing there"),
             FaultReason::NotCopyable => f.write_str("a frame outside of RAM cannot be copied"),
             FaultReason::Told(_) => f.write_str("whoever serves the range was told"),
@@ -80,6 +93,11 @@ pub enum Signal {
     SegvAccErr,
     /// SIGBUS, BUS_ADRERR.
     Bus,
+    /// SIGBUS, BUS_MCEERR_AR: the address is that of the fault, and so many low bits of it mean nothing.
+    BusMceErrAr {
+        /// `si_addr_lsb`.
+        lsb: u8,
+    },
     /// SIGKILL by the out-of-memory killer.
     OutOfMemoryKill,
     /// None: the process has had the one that ends it.
@@ -111,6 +129,7 @@ impl FaultError {
             | FaultReason::TooManyReferences(_)
             | FaultReason::UserModeOnly
             | FaultReason::Machine(_) => Signal::Bus,
+            FaultReason::MemoryFailure { lsb } => Signal::BusMceErrAr { lsb },
             FaultReason::Told(_) | FaultReason::Killed => Signal::Ending,
             FaultReason::OutOfMemory => Signal::OutOfMemoryKill,
         }

@@ -6,12 +6,14 @@ use core::convert::Infallible;
 use arch::VirtAddr;
 use arch::layout::USER_END;
 
+use super::failed::is_unreliable;
 use super::hstate::HugeSize;
+use super::poison;
 use super::promised::Promised;
 use crate::Mm;
 use crate::check::{Inconsistency, Report, agree, for_each_block};
 use crate::hvo::check::{check_counters, check_folio};
-use crate::page::{Flags, PageKind, PageRef};
+use crate::page::{Flags, PageKind, PageRef, page_of};
 use crate::space::{AddressSpace, VmaKind};
 
 /// What a scan finds of one size.
@@ -47,7 +49,41 @@ impl Mm {
         }
         check_counters(self, optimized, report)?;
         self.spaces.try_for_each(|space| self.check_owed(space))?;
-        HugeSize::ALL.into_iter().zip(found).try_for_each(|(size, found)| self.check_pool(size, found))
+        HugeSize::ALL.into_iter().zip(found).try_for_each(|(size, found)| self.check_pool(size, found))?;
+        self.check_failed(report)
+    }
+
+    /// Frames that have failed: those of no folio any more, those on the list, each in a folio that says so, and all of
+    /// the folios of which nobody knows.
+    fn check_failed(&self, report: &Report) -> Result<(), Inconsistency> {
+        let (mut listed, mut stray, mut found) = (0, None, report.pages_of(PageKind::Failed));
+        self.hugetlb.failed.for_each(|pfn| {
+            let head = page_of(pfn).head(self.config.tails);
+            listed += 1;
+            let said = head.kind() == PageKind::Hugetlb && poison::any_in(head) && !is_unreliable(head);
+            stray = stray.or((!said).then_some(pfn));
+        });
+        agree("a failed frame that its folio does not know of", stray, 0, stray.is_some().into())?;
+        let mut in_folios = 0;
+        for &bank in self.ram() {
+            for_each_block(bank, |head, kind, order| {
+                if kind != PageKind::Hugetlb || !poison::any_in(head) {
+                    return Ok(());
+                }
+                if is_unreliable(head) {
+                    found += order.pages();
+                    return Ok(());
+                }
+                let (mut from, mut pages) = (0, 0);
+                while let Some(n) = poison::first_in(self, head, from..order.pages()) {
+                    (from, pages) = (n + 1, pages + 1);
+                }
+                in_folios += pages;
+                agree("a folio of which a page has failed has one", Some(head.pfn()), 0, (pages == 0).into())
+            })?;
+        }
+        agree("failed frames on the list against those in folios", None, listed, in_folios)?;
+        agree("frames that have failed", None, found + listed, self.failed_frames())
     }
 
     fn check_pool(&self, size: HugeSize, found: Found) -> Result<(), Inconsistency> {
@@ -101,10 +137,13 @@ impl Mm {
     /// The pool's lists. Returns how many folios are leaving it.
     fn check_pool_lists(&self, size: HugeSize) -> Result<u64, Inconsistency> {
         let pool = self.hugetlb.lock(size);
-        for list in [&pool.free, &pool.leaving] {
+        for (list, failed) in [(&pool.free, Some(false)), (&pool.failed, Some(true)), (&pool.leaving, None)] {
             let mut walked = 0;
             for head in list.iter().take(list.len() as usize + 1) {
                 let pfn = Some(head.pfn());
+                let is_failed = poison::any_in(head);
+                let good = failed.is_none_or(|failed| failed == is_failed);
+                agree("a folio has failed, or is on the list of those that have", pfn, 1, good.into())?;
                 agree("a hugetlb folio begins here", pfn, 1, is_head(&head, size).into())?;
                 agree("references to a free hugetlb folio", pfn, 0, head.refcount().into())?;
                 agree("the owner of a free hugetlb folio", pfn, 0, head.mapping() | head.index())?;

@@ -10,6 +10,8 @@
 
 use arch::{Desc, Level, Machine, Pfn, PhysMem, VirtAddr};
 
+use super::hstate::HugeSize;
+use super::poison;
 use super::pool::{Claim, size_of};
 use super::slot::{Mapped, Slot};
 use crate::Mm;
@@ -17,19 +19,21 @@ use crate::error::OutOfMemory;
 use crate::fault::{FaultDone, FaultReason, grants};
 use crate::page::{FolioRef, PageKind};
 use crate::pgtable::{TableStock, normal_folio};
-use crate::space::{AddressSpace, Vma};
+use crate::space::{AddressSpace, Vma, exclusive};
 use crate::stats::Counter;
 
 /// Lets a write happen at `at`, an address of a slot whose entries grant too little, in a VMA that allows it. M is held
 /// for reading, and F of the slot.
 ///
 /// # Errors
-/// [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`], [`FaultReason::OutOfMemory`]; nothing has changed.
+/// [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`], [`FaultReason::MemoryFailure`],
+/// [`FaultReason::OutOfMemory`]; nothing has changed.
 pub(crate) fn copy_on_write(slot: &Slot<'_>, at: VirtAddr) -> Result<FaultDone, FaultReason> {
     let Slot { mm, size, .. } = *slot;
     let (source, leaf) = match judge(slot, at) {
         Verdict::Done(done) => return Ok(done),
         Verdict::Full(pfn) => return Err(FaultReason::TooManyReferences(pfn)),
+        Verdict::Failed => return Err(size.failure()),
         Verdict::Copy(source, leaf) => (source, leaf),
     };
     let claim = match slot.claim_copy() {
@@ -45,6 +49,7 @@ pub(crate) fn copy_on_write(slot: &Slot<'_>, at: VirtAddr) -> Result<FaultDone, 
         return match judge(slot, at) {
             Verdict::Done(done) => Ok(done),
             Verdict::Full(pfn) => Err(FaultReason::TooManyReferences(pfn)),
+            Verdict::Failed => Err(size.failure()),
             Verdict::Copy(source, _) => {
                 mm.put_folio(source);
                 Err(FaultReason::HugetlbEmpty)
@@ -74,6 +79,8 @@ enum Verdict {
     Done(FaultDone),
     /// There can be no further reference to the folio, which is needed to copy it.
     Full(Pfn),
+    /// The folio has failed: what it held must not be copied. Its entries are about to go.
+    Failed,
     /// The folio, with a reference, and the slot's first entry: it must be copied.
     Copy(FolioRef, Desc),
 }
@@ -88,9 +95,12 @@ fn judge(slot: &Slot<'_>, at: VirtAddr) -> Verdict {
     if grants(last.desc.flags(level), arch::Access::Write) {
         return Verdict::Done(FaultDone::Spurious);
     }
-    if slot.is_exclusive(head) {
+    if exclusive::is_exclusive(mm, head) {
         slot.grant(&mut tree, at, last.desc);
         return Verdict::Done(FaultDone::Made);
+    }
+    if poison::any_in(head) {
+        return Verdict::Failed;
     }
     match head.get_unless_full() {
         Some(source) => Verdict::Copy(source, first.desc),
@@ -98,21 +108,33 @@ fn judge(slot: &Slot<'_>, at: VirtAddr) -> Verdict {
     }
 }
 
-/// A copy of what `leaf` of `level` maps, for a fork that may not share it: count 0. `None`: it maps no hugetlb folio.
+/// What a fork that may not share a hugetlb folio gives the child instead.
+pub(crate) enum Instead {
+    /// A copy, count 0.
+    Copy(FolioRef),
+    /// A marker: the folio has failed meanwhile.
+    Marker(HugeSize),
+}
+
+/// What the child gets in place of what `leaf` of `level` maps, which the caller holds. `None`: that is no hugetlb folio.
 ///
 /// # Errors
 /// [`OutOfMemory`]: the pool has none to spare.
-pub(crate) fn copy_for_fork(mm: &Mm, leaf: Desc, level: Level) -> Result<Option<FolioRef>, OutOfMemory> {
+pub(crate) fn copy_for_fork(mm: &Mm, leaf: Desc, level: Level) -> Result<Option<Instead>, OutOfMemory> {
     let Some(head) = normal_folio(mm, leaf, level).filter(|head| head.kind() == PageKind::Hugetlb) else {
         return Ok(None);
     };
     let size = size_of(head);
     let copy = mm.hugetlb.take_or_make(mm, size, Claim::Unreserved).ok_or(OutOfMemory)?;
     Machine::copy(copy.pfn().phys(), head.pfn().phys(), size.bytes());
-    Ok(Some(copy))
+    if poison::any_in(head) {
+        mm.hugetlb.untake(copy, Claim::Unreserved);
+        return Ok(Some(Instead::Marker(size)));
+    }
+    Ok(Some(Instead::Copy(copy)))
 }
 
-/// Maps a copy that [`copy_for_fork`] gave in the child's slot of `va`, where nothing is mapped. `vma` is the child's.
+/// Maps what [`copy_for_fork`] gave in the child's slot of `va`, where nothing is mapped. `vma` is the child's.
 ///
 /// # Errors
 /// [`OutOfMemory`]: the child has not the tables; the copy is given back.
@@ -121,13 +143,19 @@ pub(crate) fn map_copy(
     child: &AddressSpace,
     vma: &Vma,
     va: VirtAddr,
-    copy: FolioRef,
+    instead: Instead,
 ) -> Result<(), OutOfMemory> {
-    let size = size_of(copy.page());
+    let (size, copy) = match instead {
+        Instead::Copy(copy) => (size_of(copy.page()), Some(copy)),
+        Instead::Marker(size) => (size, None),
+    };
     let slot = Slot::of(mm, child, vma, size, va);
     let missing = (size.level() as usize).saturating_sub(child.ptl.lock().last(slot.va).level as usize);
-    let mapped = TableStock::new(mm, missing)
-        .and_then(|mut stock| slot.map(copy.page(), &mut stock).map_err(|_| OutOfMemory));
+    let stock = TableStock::new(mm, missing);
+    let Some(copy) = copy else {
+        return slot.mark_failed(&mut stock?).map_err(|_| OutOfMemory);
+    };
+    let mapped = stock.and_then(|mut stock| slot.map(copy.page(), &mut stock).map_err(|_| OutOfMemory));
     match mapped {
         Ok(Mapped::Yes) => copy.leave(),
         Ok(Mapped::Taken) | Err(_) => slot.untake(copy, Claim::Unreserved),

@@ -30,6 +30,7 @@ const fn claim(vma: &Vma) -> Claim {
 ///
 /// # Errors
 /// [`FaultReason::HugetlbEmpty`] (SIGBUS): the pool has no folio that the slot may have.
+/// [`FaultReason::MemoryFailure`] (SIGBUS): a marker stands there, or the folio that a write would copy has failed.
 /// [`FaultReason::OutOfMemory`]: no memory for page tables. Nothing was mapped, and the slot's promise
 /// stands.
 // Walk B.2: a hugetlb page is touched for the first time.
@@ -46,6 +47,9 @@ pub fn fault(
     if last.migration().is_some() {
         rmap::wait(mm, space, info.va);
         return Ok(FaultDone::Spurious);
+    }
+    if last.desc.is_poisoned() {
+        return Err(size.failure());
     }
     if last.desc.is_leaf(last.level) {
         let shared = info.access == Access::Write && !grants(last.desc.flags(last.level), Access::Write);

@@ -16,6 +16,8 @@ use core::fmt;
 use arch::contiguous::CONT_ENTRIES;
 use arch::{Level, Order};
 
+use crate::fault::FaultReason;
+
 /// A hugetlb page size, which has a pool of its own (Linux: `struct hstate`; the four that arm64 has with pages of
 /// 4 KiB).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -76,6 +78,11 @@ impl HugeSize {
     #[must_use]
     pub const fn kib(self) -> u64 {
         self.bytes() >> 10
+    }
+    /// What a fault is that finds such a page failed.
+    #[must_use]
+    pub const fn failure(self) -> FaultReason {
+        FaultReason::MemoryFailure { lsb: self.bytes().ilog2() as u8 }
     }
     /// The word for it on the command line (`hugepagesz=`).
     #[must_use]

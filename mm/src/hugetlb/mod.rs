@@ -34,10 +34,14 @@
 //! | `promises` | a list of what was promised, for those that keep one: objects, and `owed` |
 //! | [`owed`] | what private mappings of objects were promised |
 //! | [`resize`] | growing and shrinking; what is surplus |
+//! | [`dissolve`] | free folios of a range leave their pools |
 //! | [`demote`] | pages of one size become pages of a smaller one |
 //! | `replace` | a free folio that stands in the way goes, another one comes for it |
 //! | `slot` | the entries that map a page: one, or a group of 16 |
 //! | [`fault`](mod@fault) | the page fault |
+//! | [`poison`] | memory that has failed |
+//! | `inject` | MADV_HWPOISON |
+//! | `failed` | which pages of folios have |
 //! | `cow` | a write to a folio that fork shares |
 //! | [`hgm`] | pages that are mapped by smaller entries than their own |
 //! | [`check`] | numbers and folios against a scan |
@@ -46,11 +50,15 @@
 pub mod check;
 mod cow;
 pub mod demote;
+pub mod dissolve;
 mod error;
+mod failed;
 pub mod fault;
 pub mod hgm;
 pub mod hstate;
+mod inject;
 pub mod owed;
+pub mod poison;
 pub mod pool;
 mod promised;
 mod promises;
@@ -60,6 +68,7 @@ mod slot;
 
 pub(crate) use cow::{copy_for_fork, copy_on_write, map_copy};
 pub use demote::{Demoted, NotSmaller};
+pub use dissolve::NotDissolved;
 pub use error::HugetlbError;
 pub use fault::fault;
 pub use hstate::HugeSize;
@@ -70,4 +79,4 @@ pub(crate) use promised::Promised;
 pub(crate) use promises::Promises;
 pub(crate) use replace::{is_replaceable, replace_free};
 pub use resize::Resized;
-pub(crate) use slot::{Grant, Mapped, Share, Slot};
+pub(crate) use slot::{Grant, Mapped, Share, Slot, is_own};

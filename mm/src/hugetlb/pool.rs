@@ -3,6 +3,7 @@
 //! ```text
 //!   nr = free + in use        free >= reserved        surplus <= in use + reserved
 //!        `-- persistent: nr - surplus, what `nr_hugepages` was set to
+//!   free = those on the list + those that have failed while they were promised
 //! ```
 //! A pool of each size. What is *surplus* is in it for a user only, and leaves it with him: folios that were made when the
 //! pool was empty, up to `nr_overcommit_hugepages`, and those in use when the pool was made smaller than that. They go on
@@ -14,13 +15,14 @@ use arch::sync::{SpinGuard, SpinLock};
 use arch::{Cpu, Machine, VirtAddr};
 
 use super::HugetlbError;
+use super::failed::FailedFrames;
 use super::hstate::HugeSize;
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::kalloc::{KAlloc, try_array};
 use crate::locks::{HUGETLB_FAULT, HUGETLB_POOL, HUGETLB_RESIZE, SleepLock};
 use crate::mapcount;
-use crate::page::{FolioList, FolioRef, PageRef};
+use crate::page::{Flags, FolioList, FolioRef, PageRef};
 
 /// Fault locks: faults on slots that share one wait for each other.
 const FAULT_LOCKS: usize = 64;
@@ -28,8 +30,10 @@ const FAULT_LOCKS: usize = 64;
 /// What a pool owns, under lock H.
 #[derive(Debug)]
 pub(super) struct Pool {
-    /// Folios that nobody uses, count 0.
+    /// Folios that nobody uses, count 0, and no page of which has failed.
     pub(super) free: FolioList,
+    /// Others of which one has: each is promised, and waits for one that takes its place ([`super::poison`]).
+    pub(super) failed: FolioList,
     /// Folios, free or in use.
     pub(super) nr: u64,
     /// Promises: folios of `free` that are kept for slots not mapped yet.
@@ -46,21 +50,40 @@ pub(super) struct Pool {
 
 impl Pool {
     const fn new() -> Self {
-        let (free, leaving) = (FolioList::new(), FolioList::new());
-        Pool { free, nr: 0, reserved: 0, surplus: 0, overcommit: 0, leaving, demote_size: None }
+        let (free, failed, leaving) = (FolioList::new(), FolioList::new(), FolioList::new());
+        Pool { free, failed, nr: 0, reserved: 0, surplus: 0, overcommit: 0, leaving, demote_size: None }
+    }
+    /// Folios that nobody uses.
+    pub(super) fn unused(&self) -> u64 {
+        self.free.len() + self.failed.len()
     }
     /// Free folios that are not promised.
     pub(super) fn available(&self) -> u64 {
-        debug_assert!(self.reserved <= self.free.len(), "{self:?}: more promised than free");
-        self.free.len() - self.reserved
+        debug_assert!(self.reserved <= self.unused(), "{self:?}: more promised than free");
+        self.free.len().saturating_sub(self.reserved)
     }
     /// Folios that the pool keeps though nobody uses them.
     pub(super) fn persistent(&self) -> u64 {
         debug_assert!(self.surplus <= self.nr, "{self:?}: more surplus than there are");
         self.nr - self.surplus
     }
-    /// Sends away what is surplus and that nobody needs any more.
+    /// A folio leaves the pool for good.
+    pub(super) fn forget(&mut self) {
+        self.nr -= 1;
+        self.surplus = self.surplus.saturating_sub(1);
+    }
+    /// Sends away what has failed, as far as promises have others.
+    pub(super) fn dismiss_failed(&mut self) {
+        while self.unused() > self.reserved
+            && let Some(folio) = self.failed.pop()
+        {
+            self.forget();
+            self.leaving.push(folio);
+        }
+    }
+    /// Sends away what has failed or is surplus, and that nobody needs any more.
     pub(super) fn settle(&mut self) {
+        self.dismiss_failed();
         while self.surplus > 0 && self.available() > 0 {
             let Some(folio) = self.free.pop() else { return };
             self.nr -= 1;
@@ -78,6 +101,8 @@ pub struct Hugetlb {
     faults: Vec<SleepLock, KAlloc>,
     /// Held while a pool is resized; no spinlock is held then.
     pub(super) resizing: SleepLock,
+    /// Which pages of folios have failed.
+    pub(crate) failed: FailedFrames,
 }
 
 /// The numbers of a pool, in folios, all read at one moment.
@@ -122,6 +147,7 @@ impl Hugetlb {
             pools: try_array(HugeSize::ALL.len(), || SpinLock::new(HUGETLB_POOL, Pool::new()))?,
             faults: try_array(FAULT_LOCKS, || SleepLock::new(HUGETLB_FAULT))?,
             resizing: SleepLock::new(HUGETLB_RESIZE),
+            failed: FailedFrames::new(),
         })
     }
 
@@ -134,7 +160,7 @@ impl Hugetlb {
     pub fn counts(&self, size: HugeSize) -> Counts {
         let pool = self.lock(size);
         let Pool { nr, reserved, surplus, overcommit, .. } = *pool;
-        Counts { nr, free: pool.free.len(), reserved, surplus, overcommit }
+        Counts { nr, free: pool.unused(), reserved, surplus, overcommit }
     }
 
     /// Bytes of all folios of all pools.
@@ -184,10 +210,15 @@ impl Hugetlb {
         Some(folio)
     }
 
-    /// Gives back a folio that nobody uses, count 0, and the promise with it by which it was taken.
+    /// Gives back a folio that nobody uses, count 0, and the promise with it by which it was taken. One that has failed
+    /// leaves, unless the promise needs it.
     pub(super) fn untake(&self, folio: FolioRef, claim: Claim) {
         let mut pool = self.lock(size_of(folio.page()));
-        pool.free.push(folio);
+        if folio.flags().contains(Flags::POISONED) {
+            pool.failed.push(folio);
+        } else {
+            pool.free.push(folio);
+        }
         if claim == Claim::Reserved {
             pool.reserved += 1;
         }

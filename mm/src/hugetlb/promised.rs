@@ -26,8 +26,9 @@ impl Promised {
                 // What an object was promised is the object's; private mappings of one have a list.
                 if vma.commit == Commit::Account && vma.kind.object().is_none() {
                     let piece = vma.part(start, end);
-                    let leaves = range::count_leaves(mm, space, piece.start, piece.end);
-                    *pages += piece.bytes() / size.bytes() - leaves / size.entries() as u64;
+                    // A slot with a marker has had its page.
+                    let entries = range::count_entries(mm, space, piece.start, piece.end);
+                    *pages += piece.bytes() / size.bytes() - entries / size.entries() as u64;
                 }
             }
             from = vma.end;

@@ -70,7 +70,7 @@ impl Hugetlb {
             self.lock(size).leaving.push(folio);
             return Err(Refused::Memory);
         }
-        mm.free_pages(folio, size.order());
+        self.give_up(mm, folio);
         Ok(())
     }
 }

@@ -178,22 +178,34 @@ impl Hugetlb {
                 pool.free.push(folio);
                 count_surplus(&mut pool);
             }
+            pool.dismiss_failed();
         }
         made
     }
 
-    /// As [`Hugetlb::take`]; where the pool has none to spare, a surplus one is made for whoever was promised none. May
-    /// sleep; no spinlock is held (Linux: `alloc_hugetlb_folio`).
+    /// As [`Hugetlb::take`]; where the pool has none to spare, a surplus one is made for whoever was promised none, and
+    /// for whoever was promised one that has failed since, another one; and once more, where somebody else was faster to
+    /// take it. May sleep; no spinlock is held (Linux: `alloc_hugetlb_folio`).
     pub(crate) fn take_or_make(&self, mm: &Mm, size: HugeSize, claim: Claim) -> Option<FolioRef> {
-        self.take(size, claim).or_else(|| {
-            let made = claim == Claim::Unreserved && self.grow_surplus(mm, size, 1) != 0;
-            made.then(|| self.take(size, claim)).flatten()
-        })
+        loop {
+            let taken = self.take(size, claim);
+            if taken.is_some() {
+                return taken;
+            }
+            let made = match claim {
+                Claim::Unreserved => self.grow_surplus(mm, size, 1) != 0,
+                Claim::Reserved => self.replace_failed(mm, size),
+            };
+            if !made {
+                // One that a walker of physical memory held may have come late.
+                return self.take(size, claim);
+            }
+        }
     }
 
     /// A new folio, count 0; `None` where memory is out. One that a walker of physical memory holds for too long comes
     /// into the pool when he lets it go, and is counted by `count`.
-    fn new_folio(&self, mm: &Mm, size: HugeSize, count: fn(&mut Pool)) -> Option<FolioRef> {
+    pub(super) fn new_folio(&self, mm: &Mm, size: HugeSize, count: fn(&mut Pool)) -> Option<FolioRef> {
         let order = size.order();
         let block = match order {
             order if order > MAX_ORDER => None,
@@ -244,15 +256,14 @@ impl Hugetlb {
     }
 
     /// Gives folios that left their pool to the buddy allocator; those that cannot be restored to `back`, and why.
-    fn give_back(&self, mm: &Mm, folios: Folios, back: impl Fn(FolioRef)) -> Option<HvoError> {
+    pub(super) fn give_back(&self, mm: &Mm, folios: Folios, back: impl Fn(FolioRef)) -> Option<HvoError> {
         let optimized = Heads::collect(folios.heads().iter().copied().filter(is_optimized));
         let outcome = hvo::restore_folios(mm, optimized.as_slice());
         for folio in folios.into_owned() {
             if is_optimized(&folio) {
                 back(folio);
             } else {
-                let order = folio.order();
-                mm.free_pages(folio, order);
+                self.give_up(mm, folio);
             }
         }
         outcome.first_error.map(|(_, error)| error)
@@ -260,7 +271,7 @@ impl Hugetlb {
 
     /// Gives what is leaving the pool to the buddy allocator. Returns why a folio could not be restored, and waits for
     /// another turn. With the right to resize.
-    fn release_leaving(&self, mm: &Mm, size: HugeSize) -> Option<HvoError> {
+    pub(super) fn release_leaving(&self, mm: &Mm, size: HugeSize) -> Option<HvoError> {
         loop {
             let left = self.lock(size).leaving.len();
             let folios = Folios::collect(left, || self.lock(size).leaving.pop());

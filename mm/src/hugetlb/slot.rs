@@ -15,15 +15,25 @@ use arch::{Desc, VirtAddr};
 
 use super::hgm::{MapSize, Piece};
 use super::hstate::HugeSize;
+use super::poison;
 use super::pool::Claim;
 use crate::Mm;
 use crate::error::OutOfMemory;
-use crate::fault::FaultDone;
+use crate::fault::{FaultDone, FaultReason};
 use crate::mapcount::{self, Run};
-use crate::page::{FolioRef, PageRef};
+use crate::page::{FolioRef, PageKind, PageRef};
 use crate::pgtable::{Entry, Missing, PtRoot, TableStock, normal_folio};
+use crate::shmem::ObjectId;
 use crate::space::range::{clear_empty_tables, leaf_for, run_of, top_above};
 use crate::space::{AddressSpace, Grain, Vma, VmaKind, exclusive};
+
+/// Whether a hugetlb folio that is mapped is a space's own: it names the space in which it was born. One of an object
+/// names that; and one that was just taken out of its object, and whose entries go in a moment, names nobody.
+pub(crate) fn is_own(head: PageRef) -> bool {
+    // Read once: an object may lose it between two looks.
+    let mapping = head.mapping();
+    head.is_kind(PageKind::Hugetlb) && mapping != 0 && ObjectId::of_mapping(mapping).is_none()
+}
 
 /// One slot.
 #[derive(Clone, Copy)]
@@ -61,6 +71,8 @@ pub(crate) enum Share {
     Slot(Mapped),
     /// There can be no more mappings of it, or references to it.
     Full,
+    /// A part of what was to be mapped has failed.
+    Failed,
 }
 
 impl<'s> Slot<'s> {
@@ -103,6 +115,50 @@ impl<'s> Slot<'s> {
         Ok(Mapped::Yes)
     }
 
+    /// Puts markers in all entries of the slot, which are empty.
+    ///
+    /// # Errors
+    /// As [`Self::map`].
+    pub(crate) fn mark_failed(&self, stock: &mut TableStock<'_>) -> Result<(), Missing> {
+        let Slot { mm, space, size, va, .. } = *self;
+        let mut tree = space.ptl.lock();
+        for n in 0..size.entries() as u64 {
+            let at = va.add(n * size.level().entry_bytes());
+            tree.entry_or_table(space.flusher(mm), at, size.level(), stock)?.make(Desc::POISONED);
+        }
+        Ok(())
+    }
+
+    /// Whether a page of this piece of the folio has failed. Under T the answer holds for an entry that is made of it.
+    pub(super) fn has_failed(&self, head: PageRef, piece: Piece) -> bool {
+        let first = piece.va.offset_from(self.va) / PAGE_SIZE;
+        poison::first_in(self.mm, head, first..first + piece.size.bytes() / PAGE_SIZE).is_some()
+    }
+
+    /// What a fault at `va`, an address of the slot, is that would map what has failed of the folio.
+    pub(crate) fn failure_at(&self, head: PageRef, va: VirtAddr) -> Option<FaultReason> {
+        let (piece, failure) = match self.vma.grain {
+            Grain::Whole => (self.piece(), self.size.failure()),
+            Grain::Any | Grain::Page => {
+                let page = Piece { va: va.align_down(PAGE_SIZE), size: MapSize::Page };
+                (page, FaultReason::PAGE_FAILURE)
+            }
+        };
+        self.has_failed(head, piece).then_some(failure)
+    }
+
+    /// The largest size up to `most` that begins at `va`, covers `bytes` at most, and nothing of the folio that has
+    /// failed; a single page even so.
+    pub(super) fn largest(&self, head: PageRef, (va, bytes): (VirtAddr, u64), mut most: MapSize) -> MapSize {
+        loop {
+            let size = MapSize::largest(va, bytes, most, self.size, self.mm.config.contpte);
+            if size == MapSize::Page || !self.has_failed(head, Piece { va, size }) {
+                return size;
+            }
+            most = size.smaller();
+        }
+    }
+
     /// All of it.
     pub(crate) fn piece(&self) -> Piece {
         Piece { va: self.va, size: MapSize::Huge(self.size) }
@@ -124,6 +180,9 @@ impl<'s> Slot<'s> {
         let mut tree = space.ptl.lock();
         let page = head.nth(piece.va.offset_from(self.va) / PAGE_SIZE);
         let level = piece.size.level();
+        if self.has_failed(head, piece) {
+            return Ok(Share::Failed);
+        }
         match tree.entry_or_table(space.flusher(mm), piece.va, level, stock).map(drop) {
             Err(Missing::Stock) => return Err(Missing::Stock),
             Ok(()) | Err(Missing::Leaf(..) | Missing::Table(_)) => {}
@@ -211,12 +270,6 @@ impl<'s> Slot<'s> {
             (false, Ok(entry)) => entry.relax(leaf, all(leaf)),
             (true, Ok(entry)) => entry.regrant_group(mm.config.contpte, all),
         }
-    }
-
-    /// Whether the folio is this space's alone, which maps all of it by the slot. The caller holds M and T.
-    pub(super) fn is_exclusive(&self, head: PageRef) -> bool {
-        // Each entry has one reference, so where there are no more than those of the slot's, no other space has any.
-        head.refcount() == self.size.entries() as u32 || exclusive::is_exclusive(self.mm, head)
     }
 
     /// All entries of the slot, the first of which is `entry`, for a folio.

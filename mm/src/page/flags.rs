@@ -30,6 +30,10 @@ bitflags! {
         const PARTIAL = 1 << 4;
         /// A huge page that may hold many zeros, on the list of those ([`crate::rmap::underused`]).
         const CANDIDATE = 1 << 5;
+        /// Of a hugetlb folio: some of its pages have failed ([`crate::hugetlb::poison`] has the list).
+        const POISONED = 1 << 6;
+        /// Of one that is [`Self::POISONED`]: which pages could not be noted, so all of them count as failed.
+        const UNRELIABLE = 1 << 7;
     }
 }
 
@@ -76,6 +80,8 @@ kinds! {
     Hugetlb = "hugetlb",
     /// A page of an object, which any number of spaces may map.
     Shmem = "shmem",
+    /// Memory that has failed: a page, or a folio of which nobody knows which pages. Nobody is ever given it.
+    Failed = "failed",
 }
 
 const KIND_SHIFT: u32 = 8;

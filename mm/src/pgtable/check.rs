@@ -35,7 +35,7 @@ impl Mm {
         let mut mapped = Mapped::default();
         visit(self.kernel_root(), layout::LINEAR_BASE, &mut |node| match node {
             Node::Table(table) => self.check_kernel_link(table.pfn()),
-            Node::Migration(entry) => no_migration(entry),
+            Node::Migration(entry) | Node::Poisoned(entry) => no_migration(entry),
             Node::Leaf(leaf) => {
                 check_rights(leaf)?;
                 self.check_kernel_leaf(leaf, &mut mapped, report)
@@ -138,7 +138,7 @@ impl Mm {
     ) -> Result<(), Inconsistency> {
         visit(self.kernel_root(), layout::LINEAR_BASE, &mut |node| match node {
             Node::Table(table) if page_of(table.pfn()).kind() == PageKind::Table => f(table.pfn()),
-            Node::Table(_) | Node::Leaf(_) | Node::Migration(_) => Ok(()),
+            Node::Table(_) | Node::Leaf(_) | Node::Migration(_) | Node::Poisoned(_) => Ok(()),
         })?;
         self.spaces.try_for_each(|space| {
             self.check_user_link(space.root().pfn())?;
@@ -148,7 +148,7 @@ impl Mm {
                     self.check_user_link(table.pfn())?;
                     f(table.pfn())
                 }
-                Node::Leaf(_) => Ok(()),
+                Node::Leaf(_) | Node::Poisoned(_) => Ok(()),
                 Node::Migration(entry) => no_migration(entry),
             })
         })

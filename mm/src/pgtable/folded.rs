@@ -95,6 +95,14 @@ impl Entry<'_> {
         self.clear_group_to(gather, |old| Desc::migration(old.output(level), level, old.alone().flags(level)))
     }
 
+    /// As [`Entry::poison`], of all 16 entries of the folded group that begins here.
+    ///
+    /// # Panics
+    /// No folded group begins here.
+    pub fn poison_group<'g>(self, gather: &mut Gather<'g>) -> Unmapped<'g> {
+        self.clear_group_to(gather, |_| Desc::POISONED)
+    }
+
     fn clear_group_to<'g>(self, gather: &mut Gather<'g>, to: impl Fn(Desc) -> Desc) -> Unmapped<'g> {
         assert!(self.begins_group(self.group().range().end), "no folded group begins at {}", self.va());
         let group = self.group();

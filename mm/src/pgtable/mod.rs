@@ -36,6 +36,7 @@
 //! | `folded` | what an entry does that is one of them |
 //! | `relocate` | entries that go to another place of their tree |
 //! | [`migration`] | migration entries: how they come, change and go |
+//! | [`poison`] | poison markers, the same |
 //! | [`flush`] | the only caller of TLBI |
 //! | [`gather`] | owes flushes; holds frames until they are done |
 //! | [`normal`] | which leaves have a struct page that may be touched |
@@ -65,6 +66,7 @@ pub mod kernel;
 mod kernel_tests;
 pub mod migration;
 pub mod normal;
+pub mod poison;
 pub mod private_tree;
 mod relocate;
 pub mod resize;

@@ -25,7 +25,8 @@ pub struct PtRoot {
 pub enum Missing {
     /// The descriptor of this level, above the wished one, is invalid.
     Table(Level),
-    /// A leaf of this level, above the wished one, maps the address; or a migration entry will.
+    /// A leaf of this level, above the wished one, maps the address; or a migration entry will, or a marker says that
+    /// nothing can.
     Leaf(Level, Desc),
     /// The stock has no table left.
     Stock,
@@ -84,7 +85,7 @@ impl PtRoot {
             let step = read(table, above, va);
             table = match step.kind() {
                 Kind::Table => step.desc.output(above),
-                Kind::Invalid if step.desc.is_migration() => return Err(Missing::Leaf(above, step.desc)),
+                Kind::Invalid if !step.desc.is_empty() => return Err(Missing::Leaf(above, step.desc)),
                 Kind::Invalid => missing(Entry::new(step.slot, above, va, flusher))?,
                 Kind::Block | Kind::Page => return Err(Missing::Leaf(above, step.desc)),
             };

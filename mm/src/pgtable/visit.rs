@@ -7,7 +7,7 @@ use arch::addr::ENTRIES_PER_TABLE;
 use arch::pte::Kind;
 use arch::{Desc, Level, Machine, PhysAddr, PhysMem, VirtAddr};
 
-/// A leaf, or a migration entry, that a visit has found.
+/// A leaf, a migration entry or a marker, that a visit has found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Leaf {
     /// The first address that it translates.
@@ -29,6 +29,8 @@ pub enum Node {
     Leaf(Leaf),
     /// A migration entry.
     Migration(Leaf),
+    /// A poison marker.
+    Poisoned(Leaf),
 }
 
 /// Calls `f` for every leaf of the tree at `root`, addresses ascending. `base` is the first address of the
@@ -68,6 +70,7 @@ fn visit_table<E>(
             }
             (Kind::Block | Kind::Page, _) => f(Node::Leaf(Leaf { va, level, slot, desc }))?,
             _ if desc.is_migration() => f(Node::Migration(Leaf { va, level, slot, desc }))?,
+            _ if desc.is_poisoned() => f(Node::Poisoned(Leaf { va, level, slot, desc }))?,
             _ => {}
         }
     }

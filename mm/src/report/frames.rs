@@ -13,13 +13,14 @@
 //! | 15 | `KPF_COMPOUND_HEAD` | the first page of a folio of several |
 //! | 16 | `KPF_COMPOUND_TAIL` | another page of one |
 //! | 17 | `KPF_HUGE` | of a hugetlb folio |
+//! | 19 | `KPF_HWPOISON` | it has failed; Linux says it of every page of a hugetlb folio of which one has |
 //! | 20 | `KPF_NOPAGE` | no RAM: there is no struct page |
 //! | 22 | `KPF_THP` | of a huge page of anonymous memory |
 //! | 24 | `KPF_ZERO_PAGE` | the page of zeros |
 //! | 26 | `KPF_PGTABLE` | a page table |
 //! | 32 | `KPF_RESERVED` | never the allocator's: image, firmware, early tables |
 //!
-//! No page is dirty against a file, on an LRU list, slab, swapped, poisoned, merged or taken offline here, so
+//! No page is dirty against a file, on an LRU list, slab, swapped, merged or taken offline here, so
 //! the other bits are 0.
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ use arch::Pfn;
 
 use super::share;
 use crate::Mm;
+use crate::hugetlb;
 use crate::page::{Flags, PageKind, PageRef, page_of};
 
 /// A bit of kpageflags, by Linux's name (`include/uapi/linux/kernel-page-flags.h`).
@@ -47,6 +49,8 @@ pub mod kpf {
     pub const COMPOUND_TAIL: u64 = 1 << 16;
     /// Of a hugetlb folio.
     pub const HUGE: u64 = 1 << 17;
+    /// It has failed.
+    pub const HWPOISON: u64 = 1 << 19;
     /// No struct page.
     pub const NOPAGE: u64 = 1 << 20;
     /// Of a huge page.
@@ -101,7 +105,9 @@ impl Mm {
             PageKind::Table => kpf::PGTABLE,
             PageKind::Anon => kpf::ANON | kpf::SWAPBACKED,
             PageKind::Shmem => kpf::SWAPBACKED,
+            PageKind::Hugetlb if hugetlb::poison::has_failed(self, head, page) => kpf::HUGE | kpf::HWPOISON,
             PageKind::Hugetlb => kpf::HUGE,
+            PageKind::Failed => kpf::HWPOISON,
             PageKind::Kernel if self.huge_zero.pfn() == Some(page.pfn()) => kpf::ZERO_PAGE | kpf::THP,
             PageKind::Reserved if self.zero_page.pfn() == page.pfn() => kpf::ZERO_PAGE | kpf::RESERVED,
             PageKind::Reserved => kpf::RESERVED,

@@ -9,6 +9,8 @@
 //! A page that is moving to another frame is not present, and not known to be exclusive. To Linux it is swapped: bit
 //! 62, bits 4..0 for where to, and from bit 5 on what is found there. Here that is [`MOVING_TO`] and the frame that it
 //! leaves, also for a page of hugetlb, of which Linux says nothing meanwhile.
+//!
+//! A hugetlb page that has failed is not present, and its words are 0; to Linux a private one is swapped, too.
 #![forbid(unsafe_code)]
 
 use arch::VirtAddr;

@@ -26,6 +26,7 @@
 //! | [`Refused::Reserved`] | a reservation counts on the page's place in its block |
 //! | [`Refused::Pinned`] | a device may read or write the frame |
 //! | [`Refused::Shared`] | [`MoveWhat::Exclusive`], and the scheme cannot say that one space alone maps it |
+//! | [`Refused::Poisoned`] | a part of it has failed: its contents are lost, or must not be read |
 //! | [`Refused::Referenced`] | somebody holds it, and may look at it |
 #![forbid(unsafe_code)]
 
@@ -66,6 +67,8 @@ pub enum Refused {
     Shared,
     /// Somebody holds a reference beside the entries that map it.
     Referenced,
+    /// A part of it has failed.
+    Poisoned,
     /// There is no memory for its tables, or for where it is to go.
     Memory,
 }
@@ -79,6 +82,7 @@ impl fmt::Display for Refused {
             Refused::Pinned => "it is pinned",
             Refused::Shared => "it may be mapped by more spaces than one",
             Refused::Referenced => "somebody holds a reference to it",
+            Refused::Poisoned => "a part of it has failed",
             Refused::Memory => "there is no memory for it",
         })
     }
@@ -108,7 +112,17 @@ impl Moving {
         if u64::from(head.refcount()) > entries + 1 + u64::from(Origin::of(head).is_shared()) {
             return Err(Refused::Referenced);
         }
-        if head.claim_flag(Flags::MOVING) { Ok(Moving(head)) } else { Err(Refused::Busy) }
+        if !head.claim_flag(Flags::MOVING) {
+            return Err(Refused::Busy);
+        }
+        let moving = Moving(head);
+        // It is said while this flag is held.
+        if head.flags().contains(Flags::POISONED) {
+            moving.give_up();
+            wake(mm);
+            return Err(Refused::Poisoned);
+        }
+        Ok(moving)
     }
     /// The folio stays.
     pub(super) fn give_up(self) {

@@ -10,6 +10,7 @@
 //! | [`deferred`] | folios that are mapped in part, to be split when memory is short |
 //! | [`underused`] | huge pages that hold many zeros, likewise |
 //! | `movable` | what stands in the way of a range becoming free |
+//! | `failed` | taking memory that has failed out of the tables |
 //! | [`contig`] | memory in one piece, by moving away what is in it |
 //! | [`compact`] | blocks of 2 MiB, by moving single pages up |
 //! | `check` | the room's part of [`crate::check`] |
@@ -20,6 +21,7 @@ mod check;
 pub mod compact;
 pub mod contig;
 pub mod deferred;
+mod failed;
 pub mod migrate;
 mod movable;
 pub mod referenced;
@@ -33,6 +35,7 @@ pub mod walk;
 
 pub use compact::{Compacted, compact_all, compact_zone};
 pub use contig::ContigError;
+pub(crate) use failed::Still;
 pub use migrate::{MoveWhat, NotMoved, Refused, migrate_folio};
 pub use referenced::{Exit, Referenced, folio_referenced};
 pub use split::split_folio;

@@ -42,6 +42,8 @@ fn obstacle_of(head: PageRef) -> Obstacle {
     match head.kind() {
         PageKind::Buddy | PageKind::Free => Obstacle::Nothing,
         PageKind::ThpReserved => Obstacle::Reservation,
+        // Its pages that have not failed come back when nobody uses it any more.
+        PageKind::Hugetlb if head.flags().contains(Flags::POISONED) => Obstacle::Fixed,
         PageKind::Anon if head.flags().contains(Flags::RESERVED) => Obstacle::Reservation,
         PageKind::Anon | PageKind::Shmem if !head.maybe_pinned() => Obstacle::Movable,
         PageKind::Hugetlb if head.refcount() != 0 && !head.maybe_pinned() => Obstacle::Movable,

@@ -10,14 +10,15 @@
 //! caller and of whoever holds it without mapping it.
 #![forbid(unsafe_code)]
 
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 
 use arch::contiguous::CONT_ENTRIES;
-use arch::{Level, Machine, PhysMem};
+use arch::{Level, Machine, PhysMem, VirtAddr};
 
 use super::runs::{Change, Runs};
 use super::walk::{Origin, Place};
 use crate::Mm;
+use crate::hugetlb::hgm::{NotSplit, split_to_page};
 use crate::mapcount::Run;
 use crate::page::PageRef;
 use crate::pgtable::fold::may_begin_group;
@@ -31,6 +32,8 @@ use crate::thp::split::split_block;
 enum Leave {
     Nothing,
     Migration,
+    /// A poison marker.
+    Marker,
 }
 
 /// Replaces every leaf that maps a part of the folio by a migration entry. The caller holds a reference.
@@ -57,6 +60,13 @@ pub(super) fn unmap_to_split(mm: &Mm, origin: &Origin, stock: &mut TableStock<'_
     })
 }
 
+/// Replaces every leaf that maps a part of the folio by a marker. The caller holds a reference.
+pub(super) fn unmap_to_mark(mm: &Mm, origin: &Origin) {
+    origin.for_each_place(mm, |place| {
+        unmap_place(mm, origin, place, &mut place.space.ptl.lock(), Leave::Marker);
+    });
+}
+
 /// Clears every leaf that maps a part of the folio, in all spaces (Linux: `try_to_unmap`). What was anonymous memory is
 /// zeros to its spaces afterwards: that is for memory that has failed, and for what has another home. The caller holds
 /// a reference, and no lock of rank 30 or above. A fault may map what has another home again at once.
@@ -65,6 +75,27 @@ pub fn unmap_folio(mm: &Mm, head: PageRef) {
     origin.for_each_place(mm, |place| {
         unmap_place(mm, &origin, place, &mut place.space.ptl.lock(), Leave::Nothing);
     });
+}
+
+/// Clears every leaf of a place that maps a part of the folio; or those of `page` alone, if what maps it can be split,
+/// with tables of the stock.
+pub(super) fn unmap_folio_page(
+    mm: &Mm,
+    origin: &Origin,
+    place: &Place<'_>,
+    page: Option<(Range<VirtAddr>, &mut TableStock<'_>)>,
+) {
+    let mut tree = place.space.ptl.lock();
+    let mut part = place.part.clone();
+    if let Some((page, stock)) = page {
+        match split_to_page(mm, place.space, &place.vma, &mut tree, page.start, stock) {
+            Ok(()) => part = page,
+            Err(NotSplit::NoLeaf) => return,
+            Err(NotSplit::NoTable | NotSplit::Full(_)) => {}
+        }
+    }
+    let place = Place { space: place.space, vma: place.vma, part };
+    unmap_place(mm, origin, &place, &mut tree, Leave::Nothing);
 }
 
 /// One place. The flush is done when this returns, so before T is let go.
@@ -85,6 +116,8 @@ fn unmap_place(mm: &Mm, origin: &Origin, place: &Place<'_>, tree: &mut PtRoot, l
                 (Leave::Nothing, true) => entry.clear_group(gather),
                 (Leave::Migration, false) => entry.begin_migration(gather),
                 (Leave::Migration, true) => entry.begin_group_migration(gather),
+                (Leave::Marker, false) => entry.poison(gather),
+                (Leave::Marker, true) => entry.poison_group(gather),
             };
             gather.hold(unmapped);
         });

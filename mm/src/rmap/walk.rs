@@ -57,6 +57,10 @@ impl Origin {
     pub(super) fn pass_on(&self, to: PageRef, n: u64) {
         to.set_mapping(self.mapping, self.index + n);
     }
+    /// The linear index of its page `n`.
+    pub(super) fn index_of(&self, n: u64) -> u64 {
+        self.index + n
+    }
     /// Which of its pages this frame is.
     pub(super) fn page_at(&self, pfn: Pfn) -> Option<u64> {
         let n = pfn.raw().checked_sub(self.head.pfn().raw())?;

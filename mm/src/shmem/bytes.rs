@@ -11,7 +11,8 @@ use arch::{Machine, PhysMem};
 use super::object::{MOST_BYTES, Object};
 use super::truncate::zero_from;
 use crate::Mm;
-use crate::page::PageKind;
+use crate::hugetlb::poison;
+use crate::page::{PageKind, PageRef};
 use crate::stats::Counter;
 
 /// Why bytes could not be written.
@@ -25,10 +26,17 @@ pub enum WriteError {
     Huge,
 }
 
+/// The first byte that was to be read lies in memory that has failed (EIO).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadFailed;
+
 impl Mm {
-    /// Reads from `offset` on, up to the end of the object or of `into`; returns how many bytes. What has no page reads
-    /// as zeros and gets none. No spinlock of rank 38 or above is held.
-    pub fn read_object(&self, object: &Object, offset: u64, into: &mut [u8]) -> usize {
+    /// Reads from `offset` on, up to the end of the object or of `into`, or to a page of 4 KiB that has failed; returns
+    /// how many bytes. What has no page reads as zeros and gets none. No spinlock of rank 38 or above is held.
+    ///
+    /// # Errors
+    /// [`ReadFailed`]: it would be none, as the page at `offset` has failed (Linux: `hugetlbfs_read_iter`).
+    pub fn read_object(&self, object: &Object, offset: u64, into: &mut [u8]) -> Result<usize, ReadFailed> {
         let mut done = 0;
         while done < into.len() {
             let at = offset.saturating_add(done as u64);
@@ -40,13 +48,19 @@ impl Mm {
                 break;
             }
             let part = &mut into[done..done + many];
-            match contents.pages.get(at / unit) {
-                Some(page) => Machine::read_bytes(page.pfn().phys().add(at % unit), part),
-                None => part.fill(0),
-            }
             done += many;
+            let Some(page) = contents.pages.get(at / unit) else {
+                part.fill(0);
+                continue;
+            };
+            let good = good_bytes(self, page, at % unit, many);
+            Machine::read_bytes(page.pfn().phys().add(at % unit), &mut part[..good]);
+            if good < many {
+                done -= many - good;
+                return if done == 0 { Err(ReadFailed) } else { Ok(done) };
+            }
         }
-        done
+        Ok(done)
     }
 
     /// Writes all of `from` at `offset`. The object grows where that lies beyond its end; what lies between is zeros.
@@ -107,4 +121,11 @@ impl Mm {
         }
         written.ok_or(WriteError::OutOfMemory)
     }
+}
+
+/// How many of `many` bytes of a page or folio, those from `from` on, lie before the first that has failed.
+fn good_bytes(mm: &Mm, head: PageRef, from: u64, many: usize) -> usize {
+    let pages = from / PAGE_SIZE..(from + many as u64).div_ceil(PAGE_SIZE);
+    let failed = poison::first_in(mm, head, pages).map(|n| (n * PAGE_SIZE).saturating_sub(from));
+    failed.map_or(many, |good| good as usize)
 }

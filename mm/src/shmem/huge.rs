@@ -4,6 +4,7 @@
 //! |---|---|
 //! | absent, the object has the page, the VMA is registered | tells whoever serves it: [`crate::userfault`] |
 //! | absent, the object has the page | maps it: all of it, or as much as a blank entry could ([`crate::hugetlb::hgm`]) |
+//! | absent, the object has the page, and a part of it has failed | SIGBUS; where smaller entries are permitted, maps as much around the address as is good, and SIGBUS for the failed 4 KiB alone |
 //! | absent, the object has no page | takes one from the pool, by the object's promise where it has one; then maps it |
 //! | a leaf with fewer rights than the VMA | gives it them |
 //! | migration entry | waits until the folio has moved |
@@ -86,8 +87,8 @@ impl Object {
 /// Resolves a fault in a VMA of a hugetlb object whose rights allow the access. M is held for reading.
 ///
 /// # Errors
-/// [`FaultReason::BeyondObject`], [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`] (SIGBUS);
-/// [`FaultReason::OutOfMemory`]. Nothing has changed.
+/// [`FaultReason::BeyondObject`], [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`],
+/// [`FaultReason::MemoryFailure`] (SIGBUS); [`FaultReason::OutOfMemory`]. Nothing has changed.
 pub fn fault(
     mm: &Mm,
     space: &KArc<AddressSpace>,
@@ -107,8 +108,14 @@ pub fn fault(
         return Ok(FaultDone::Spurious);
     }
     if pte.is_blank() {
-        if vma.userfault.is_some() && object.with_page(number, |head| head.is_some()) {
-            return userfault::tell(mm, space, vma, info);
+        if vma.userfault.is_some() {
+            // Nobody can serve what has failed (Linux looks for that first, too: `hugetlb_no_page`).
+            let page = object.with_page(number, |head| head.map(|head| slot.failure_at(head, info.va)));
+            match page {
+                Some(Some(failure)) => return Err(failure),
+                Some(None) => return userfault::tell(mm, space, vma, info),
+                None => {}
+            }
         }
         return site.absent(&pte, info.va);
     }
@@ -128,7 +135,7 @@ impl Site<'_> {
     /// Maps the object's page, made where there is none, where `pte`, the blank entry for `va`, stands.
     fn absent(&self, pte: &HugetlbPte, va: VirtAddr) -> Result<FaultDone, FaultReason> {
         let Slot { mm, vma, size, .. } = self.slot;
-        let piece = match vma.grain {
+        let mut piece = match vma.grain {
             Grain::Whole => self.slot.piece(),
             Grain::Any => Piece { va: pte.va, size: pte.size },
             Grain::Page => Piece { va: va.align_down(PAGE_SIZE), size: MapSize::Page },
@@ -144,6 +151,13 @@ impl Site<'_> {
                 Some(match self.slot.share(head, (piece, Grant::All), &mut stock) {
                     Ok(Share::Slot(Mapped::Yes)) => Ok(FaultDone::Made),
                     Ok(Share::Slot(Mapped::Taken)) => Ok(FaultDone::Spurious),
+                    Ok(Share::Failed) => match self.slot.failure_at(head, va) {
+                        Some(failure) => Err(failure),
+                        None => {
+                            piece = piece.around(va, mm.config.contpte);
+                            return None;
+                        }
+                    },
                     Ok(Share::Full) => Err(FaultReason::TooManyReferences(head.pfn())),
                     // The stock is for all tables below the root.
                     Err(_) => Err(FaultReason::OutOfMemory),

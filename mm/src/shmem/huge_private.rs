@@ -6,6 +6,7 @@
 //! | absent, the object has no page | a private page of zeros | the same |
 //! | the object's page | - | a copy in its place |
 //! | a private copy | - | raised, or copied once more where fork shared it |
+//! | the object's page, a part of which has failed; a marker | SIGBUS | the same |
 //! | migration entry | waits until the folio has moved | the same |
 //!
 //! Where the object has no page none is made for it: what a reader would be the first to touch is his own (Linux:
@@ -23,6 +24,7 @@ use arch::{Access, Machine, PhysMem};
 use super::object::{Contents, Object, ObjectId};
 use crate::Mm;
 use crate::fault::{FaultDone, FaultInfo, FaultReason, grants};
+use crate::hugetlb::poison;
 use crate::hugetlb::{Grant, HugeSize, Mapped, Share, Slot, copy_on_write};
 use crate::kalloc::KArc;
 use crate::page::{FolioRef, PageRef};
@@ -33,8 +35,8 @@ use crate::space::{AddressSpace, Vma};
 /// Resolves a fault in a private VMA of a hugetlb object whose rights allow the access. M is held for reading.
 ///
 /// # Errors
-/// [`FaultReason::BeyondObject`], [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`] (SIGBUS);
-/// [`FaultReason::OutOfMemory`]. Nothing has changed.
+/// [`FaultReason::BeyondObject`], [`FaultReason::HugetlbEmpty`], [`FaultReason::TooManyReferences`],
+/// [`FaultReason::MemoryFailure`] (SIGBUS); [`FaultReason::OutOfMemory`]. Nothing has changed.
 pub fn fault(
     mm: &Mm,
     space: &KArc<AddressSpace>,
@@ -50,6 +52,9 @@ pub fn fault(
     if last.migration().is_some() {
         rmap::wait(mm, space, info.va);
         return Ok(FaultDone::Spurious);
+    }
+    if last.desc.is_poisoned() {
+        return Err(size.failure());
     }
     if !last.desc.is_leaf(last.level) {
         return site.absent(info.access);
@@ -80,10 +85,14 @@ impl Site<'_> {
                     return match self.slot.share(head, (self.slot.piece(), Grant::NoWrite), &mut stock) {
                         Ok(Share::Slot(Mapped::Yes)) => Ok(FaultDone::Made),
                         Ok(Share::Slot(Mapped::Taken)) => Ok(FaultDone::Spurious),
+                        Ok(Share::Failed) => Err(size.failure()),
                         Ok(Share::Full) => Err(FaultReason::TooManyReferences(head.pfn())),
                         // The stock is for all tables below the root.
                         Err(_) => Err(FaultReason::OutOfMemory),
                     };
+                }
+                if page.is_some_and(poison::any_in) {
+                    return Err(size.failure());
                 }
                 let full = |head: PageRef| FaultReason::TooManyReferences(head.pfn());
                 page.map(|head| head.get_unless_full().ok_or_else(|| full(head))).transpose()?
@@ -124,7 +133,8 @@ impl Site<'_> {
         let mapped = {
             let contents = self.object.contents.lock();
             match self.page(&contents) {
-                Ok(page) if page == source.map(FolioRef::page) => {
+                // A page that has failed since was copied in vain.
+                Ok(page) if page == source.map(FolioRef::page) && !page.is_some_and(poison::any_in) => {
                     let mapped = self.slot.map_clear(folio.page(), stock);
                     mapped.map(Some).map_err(|_| FaultReason::OutOfMemory)
                 }

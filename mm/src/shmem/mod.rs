@@ -61,7 +61,7 @@ mod tree;
 pub mod truncate;
 
 pub use attach::SpaceObjects;
-pub use bytes::WriteError;
+pub use bytes::{ReadFailed, WriteError};
 pub use deliver::DeliverError;
 pub use object::{MOST_BYTES, Object, ObjectId, ObjectUse};
 pub use registry::Objects;

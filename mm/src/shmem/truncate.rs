@@ -20,8 +20,9 @@ use core::ops::Range;
 use arch::addr::PAGE_SIZE;
 use arch::{Machine, PhysMem};
 
-use super::object::{MOST_BYTES, Object, ObjectId};
+use super::object::{MOST_BYTES, Object};
 use crate::Mm;
+use crate::hugetlb::{self, poison};
 use crate::page::{FolioList, PageKind, PageRef};
 use crate::space::unmap;
 
@@ -80,10 +81,10 @@ impl Mm {
         let each = object.unit() / PAGE_SIZE;
         let whole = pages.start.div_ceil(each)..pages.end / each;
         if whole.start > whole.end {
-            return zero_part(object, pages);
+            return zero_part(self, object, pages);
         }
-        zero_part(object, pages.start..whole.start * each);
-        zero_part(object, whole.end * each..pages.end);
+        zero_part(self, object, pages.start..whole.start * each);
+        zero_part(self, object, whole.end * each..pages.end);
         self.take_range(object, whole, Zap::Pages);
     }
 
@@ -109,36 +110,35 @@ impl Mm {
         for space in mappers.iter() {
             space.for_each_linear(pages.clone(), |part| {
                 if part.kind.object() == Some(object.id) {
-                    unmap::unmap_if(self, space, part, |page| zap == Zap::Everything || !is_copy(page));
+                    // Markers stand for private copies.
+                    let is_objects = |page: Option<PageRef>| page.is_some_and(|page| !is_copy(page));
+                    unmap::unmap_if(self, space, part, |page| zap == Zap::Everything || is_objects(page));
                 }
             });
         }
     }
 }
 
-/// Whether a folio that a mapping of an object maps, by its head, is a private copy: it names the space in which it was
-/// born. A page of an object names that, and one that was just taken out of it nobody.
+/// Whether a folio that a mapping of an object maps, by its head, is a private copy.
 fn is_copy(head: PageRef) -> bool {
-    match head.kind() {
-        PageKind::Hugetlb => head.mapping() != 0 && ObjectId::of_mapping(head.mapping()).is_none(),
-        kind => kind == PageKind::Anon,
-    }
+    head.is_kind(PageKind::Anon) || hugetlb::is_own(head)
 }
 
 /// Pages that are zeroed under one hold of O.
 const ZEROED_AT_ONCE: u64 = 512;
 
 /// Zeroes pages (4 KiB units) that lie in one hugetlb page of the object, where it has that one. The right to resize is
-/// held, so the page may move, but not leave.
-fn zero_part(object: &Object, pages: Range<u64>) {
+/// held, so the page may move, but not leave. What has failed stays as it is.
+fn zero_part(mm: &Mm, object: &Object, pages: Range<u64>) {
     let mut from = pages.start;
     while from < pages.end {
         let to = pages.end.min(from + ZEROED_AT_ONCE);
         let contents = object.contents.lock();
         let Some(head) = contents.pages.get(object.number_of(from)) else { return };
-        let first = head.nth(from - head.index());
-        Machine::zero(first.pfn().phys(), (to - from) * PAGE_SIZE);
-        from = to;
+        let (first, base) = (head.nth(from - head.index()), head.index());
+        let failed = poison::first_in(mm, head, from - base..to - base).map(|n| base + n);
+        Machine::zero(first.pfn().phys(), (failed.unwrap_or(to) - from) * PAGE_SIZE);
+        from = failed.map_or(to, |page| page + 1);
     }
 }
 

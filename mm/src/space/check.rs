@@ -37,6 +37,7 @@ impl Mm {
             space.userfaults.check(space)?;
             visit(space.root(), VirtAddr::new(0), &mut |node| match node {
                 Node::Leaf(leaf) => self.check_leaf(space, leaf, report),
+                Node::Poisoned(marker) => check_marker(space, marker),
                 Node::Table(_) | Node::Migration(_) => Ok(()),
             })
         })
@@ -199,6 +200,16 @@ impl Mm {
 fn is_objects(head: PageRef) -> bool {
     matches!(head.kind(), PageKind::Shmem | PageKind::Hugetlb)
         && ObjectId::of_mapping(head.mapping()).is_some()
+}
+
+/// A marker stands where private pages of hugetlb may, and so do the others of its page.
+fn check_marker(space: &AddressSpace, marker: Leaf) -> Result<(), Inconsistency> {
+    let vma = space.vma_at(marker.va).filter(|vma| marker.va.add(marker.level.entry_bytes()) <= vma.end);
+    let size = vma.and_then(|vma| vma.kind.huge_size()).filter(|size| size.level() == marker.level);
+    agree("a marker is of a hugetlb page", None, 1, size.is_some().into())?;
+    let alone = size.is_some_and(|size| size.entries() == 1);
+    let whole = alone || group_at(marker.slot).iter().all(|desc| desc.is_poisoned());
+    agree("a hugetlb page has markers for all of it", None, 1, whole.into())
 }
 
 impl AddressSpace {

@@ -25,7 +25,6 @@ use crate::mapcount::{self, Sharing};
 use crate::page::{FolioRef, PageRef};
 use crate::pgtable::normal_page;
 use crate::rmap;
-use crate::shmem::ObjectId;
 
 /// Slots that are emptied under one flush.
 const BATCH: usize = 16;
@@ -35,7 +34,7 @@ enum Slot {
     Empty,
     /// A folio that nobody else uses, with a reference.
     Sole(FolioRef),
-    /// A folio that others go on using.
+    /// A folio that others go on using, or a marker where one has failed: no promise comes back with it.
     Used,
 }
 
@@ -130,8 +129,11 @@ fn slot(mm: &Mm, space: &AddressSpace, size: HugeSize, va: VirtAddr) -> Slot {
             rmap::wait(mm, space, va);
             continue;
         }
+        if walk.last().desc.is_poisoned() {
+            return Slot::Used;
+        }
         return match walk.leaf().and_then(|leaf| normal_page(leaf.desc, leaf.level)) {
-            Some(head) if ObjectId::of_mapping(head.mapping()).is_some() => Slot::Empty,
+            Some(head) if !hugetlb::is_own(head) => Slot::Empty,
             Some(head) if is_used_elsewhere(mm, size, head) => Slot::Used,
             Some(head) => Slot::Sole(head.get()),
             None => Slot::Empty,

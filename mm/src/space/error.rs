@@ -16,6 +16,8 @@ pub enum Errno {
     Perm = 1,
     /// ENOENT.
     NoEnt = 2,
+    /// EIO.
+    Io = 5,
     /// EAGAIN.
     Again = 11,
     /// ENOMEM.
@@ -93,6 +95,8 @@ pub enum MmapError {
     NotOneMapping(VirtAddr),
     /// The page at this address cannot be had (a fault there would be SIGBUS).
     NoPage(VirtAddr),
+    /// The memory at this address is no hugetlb page, and only such memory may be let fail.
+    NotHugetlb(VirtAddr),
     /// mremap to a place that overlaps the old one; the new address.
     Overlap(VirtAddr),
     /// mremap of nothing, of memory that is not shared.
@@ -131,7 +135,7 @@ impl MmapError {
             | MmapError::InsideHugePage(_) => Errno::Inval,
             MmapError::NotOneMapping(_) | MmapError::NoPage(_) => Errno::Fault,
             MmapError::Busy | MmapError::InUse => Errno::Again,
-            MmapError::Unknown(_) => Errno::OpNotSupp,
+            MmapError::NotHugetlb(_) | MmapError::Unknown(_) => Errno::OpNotSupp,
             MmapError::OffsetEnd(_) => Errno::Overflow,
             MmapError::NoDevice => Errno::NoDev,
             MmapError::Exists(_) => Errno::Exist,
@@ -176,6 +180,7 @@ impl fmt::Display for MmapError {
             MmapError::Hole(va) => write!(f, "nothing is mapped at {va}"),
             MmapError::NotOneMapping(va) => write!(f, "{va} is not a part of the mapping that is to move"),
             MmapError::NoPage(va) => write!(f, "the page at {va} cannot be had"),
+            MmapError::NotHugetlb(va) => write!(f, "the memory at {va} is no hugetlb page"),
             MmapError::Overlap(va) => write!(f, "the place at {va} overlaps the old one"),
             MmapError::NotShared(vma) => write!(f, "{vma} is private and cannot be mapped twice"),
             MmapError::HugeGrowth(bytes) => write!(f, "a huge page mapping cannot grow by {bytes:#x} bytes"),

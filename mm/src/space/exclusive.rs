@@ -23,10 +23,10 @@ use arch::{Desc, Level};
 
 use super::{Prot, range};
 use crate::Mm;
+use crate::hugetlb::{self, HugeSize};
 use crate::mapcount::{self, Answer, Sharing};
 use crate::page::{Flags, PageKind, PageRef};
 use crate::pgtable::normal_page;
-use crate::shmem::ObjectId;
 
 /// Whether the folio is the caller's alone, as no page of an object or of a device ever is: who may write those, the
 /// kind of VMA says. The caller holds M and T of a space that maps it. A wrong yes is impossible; the answer is no
@@ -46,9 +46,19 @@ pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
     if by_entries == 1 {
         return true;
     }
+    if is_all_of_one(head, references) {
+        return true;
+    }
     let scheme = mapcount::scheme(mm);
     let (sharing, entries) = scheme.sharing_and_entries(head);
     sharing == Answer::Exact(Sharing::Exclusive) && entries == Answer::Exact(by_entries)
+}
+
+/// Whether so many references are those of one space that maps all of a hugetlb page. It maps all or nothing of it, so no
+/// other has any, whatever the scheme of counting can tell.
+fn is_all_of_one(head: PageRef, references: u32) -> bool {
+    let entries = HugeSize::from_order(head.order()).map_or(1, HugeSize::entries);
+    head.is_kind(PageKind::Hugetlb) && references == entries as u32
 }
 
 /// Whether the page that a leaf of the caller's space maps is an anonymous one, or a hugetlb one, and that leaf's
@@ -63,8 +73,7 @@ pub(crate) fn is_sole(page: PageRef) -> bool {
 /// Whether it is of a kind that one space may have alone.
 #[inline(always)]
 fn may_be(page: PageRef) -> bool {
-    page.is_kind(PageKind::Anon)
-        || page.is_kind(PageKind::Hugetlb) && ObjectId::of_mapping(page.mapping()).is_none()
+    page.is_kind(PageKind::Anon) || hugetlb::is_own(page)
 }
 
 /// Who may do what, of a leaf's attributes.

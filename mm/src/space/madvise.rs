@@ -11,6 +11,7 @@
 //! | MADV_HUGEPAGE, MADV_NOHUGEPAGE | noted in the VMA for the huge page policy | noted, means nothing |
 //! | MADV_COLLAPSE | every 2 MiB of the range becomes a huge page, in place where it has a reservation, else by copy: [`crate::thp::collapse`] | after MADV_SPLIT: the largest entries again ([`crate::hugetlb::hgm`]); else EINVAL |
 //! | MADV_SPLIT | EINVAL | shared: smaller entries than a page's are permitted; else EINVAL |
+//! | MADV_HWPOISON | EOPNOTSUPP | the memory fails: [`crate::hugetlb::poison`] |
 //! | MADV_POPULATE_READ, MADV_POPULATE_WRITE | every page is faulted in | the same |
 //!
 //! Of an object MADV_DONTNEED drops entries and private copies, and the object's pages stay; MADV_REMOVE takes them out
@@ -59,6 +60,7 @@ impl Mm {
         match advice {
             Advice::PopulateRead => return self.populate(space, start, end, Access::Read),
             Advice::PopulateWrite => return self.populate(space, start, end, Access::Write),
+            Advice::HwPoison => return self.inject_failures(space, (start, end)),
             Advice::Collapse => return self.collapse_range(space, start, end),
             _ => {}
         }
@@ -122,7 +124,7 @@ impl Mm {
             }),
             Advice::Split => self.permit_split(space, vma, part),
             // They are not taken a VMA at a time.
-            Advice::PopulateRead | Advice::PopulateWrite => Ok(()),
+            Advice::PopulateRead | Advice::PopulateWrite | Advice::HwPoison => Ok(()),
         }
     }
 

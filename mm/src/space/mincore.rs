@@ -4,6 +4,7 @@
 //! |---|---|
 //! | mapped by an entry, also the page of zeros, also while it moves | yes |
 //! | of an object, not mapped here | if the object has it |
+//! | private, of hugetlb, that has failed | no; Linux says yes |
 //! | of a PFNMAP device | no: nobody knows what its frames are |
 //! | any other | no |
 //!

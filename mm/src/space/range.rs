@@ -163,15 +163,13 @@ pub(super) fn ready(leaf: Desc, level: Level) -> Desc {
     leaf
 }
 
-/// How many leaves `[start, end)` has, those that are moving among them.
-pub(crate) fn count_leaves(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
-    let mut leaves = 0;
+/// How many entries of `[start, end)` hold something: leaves, those that are moving among them, and markers.
+pub(crate) fn count_entries(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAddr) -> u64 {
+    let mut entries = 0;
     scan(mm, space, start, end, |stretch| {
-        let level = stretch.level();
-        let counts = |desc: &Desc| desc.is_leaf(level) || desc.is_migration();
-        leaves += stretch.descs().filter(counts).count() as u64;
+        entries += stretch.descs().filter(|desc| !desc.is_empty()).count() as u64;
     });
-    leaves
+    entries
 }
 
 /// Bytes that a table of `level` covers.

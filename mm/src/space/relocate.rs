@@ -198,6 +198,10 @@ impl Step<'_> {
             return va.add(GIANT);
         }
         if last.level < Level::L2 || (last.level == Level::L2 && last.desc == Desc::INVALID) {
+            // A truncation may have left tables here that hold nothing, and there is nobody to take them away later.
+            if next.index(last.level) == 0 || next >= job.end() {
+                prune(self.mm, self.space, tree, va, gather);
+            }
             return next;
         }
         if job.is_whole(va) {

@@ -208,6 +208,8 @@ pub enum Advice {
     Free,
     /// MADV_COLLAPSE: every range of 2 MiB becomes a huge page.
     Collapse,
+    /// MADV_HWPOISON: the memory is to fail.
+    HwPoison,
     /// MADV_SPLIT: shared hugetlb memory may be mapped by entries that are smaller than its pages.
     Split,
     /// MADV_POPULATE_READ: every page is there, as after a read.
@@ -237,6 +239,7 @@ impl Advice {
             22 => Ok(Advice::PopulateRead),
             25 => Ok(Advice::Collapse),
             23 => Ok(Advice::PopulateWrite),
+            100 => Ok(Advice::HwPoison),
             26 => Ok(Advice::Split),
             _ => Err(MmapError::Advice(raw)),
         }

@@ -53,19 +53,20 @@ pub(super) fn unmap(mm: &Mm, space: &AddressSpace, start: VirtAddr, end: VirtAdd
 }
 
 /// Unmaps the leaves of `part`, a part of a VMA, whose folio is `wanted`, and entries that are to map it when it has
-/// moved; tables stay. The caller has not M, but knows that the space has its tables yet: whatever else happens to the
-/// VMA happens to each leaf under T.
+/// moved; markers, if `None`, no folio, is wanted. Tables stay. The caller has not M, but knows that the space has its
+/// tables yet: whatever else happens to the VMA happens to each leaf under T.
 ///
 /// What is cleared is flushed before T is let go: without M nothing keeps a fault from making an entry in its place,
 /// which nobody may meet beside the old one.
-pub(crate) fn unmap_if(mm: &Mm, space: &AddressSpace, part: &Vma, wanted: impl Fn(PageRef) -> bool) {
+pub(crate) fn unmap_if(mm: &Mm, space: &AddressSpace, part: &Vma, wanted: impl Fn(Option<PageRef>) -> bool) {
     scan(mm, space, part.start, part.end, |stretch| {
         let level = stretch.level();
         mm.gather(space.tag(), |gather| {
             clear(mm, space, part, stretch, (gather, Counted::Zapped), |desc| {
                 match desc.as_migration(level) {
-                    Some(moving) => wanted(page_of(moving.output.pfn()).head(mm.config.tails)),
-                    None => normal_folio(mm, desc, level).is_some_and(&wanted),
+                    Some(moving) => wanted(Some(page_of(moving.output.pfn()).head(mm.config.tails))),
+                    None if desc.is_poisoned() => wanted(None),
+                    None => normal_folio(mm, desc, level).is_some_and(|head| wanted(Some(head))),
                 }
             });
         });

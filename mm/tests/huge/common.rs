@@ -65,6 +65,21 @@ pub(crate) fn of_object(size: HugeSize, first: u64, pages: u64) -> MmapRequest {
     MmapRequest { flags: MapFlags::SHARED, offset: first * size.bytes(), ..anonymous }
 }
 
+/// A request for a private mapping of so many pages of an object, from page `first` on.
+pub(crate) fn private(size: HugeSize, first: u64, pages: u64) -> MmapRequest {
+    MmapRequest { flags: MapFlags::PRIVATE, ..of_object(size, first, pages) }
+}
+
+/// Maps an object.
+pub(crate) fn map_object(
+    mm: &Mm,
+    space: &KArc<AddressSpace>,
+    file: &ObjectUse,
+    request: &MmapRequest,
+) -> VirtAddr {
+    mm.mmap_object(space, request, file).unwrap()
+}
+
 /// The byte that the user loads from there.
 pub(crate) fn read(mm: &Mm, space: &KArc<AddressSpace>, va: VirtAddr) -> u8 {
     let mut byte = [0];

@@ -1,10 +1,6 @@
 //! Private mappings of hugetlb objects: the object's pages are read, private ones are written; promises are the slots'.
 
-use std::sync::Mutex;
-
-use arch::contract::Cpu;
-use arch::model::{Bounds, Job, explore_runs, run_on_cpus};
-use arch::{Access, Machine, VirtAddr};
+use arch::{Access, VirtAddr};
 use mm::Mm;
 use mm::config::Mapcount;
 use mm::fault::{FaultReason, Signal};
@@ -17,18 +13,11 @@ use mm::shmem::ObjectUse;
 use mm::space::{AddressSpace, Advice, Errno, MapFlags, MapProt, MmapError, MmapRequest, MremapRequest};
 use mm::testkit::fail_every_allocation;
 
-use crate::common::{RW, counting, counts, grow, machine, object, of_object, read, write};
+use crate::common::{
+    RW, counting, counts, grow, machine, map_object, object, of_object, private, read, write,
+};
 
 const SIZES: [HugeSize; 3] = [HugeSize::K64, HugeSize::M2, HugeSize::M32];
-
-/// A request for a private mapping of so many pages of an object, from page `first` on.
-fn private(size: HugeSize, first: u64, pages: u64) -> MmapRequest {
-    MmapRequest { flags: MapFlags::PRIVATE, ..of_object(size, first, pages) }
-}
-
-fn map(mm: &Mm, space: &KArc<AddressSpace>, file: &ObjectUse, request: &MmapRequest) -> VirtAddr {
-    mm.mmap_object(space, request, file).unwrap()
-}
 
 /// The folio that is mapped at `va`.
 fn folio_at(mm: &Mm, space: &AddressSpace, va: VirtAddr) -> PageRef {
@@ -47,10 +36,10 @@ fn a_write_goes_to_a_private_copy() {
                 grow(mm, size, 5);
                 let file = object(mm, size, 3);
                 let (space, other) = (mm.new_space().unwrap(), mm.new_space().unwrap());
-                let shared = map(mm, &other, &file, &of_object(size, 0, 2));
+                let shared = map_object(mm, &other, &file, &of_object(size, 0, 2));
                 let (end, next) = (size.bytes() - 1, size.bytes());
                 write(mm, &other, shared, 1).unwrap();
-                let start = map(mm, &space, &file, &private(size, 0, 2));
+                let start = map_object(mm, &space, &file, &private(size, 0, 2));
                 assert_eq!(mm.hugetlb.counts(size), counts(5, 4, 3), "{size} {mapcount}");
                 assert_eq!((read(mm, &space, start), read(mm, &space, start.add(end))), (1, 0));
                 assert_eq!(Some(folio_at(mm, &space, start)), file.page(0));
@@ -101,14 +90,14 @@ fn promises_are_the_slots() {
         let file = object(mm, size, 8);
         let (space, other) = (mm.new_space().unwrap(), mm.new_space().unwrap());
         let at = |start: VirtAddr, slot: u64| start.add(slot * size.bytes());
-        let shared = map(mm, &other, &file, &of_object(size, 1, 1));
+        let shared = map_object(mm, &other, &file, &of_object(size, 1, 1));
         write(mm, &other, shared, 1).unwrap();
-        let start = map(mm, &space, &file, &private(size, 0, 4));
+        let start = map_object(mm, &space, &file, &private(size, 0, 4));
         assert_eq!(mm.hugetlb.counts(size), counts(5, 4, 4));
         let refused = mm.mmap_object(&space, &private(size, 0, 1), &file).unwrap_err();
         assert_eq!((refused, refused.errno()), (MmapError::HugetlbPool(1), Errno::NoMem));
         let loose = MmapRequest { flags: MapFlags::PRIVATE | MapFlags::NORESERVE, ..private(size, 0, 1) };
-        let loose = map(mm, &other, &file, &loose);
+        let loose = map_object(mm, &other, &file, &loose);
         assert_eq!(write(mm, &other, loose, 1), Err(FaultReason::HugetlbEmpty));
         assert_eq!(read(mm, &space, at(start, 1)), 1);
         assert_eq!(mm.hugetlb.counts(size), counts(5, 4, 4));
@@ -128,10 +117,10 @@ fn promises_are_the_slots() {
         let fixed = private(size, 1, 2).fixed(at(start, 1).raw());
         assert_eq!(mm.mmap_object(&space, &fixed, &file).unwrap_err().errno(), Errno::NoMem);
         mm.munmap(&other, loose.raw(), size.bytes()).unwrap();
-        map(mm, &space, &file, &fixed);
+        map_object(mm, &space, &file, &fixed);
         mm.munmap(&space, at(start, 2).raw(), size.bytes()).unwrap();
         // One over another: the promises of what is replaced go.
-        map(mm, &space, &file, &private(size, 2, 1).fixed(at(start, 0).raw()));
+        map_object(mm, &space, &file, &private(size, 2, 1).fixed(at(start, 0).raw()));
         assert_eq!(mm.hugetlb.counts(size), counts(5, 3, 2));
         mm.check_all().unwrap();
         mm.destroy_space(&space);
@@ -152,8 +141,8 @@ fn truncation_takes_copies_and_a_hole_leaves_them() {
                 grow(mm, size, 5);
                 let file = object(mm, size, 2);
                 let (space, other) = (mm.new_space().unwrap(), mm.new_space().unwrap());
-                let shared = map(mm, &other, &file, &of_object(size, 0, 2));
-                let start = map(mm, &space, &file, &private(size, 0, 2));
+                let shared = map_object(mm, &other, &file, &of_object(size, 0, 2));
+                let start = map_object(mm, &space, &file, &private(size, 0, 2));
                 let at = |start: VirtAddr, slot: u64| start.add(slot * size.bytes());
                 (0..2).for_each(|slot| write(mm, &other, at(shared, slot), 1).unwrap());
                 write(mm, &space, at(start, 0), 2).unwrap();
@@ -200,9 +189,9 @@ fn rights_and_places_change() {
                 grow(mm, size, 5);
                 let file = object(mm, size, 3);
                 let (space, other) = (mm.new_space().unwrap(), mm.new_space().unwrap());
-                let shared = map(mm, &other, &file, &of_object(size, 0, 1));
+                let shared = map_object(mm, &other, &file, &of_object(size, 0, 1));
                 write(mm, &other, shared, 1).unwrap();
-                let start = map(mm, &space, &file, &private(size, 0, 3));
+                let start = map_object(mm, &space, &file, &private(size, 0, 3));
                 let bytes = size.bytes();
                 write(mm, &space, start.add(bytes), 2).unwrap();
                 assert_eq!(read(mm, &space, start), 1);
@@ -246,9 +235,9 @@ fn both_kinds_of_pages_move() {
                 grow(mm, size, 5);
                 let file = object(mm, size, 2);
                 let (space, other) = (mm.new_space().unwrap(), mm.new_space().unwrap());
-                let shared = map(mm, &other, &file, &of_object(size, 0, 1));
+                let shared = map_object(mm, &other, &file, &of_object(size, 0, 1));
                 write(mm, &other, shared, 1).unwrap();
-                let start = map(mm, &space, &file, &private(size, 0, 2));
+                let start = map_object(mm, &space, &file, &private(size, 0, 2));
                 let next = start.add(size.bytes());
                 write(mm, &space, next, 2).unwrap();
                 assert_eq!(read(mm, &space, start), 1);
@@ -285,9 +274,9 @@ fn pins_are_of_private_pages() {
             grow(mm, size, 4);
             let file = object(mm, size, 1);
             let (space, other) = (mm.new_space().unwrap(), mm.new_space().unwrap());
-            let shared = map(mm, &other, &file, &of_object(size, 0, 1));
+            let shared = map_object(mm, &other, &file, &of_object(size, 0, 1));
             write(mm, &other, shared, 1).unwrap();
-            let start = map(mm, &space, &file, &private(size, 0, 1));
+            let start = map_object(mm, &space, &file, &private(size, 0, 1));
             assert_eq!(read(mm, &space, start), 1);
             let pinned = mm.pin_user_pages(&space, start, 1, Access::Read).unwrap();
             assert_ne!(Some(folio_at(mm, &space, start)), file.page(0));
@@ -319,9 +308,9 @@ fn a_private_page_of_1g() {
         grow(mm, size, 2);
         let file = object(mm, size, 1);
         let (space, other) = (mm.new_space().unwrap(), mm.new_space().unwrap());
-        let shared = map(mm, &other, &file, &of_object(size, 0, 1));
+        let shared = map_object(mm, &other, &file, &of_object(size, 0, 1));
         write(mm, &other, shared.add(5), 1).unwrap();
-        let start = map(mm, &space, &file, &private(size, 0, 1));
+        let start = map_object(mm, &space, &file, &private(size, 0, 1));
         assert_eq!(read(mm, &space, start.add(5)), 1);
         write(mm, &space, start, 2).unwrap();
         let child = mm.fork_space(&space).unwrap();
@@ -336,108 +325,6 @@ fn a_private_page_of_1g() {
     });
 }
 
-/// Two spaces, one of them with two threads, write to their private pages, a third to the object's, while the object is
-/// truncated, grown and punched: nobody loses a page or a promise.
-#[test]
-fn writes_and_truncations_at_once() {
-    let size = HugeSize::K64;
-    for seed in 0..20 {
-        let seeded = |desc: &mut arch::model::MachineDesc| desc.seed = seed;
-        machine(size).cpus(5).machine(seeded).boot(|mm, _| {
-            grow(mm, size, 14);
-            let file = object(mm, size, 4);
-            let spaces = [mm.new_space().unwrap(), mm.new_space().unwrap(), mm.new_space().unwrap()];
-            let requests = [private(size, 0, 4), private(size, 0, 4), of_object(size, 0, 4)];
-            let starts = [0, 1, 2].map(|n| map(mm, &spaces[n], &file, &requests[n]));
-            let (file_ref, spaces_ref) = (&file, &spaces);
-            let touch = |n: usize| -> Job<'_> {
-                Box::new(move || {
-                    for page in (0..4).chain(0..4) {
-                        let va = starts[n].add(page * size.bytes() + n as u64);
-                        let mut byte = [0];
-                        let _ = mm.read_user(&spaces_ref[n], va, &mut byte);
-                        let _ = write(mm, &spaces_ref[n], va, 1);
-                        Machine::relax();
-                    }
-                })
-            };
-            let truncate: Job<'_> = Box::new(move || {
-                for pages in [2, 4, 0, 3] {
-                    mm.truncate_object(file_ref, pages * size.bytes()).unwrap();
-                    mm.punch_object(file_ref, 0..16);
-                    Machine::relax();
-                }
-            });
-            run_on_cpus(vec![touch(0), touch(0), touch(1), touch(2), truncate]);
-            mm.check_all().unwrap();
-            spaces.iter().for_each(|space| mm.destroy_space(space));
-            mm.close_object(file);
-            assert_eq!(mm.hugetlb.counts(size), counts(14, 14, 0), "seed {seed}");
-            grow(mm, size, 0);
-        });
-    }
-}
-
-/// Runs `rival`, which may leave a child, and a truncation to nothing in every order with one switch, where a private
-/// mapping of three pages has its copy of the first, the object the second and nobody the third; afterwards nobody has a
-/// page, and no promise is lost.
-fn beside_a_truncation(rival: fn(&Mm, &KArc<AddressSpace>, VirtAddr) -> Option<KArc<AddressSpace>>) {
-    let size = HugeSize::K64;
-    let explored = explore_runs(Bounds { switches: 1, runs: 20_000 }, || {
-        counting(size, Mapcount::MmOwner).ram_mib(8).boot(|mm, _| {
-            grow(mm, size, 6);
-            let file = object(mm, size, 3);
-            let space = mm.new_space().unwrap();
-            let shared = map(mm, &space, &file, &of_object(size, 1, 1));
-            write(mm, &space, shared, 1).unwrap();
-            let start = map(mm, &space, &file, &private(size, 0, 3));
-            write(mm, &space, start, 1).unwrap();
-            let (space_ref, file_ref, left) = (&space, &file, Mutex::new(None));
-            run_on_cpus(vec![
-                Box::new(|| *left.lock().unwrap() = rival(mm, space_ref, start)),
-                Box::new(|| mm.truncate_object(file_ref, 0).unwrap()),
-            ]);
-            mm.check_all().unwrap();
-            assert_eq!(mm.hugetlb.counts(size).free, 6);
-            let child = left.into_inner().unwrap();
-            child.iter().chain([&space]).for_each(|space| mm.destroy_space(space));
-            mm.close_object(file);
-            assert_eq!(mm.hugetlb.counts(size), counts(6, 6, 0));
-            grow(mm, size, 0);
-        });
-    });
-    println!("a truncation and a rival: {explored:?}");
-    assert!(explored.complete && explored.runs > 100, "{explored:?}");
-}
-
-/// Fork hands on a private copy in both spaces or in none.
-#[test]
-fn a_fork_beside_a_truncation() {
-    beside_a_truncation(|mm, space, _| mm.fork_space(space).ok());
-}
-
-/// The same, of a pinned copy, of which the child gets another.
-#[test]
-fn a_fork_of_a_pinned_copy_beside_a_truncation() {
-    beside_a_truncation(|mm, space, start| {
-        let pinned = mm.pin_user_pages(space, start, 1, Access::Write);
-        let child = mm.fork_space(space).ok();
-        pinned.map(|pinned| mm.unpin(pinned)).ok();
-        child
-    });
-}
-
-/// A private page is mapped, a copy or one of zeros, or the access is beyond the end.
-#[test]
-fn a_write_beside_a_truncation() {
-    beside_a_truncation(|mm, space, start| {
-        for slot in [1, 2] {
-            let _ = write(mm, space, start.add(slot * HugeSize::K64.bytes()), 2);
-        }
-        None
-    });
-}
-
 /// Whichever allocation fails in the life of a private mapping: no promise and no page is lost.
 #[test]
 fn every_allocation_of_a_private_mapping_may_fail() {
@@ -448,7 +335,7 @@ fn every_allocation_of_a_private_mapping_may_fail() {
                 grow(mm, size, 8);
                 let file = object(mm, size, 4);
                 let other = mm.new_space().unwrap();
-                let shared = map(mm, &other, &file, &of_object(size, 0, 1));
+                let shared = map_object(mm, &other, &file, &of_object(size, 0, 1));
                 write(mm, &other, shared, 1).unwrap();
                 mm.destroy_space(&other);
                 file
@@ -506,7 +393,7 @@ fn wrong_requests() {
             let pages = (1 << 46) / size.bytes();
             let refused = mm.mmap_object(&space, &private(size, 0, pages), &file).unwrap_err();
             assert_eq!((refused, refused.errno()), (MmapError::HugetlbPool(pages), Errno::NoMem));
-            let start = map(mm, &space, &file, &private(size, 0, 1));
+            let start = map_object(mm, &space, &file, &private(size, 0, 1));
             assert_eq!(mm.munmap(&space, start.raw() + 4096, 4096).unwrap_err().errno(), Errno::Inval);
             assert_eq!(mm.hugetlb.counts(size), counts(1, 1, 1));
             mm.destroy_space(&space);

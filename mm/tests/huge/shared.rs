@@ -2,14 +2,14 @@
 
 use arch::contract::Cpu;
 use arch::model::{Job, run_on_cpus};
-use arch::{Access, Machine};
+use arch::{Access, Level, Machine};
 use mm::Mm;
 use mm::config::Mapcount;
 use mm::fault::{FaultReason, Signal};
 use mm::hugetlb::{HugeSize, take_spare};
 use mm::rmap::{MoveWhat, migrate_folio};
 use mm::shmem::{SizeError, WriteError};
-use mm::space::{Advice, Errno, MapFlags, MapProt, MmapError, MmapRequest};
+use mm::space::{Advice, Errno, MapFlags, MapProt, MmapError, MmapRequest, MremapRequest};
 use mm::testkit::fail_every_allocation;
 
 use crate::common::{RW, counting, counts, flags, grow, machine, object, of_object, read, write};
@@ -143,9 +143,9 @@ fn wrong_uses_of_an_object() {
         let start = mm.mmap_object(&space, &of_object(size, 0, 2), &file).unwrap();
         write(mm, &space, start.add(size.bytes() + 70_000), 7).unwrap();
         let mut bytes = [1; 3];
-        assert_eq!(mm.read_object(&file, size.bytes() + 69_999, &mut bytes), 3);
+        assert_eq!(mm.read_object(&file, size.bytes() + 69_999, &mut bytes), Ok(3));
         assert_eq!(bytes, [0, 7, 0]);
-        assert_eq!(mm.read_object(&file, 2 * size.bytes() - 1, &mut bytes), 1);
+        assert_eq!(mm.read_object(&file, 2 * size.bytes() - 1, &mut bytes), Ok(1));
         assert_eq!(mm.write_object(&file, 0, b"x"), Err(WriteError::Huge));
         let unaligned = MmapRequest { offset: 4096, ..of_object(size, 0, 1) };
         assert_eq!(mm.mmap_object(&space, &unaligned, &file).unwrap_err().errno(), Errno::Inval);
@@ -312,4 +312,27 @@ fn a_mapping_of_all_addresses_is_refused() {
         mm.destroy_space(&space);
         grow(mm, size, 0);
     });
+}
+
+/// A truncation empties tables and leaves them where they are; mremap, which comes to them, takes them away, as no VMA is
+/// there afterwards.
+#[test]
+fn a_truncation_empties_what_mremap_leaves() {
+    for size in SIZES {
+        machine(size).boot(|mm, _| {
+            grow(mm, size, 2);
+            let file = object(mm, size, 2);
+            let space = mm.new_space().unwrap();
+            let start = mm.mmap_object(&space, &of_object(size, 0, 2), &file).unwrap();
+            write(mm, &space, start, 1).unwrap();
+            mm.truncate_object(&file, 0).unwrap();
+            let request =
+                MremapRequest::from_raw(start.raw(), 2 * size.bytes(), 2 * size.bytes(), 3, 1 << 38);
+            mm.mremap(&space, &request).unwrap();
+            assert_eq!(space.ptl.lock().last(start).level, Level::L0, "{size}");
+            mm.destroy_space(&space);
+            mm.close_object(file);
+            grow(mm, size, 0);
+        });
+    }
 }

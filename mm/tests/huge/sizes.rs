@@ -1,6 +1,7 @@
 //! Pages of all four sizes: what maps them, copy-on-write, moves, and what the pools have afterwards.
 
 use arch::contiguous::CONT_ENTRIES;
+use arch::model::{Bounds, Job, explore_runs, run_on_cpus};
 use arch::{Access, Level, VirtAddr};
 use mm::config::{Contpte, Mapcount};
 use mm::fault::{FaultReason, Signal};
@@ -124,6 +125,27 @@ fn a_pinned_page_of_each_size_is_copied_by_fork() {
             mm.destroy_space(&space);
             grow(mm, size, 0);
         });
+    }
+}
+
+/// A page that is its space's alone is pinned to be read, also where it may not be written, in every way of counting.
+#[test]
+fn a_page_that_may_not_be_written_is_pinned() {
+    for size in [HugeSize::K64, HugeSize::M2, HugeSize::M32] {
+        for &mapcount in Mapcount::ALL {
+            counting(size, mapcount).boot(|mm, _| {
+                grow(mm, size, 1);
+                let space = mm.new_space().unwrap();
+                let start = map(mm, &space, size, 1);
+                write(mm, &space, start, 1).unwrap();
+                mm.mprotect(&space, start.raw(), size.bytes(), MapProt::READ).unwrap();
+                let pinned = mm.pin_user_pages(&space, start, 1, Access::Read).unwrap();
+                mm.check_all().unwrap();
+                mm.unpin(pinned);
+                mm.destroy_space(&space);
+                grow(mm, size, 0);
+            });
+        }
     }
 }
 
@@ -259,4 +281,28 @@ fn a_touch_takes_the_place_of_empty_tables() {
             grow(mm, size, 0);
         });
     }
+}
+
+/// Two spaces touch pages that nobody promised while the pool has none: each gets one, whoever takes the page that was
+/// made for the other.
+#[test]
+fn the_faster_takes_the_page_and_the_other_gets_one() {
+    let size = HugeSize::K64;
+    let explored = explore_runs(Bounds { switches: 1, runs: 20_000 }, || {
+        machine(size).ram_mib(8).boot(|mm, _| {
+            mm.hugetlb.set_overcommit(size, 2);
+            let spaces = [mm.new_space().unwrap(), mm.new_space().unwrap()];
+            let loose = flags(size) | MapFlags::NORESERVE;
+            let request = MmapRequest::anonymous(size.bytes(), RW).with(loose);
+            let starts = spaces.each_ref().map(|space| mm.mmap(space, &request).unwrap());
+            let touch = |n: usize| -> Job<'_> {
+                let space = &spaces[n];
+                Box::new(move || write(mm, space, starts[n], 1).unwrap())
+            };
+            run_on_cpus(vec![touch(0), touch(1)]);
+            spaces.iter().for_each(|space| mm.destroy_space(space));
+            assert_eq!(mm.hugetlb.counts(size), Counts { overcommit: 2, ..counts(0, 0, 0) });
+        });
+    });
+    assert!(explored.complete && explored.runs > 100, "{explored:?}");
 }

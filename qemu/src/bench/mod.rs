@@ -15,7 +15,7 @@
 //! | [`rows`] | what a suite prints → rows |
 //! | [`peers`] | the figures of Linux, the machine they were measured on, the goals |
 //! | [`report`] | rows and peers → table and JSON |
-//! | [`figures`] | the figures that are committed → tables of `docs/reservations.md` |
+//! | [`figures`] | the figures that are committed → tables of the pages in `docs` |
 //! | [`pairs`] | the same suite under two boot choices: by how much each row differs |
 //! | `pivot` | rows `a.b.c` as tables |
 

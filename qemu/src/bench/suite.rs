@@ -78,8 +78,8 @@ const EACH_SCHEME: &[&str] = &[
     "mapcount=total-mapped",
 ];
 
-/// Collapse of hugetlb pages of 1 GiB that are mapped by 4 KiB, and how many such mappings fit.
-const COLLAPSE: &[&str] = &["collapse", "overflow"];
+/// Collapse of hugetlb pages of 1 GiB that are mapped by 4 KiB, what is said of them, and how many such mappings fit.
+const COLLAPSE: &[&str] = &["collapse", "consumers", "overflow"];
 
 /// Ways of using memory, and the roads to one huge page.
 const THP: &[&str] = &["promotion", "sequential", "dense", "random", "sparse", "grow", "short", "snapshot"];

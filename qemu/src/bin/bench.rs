@@ -24,14 +24,14 @@ prints the figures and writes target/bench/<suite>.json and .log.
 The exit status is 0 if every suite came to its end, whatever it cost, and no row of threshold
 is off. With STRICT=1 a row that is an error, or is absent where Linux has one, makes it 1.
 
-FIGURES=1 takes what thp, as a whole, and thpfork gave into tests/figures, and writes the
-tables of docs/reservations.md anew; --figures only writes the tables.";
+FIGURES=1 takes what thpfork, and as a whole thp, mapcount, hgm and collapse gave into tests/figures, and writes the
+tables of docs anew; --figures only writes the tables.";
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let kernel = match (words.next(), words.next()) {
         (Some(kernel), None) if !kernel.starts_with('-') => kernel,
-        (Some(option), None) if option == "--figures" => return ended(figures::write_page()),
+        (Some(option), None) if option == "--figures" => return ended(figures::write_pages()),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -124,7 +124,7 @@ fn run(kernel: &Path, chosen: &[Chosen], wish: Wish, keep: Keep) -> Result<ExitC
             let sound = report.end == End::Complete && machine == Machine::OfThePeers;
             if keep == Keep::InTheTree && sound && figures::takes(one) {
                 figures::take(one, &report.json())?;
-                figures::write_page()?;
+                figures::write_pages()?;
             }
         }
         if signal.load(Ordering::Relaxed) != 0 {

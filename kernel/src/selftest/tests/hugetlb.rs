@@ -8,11 +8,15 @@ use super::kit::expect;
 use crate::println;
 use crate::selftest::{Verdict, check, check_eq, require, selftest};
 
+/// As a shell shows the end by SIGBUS.
+const SIGBUS: u8 = 135;
+
 selftest!("hugetlb::a_program_uses_the_whole_pool", a_program_uses_the_whole_pool);
 selftest!("hugetlb::the_pool_grows_and_shrinks", the_pool_grows_and_shrinks);
 selftest!("hugetlb::promises_are_kept", promises_are_kept);
 selftest!("hugetlb::pages_of_each_size", pages_of_each_size);
 selftest!("hugetlb::faults_are_served_by_others", faults_are_served);
+selftest!("hugetlb::memory_fails", memory_fails);
 
 /// A program maps and verifies huge pages, is refused what there is not, and the pool is as before.
 fn a_program_uses_the_whole_pool(mm: &'static Mm) -> Verdict {
@@ -76,7 +80,7 @@ fn faults_are_served(mm: &'static Mm) -> Verdict {
             expect("userfault", &["userfault", shift], 0)?;
             expect("postcopy", &["postcopy", shift, "pages=3", "touches=100", "rounds=2", "quiet=1"], 0)?;
             expect("userfault", &["userfault", "stuck", shift], 0)?;
-            expect("userfault", &["userfault", "beyond", shift], 135)
+            expect("userfault", &["userfault", "beyond", shift], SIGBUS)
         })?;
     }
     check_eq!(mm.objects.len(), 0, "objects that are left");
@@ -102,5 +106,38 @@ fn with_three_pages(mm: &'static Mm, size: HugeSize, run: impl FnOnce() -> Verdi
     status?;
     check_eq!(back.persistent, before.nr, "the size of the pool");
     check_eq!(mm.hugetlb.counts(size), before, "the pool's numbers");
+    Ok(())
+}
+
+/// Pages of the pools of 64 KiB and 2 MiB fail while a program has them: it gets an error and no other page, and all but
+/// the frames that failed comes back.
+fn memory_fails(mm: &'static Mm) -> Verdict {
+    for (size, shift) in [(HugeSize::K64, "shift=16"), (HugeSize::M2, "shift=21")] {
+        let (before, failed) = (mm.hugetlb.counts(size), mm.failed_frames());
+        if before.nr != before.free {
+            println!("# {size}: pages of the pool are in use");
+            continue;
+        }
+        let grown = mm.hugetlb.set_nr(mm, size, 6).persistent;
+        let status = match grown {
+            6 => expect("poison", &["poison", shift], 0)
+                .and_then(|()| expect("poison", &["poison", "private", shift], SIGBUS))
+                .and_then(|()| expect("poison", &["poison", "shared", shift], SIGBUS)),
+            pages => {
+                println!("# {size}: memory has {pages} pages of 6");
+                Ok(())
+            }
+        };
+        let after = mm.hugetlb.counts(size);
+        let back = mm.hugetlb.set_nr(mm, size, before.nr);
+        status?;
+        if grown == 6 {
+            // One of each page that fails; without entries of 4 KiB it is one page fewer.
+            let lost = mm.failed_frames() - failed;
+            check!(lost == 5 || lost == 4, "{lost} frames have failed");
+            check_eq!((after.nr, after.free, after.reserved), (6 - lost, 6 - lost, 0), "the pool after that");
+        }
+        check_eq!(back.persistent, before.nr, "the size of the pool");
+    }
     Ok(())
 }

@@ -6,8 +6,11 @@ use super::*;
 use crate::config::HvoStrategy;
 use crate::hugetlb;
 use crate::hugetlb::HugeSize;
+use crate::hugetlb::poison::Outcome;
 use crate::hvo::Switch;
 use crate::page::{Flags, page_of};
+use crate::shmem::ObjectUse;
+use crate::space::MmapRequest;
 use crate::stats::Counter;
 
 /// As [`small`], without HVO.
@@ -36,6 +39,17 @@ fn mapped(site: &Site<'_>) -> [PageRef; 2] {
     let used = site.touch(site.map(0, 2 * MIB, MapFlags::HUGETLB));
     let free = |page: &PageRef| page.kind() == PageKind::Hugetlb && page != &used;
     [site.mm.ram()[0].iter().map(page_of).find(free).unwrap(), used]
+}
+
+/// A page of an object that has failed, and its object.
+fn failed(site: &Site<'_>) -> (ObjectUse, Pfn) {
+    pool(site, 1);
+    let object = site.mm.new_huge_object(HugeSize::M2, HugeSize::M2.bytes()).unwrap();
+    let request = MmapRequest { flags: MapFlags::SHARED, ..MmapRequest::anonymous(HugeSize::M2.bytes(), RW) };
+    let va = site.mm.mmap_object(&site.space, &request, &object).unwrap();
+    let pfn = site.touch(va).pfn().add(3);
+    assert_eq!(site.mm.memory_failure(pfn), Ok(Outcome::Held));
+    (object, pfn)
 }
 
 /// The first two folios of a pool's free list.
@@ -174,9 +188,41 @@ pub(super) const ROWS: &[Row] = &[
         remap(site, block, 3, |old| old.with_flags(Level::L3, old.flags(Level::L3) | PteFlags::READ_ONLY));
         None
     }),
+    ("a folio has failed, or is on the list of those that have", plain, |site| {
+        let head = pool(site, 1);
+        head.set_flags(Flags::POISONED);
+        Some(head.pfn())
+    }),
+    ("a failed frame that its folio does not know of", plain, |site| {
+        let (_, pfn) = failed(site);
+        page_of(pfn).head(site.mm.config.tails).clear_flags(Flags::POISONED);
+        Some(pfn)
+    }),
+    ("a folio of which a page has failed has one", plain, |site| {
+        let [_, used] = mapped(site);
+        used.set_flags(Flags::POISONED);
+        Some(used.pfn())
+    }),
+    ("failed frames on the list against those in folios", plain, |site| {
+        let (_, pfn) = failed(site);
+        site.mm.hugetlb.failed.damage(pfn);
+        None
+    }),
+    ("frames that have failed", plain, |site| {
+        site.page().set_kind(PageKind::Failed, Order::PAGE);
+        None
+    }),
+    ("a marker is of a hugetlb page", small, |site| {
+        let (va, _) = site.anon();
+        site.make_user(va.add(PAGE), Level::L3, Desc::POISONED);
+        None
+    }),
+    ("a hugetlb page has markers for all of it", small, |site| {
+        let size = HugeSize::K64;
+        assert_eq!(site.mm.hugetlb.set_nr(site.mm, size, 1).persistent, 1);
+        let log = MapFlags::from_bits_retain(size.bytes().ilog2() << 26);
+        let va = site.map(0, size.bytes(), MapFlags::HUGETLB | log);
+        site.make_user(va, Level::L3, Desc::POISONED);
+        None
+    }),
 ];
-
-#[test]
-fn damage_to_pools_is_found() {
-    run(ROWS);
-}

@@ -11,7 +11,8 @@
 //!
 //! The range need not be whole pages: a page of 1 GiB goes from 4 KiB to 2 MiB, from there to 32 MiB (16 blocks that are
 //! folded) or to 1 GiB, or in one step, as the caller likes. What is too small or not aligned for a larger entry stays.
-//! Pages that the object does not have are passed over.
+//! Pages that the object does not have are passed over. No entry covers a page that has failed: what is around it is
+//! mapped by the next smaller size, and the 64 KiB that it is in stay as they are.
 #![forbid(unsafe_code)]
 
 use arch::contiguous::CONT_ENTRIES;
@@ -30,7 +31,7 @@ use crate::pgtable::{Missing, TableStock};
 use crate::rmap;
 use crate::shmem::Object;
 use crate::space::range::{leaf_for, run_of};
-use crate::space::{AddressSpace, Vma};
+use crate::space::{AddressSpace, Grain, Vma};
 use crate::stats::Counter;
 use crate::thp::held::Held;
 
@@ -70,7 +71,14 @@ pub(crate) fn collapse_next(
     let number = object.number_of(vma.index_of(slot.va));
     let job = Job { slot, number, object: &object };
     let most = MapSize::Huge(size);
-    match MapSize::largest(va, end.offset_from(va), most, size, mm.config.contpte) {
+    let bytes = end.offset_from(va);
+    let map = job.object.with_page(number, |head| match head {
+        Some(head) if vma.grain == Grain::Whole && slot.has_failed(head, slot.piece()) => None,
+        Some(head) => Some(slot.largest(head, (va, bytes), most)),
+        None => Some(MapSize::largest(va, bytes, most, size, mm.config.contpte)),
+    });
+    let Some(map) = map else { return Ok((slot.va.add(size.bytes()), None)) };
+    match map {
         MapSize::Huge(HugeSize::G1) => job.exchange(va, Level::L1),
         MapSize::Huge(HugeSize::M32 | HugeSize::M2) => {
             let (next, debris) = job.exchange(va, Level::L2)?;
@@ -132,6 +140,11 @@ impl Job<'_> {
         let Slot { mm, space, vma, .. } = self.slot;
         let page = head.nth(va.offset_from(self.slot.va) / arch::addr::PAGE_SIZE);
         let mut tree = space.ptl.lock();
+        let size = if level == Level::L1 { HugeSize::G1 } else { HugeSize::M2 };
+        if self.slot.has_failed(head, Piece { va, size: MapSize::Huge(size) }) {
+            // Since it was looked at.
+            return Ok(Tried::Done(None));
+        }
         let entry = match tree.entry_or_table(space.flusher(mm), va, level, stock) {
             Ok(entry) => entry,
             // A larger one maps it.
@@ -180,6 +193,7 @@ impl Job<'_> {
                     match self.slot.share(head, (blank, Grant::All), &mut stock) {
                         Ok(Share::Full) => Err(NotCollapsed::Full(head.pfn())),
                         Ok(Share::Slot(mapped)) => Ok(Some(mapped)),
+                        Ok(Share::Failed) => Ok(None),
                         Err(_) => Err(NotCollapsed::OutOfMemory),
                     }
                 })?;

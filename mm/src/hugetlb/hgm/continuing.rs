@@ -14,6 +14,7 @@ use super::{HugetlbPte, MapSize, Piece};
 use crate::Mm;
 use crate::error::OutOfMemory;
 use crate::kalloc::KArc;
+use crate::page::PageRef;
 use crate::pgtable::TableStock;
 use crate::rmap;
 use crate::shmem::Object;
@@ -31,6 +32,8 @@ pub enum ContinueError {
     NoPage(VirtAddr),
     /// Something is mapped at this address. EEXIST.
     Mapped(VirtAddr),
+    /// The memory at this address has failed. EIO (Linux: `hugetlb_mfill_atomic_pte`).
+    Failed(VirtAddr),
     /// The folio has as many mappings or references as can be counted. EFAULT (Linux: `hugetlb_mfill_atomic_pte` of the
     /// second version of the series).
     Full(Pfn),
@@ -47,6 +50,7 @@ impl ContinueError {
             ContinueError::NoVma => Errno::NoEnt,
             ContinueError::NoPage(_) | ContinueError::Full(_) => Errno::Fault,
             ContinueError::Mapped(_) => Errno::Exist,
+            ContinueError::Failed(_) => Errno::Io,
             ContinueError::OutOfMemory => Errno::NoMem,
         }
     }
@@ -128,7 +132,14 @@ impl<'p> Part<'p> {
                 return Err(ContinueError::Mapped(va));
             }
             let most = if vma.grain == Grain::Page { MapSize::Page } else { pte.size };
-            let map = MapSize::largest(va, end.offset_from(va), most, size, mm.config.contpte);
+            let largest = |head: Option<PageRef>| -> Result<MapSize, ContinueError> {
+                let head = head.ok_or(ContinueError::NoPage(va))?;
+                Ok(slot.largest(head, (va, end.offset_from(va)), most))
+            };
+            let map = match vma.grain {
+                Grain::Whole => MapSize::Huge(size),
+                Grain::Any | Grain::Page => object.with_page(number, largest)?,
+            };
             let missing = (map.level() as usize).saturating_sub(pte.level as usize);
             let mut stock = TableStock::new(mm, missing)?;
             if vma.grain == Grain::Whole {
@@ -139,6 +150,11 @@ impl<'p> Part<'p> {
                 let head = head.ok_or(ContinueError::NoPage(va))?;
                 match slot.share(head, (piece, Grant::All), &mut stock) {
                     Ok(Share::Full) => Err(ContinueError::Full(head.pfn())),
+                    Ok(Share::Failed) if map == MapSize::Page || vma.grain == Grain::Whole => {
+                        Err(ContinueError::Failed(va))
+                    }
+                    // It has failed since it was looked at.
+                    Ok(Share::Failed) => Ok(Mapped::Taken),
                     Ok(Share::Slot(mapped)) => Ok(mapped),
                     Err(_) => Err(ContinueError::OutOfMemory),
                 }

@@ -12,8 +12,9 @@ use crate::error::OutOfMemory;
 use crate::hugetlb::HugeSize;
 use crate::kalloc::KArc;
 use crate::mapcount::experiment::{Counts, Row};
-use crate::mapcount::scheme;
+use crate::mapcount::{Answer, Sharing, scheme};
 use crate::page::PageRef;
+use crate::report::Reading;
 use crate::shmem::ObjectUse;
 use crate::space::{AddressSpace, Advice, Errno, MapFlags, MapProt, MmapError, MmapRequest};
 use crate::stats::Counter;
@@ -170,6 +171,31 @@ pub fn collapse(mm: &Mm, say: &mut dyn FnMut(&Row)) -> Result<(), Broken> {
         })?;
         measure("collapse_1g_step_2_of_2", &mut || site.collapse(0, SIZE.bytes()))
     })
+}
+
+/// Says what those make of the page who ask how it is mapped, when one process maps all of it by 4 KiB and by nothing
+/// else: smaps, a migration that moves only what is not shared, and the count that is left when it was truncated.
+///
+/// # Errors
+/// As [`collapse`].
+pub fn consumers(mm: &Mm, say: &mut dyn FnMut(&Row)) -> Result<(), Broken> {
+    let (what, scheme) = ("one_process_maps_1g_by_4k", scheme(mm));
+    let stranded = mm.stats.get(Counter::MapcountStranded);
+    with_site(mm, |site| {
+        site.map_pages()?;
+        let mut row = |part, value, unit| say(&Row { what, scheme, part, value, unit });
+        let end = site.start.add(SIZE.bytes());
+        let sizes = mm.sizes(&site.space, site.start, end, Reading::Locked);
+        row("private_hugetlb", sizes.private_hugetlb >> 10, "KiB");
+        row("shared_hugetlb", sizes.shared_hugetlb >> 10, "KiB");
+        let alone = scheme.sharing(site.head()?) == Answer::Exact(Sharing::Exclusive);
+        row("moved_without_move_all", alone.into(), "pages");
+        let truncated = mm.truncate_object(&site.file, 0);
+        truncated.map_err(|_| Broken::Call(Errno::Inval))
+    })?;
+    let left = mm.stats.get(Counter::MapcountStranded) - stranded;
+    say(&Row { what, scheme, part: "counts_left_by_truncation", value: left, unit: "counts" });
+    Ok(())
 }
 
 /// Says how many of 8192 mappings of all of the page by 4 KiB there can be, and with which error the next entry is

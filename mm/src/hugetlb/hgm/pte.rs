@@ -44,6 +44,15 @@ impl MapSize {
         }
     }
 
+    /// The next smaller size; that of a page has none.
+    #[must_use]
+    pub fn smaller(self) -> MapSize {
+        match self {
+            MapSize::Page => MapSize::Page,
+            MapSize::Huge(size) => size.smaller().next_back().map_or(MapSize::Page, MapSize::Huge),
+        }
+    }
+
     /// The largest size up to `most` that begins at `va` and covers `bytes` at most, in a VMA of pages of `page`. Groups
     /// that are not folded are no size, but for the page's own.
     #[must_use]
@@ -63,6 +72,18 @@ pub(crate) struct Piece {
     pub(crate) va: VirtAddr,
     /// How much.
     pub(crate) size: MapSize,
+}
+
+impl Piece {
+    /// The next smaller one that holds `va`, an address of this one.
+    #[must_use]
+    pub(crate) fn around(self, va: VirtAddr, contpte: Contpte) -> Piece {
+        let mut size = self.size.smaller();
+        while size.entries() != 1 && contpte == Contpte::Off {
+            size = size.smaller();
+        }
+        Piece { va: va.align_down(size.bytes()), size }
+    }
 }
 
 /// What stands where the walk for an address ends: a leaf, a blank entry or a migration entry.

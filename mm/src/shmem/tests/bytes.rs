@@ -32,7 +32,7 @@ fn as_a_vector_of_bytes() {
                     }
                     _ => {
                         let mut bytes = vec![0xee; len];
-                        let got = mm.read_object(&object, offset as u64, &mut bytes);
+                        let got = mm.read_object(&object, offset as u64, &mut bytes).unwrap();
                         let from = offset.min(oracle.len());
                         let expected = &oracle[from..oracle.len().min(from + len)];
                         assert_eq!(&bytes[..got], expected, "step {step}");
@@ -55,9 +55,9 @@ fn holes_ends_and_far_away() {
         let object = mm.new_object(0).unwrap();
         mm.write_object(&object, 10 * PAGE_SIZE + 1, b"abc").unwrap();
         let mut bytes = [7; 8];
-        assert_eq!((mm.read_object(&object, 10 * PAGE_SIZE - 2, &mut bytes), object.pages()), (6, 1));
+        assert_eq!((mm.read_object(&object, 10 * PAGE_SIZE - 2, &mut bytes), object.pages()), (Ok(6), 1));
         assert_eq!(bytes, [0, 0, 0, b'a', b'b', b'c', 7, 7]);
-        assert_eq!(mm.read_object(&object, u64::MAX, &mut bytes), 0);
+        assert_eq!(mm.read_object(&object, u64::MAX, &mut bytes), Ok(0));
         assert_eq!(mm.write_object(&object, MOST_BYTES - 1, b"xy"), Err(WriteError::TooFar));
         assert_eq!(mm.write_object(&object, u64::MAX, b"xy"), Err(WriteError::TooFar));
         map(mm, a, &object, 11, 0, MapFlags::SHARED);

@@ -208,6 +208,7 @@ impl<'c> Copier<'c, '_> {
         let bytes = level.entry_bytes();
         let (start, len) = (va.align_down(bytes), stretch.len());
         let (mut next, mut lacks) = (stretch.end(), Lacks::Nothing);
+        let mut left_out = None;
         let (mut places, mark) = (row.iter_mut(), mark(vma));
         stretch.entry(0).tighten_many(len, self.gather, |entries| {
             let range = entries.range();
@@ -217,8 +218,10 @@ impl<'c> Copier<'c, '_> {
                     continue;
                 }
                 let va = start.add((n - range.start) as u64 * bytes);
-                if is_pinned(self.mm, block, level) {
-                    lacks = Lacks::Pinned;
+                let head = normal_folio(self.mm, block, level);
+                // All of a hugetlb page is copied or shared: it may be unpinned before its next entry is looked at.
+                if head.is_some() && (head == left_out || head.is_some_and(is_pinned)) {
+                    (lacks, left_out) = (Lacks::Pinned, head);
                     continue;
                 }
                 let Some(place) = places.next() else {
@@ -291,8 +294,8 @@ pub(super) fn held(head: PageRef) -> Result<FolioRef, ForkError> {
     head.get_unless_full().ok_or(ForkError::TooManyMappings(head.pfn()))
 }
 
-/// Whether the block maps memory that must not be shared. Under T of the parent: what is not pinned now is not pinned
+/// Whether memory that a block maps must not be shared. Under T of the parent: what is not pinned now is not pinned
 /// as exclusive once it is shared.
-fn is_pinned(mm: &Mm, block: Desc, level: Level) -> bool {
-    normal_folio(mm, block, level).is_some_and(|head| is_private(&head) && head.maybe_pinned())
+fn is_pinned(head: PageRef) -> bool {
+    is_private(&head) && head.maybe_pinned()
 }

@@ -5,6 +5,7 @@
 //! | maps a private copy | shared: neither side may write it |
 //! | maps a private copy that is pinned | a copy of it, of what the pool has to spare |
 //! | maps the object's page, or nothing | none: the child's faults look in the object |
+//! | has failed: a marker | a marker |
 //! | is moving | waited for, then one of these |
 //!
 //! The protocol is that of [`super::object`]: the lineage and I are held from the look at the parent's entries until the
@@ -94,6 +95,10 @@ impl Copier<'_> {
             if first.migration().is_some() {
                 return Ok(Left::Moving);
             }
+            if first.desc.is_poisoned() {
+                drop(tree);
+                return self.mark_failed(va, &mut stock);
+            }
             let Some(head) = self.copy_in(first.desc) else { return Ok(Left::Done) };
             if head.maybe_pinned() {
                 return Ok(Left::Pinned(first.desc, held(head)?));
@@ -109,9 +114,17 @@ impl Copier<'_> {
         let slot = Slot::of(mm, child, vma, size, va);
         match slot.share(head, (slot.piece(), Grant::NoWrite), &mut stock) {
             Ok(Share::Slot(_)) => Ok(Left::Done),
+            // The parent's entries are about to become markers.
+            Ok(Share::Failed) => self.mark_failed(va, &mut stock),
             Ok(Share::Full) => Err(ForkError::TooManyMappings(head.pfn())),
             Err(_) => Err(ForkError::OutOfMemory),
         }
+    }
+
+    /// The child's markers for a slot of which the parent's copy has failed.
+    fn mark_failed(&self, va: VirtAddr, stock: &mut TableStock<'_>) -> Result<Left, ForkError> {
+        let slot = Slot::of(self.mm, self.child, self.vma, self.size, va);
+        slot.mark_failed(stock).map(|()| Left::Done).map_err(|_| ForkError::OutOfMemory)
     }
 
     /// The head of the private copy that a leaf maps, which is the first of its slot.
@@ -131,7 +144,8 @@ impl Copier<'_> {
         let _mappers = self.object.hold_mappers();
         let now = parent.ptl.lock().last(va);
         // Nothing else takes it away while M is held; somebody who has begun to move it finds that it is held.
-        if now.desc != leaf && now.migration().is_none() {
+        let is_lost = now.migration().is_none() && !now.desc.is_poisoned();
+        if now.desc != leaf && is_lost {
             unmap_if(mm, child, &vma.part(va, va.add(size.bytes())), |_| true);
         }
         Ok(())

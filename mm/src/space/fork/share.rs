@@ -181,11 +181,12 @@ impl<'s> Sharer<'s> {
     #[inline(never)]
     fn share_folio(&mut self, part: &mut Part<'_, '_, '_>, first: usize, page: PageRef) -> usize {
         let head = page.head(self.mm.config.tails);
+        let left = head.nth(head.order().pages()).pfn().offset_from(page.pfn());
         if is_private(&head) && head.maybe_pinned() {
             self.result = Ok(Lacks::Pinned);
-            return first + 1;
+            // All of a hugetlb page is copied or shared: it may be unpinned before its next entry is looked at.
+            return first + if head.kind() == PageKind::Hugetlb { left as usize } else { 1 };
         }
-        let left = head.nth(head.order().pages()).pfn().offset_from(page.pfn());
         let entries = part.entries.share_alike(first, left as usize, part.mark, &mut self.copy);
         let run = Run {
             head,

@@ -5,13 +5,17 @@ use core::fmt;
 use std::ops::Range;
 
 use arch::addr::PAGE_SIZE;
-use arch::{PageSize, VirtAddr};
+use arch::contract::Cpu;
+use arch::{Machine, VirtAddr};
 
 use super::law::{Contents, Law, Laws};
 use crate::Mm;
+use crate::hugetlb::HugeSize;
 use crate::kalloc::KArc;
 use crate::shmem::Object;
-use crate::space::{AddressSpace, Advice, MapFlags, MapProt, MmapError, MmapRequest};
+use crate::space::{
+    AddressSpace, Advice, MapFlags, MapProt, MmapError, MmapRequest, MremapRequest, RemapFlags,
+};
 
 /// Read and write.
 pub(super) const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
@@ -23,10 +27,10 @@ pub(super) enum Kind {
     Anon,
     /// The heap: anonymous, and only brk maps and unmaps it.
     Heap,
-    /// hugetlb pages, each promised at mmap.
-    Promised,
-    /// hugetlb pages that are had as long as the pool has any.
-    Loose,
+    /// hugetlb pages of this size, each promised at mmap.
+    Promised(HugeSize),
+    /// hugetlb pages of this size that are had as long as the pool has any.
+    Loose(HugeSize),
     /// An object, from its first page on, by MAP_SHARED.
     Shared,
     /// The same by MAP_PRIVATE.
@@ -46,6 +50,8 @@ pub(super) enum Change {
     Protect(MapProt),
     /// MADV_DONTNEED.
     Discard,
+    /// mremap to somewhere else, and back.
+    Move,
 }
 
 /// Whether a change took place.
@@ -107,13 +113,16 @@ impl Area {
     }
     /// Whether an access that is allowed may fail all the same.
     pub(super) fn may_run_short(&self) -> bool {
-        self.kind == Kind::Loose
+        matches!(self.kind, Kind::Loose(_))
     }
 
     fn page_bytes(&self) -> u64 {
+        if let Some(object) = &self.object {
+            return object.unit();
+        }
         match self.kind {
             Kind::Anon | Kind::Heap | Kind::Shared | Kind::Private => PAGE_SIZE,
-            Kind::Promised | Kind::Loose => PageSize::Size2M.bytes(),
+            Kind::Promised(size) | Kind::Loose(size) => size.bytes(),
         }
     }
     fn request(&self, len: u64, prot: MapProt) -> MmapRequest {
@@ -122,8 +131,8 @@ impl Area {
             Kind::Anon | Kind::Heap => request,
             Kind::Shared => MmapRequest { flags: MapFlags::SHARED, ..request },
             Kind::Private => MmapRequest { flags: MapFlags::PRIVATE, ..request },
-            Kind::Promised => request.with(MapFlags::HUGETLB),
-            Kind::Loose => request.with(MapFlags::HUGETLB | MapFlags::NORESERVE),
+            Kind::Promised(size) => request.with(hugetlb(size)),
+            Kind::Loose(size) => request.with(hugetlb(size) | MapFlags::NORESERVE),
         }
     }
 
@@ -144,7 +153,8 @@ impl Area {
         pages: Range<usize>,
         change: Change,
     ) -> Changed {
-        let contents = if matches!(change, Change::Protect(_)) { Contents::Stay } else { Contents::Go };
+        let stays = matches!(change, Change::Protect(_) | Change::Move);
+        let contents = if stays { Contents::Stay } else { Contents::Go };
         let (start, len) = (self.va(pages.start).raw(), self.va(pages.end).offset_from(self.va(pages.start)));
         let Some(claim) = self.laws.claim(pages, contents) else { return Changed::No };
         let (outcome, prot) = match change {
@@ -158,6 +168,7 @@ impl Area {
             Change::Unmap => (mm.munmap(space, start, len), Some(MapProt::empty())),
             Change::Protect(prot) => (mm.mprotect(space, start, len, prot), Some(prot)),
             Change::Discard => (discard(mm, space, start, len), None),
+            Change::Move => (there_and_back(mm, space, start, len), None),
         };
         match outcome {
             Ok(()) => claim.settle(prot),
@@ -201,6 +212,11 @@ impl Area {
     }
 }
 
+/// The flags of mmap for pages of this size.
+fn hugetlb(size: HugeSize) -> MapFlags {
+    MapFlags::HUGETLB | MapFlags::from_bits_retain(size.bytes().ilog2() << 26)
+}
+
 /// MADV_DONTNEED; a hole in the range is no reason to fail, as the rest is done.
 fn discard(mm: &Mm, space: &KArc<AddressSpace>, start: u64, len: u64) -> Result<(), MmapError> {
     match mm.madvise(space, start, len, Advice::DontNeed) {
@@ -209,11 +225,32 @@ fn discard(mm: &Mm, space: &KArc<AddressSpace>, start: u64, len: u64) -> Result<
     }
 }
 
+/// mremap to a place that only this vCPU uses, and back.
+fn there_and_back(mm: &Mm, space: &KArc<AddressSpace>, start: u64, len: u64) -> Result<(), MmapError> {
+    let there = AWAY + Machine::id().index() as u64 * AWAY_EACH + start % AWAY_EACH;
+    let moves = RemapFlags::MAYMOVE.union(RemapFlags::FIXED);
+    let mremap = |from: u64, to: u64| {
+        let request = MremapRequest { addr: from, old_len: len, new_len: len, flags: moves, new_addr: to };
+        mm.mremap(space, &request).map(|_| ())
+    };
+    mremap(start, there)?;
+    // Memory may be out: what is there is not lost.
+    while mremap(there, start).is_err() {}
+    Ok(())
+}
+
+/// Where mappings go for a moment.
+const AWAY: u64 = 0x60_0000_0000;
+/// Bytes of it that each vCPU has.
+const AWAY_EACH: u64 = 16 << 30;
+
 /// Whether a call may fail with this error and change nothing.
 fn may_fail(change: Change, error: MmapError) -> bool {
     match change {
         Change::Map(_) | Change::Populate(_) => matches!(error, MmapError::HugetlbPool(_)),
         Change::Discard => matches!(error, MmapError::Unadvisable(_)),
+        // A part is not mapped, or the pages are of several mappings.
+        Change::Move => matches!(error, MmapError::NotOneMapping(_)),
         Change::Unmap | Change::Protect(_) => false,
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arch::addr::PAGE_SIZE;
 use arch::contract::Cpu;
 use arch::{Access, Machine};
 
@@ -13,7 +14,7 @@ use super::memory::By;
 use super::object::PAGES;
 use super::stage::CPUS;
 use super::view::View;
-use super::words::{Place, Whose};
+use super::words::{Place, Unit, Whose};
 use crate::Mm;
 use crate::kalloc::KArc;
 use crate::space::{AddressSpace, Advice};
@@ -32,7 +33,10 @@ impl View {
         hold: &mut Option<Hold>,
         random: &mut Random,
     ) {
+        let huge = self.book.unit() != Unit::Page;
         match random.below(16) {
+            0 if huge => self.treat_pages(mm, space, random),
+            1 if huge => drop(self.change(mm, space, stretch(random, PAGES), Change::Move)),
             0..11 => self.access_any(mm, space, hold, random),
             11 | 12 => self.use_pinned(mm, space, hold, random),
             _ => self.change_any(mm, space, random),
@@ -97,11 +101,13 @@ impl View {
         match random.below(7) {
             0..3 => self.book.resize_any(mm, random),
             3 => self.book.punch(pages.clone(), || {
-                mm.punch_object(self.book.object(), pages.start as u64..pages.end as u64);
+                let index = |page: usize| page as u64 * self.book.unit().bytes() / PAGE_SIZE;
+                mm.punch_object(self.book.object(), index(pages.start)..index(pages.end));
                 true
             }),
             4 => {
-                let (start, len) = (self.va(pages.start).raw(), pages.len() as u64 * 4096);
+                let len = pages.len() as u64 * self.book.unit().bytes();
+                let start = self.va(pages.start).raw();
                 self.book.punch(pages, || mm.madvise(space, start, len, Advice::Remove).is_ok());
             }
             5 => drop(self.change(mm, space, pages, Change::Discard)),

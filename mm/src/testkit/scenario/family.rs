@@ -18,6 +18,7 @@ use super::hold::Hold;
 use super::object::{Book, PAGES as PAGES_OF_OBJECT};
 use super::stage::{CPUS, Stage};
 use super::view::View;
+use super::words::Unit;
 use crate::Mm;
 use crate::kalloc::KArc;
 use crate::space::{AddressSpace, MapFlags, MapProt, MmapRequest};
@@ -36,8 +37,8 @@ const MANY: usize = 100;
 const PAGES: usize = FEW.len() + MANY;
 /// Pages that one vCPU maps and unmaps for itself.
 const SCRATCH: u64 = 0x8000_0000;
-/// Where an object is mapped, shared, and behind it, private.
-const OBJECT: u64 = 0xc000_0000 - 3 * PAGE;
+/// Where an object is mapped, shared, and behind it, private: one of small pages from three below.
+const OBJECT: u64 = 0xc000_0000;
 const PAGE: u64 = 4096;
 const RW: MapProt = MapProt::READ.union(MapProt::WRITE);
 
@@ -170,6 +171,7 @@ impl Member {
         match random.below(8) {
             0 => view.take_any(mm, &self.space, random),
             1 | 2 => view.use_pinned(mm, &self.space, hold, random),
+            3 if view.book.unit() != Unit::Page => view.treat_pages(mm, &self.space, random),
             _ => view.access_any(mm, &self.space, hold, random),
         }
     }
@@ -221,14 +223,20 @@ pub(super) struct Family {
 }
 
 impl Family {
-    /// One space.
+    /// One space, with an object of pages of 4 KiB.
     pub(super) fn new(mm: &Mm, habits: Habits) -> Self {
+        Family::of(mm, habits, Unit::Page)
+    }
+
+    /// One space, with an object of pages of this unit.
+    pub(super) fn of(mm: &Mm, habits: Habits, unit: Unit) -> Self {
         let Ok(space) = mm.new_space() else { panic!("no memory for the first space") };
         let request = MmapRequest::anonymous(LENGTH * PAGE, RW).fixed(BASE).with(MapFlags::empty());
         assert_eq!(mm.mmap(&space, &request), Ok(VirtAddr::new(BASE)));
         let words = (0..CPUS * PAGES).map(|_| Word::default()).collect();
-        let book = Arc::new(Book::new(mm));
-        let views = [(Kind::Shared, OBJECT), (Kind::Private, OBJECT + 16 * PAGE)].map(|(kind, at)| {
+        let book = Arc::new(Book::of(mm, unit));
+        let base = OBJECT - if unit == Unit::Page { 3 * PAGE } else { 0 };
+        let views = [(Kind::Shared, base), (Kind::Private, base + 16 * unit.bytes())].map(|(kind, at)| {
             let view = Arc::new(View::new(&book, kind, at));
             view.change(mm, &space, 0..PAGES_OF_OBJECT, Change::Map(RW));
             view

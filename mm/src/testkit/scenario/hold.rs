@@ -67,7 +67,7 @@ impl Hold {
     }
     fn at(&self, place: Place) -> PhysAddr {
         match self.pins.frame(0) {
-            Some(frame) => frame.phys().add(place.offset()),
+            Some(frame) => frame.phys().add(place.offset(self.view.book.unit())),
             None => panic!("a pin without a frame"),
         }
     }

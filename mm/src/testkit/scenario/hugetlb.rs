@@ -9,7 +9,7 @@ use super::area::{Area, Kind};
 use super::home::Home;
 use super::memory::Memory;
 use super::person::Person;
-use super::stage::{self, CPUS, Stage};
+use super::stage::{self, CPUS, Stage, pick};
 use super::{Ran, Scenario};
 use crate::hugetlb::HugeSize;
 use crate::hvo::Switch;
@@ -18,7 +18,7 @@ use crate::testkit::Random;
 /// See [`Scenario`].
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "hugetlb",
-    about: "three vCPUs map, fault and unmap hugetlb pages of two spaces while one resizes the pool",
+    about: "three vCPUs map, fault and unmap hugetlb pages of two spaces while one resizes and divides the pools",
     run,
 };
 
@@ -38,10 +38,13 @@ fn run(seed: u64) -> Ran {
 
 fn play(stage: &Stage<'_>, random: &mut Random) {
     let mm = stage.mm;
+    let size = pick(random, &[HugeSize::K64, HugeSize::M2]);
     stage.spoil(FOLIOS as usize + 1);
-    resize(stage, FOLIOS);
-    let home =
-        |_| Home::new(mm, vec![Area::new(Kind::Promised, PROMISED, 2), Area::new(Kind::Loose, LOOSE, 1)]);
+    resize(stage, size, FOLIOS);
+    let home = |_| {
+        let promised = Area::new(Kind::Promised(size), PROMISED, 2);
+        Home::new(mm, vec![promised, Area::new(Kind::Loose(size), LOOSE, 1)])
+    };
     let homes: Vec<_> = (0..HOMES).map(home).collect();
     let ended = AtomicUsize::new(0);
     let nothing = stage.know_nothing(&homes);
@@ -49,7 +52,7 @@ fn play(stage: &Stage<'_>, random: &mut Random) {
         if Machine::id().index() == 0 {
             let busy = |turn: &usize| *turn < RESIZES && ended.load(Ordering::SeqCst) < CPUS - 1;
             for _ in (0..).take_while(busy) {
-                treat_pool(stage, &mut random);
+                treat_pool(stage, size, &mut random);
             }
             return memories;
         }
@@ -66,17 +69,18 @@ fn play(stage: &Stage<'_>, random: &mut Random) {
     };
     let mut memories = stage.on_all_cpus(random, nothing, job);
     stage.close(homes, &mut memories);
-    resize(stage, 0);
-    assert_eq!(mm.hugetlb.counts(HugeSize::M2).nr, 0, "folios that nobody uses stay in the pool");
+    HugeSize::ALL.into_iter().for_each(|size| resize(stage, size, 0));
+    let left = HugeSize::ALL.map(|size| mm.hugetlb.counts(size).nr);
+    assert_eq!(left, [0; 4], "folios that nobody uses stay in the pool");
 }
 
-fn resize(stage: &Stage<'_>, folios: u64) {
-    let resized = stage.mm.hugetlb.set_nr(stage.mm, HugeSize::M2, folios);
+fn resize(stage: &Stage<'_>, size: HugeSize, folios: u64) {
+    let resized = stage.mm.hugetlb.set_nr(stage.mm, size, folios);
     assert_eq!((resized.unoptimized, resized.unrestored), (None, None), "{folios} folios were asked for");
 }
 
 /// One thing that may be done to the pool at any time.
-fn treat_pool(stage: &Stage<'_>, random: &mut Random) {
+fn treat_pool(stage: &Stage<'_>, size: HugeSize, random: &mut Random) {
     let mm = stage.mm;
     match random.below(8) {
         0 => assert_eq!(mm.hugetlb.restore_free(mm).first_error, None),
@@ -85,7 +89,12 @@ fn treat_pool(stage: &Stage<'_>, random: &mut Random) {
             let to = if random.below(2) == 0 { Switch::On } else { Switch::Off };
             assert_eq!(mm.hvo.set_switch(mm, to), Ok(()));
         }
-        _ => resize(stage, random.below(FOLIOS + 1)),
+        3 => {
+            // Into pages of 64 KiB, which are those of the areas, or nobody's.
+            let demoted = mm.hugetlb.demote(mm, HugeSize::M2, random.below(2));
+            assert_eq!((demoted.unrestored, demoted.unoptimized), (None, None));
+        }
+        _ => resize(stage, pick(random, &[size, HugeSize::M2]), random.below(FOLIOS + 1)),
     }
     Machine::relax();
 }

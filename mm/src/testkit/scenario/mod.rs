@@ -29,11 +29,11 @@
 //! | `object` | an object that spaces map: its size, its holes, its words |
 //! | `view` | an object in a space, shared or private |
 //! | `hold` | a pinned page, and the device that uses it |
-//! | `deeds` | what a vCPU does with an object |
+//! | `deeds` `huge_deeds` | what a vCPU does with an object; with the pages of one of hugetlb, and their pool |
 //! | `family` | spaces that descend from each other by fork, and what must be read in each |
 //! | `contest` | four vCPUs in one space: one disturbs it, one changes it, two access it |
 //! | `stage` | the machine, the boot choices, the end of a run |
-//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `hvo` `fork` `migration` `folding` | scenarios |
+//! | `mixed` `shared` `asid` `promotion` `exit` `pressure` `hugetlb` `sizes` `hvo` `fork` `migration` `folding` | scenarios |
 //! | `report` `khugepaged` `snapshot` | scenarios |
 #![forbid(unsafe_code)]
 
@@ -47,6 +47,7 @@ mod folding;
 mod fork;
 mod hold;
 mod home;
+mod huge_deeds;
 mod hugetlb;
 mod hvo;
 mod khugepaged;
@@ -60,6 +61,7 @@ mod pressure;
 mod promotion;
 mod report;
 mod shared;
+mod sizes;
 mod snapshot;
 mod stage;
 mod view;
@@ -92,6 +94,7 @@ pub const ALL: &[Scenario] = &[
     exit::SCENARIO,
     pressure::SCENARIO,
     hugetlb::SCENARIO,
+    sizes::SCENARIO,
     hvo::SCENARIO,
     fork::SCENARIO,
     snapshot::SCENARIO,

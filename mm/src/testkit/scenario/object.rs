@@ -10,10 +10,8 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use arch::addr::PAGE_SIZE;
-
-use super::stage::CPUS;
-use super::words::{Clock, Place, Stamp, Whose, Wipes, Word};
+use super::stage::{CPUS, pick};
+use super::words::{Clock, Place, Stamp, Unit, Whose, Wipes, Word};
 use crate::Mm;
 use crate::kalloc::KArc;
 use crate::shmem::{Object, ObjectUse};
@@ -30,13 +28,14 @@ pub(super) struct Size {
     bytes: u64,
     next: Option<u64>,
     changes: u64,
+    unit: Unit,
 }
 
 impl Size {
     /// Whether an access of the page between two moments must be within the object, must be beyond it, or may be
     /// either.
     pub(super) fn has(self, page: usize, after: Size) -> Option<bool> {
-        let within = |bytes: u64| (page as u64) < bytes.div_ceil(PAGE_SIZE);
+        let within = |bytes: u64| (page as u64) < bytes.div_ceil(self.unit.bytes());
         let all =
             [self.bytes, after.bytes, self.next.unwrap_or(self.bytes), after.next.unwrap_or(after.bytes)];
         let known =
@@ -69,6 +68,7 @@ pub(super) struct Book {
     share: ObjectUse,
     pub(super) clock: Clock,
     state: Mutex<State>,
+    unit: Unit,
 }
 
 /// A load that has begun.
@@ -87,9 +87,16 @@ pub(super) struct Storing {
 }
 
 impl Book {
-    /// An object of all its pages.
+    /// An object of all its pages, of 4 KiB.
     pub(super) fn new(mm: &Mm) -> Self {
-        let share = mm.new_object(PAGES as u64 * PAGE_SIZE);
+        Book::of(mm, Unit::Page)
+    }
+    /// The same, of pages of this unit.
+    pub(super) fn of(mm: &Mm, unit: Unit) -> Self {
+        let share = match unit.huge() {
+            Some(size) => mm.new_huge_object(size, PAGES as u64 * unit.bytes()),
+            None => mm.new_object(PAGES as u64 * unit.bytes()),
+        };
         let share = share.unwrap_or_else(|error| panic!("no object: {error}"));
         let page = Page {
             words: [Word::ZERO; CPUS],
@@ -97,13 +104,17 @@ impl Book {
             taken: Wipes::NONE,
             cut: Wipes::NONE,
         };
-        let size = Size { bytes: PAGES as u64 * PAGE_SIZE, next: None, changes: 0 };
+        let size = Size { bytes: PAGES as u64 * unit.bytes(), next: None, changes: 0, unit };
         let state = Mutex::new(State { size, pages: [page; PAGES] });
-        Book { object: (*share).clone(), share, clock: Clock::default(), state }
+        Book { object: (*share).clone(), share, clock: Clock::default(), state, unit }
     }
     /// The object.
     pub(super) fn object(&self) -> &KArc<Object> {
         &self.object
+    }
+    /// Of which pages it is made.
+    pub(super) fn unit(&self) -> Unit {
+        self.unit
     }
     /// Its size now.
     pub(super) fn size(&self) -> Size {
@@ -163,19 +174,21 @@ impl Book {
         }
     }
 
-    /// Gives the object another size, at times one in the middle of a page or of the words.
+    /// Gives the object another size, at times one in the middle of a page or of the words; that of a hugetlb one is
+    /// whole pages.
     pub(super) fn resize_any(&self, mm: &Mm, random: &mut Random) {
         let pages = if random.below(2) == 0 { PAGES as u64 } else { random.below(PAGES as u64 + 1) };
-        let rest = [0, 0, 16, 72, 2048][random.below(5) as usize];
-        let bytes = (pages * PAGE_SIZE + rest).min(PAGES as u64 * PAGE_SIZE);
+        let rests: &[u64] = if self.unit == Unit::Page { &[0, 0, 16, 72, 2048] } else { &[0] };
+        let unit = self.unit.bytes();
+        let bytes = (pages * unit + pick(random, rests)).min(PAGES as u64 * unit);
         let Some(old) = self.claim_size(bytes) else { return };
         let (end, dead) = (old.min(bytes), self.clock.ended());
-        let gone = (bytes.div_ceil(PAGE_SIZE) as usize).min(PAGES);
+        let gone = (bytes.div_ceil(unit) as usize).min(PAGES);
         let takes = |n: usize| if n >= gone { Takes::Copies } else { Takes::Words };
-        self.wipes(|n, page| begin(page, &beyond(n, end), takes(n)));
+        self.wipes(|n, page| begin(page, &self.beyond(n, end), takes(n)));
         let outcome = mm.truncate_object(&self.object, bytes);
         assert!(outcome.is_ok(), "{outcome:?}");
-        self.wipes(|n, page| finish(page, &beyond(n, end), takes(n), Some(&dead)));
+        self.wipes(|n, page| finish(page, &self.beyond(n, end), takes(n), Some(&dead)));
         self.settle_size();
     }
 
@@ -191,17 +204,21 @@ impl Book {
     /// Reads or writes a word by a descriptor.
     pub(super) fn by_descriptor(&self, mm: &Mm, cpu: usize, random: &mut Random) {
         let (page, whose) = (random.below(PAGES as u64) as usize, random.below(CPUS as u64) as usize);
-        if random.below(2) == 0 {
+        // A hugetlb object is not written so.
+        if random.below(2) == 0 || self.unit != Unit::Page {
             return self.read(mm, cpu, Place { page, cpu: whose, whose: Whose::Object });
         }
         let place = Place { page, cpu, whose: Whose::Object };
         let size = self.size().bytes;
-        if place.in_object() + 8 > size || self.claim_size(size).is_none() {
+        if place.in_object(self.unit) + 8 > size || self.claim_size(size).is_none() {
             return;
         }
         let storing = self.begin_store(place);
-        let outcome =
-            mm.write_object(&self.object, place.in_object(), &place.word(storing.number).to_le_bytes());
+        let outcome = mm.write_object(
+            &self.object,
+            place.in_object(self.unit),
+            &place.word(storing.number).to_le_bytes(),
+        );
         self.end_store(&storing, if outcome.is_ok() { Stored::Yes } else { Stored::Perhaps });
         self.settle_size();
     }
@@ -210,17 +227,22 @@ impl Book {
     fn read(&self, mm: &Mm, reader: usize, place: Place) {
         let (mut word, size) = ([0; 8], self.size());
         let loading = self.begin_load(place);
-        let many = mm.read_object(&self.object, place.in_object(), &mut word);
+        let many = mm.read_object(&self.object, place.in_object(self.unit), &mut word);
         let after = self.size();
         if size == after && size.next.is_none() {
-            let left = size.bytes.saturating_sub(place.in_object());
-            assert_eq!(many as u64, left.min(8), "bytes of {place:?} in an object of {} bytes", size.bytes);
+            let left = size.bytes.saturating_sub(place.in_object(self.unit));
+            assert_eq!(
+                many,
+                Ok(left.min(8) as usize),
+                "bytes of {place:?} in an object of {} bytes",
+                size.bytes
+            );
         }
-        if many == word.len() {
+        if many == Ok(word.len()) {
             self.end_load(&loading, u64::from_le_bytes(word), reader);
         }
         let copy = Place { whose: Whose::Copy, ..place };
-        if mm.read_object(&self.object, copy.in_object(), &mut word) == word.len() {
+        if mm.read_object(&self.object, copy.in_object(self.unit), &mut word) == Ok(word.len()) {
             assert_eq!(
                 u64::from_le_bytes(word),
                 0,
@@ -245,6 +267,13 @@ impl Book {
         assert_eq!(self.object.spaces(), 0, "spaces map the object after their end");
         mm.close_object(self.share);
         assert!(mm.objects.is_empty(), "the object has not ended");
+    }
+
+    /// The vCPUs whose words of page `n` lie at `end` or beyond.
+    fn beyond(&self, n: usize, end: u64) -> Range<usize> {
+        let whose = Whose::Object;
+        let first = (0..CPUS).find(|&cpu| Place { page: n, cpu, whose }.in_object(self.unit) >= end);
+        first.unwrap_or(CPUS)..CPUS
     }
 
     fn wipes(&self, each: impl Fn(usize, &mut Page)) {
@@ -284,13 +313,6 @@ enum Takes {
     Page,
     /// And all private copies of it.
     Copies,
-}
-
-/// The vCPUs whose words of page `n` lie at `end` or beyond.
-fn beyond(n: usize, end: u64) -> Range<usize> {
-    let whose = Whose::Object;
-    let first = (0..CPUS).find(|&cpu| Place { page: n, cpu, whose }.in_object() >= end);
-    first.unwrap_or(CPUS)..CPUS
 }
 
 fn begin(page: &mut Page, words: &Range<usize>, takes: Takes) {

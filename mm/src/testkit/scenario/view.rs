@@ -6,6 +6,8 @@
 //! | private, no copy of the page since the last wipe | what [`Book`] says | 0, by the rule of the next line |
 //! | private, a copy | what they were when it was made, the same at each load | what was stored here, or by those whose child this is, before the fork |
 //!
+//! Of hugetlb a load makes a copy, too, of a page that the object lacks.
+//!
 //! A copy is wiped by munmap, mmap, MADV_DONTNEED, and a truncation below its page; not by a hole.
 #![forbid(unsafe_code)]
 
@@ -18,7 +20,7 @@ use super::area::{Area, Change, Changed, Kind};
 use super::memory::By;
 use super::object::{Book, PAGES, Stored};
 use super::stage::CPUS;
-use super::words::{Place, Stamp, Whose, Wipes, Word};
+use super::words::{Place, Stamp, Unit, Whose, Wipes, Word};
 use crate::Mm;
 use crate::kalloc::KArc;
 use crate::space::AddressSpace;
@@ -128,7 +130,7 @@ impl View {
         pages: Range<usize>,
         change: Change,
     ) -> Changed {
-        let wipes = self.is_private() && !matches!(change, Change::Protect(_));
+        let wipes = self.is_private() && !matches!(change, Change::Protect(_) | Change::Move);
         if !wipes {
             return self.area.change(mm, space, pages, change);
         }
@@ -197,8 +199,14 @@ impl View {
 
     /// vCPU `reader` loads a word.
     pub(super) fn load(&self, reader: usize, place: Place, by: By<'_>) {
-        let load = || self.access(place.page, Access::Read, || by.load(place.va(self.va(0))));
-        self.judge(reader, place, load);
+        let unit = self.book.unit();
+        let load = || self.access(place.page, Access::Read, || by.load(place.va(self.va(0), unit)));
+        // Of hugetlb a page that the object lacks is a private mapping's own at once.
+        if self.is_private() && unit != Unit::Page {
+            self.touching(place.page, || self.judge(reader, place, load), |()| false);
+        } else {
+            self.judge(reader, place, load);
+        }
     }
     /// vCPU `reader` gets a word by `load`: from what the space maps, or from a frame that it maps for sure.
     pub(super) fn judge(&self, reader: usize, place: Place, load: impl FnOnce() -> Option<u64>) {
@@ -255,10 +263,10 @@ impl View {
 
     /// vCPU `cpu` stores to its word of a page.
     pub(super) fn store(&self, cpu: usize, page: usize, by: By<'_>) {
-        let base = self.va(0);
+        let (base, unit) = (self.va(0), self.book.unit());
         self.put(cpu, page, |place, number| {
             let word = place.word(number);
-            match self.access(page, Access::Write, || by.store(place.va(base), word)) {
+            match self.access(page, Access::Write, || by.store(place.va(base, unit), word)) {
                 Some(_) => Stored::Yes,
                 None => Stored::No,
             }

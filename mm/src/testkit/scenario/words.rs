@@ -22,6 +22,7 @@ use arch::VirtAddr;
 use arch::addr::PAGE_SIZE;
 
 use super::stage::CPUS;
+use crate::hugetlb::HugeSize;
 
 /// Which of the words of a vCPU in a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +35,39 @@ pub(super) enum Whose {
     Orphan,
 }
 
+/// Of which pages an object is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unit {
+    /// Of 4 KiB. The words of a page stand side by side.
+    Page,
+    /// Of hugetlb. The words of a page stand far apart, those of each vCPU in a part of their own.
+    Huge(HugeSize),
+}
+
+impl Unit {
+    /// Bytes of a page.
+    pub(super) const fn bytes(self) -> u64 {
+        match self {
+            Unit::Page => PAGE_SIZE,
+            Unit::Huge(size) => size.bytes(),
+        }
+    }
+    /// The size, where it is hugetlb's.
+    pub(super) const fn huge(self) -> Option<HugeSize> {
+        match self {
+            Unit::Page => None,
+            Unit::Huge(size) => Some(size),
+        }
+    }
+    /// From one vCPU's word to the next one's.
+    const fn apart(self) -> u64 {
+        match self {
+            Unit::Page => 8,
+            Unit::Huge(size) => size.bytes() / CPUS as u64,
+        }
+    }
+}
+
 /// Where a word stands, and who writes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Place {
@@ -44,17 +78,17 @@ pub(super) struct Place {
 
 impl Place {
     /// Offset in its page.
-    pub(super) const fn offset(self) -> u64 {
+    pub(super) const fn offset(self, unit: Unit) -> u64 {
         let row = if matches!(self.whose, Whose::Copy) { 64 } else { 0 };
-        row + 8 * self.cpu as u64
+        row + unit.apart() * self.cpu as u64
     }
     /// Its address, where the first page is at `base`.
-    pub(super) const fn va(self, base: VirtAddr) -> VirtAddr {
-        base.add(self.in_object())
+    pub(super) const fn va(self, base: VirtAddr, unit: Unit) -> VirtAddr {
+        base.add(self.in_object(unit))
     }
     /// Offset in the object.
-    pub(super) const fn in_object(self) -> u64 {
-        self.page as u64 * PAGE_SIZE + self.offset()
+    pub(super) const fn in_object(self, unit: Unit) -> u64 {
+        self.page as u64 * unit.bytes() + self.offset(unit)
     }
     const fn mark(self) -> u64 {
         (self.page as u64) << 8 | (self.cpu as u64) << 4 | (self.whose as u64 + 1)

@@ -1,11 +1,19 @@
-//! The figures of `docs/reservations.md`: what was measured last, as it is committed, and the tables made from it.
+//! The figures of the pages in `docs`: what was measured last, as it is committed, and the tables made from it.
 //!
 //! ```text
-//!   target/bench/<suite>.json ── FIGURES=1 ──► tests/figures/<suite>.json ──► tables between marks of the page
+//!   target/bench/<suite>.json ── FIGURES=1 ──► tests/figures/<suite>.json ──► tables between marks of the pages
 //! ```
-//! A mark is `<!-- figures: NAME -->`, where `TABLES` has a table of that name; its end is `<!-- end of figures -->`.
-//! Where a part of `thpfork` was measured the other rows keep their figures. `thp` counts as a whole only: what a part of
-//! it costs depends a little on what ran before in the same boot. A test holds the page against what is made here.
+//! A mark is `<!-- figures: NAME -->`, where a table has that name; its end is `<!-- end of figures -->`. Where a part of
+//! `thpfork` was measured the other rows keep their figures. All other suites count as a whole only: what a part of one
+//! costs depends a little on what ran before in the same boot. A test holds the pages against what is made here.
+//!
+//! | file | the tables of |
+//! |---|---|
+//! | `reservations` | `docs/reservations.md` |
+//! | `hgm` | `docs/hgm.md` |
+
+mod hgm;
+mod reservations;
 
 use super::peers::Peers;
 use super::suite::Chosen;
@@ -15,9 +23,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// The suites whose figures are committed.
-pub const SUITES: [&str; 2] = ["thp", "thpfork"];
-/// The page, from the top of the tree.
-pub const PAGE: &str = "docs/reservations.md";
+pub const SUITES: [&str; 5] = ["thp", "thpfork", "mapcount", "hgm", "collapse"];
+/// The pages, from the top of the tree.
+pub const PAGES: [&str; 2] = ["docs/reservations.md", "docs/hgm.md"];
 const END: &str = "<!-- end of figures -->";
 /// Where there is no figure.
 const NOTHING: &str = "–";
@@ -29,6 +37,8 @@ enum Form {
     Number,
     /// Bytes, as MiB.
     Mib,
+    /// Of all 262,144 entries of 4 KiB that a page of 1 GiB has: how much for each.
+    OfEntries,
 }
 
 /// A column: its head, the figures whose sum it has, with `@` for the line's name, and how it is written.
@@ -44,145 +54,6 @@ struct Table {
     lines: &'static [(&'static str, &'static str)],
     columns: &'static [Column],
 }
-
-/// The policies that differ where memory is not short.
-const POLICIES: &[(&str, &str)] = &[
-    ("never", "`never`"),
-    ("always", "`always`"),
-    ("defer", "`defer`"),
-    ("reserve", "`reserve`"),
-    ("reserve-sync", "`reserve-sync`"),
-    ("reserve-64", "`reserve-64`"),
-    ("full", "`full`"),
-];
-
-/// The tables of the ways in which memory is used have the same columns.
-macro_rules! way {
-    ($name:literal, $corner:literal) => {
-        Table {
-            name: $name,
-            corner: $corner,
-            suite: "thp",
-            lines: POLICIES,
-            columns: &[
-                Column("faults", &[concat!("@.", $name, ".faults")], Form::Number),
-                Column("p50", &[concat!("@.", $name, ".p50")], Form::Number),
-                Column("p99", &[concat!("@.", $name, ".p99")], Form::Number),
-                Column("max", &[concat!("@.", $name, ".max")], Form::Number),
-                Column("total", &[concat!("@.", $name, ".total")], Form::Number),
-                Column("huge", &[concat!("@.", $name, ".huge")], Form::Number),
-                Column("touched", &[concat!("@.", $name, ".touched")], Form::Number),
-                Column("resident", &[concat!("@.", $name, ".rss")], Form::Number),
-                Column("reserved", &[concat!("@.", $name, ".reserved")], Form::Number),
-            ],
-        }
-    };
-}
-
-/// Every table of the page.
-const TABLES: &[Table] = &[
-    Table {
-        name: "roads",
-        corner: "road",
-        suite: "thp",
-        lines: &[
-            ("promote_512", "promotion in place, 512 of 512 populated"),
-            ("promote_256", "promotion in place, 256"),
-            ("promote_64", "promotion in place, 64"),
-            ("collapse_512", "collapse by copy, 512"),
-        ],
-        columns: &[
-            Column("instructions", &["@"], Form::Number),
-            Column("stores", &["@.stores"], Form::Number),
-            Column("TLBIs", &["@.tlbi_va", "@.tlbi_asid"], Form::Number),
-            Column("bytes zeroed", &["@.zeroed"], Form::Mib),
-            Column("bytes copied", &["@.copied"], Form::Mib),
-        ],
-    },
-    Table {
-        name: "locks",
-        corner: "road",
-        suite: "thp",
-        lines: &[
-            ("promote_512", "promotion in place, 512 of 512 populated"),
-            ("promote_256", "promotion in place, 256"),
-            ("promote_64", "promotion in place, 64"),
-            ("collapse_512", "collapse by copy, 512"),
-        ],
-        columns: &[
-            Column("page-table lock held", &["@.ptl_held"], Form::Number),
-            Column("longest", &["@.ptl_longest"], Form::Number),
-            Column("mmap lock held for reading", &["@.mmap_read_held"], Form::Number),
-            Column("longest", &["@.mmap_read_longest"], Form::Number),
-            Column("for writing", &["@.mmap_write_held"], Form::Number),
-            Column("longest", &["@.mmap_write_longest"], Form::Number),
-        ],
-    },
-    way!("sequential", "sequential: every page, from the first to the last"),
-    way!("dense", "dense: every page, in random order within a region"),
-    way!("random", "random: 1 to 512 pages of each region"),
-    way!("sparse", "sparse: 8 pages of each region"),
-    Table {
-        name: "grow",
-        corner: "grow: a heap that gives parts of its midst up",
-        suite: "thp",
-        lines: POLICIES,
-        columns: &[
-            Column("faults", &["@.grow.faults"], Form::Number),
-            Column("p50", &["@.grow.p50"], Form::Number),
-            Column("total", &["@.grow.total"], Form::Number),
-            Column("huge", &["@.grow.huge"], Form::Number),
-            Column("resident", &["@.grow.rss"], Form::Number),
-            Column("promoted on the way", &["@.grow.res_pages_collapsed"], Form::Number),
-            Column("by copy", &["@.grow.thp_collapse_alloc"], Form::Number),
-        ],
-    },
-    Table {
-        name: "short",
-        corner: "short: 16 processes that write 2 MiB each and end",
-        suite: "thp",
-        lines: POLICIES,
-        columns: &[
-            Column("instructions in all", &["@.short.total"], Form::Number),
-            Column("huge at the first fault", &["@.short.thp_fault_alloc"], Form::Number),
-            Column("promoted", &["@.short.res_pages_collapsed"], Form::Number),
-            Column("by copy", &["@.short.thp_collapse_alloc"], Form::Number),
-        ],
-    },
-    Table {
-        name: "snapshot",
-        corner: "snapshot: a child reads all, the parent writes 64 pages of each region meanwhile, the child ends",
-        suite: "thp",
-        lines: POLICIES,
-        columns: &[
-            Column("p50", &["@.snapshot.p50"], Form::Number),
-            Column("p99", &["@.snapshot.p99"], Form::Number),
-            Column("total of the parent's writes", &["@.snapshot.total"], Form::Number),
-            Column("huge afterwards, of 16", &["@.snapshot.huge"], Form::Number),
-            Column("pages brought back", &["@.snapshot.res_pages_brought_back"], Form::Number),
-        ],
-    },
-    Table {
-        name: "thpfork",
-        corner: "pages of each 2 MiB",
-        suite: "thpfork",
-        lines: &[("1", "1"), ("-64", "1 to 64"), ("-128", "1 to 128"), ("-512", "1 to 512")],
-        columns: &[
-            Column("`never`", &["never.@"], Form::Number),
-            Column("`always`", &["always.@"], Form::Number),
-            Column("`underused`", &["underused.@"], Form::Number),
-            Column("`defer`", &["defer.@"], Form::Number),
-            Column("`reserve`", &["reserve.@"], Form::Number),
-            Column("`reserve-lru`", &["reserve-lru.@"], Form::Number),
-            Column("`reserve-sync`", &["reserve-sync.@"], Form::Number),
-            Column("`reserve-64`", &["reserve-64.@"], Form::Number),
-            Column("`full`", &["full.@"], Form::Number),
-            Column("Linux 7.2 never", &["linux never.@"], Form::Number),
-            Column("always", &["linux always.@"], Form::Number),
-            Column("underused", &["linux underused.@"], Form::Number),
-        ],
-    },
-];
 
 /// Figures by name, in the order in which they came: name, figure, and the object as it stands in its file.
 type Figures = Vec<(String, i64, String)>;
@@ -238,12 +109,12 @@ pub fn take(chosen: &Chosen, json: &str) -> Result<(), Error> {
     std::fs::write(&path, format!("[\n{}\n]\n", objects.join(",\n"))).map_err(Error::file(&path))
 }
 
-/// The page with its tables made anew, and the page as it is.
+/// A page with its tables made anew, and the page as it is.
 ///
 /// # Errors
 /// [`Error::File`]: a file cannot be read, or a mark of the page names no table.
-pub fn page() -> Result<(String, String), Error> {
-    let path = root().join(PAGE);
+pub fn page(page: &str) -> Result<(String, String), Error> {
+    let path = root().join(page);
     let text = read(&path)?;
     let peers = Peers::load()?;
     let figures: Vec<_> =
@@ -259,13 +130,15 @@ pub fn page() -> Result<(String, String), Error> {
     Ok((made, text))
 }
 
-/// Writes the tables of the page anew.
+/// Writes the tables of all pages anew.
 ///
 /// # Errors
 /// As for [`page`].
-pub fn write_page() -> Result<(), Error> {
-    let path = root().join(PAGE);
-    std::fs::write(&path, page()?.0).map_err(Error::file(&path))
+pub fn write_pages() -> Result<(), Error> {
+    PAGES.into_iter().try_for_each(|name| {
+        let path = root().join(name);
+        std::fs::write(&path, page(name)?.0).map_err(Error::file(&path))
+    })
 }
 
 /// The text with a table at each mark.
@@ -278,7 +151,8 @@ fn fill(text: &str, figure: &dyn Fn(&str, &str) -> Option<i64>) -> Result<String
             made += "\n";
         }
         if let Some(name) = line.strip_prefix("<!-- figures: ").and_then(|rest| rest.strip_suffix(" -->")) {
-            let table = TABLES.iter().find(|table| table.name == name);
+            let mut tables = reservations::TABLES.iter().chain(hgm::TABLES);
+            let table = tables.find(|table| table.name == name);
             table.ok_or(format!("there is no table {name}"))?.write(&mut made, figure);
             within = true;
         }
@@ -308,7 +182,8 @@ impl Form {
     fn write(self, figure: i64) -> String {
         match self {
             Form::Mib if figure != 0 => format!("{} MiB", figure as f64 / f64::from(1 << 20)),
-            _ => with_commas(figure),
+            Form::OfEntries => format!("{:.2}", figure as f64 / f64::from(1 << 18)),
+            Form::Number | Form::Mib => with_commas(figure),
         }
     }
 }
@@ -336,6 +211,7 @@ mod tests {
     fn forms() {
         let written = [0, 999, 1000, 22_932, -1_234_567].map(|figure| Form::Number.write(figure));
         assert_eq!(written, ["0", "999", "1,000", "22,932", "-1,234,567"]);
+        assert_eq!([0, 1_614_187].map(|figure| Form::OfEntries.write(figure)), ["0.00", "6.16"]);
         let written = [0, 1 << 20, 1_835_008, 2 << 20].map(|figure| Form::Mib.write(figure));
         assert_eq!(written, ["0", "1 MiB", "1.75 MiB", "2 MiB"]);
     }
@@ -368,8 +244,10 @@ mod tests {
     #[test]
     fn what_is_taken() {
         let takes = |words: &str| takes(&crate::bench::suite::choose(words).unwrap()[0]);
-        assert!(takes("thp") && takes("thpfork") && takes("thpfork:-512"));
-        assert!(!takes("thp:dense") && !takes("mmbench") && !takes("threshold"));
+        assert!(takes("thp") && takes("thpfork") && takes("thpfork:-512") && takes("collapse"));
+        assert!(
+            !takes("thp:dense") && !takes("collapse:overflow") && !takes("mmbench") && !takes("threshold")
+        );
     }
 
     /// What is no list of figures is refused.
