@@ -30,8 +30,9 @@ impl Ticket {
     }
 }
 
-/// Tells the context of a registered VMA of a fault on a blank entry whose page is there. M is held for reading, no
-/// spinlock. The caller lets M go, and all other sleeping locks of memory management, before he waits ([`wait`]).
+/// Tells the context of a registered VMA of a fault on a blank entry whose page is there. M is held for reading and F
+/// for the page, both since before the look, and no spinlock. So whoever makes the entry, who holds the one or the other
+/// too, finds the fault in the queue when he wakes. The caller lets both go before he waits ([`wait`]).
 ///
 /// # Errors
 /// [`FaultReason::Told`]: so it is. [`FaultReason::UserModeOnly`]; [`FaultReason::OutOfMemory`]: nobody was told.
@@ -51,11 +52,6 @@ pub(crate) fn tell(
     let number = space.userfaults.next_number();
     let page = info.va.align_down(grain(vma));
     context.push(mm, number, Minor { page, exact: info.va, access: info.access })?;
-    // Who has made the entry since the first look may have looked at the queue before the fault was in it.
-    if !space.ptl.lock().last(info.va).desc.is_empty() {
-        context.withdraw(number);
-        return Ok(FaultDone::Spurious);
-    }
     Err(FaultReason::Told(Ticket::new(context.id, number)))
 }
 

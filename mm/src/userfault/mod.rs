@@ -13,13 +13,13 @@
 //! | anything else | the same |
 //!
 //! ```text
-//!   fault:   M, F -> blank? -> queue -> blank still? --> F, M let go -> sleeps .......... -> is tried again
-//!                                |                                        ^
-//!   server:                      `--> next_fault ... writes ... continue: entry made, then wake
+//!   fault:   M, F -> blank? -> queue --> F, M let go -> sleeps .................. -> is tried again
+//!                                |                                         ^
+//!   server:                      `--> next_fault ... writes ... continue: M, F, entry made; then wake
 //! ```
-//! **Guarantee.** Nobody sleeps for ever for want of a wake-up: a fault is in the queue before it looks at the entry for
-//! the second time, and who makes the entry, or takes the registration away, looks at the queue afterwards. Registrations
-//! are looked at and changed under M, so that a fault which was told was told to a context that lives. Unregistering,
+//! **Guarantee.** Nobody sleeps for ever for want of a wake-up: from the look at the entry until it is in the queue a
+//! fault holds M for reading and F for its page; who makes the entry holds F, or M for writing, and who takes the
+//! registration away holds M for writing; either looks at the queue afterwards. Unregistering,
 //! munmap, mremap, the end of the context and that of the space wake all that sleep there; a thread whose process is to
 //! end leaves by itself.
 //!

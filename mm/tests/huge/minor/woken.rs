@@ -1,6 +1,7 @@
 //! Nobody sleeps for ever.
 
 use arch::model::{Bounds, Job, explore_runs, run_on_cpus, user_load};
+use mm::config::HvoStrategy;
 use mm::env::Killed;
 use mm::fault::{FaultReason, Signal};
 use mm::space::{MremapRequest, RemapFlags};
@@ -105,8 +106,8 @@ fn a_server_does_not_wait_for_ever() {
 /// Who takes part in a race beside the one who touches a page.
 type Rival = fn(&Stage<'_>);
 
-/// Every schedule, up to two switches, of a touch and of each who lets it go on: nobody sleeps for ever, and the touch
-/// finds the page, with its content where that was served.
+/// Every schedule of a touch and of each who lets it go on, up to two switches, or one where he is first: nobody sleeps
+/// for ever, and the touch finds the page, with its content where that was served.
 #[test]
 fn no_wake_up_is_lost() {
     let rivals: [(&str, Rival); 4] = [
@@ -115,10 +116,11 @@ fn no_wake_up_is_lost() {
         ("close", |stage| stage.mm.close_userfault(&stage.context)),
         ("munmap", |stage| stage.mm.munmap(&stage.space, BASE, PAGES * BYTES).unwrap()),
     ];
+    let small = Builder::new().ram_mib(4).config(|config| config.hvo = HvoStrategy::Off);
     for (name, rival) in rivals {
-        for first in [0, 1] {
-            let explored = explore_runs(Bounds { switches: 2, runs: 200_000 }, || {
-                Builder::new().ram_mib(8).boot(|mm, env| {
+        for (first, switches) in [(0, 2), (1, 1)] {
+            let explored = explore_runs(Bounds { switches, runs: 200_000 }, || {
+                small.clone().boot(|mm, env| {
                     let stage = Stage::new(mm, env);
                     let stage_ref = &stage;
                     let touch: Job<'_> = Box::new(move || {
@@ -132,7 +134,7 @@ fn no_wake_up_is_lost() {
                 });
             });
             println!("a touch and {name}: {explored:?}");
-            assert!(explored.complete && explored.runs > 50, "{name}: {explored:?}");
+            assert!(explored.complete && explored.runs > 10, "{name}: {explored:?}");
         }
     }
 }
