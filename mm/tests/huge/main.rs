@@ -6,6 +6,7 @@ mod demote;
 mod dissolve;
 mod fault;
 mod hgm;
+mod matrix;
 mod minor;
 mod poison;
 mod poison_hgm;
