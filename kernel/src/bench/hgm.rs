@@ -30,6 +30,9 @@ struct Part {
     run: fn(&'static Mm) -> Option<()>,
 }
 
+/// What measures a page of 1 GiB, and says each row.
+type Measure = fn(&Mm, &mut dyn FnMut(&Row)) -> Result<(), Broken>;
+
 const PARTS: &[Part] = &[
     Part { name: "postcopy", suite: "hgm", run: postcopy },
     Part { name: "collapse", suite: "collapse", run: |mm| of_giant(mm, giant::collapse) },
@@ -81,7 +84,7 @@ fn run(mm: &'static Mm, parts: impl Iterator<Item = &'static Part>, words: &[&st
 }
 
 /// A part that needs a page of 1 GiB beside those that the pool has.
-fn of_giant(mm: &Mm, part: fn(&Mm, &mut dyn FnMut(&Row)) -> Result<(), Broken>) -> Option<()> {
+fn of_giant(mm: &Mm, part: Measure) -> Option<()> {
     match part(mm, &mut |row| println!("{row}")) {
         Ok(()) => Some(()),
         Err(Broken::Pool) => {

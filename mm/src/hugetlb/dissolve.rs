@@ -9,7 +9,7 @@
 //! | of no pool | nothing is to be done |
 //!
 //! For who takes memory away for good (Linux: `dissolve_free_hugetlb_folio`, `dissolve_free_hugetlb_folios`). Who wants
-//! memory in one piece for a while keeps the pools as large as they are: [`super::replace`](mod@super::replace) exchanges
+//! memory in one piece for a while keeps the pools as large as they are: `replace` exchanges
 //! folios that `alloc_contig` meets, promised ones too.
 #![forbid(unsafe_code)]
 
