@@ -153,3 +153,40 @@ fn failures_race_with_everything() {
         }
     }
 }
+
+/// A pin may go at any moment of a fork: the child gets all of a hugetlb page shared, or a copy of all of it.
+#[test]
+fn pins_go_while_forks_look() {
+    for size in [HugeSize::K64, HugeSize::M32] {
+        for seed in 0..if size == HugeSize::K64 { 60 } else { 4 } {
+            let set = move |desc: &mut MachineDesc| (desc.seed, desc.cpus) = (seed, 2);
+            machine(size).machine(set).boot(|mm, _| {
+                grow(mm, size, 3);
+                let space = mm.new_space().unwrap();
+                let va = mm.mmap(&space, &private(size, 1)).unwrap();
+                write(mm, &space, va, 1).unwrap();
+                let space = &space;
+                let pin: Job<'_> = Box::new(move || {
+                    for _ in 0..12 {
+                        let pinned = mm.pin_user_pages(space, va, 1, arch::Access::Read).unwrap();
+                        Machine::relax();
+                        mm.unpin(pinned);
+                    }
+                });
+                let fork: Job<'_> = Box::new(move || {
+                    for _ in 0..6 {
+                        let child = mm.fork_space(space).unwrap();
+                        for at in [va, va.add(size.bytes() - PAGE_SIZE)] {
+                            assert!(read(mm, &child, at).unwrap() <= 1, "seed {seed} {size}");
+                        }
+                        mm.destroy_space(&child);
+                    }
+                });
+                run_on_cpus(vec![pin, fork]);
+                mm.check_all().unwrap_or_else(|wrong| panic!("seed {seed} {size}: {wrong}"));
+                mm.destroy_space(space);
+                assert_eq!(mm.hugetlb.counts(size), counts(3, 3, 0));
+            });
+        }
+    }
+}
