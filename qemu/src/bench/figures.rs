@@ -41,7 +41,8 @@ enum Form {
     OfEntries,
 }
 
-/// A column: its head, the figures whose sum it has, with `@` for the line's name, and how it is written.
+/// A column: its head, the figures whose sum it has, with `@` for the line's name and before a colon their suite, where it
+/// is not the table's, and how it is written.
 struct Column(&'static str, &'static [&'static str], Form);
 
 /// A table of the page.
@@ -168,7 +169,10 @@ impl Table {
         let _ = writeln!(to, "| {} | {} |\n|---|{}|", self.corner, heads.join(" | "), rights.join("|"));
         for (name, called) in self.lines {
             let cell = |column: &Column| {
-                let one = |key: &&str| figure(self.suite, &key.replace('@', name));
+                let one = |key: &&str| {
+                    let (suite, key) = key.split_once(':').unwrap_or((self.suite, key));
+                    figure(suite, &key.replace('@', name))
+                };
                 let sum: Option<i64> = column.1.iter().map(one).sum();
                 sum.map_or(NOTHING.to_owned(), |sum| column.2.write(sum))
             };

@@ -140,9 +140,14 @@ pub(super) const TABLES: &[Table] = &[
         suite: "collapse",
         lines: SCHEMES,
         columns: &[
+            Column(
+                "its counts alone have room for",
+                &["mapcount:@.fits_of_8192_mappings_of_1g_by_pages"],
+                Form::Number,
+            ),
             Column("fit", &["@.mappings_of_1g_by_4k_that_fit"], Form::Number),
             Column(
-                "the next is refused with",
+                "the next is refused with errno",
                 &["@.mappings_of_1g_by_4k_that_fit.refused_with"],
                 Form::Number,
             ),
