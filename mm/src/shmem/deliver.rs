@@ -6,19 +6,21 @@
 
 use core::ops::Range;
 
+use arch::addr::PAGE_SIZE;
 use arch::{Machine, PhysMem};
 
 use super::huge::provide;
 use super::object::Object;
 use crate::Mm;
 use crate::fault::FaultReason;
+use crate::hugetlb::poison;
 
 /// Why content could not be brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DeliverError {
     /// The object is not one of hugetlb pages.
     NotHuge,
-    /// The object ends before, or has no page there any more.
+    /// The object ends before, has no page there any more, or its memory has failed.
     NoPage,
     /// The pool has no page for it.
     PoolEmpty,
@@ -55,6 +57,10 @@ impl Mm {
         debug_assert!(at + bytes.len() as u64 <= unit, "content of two pages");
         object.with_page(number, |page| {
             let page = page.ok_or(DeliverError::NoPage)?;
+            let pages = at / PAGE_SIZE..(at + bytes.len() as u64).div_ceil(PAGE_SIZE);
+            if poison::first_in(self, page, pages).is_some() {
+                return Err(DeliverError::NoPage);
+            }
             Machine::write_bytes(page.pfn().phys().add(at), bytes);
             Ok(())
         })

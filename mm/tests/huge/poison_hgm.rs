@@ -9,7 +9,7 @@ use mm::hugetlb::HugeSize;
 use mm::hugetlb::hgm::{ContinueError, HugetlbPte, MapSize};
 use mm::hugetlb::poison::Outcome;
 use mm::kalloc::{KArc, inject};
-use mm::shmem::ObjectUse;
+use mm::shmem::{DeliverError, ObjectUse};
 use mm::space::{AddressSpace, Advice, Errno};
 use mm::testkit::Builder;
 
@@ -176,6 +176,10 @@ fn entries_are_as_large_as_failures_let_them() {
             let (done, why) = mm.continue_huge(&site.space, range(0, size.bytes()));
             assert_eq!((done, why), (bad, Err(ContinueError::Failed(site.start.add(bad)))), "{size}");
             assert_eq!(ContinueError::Failed(site.start).errno(), Errno::Io);
+            // Nor is content brought there.
+            let bring = |at: u64| mm.deliver(&site.file, at, &[0; 8]);
+            assert_eq!((bring(bad), bring(bad + 8)), (Err(DeliverError::NoPage), Err(DeliverError::NoPage)));
+            assert_eq!((bring(bad - 8), bring(bad + PAGE_SIZE)), (Ok(()), Ok(())));
             let rest = mm.continue_huge(&site.space, range(bad + PAGE_SIZE, size.bytes()));
             assert_eq!(rest, (size.bytes() - bad - PAGE_SIZE, Ok(())));
             assert_eq!(site.mapped(), (PAGE_SIZE, largest), "{size}");
