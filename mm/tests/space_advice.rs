@@ -48,6 +48,7 @@ fn advice_of_every_kind() {
             (21, Ok(()), Ok(()), inval),
             (22, Ok(()), Ok(()), Ok(())),
             (23, Ok(()), Ok(()), Ok(())),
+            (26, inval, inval, inval),
             (25, inval, inval, inval),
         ] {
             let advice = Advice::from_raw(raw).unwrap();
@@ -68,7 +69,7 @@ fn advice_of_every_kind() {
                 assert_eq!(space.vma_count(), 4, "{advice:?}");
             }
         }
-        for raw in [-1, 5, 7, 10, 13, 19, 26, 99, 1234] {
+        for raw in [-1, 5, 7, 10, 13, 19, 27, 99, 1234] {
             assert_eq!(Advice::from_raw(raw).map_err(|e| e.errno()).map(drop), inval, "{raw}");
         }
         mm.munmap(space, BASE, 4 * HUGE).unwrap();

@@ -17,7 +17,7 @@ use core::fmt;
 
 use mm::Mm;
 use mm::hugetlb::HugeSize;
-use mm::hugetlb::hgm::experiment::{self as giant, Broken};
+use mm::hugetlb::hgm::experiment::{self as giant, Unmeasured};
 use mm::mapcount::experiment::Row;
 
 use super::{End, program};
@@ -31,7 +31,7 @@ struct Part {
 }
 
 /// What measures a page of 1 GiB, and says each row.
-type Measure = fn(&Mm, &mut dyn FnMut(&Row)) -> Result<(), Broken>;
+type Measure = fn(&Mm, &mut dyn FnMut(&Row)) -> Result<(), Unmeasured>;
 
 const PARTS: &[Part] = &[
     Part { name: "postcopy", suite: "hgm", run: postcopy },
@@ -87,11 +87,11 @@ fn run(mm: &'static Mm, parts: impl Iterator<Item = &'static Part>, words: &[&st
 fn of_giant(mm: &Mm, part: Measure) -> Option<()> {
     match part(mm, &mut |row| println!("{row}")) {
         Ok(()) => Some(()),
-        Err(Broken::Pool) => {
+        Err(Unmeasured::Pool) => {
             println!("hgm: a page of 1 GiB is left out: memory has none (MEM=4G has one)");
             Some(())
         }
-        Err(Broken::Call(errno)) => {
+        Err(Unmeasured::Call(errno)) => {
             println!("error: a call failed with {errno:?}");
             None
         }

@@ -220,6 +220,9 @@ impl Job {
         // The first unit that is not complete, and how many of its pieces have come.
         let (mut next, mut begun) = (0, 0);
         while next < self.units {
+            if self.progress.stop.load(Ordering::Acquire) {
+                return Err(Over);
+            }
             match self.asked() {
                 Some(unit) if self.is_complete(unit) => self.let_see(mm, unit)?,
                 Some(unit) => self.bring_unit(mm, unit, if unit == next { begun } else { 0 })?,

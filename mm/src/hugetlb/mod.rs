@@ -12,9 +12,10 @@
 //! # Guarantee
 //! * A promise is kept: `resv_hugepages` is never more than `free_hugepages`. mmap promises ([`reserve`]),
 //!   shrinking leaves promised folios alone, and a fault without a promise gets only what is not promised.
-//! * Promises are never lost: every slot of a VMA, an aligned page's worth, that was promised its pages is either mapped, or
+//! * Promises are never lost: of memory without an object every slot of a VMA, an aligned page's worth, that was promised its pages is either mapped, or
 //!   holds one promise. So what munmap and exit must give back ([`unreserve`]) is exactly the number of slots
-//!   that no entry maps, and no record of it is needed. A folio that leaves its slot while the VMA stays
+//!   that no entry maps, and no record of it is needed. Promises to objects, and to private mappings of them, are
+//!   lists (`promises`, [`owed`]). A folio that leaves its slot while the VMA stays
 //!   (MADV_DONTNEED) enters the pool in one step with the slot's promise (`take_back`).
 //! * A folio in the pool has the count 0, so a walker of physical memory cannot take a reference to it, and
 //!   HVO may replace its struct pages.

@@ -13,7 +13,7 @@
 //! A folio that does not lie as its size asks (mremap moves by pages), one whose size no entry has (64 KiB), and a
 //! second folio behind one top entry have no mark: their table's entries are looked at, and each table counts one.
 //!
-//! The struct page of a table is written by who holds the lock of its tree, T.
+//! The struct page of a table is written by who holds the lock of its tree, T, or has taken the table out of it.
 #![forbid(unsafe_code)]
 
 use arch::{Order, PhysAddr};

@@ -43,7 +43,8 @@
 //! ([`super::Tightening`]). A call that gives other rights to whole groups folds those that are alike again
 //! ([`Stretch::fold`]): that costs a break of 16 and a flush once, and the group stays folded. And the fault that
 //! populates the last of 16 pages of a reservation folds them ([`crate::thp`], `group`), single pages as they are; no
-//! other fault folds.
+//! other fault of anonymous memory folds. Hugetlb pages of 64 KiB and 32 MiB, and parts of larger ones, are made as groups
+//! ([`crate::hugetlb`]), and MADV_COLLAPSE folds what has become one.
 //!
 //! Linux: `contpte_convert`, `contpte_try_unfold`, `contpte_ptep_get`.
 //!

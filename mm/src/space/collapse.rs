@@ -38,9 +38,11 @@ impl Mm {
                     hole = hole.or(Some(from));
                 }
                 let part = (vma.start.max(from), vma.end.min(end));
-                (from, debris) = self.collapse_part(space, &vma, part)?;
-                // Who waits for content there finds the page: it is mapped as if it had been continued.
-                space.userfaults.wake(self, part.0..from);
+                let step = self.collapse_part(space, &vma, part);
+                // Who waits for content there finds the page: it is mapped as if it had been continued. Of a step that
+                // has failed some may be, too.
+                space.userfaults.wake(self, part.0..step.as_ref().map_or(part.1, |step| step.0));
+                (from, debris) = step?;
             }
             if let Some(debris) = debris {
                 debris.clear_away(self);
@@ -58,11 +60,7 @@ impl Mm {
     ) -> Result<(VirtAddr, Option<Debris>), MmapError> {
         match vma.grain {
             Grain::Whole => self.advise(space, vma, part, Advice::Collapse).map(|()| (part.1, None)),
-            Grain::Any => hgm::collapse_next(self, space, vma, part).map_err(|error| match error {
-                NotCollapsed::Unsuitable => MmapError::Unadvisable(*vma),
-                NotCollapsed::Full(_) => MmapError::InUse,
-                NotCollapsed::OutOfMemory => MmapError::OutOfMemory,
-            }),
+            Grain::Any => hgm::collapse_next(self, space, vma, part).map_err(|error| refused(error, vma)),
             Grain::Page => self.end_pages(space, vma, part).map(|()| (part.1, None)),
         }
     }
@@ -83,6 +81,8 @@ impl Mm {
         if grain == Grain::Page {
             unmap::unmap(self, space, part.0, part.1);
         }
+        // They wait for whole pages, and whoever serves them may continue less from now on.
+        space.userfaults.wake(self, part.0..part.1);
         Ok(())
     }
 
@@ -98,8 +98,7 @@ impl Mm {
         unmap::unmap(self, space, part.0, part.1);
         let (mut va, now) = (part.0, Vma { grain: Grain::Whole, ..*vma });
         while va < part.1 {
-            let mapped = hgm::collapse_next(self, space, &now, (va, part.1));
-            va = mapped.map_err(|_| MmapError::OutOfMemory)?.0;
+            va = hgm::collapse_next(self, space, &now, (va, part.1)).map_err(|error| refused(error, vma))?.0;
         }
         Ok(())
     }
@@ -109,5 +108,13 @@ impl Mm {
         let granule = vma.kind.granule();
         let cut = [part.0, part.1].into_iter().find(|va| !va.is_aligned(granule));
         cut.map_or(Ok(()), |va| Err(MmapError::InsideHugePage(va)))
+    }
+}
+
+fn refused(error: NotCollapsed, vma: &Vma) -> MmapError {
+    match error {
+        NotCollapsed::Unsuitable => MmapError::Unadvisable(*vma),
+        NotCollapsed::Full(_) => MmapError::InUse,
+        NotCollapsed::OutOfMemory => MmapError::OutOfMemory,
     }
 }

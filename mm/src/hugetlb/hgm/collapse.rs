@@ -1,7 +1,8 @@
 //! MADV_COLLAPSE: smaller entries become one of the largest size that fits.
 //!
 //! ```text
-//!   under M, O and T     a mapping and a reference for the new leaf; break, flush, make
+//!   under M, O and T     a mapping and a reference for the new leaf; break, flush, make; where a table that stays counts
+//!                        what is below it, 512 entries come off its count
 //!   under nothing        the old tables are cleared away: up to 513 of them, with the references of 262,144 entries
 //! ```
 //! The frames stay where they are, so nothing is copied, and what stood in the old entries need not be read before they
@@ -12,7 +13,8 @@
 //! The range need not be whole pages: a page of 1 GiB goes from 4 KiB to 2 MiB, from there to 32 MiB (16 blocks that are
 //! folded) or to 1 GiB, or in one step, as the caller likes. What is too small or not aligned for a larger entry stays.
 //! Pages that the object does not have are passed over. No entry covers a page that has failed: what is around it is
-//! mapped by the next smaller size, and the 64 KiB that it is in stay as they are.
+//! mapped by the next smaller size, and the 64 KiB that it is in stay as they are. (With
+//! `contpte=off` there is no size between 4 KiB and 2 MiB, and the 2 MiB that it is in stay as they are.)
 #![forbid(unsafe_code)]
 
 use arch::contiguous::CONT_ENTRIES;
@@ -70,14 +72,15 @@ pub(crate) fn collapse_next(
     let slot = Slot::of(mm, space, vma, size, va);
     let number = object.number_of(vma.index_of(slot.va));
     let job = Job { slot, number, object: &object };
+    if vma.grain == Grain::Whole {
+        return job.whole();
+    }
     let most = MapSize::Huge(size);
     let bytes = end.offset_from(va);
     let map = job.object.with_page(number, |head| match head {
-        Some(head) if vma.grain == Grain::Whole && slot.has_failed(head, slot.piece()) => None,
-        Some(head) => Some(slot.largest(head, (va, bytes), most)),
-        None => Some(MapSize::largest(va, bytes, most, size, mm.config.contpte)),
+        Some(head) => slot.largest(head, (va, bytes), most),
+        None => MapSize::largest(va, bytes, most, size, mm.config.contpte),
     });
-    let Some(map) = map else { return Ok((slot.va.add(size.bytes()), None)) };
     match map {
         MapSize::Huge(HugeSize::G1) => job.exchange(va, Level::L1),
         MapSize::Huge(HugeSize::M32 | HugeSize::M2) => {
@@ -110,6 +113,22 @@ enum Tried {
 }
 
 impl Job<'_> {
+    /// All of a page that nothing maps, as one. One of which a part has failed stays unmapped.
+    fn whole(&self) -> Result<(VirtAddr, Option<Debris>), NotCollapsed> {
+        let Slot { mm, size, va, .. } = self.slot;
+        let mut stock = TableStock::new(mm, size.level() as usize)?;
+        self.slot.clear_tables();
+        self.object.with_page(self.number, |head| {
+            let Some(head) = head else { return Ok(()) };
+            match self.slot.share(head, (self.slot.piece(), Grant::All), &mut stock) {
+                Ok(Share::Full) => Err(NotCollapsed::Full(head.pfn())),
+                Ok(Share::Slot(_) | Share::Failed) => Ok(()),
+                Err(_) => Err(NotCollapsed::OutOfMemory),
+            }
+        })?;
+        Ok((va.add(size.bytes()), None))
+    }
+
     /// A block of `level` in place of what maps its part of the page from `va` on.
     fn exchange(&self, va: VirtAddr, level: Level) -> Result<(VirtAddr, Option<Debris>), NotCollapsed> {
         let Slot { mm, space, .. } = self.slot;
@@ -170,7 +189,7 @@ impl Job<'_> {
         }
         let displaced = entry.break_live::<1>(|_, _| ()).flush().make(|_| leaf, |_, _| ());
         mm.stats.inc(Counter::HgmCollapse);
-        Ok(Tried::Done(displaced.uproot().map(|table| Debris::new(table, run))))
+        Ok(Tried::Done(displaced.uproot().map(|table| Debris::new(mm, table, run))))
     }
 
     /// The 16 pages from `va` on, all of them mapped, as one folded group.
@@ -212,6 +231,7 @@ impl Job<'_> {
         let Slot { mm, space, .. } = self.slot;
         let start = VirtAddr::new(end.raw() - CONT_ENTRIES as u64 * level.entry_bytes());
         let mut tree = space.ptl.lock();
+        let _held = Held::of_hugetlb(mm);
         let mut stretch = tree.stretch(space.flusher(mm), start, end);
         if stretch.level() == level && stretch.len() == CONT_ENTRIES {
             stretch.fold(mm);

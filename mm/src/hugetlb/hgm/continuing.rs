@@ -140,7 +140,9 @@ impl<'p> Part<'p> {
                 Grain::Whole => MapSize::Huge(size),
                 Grain::Any | Grain::Page => object.with_page(number, largest)?,
             };
-            let missing = (map.level() as usize).saturating_sub(pte.level as usize);
+            // Empty tables may go below, and then all may be missing.
+            let there = if vma.grain == Grain::Whole { 0 } else { pte.level as usize };
+            let missing = (map.level() as usize).saturating_sub(there);
             let mut stock = TableStock::new(mm, missing)?;
             if vma.grain == Grain::Whole {
                 slot.clear_tables();

@@ -27,26 +27,26 @@ const OVERFLOW: u64 = 1 << 13;
 
 /// Why there is no figure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Broken {
+pub enum Unmeasured {
     /// The pool has no page of 1 GiB, and cannot make one.
     Pool,
     /// A call failed with this error.
     Call(Errno),
 }
 
-impl From<MmapError> for Broken {
+impl From<MmapError> for Unmeasured {
     fn from(error: MmapError) -> Self {
-        Broken::Call(error.errno())
+        Unmeasured::Call(error.errno())
     }
 }
-impl From<OutOfMemory> for Broken {
+impl From<OutOfMemory> for Unmeasured {
     fn from(_: OutOfMemory) -> Self {
-        Broken::Call(Errno::NoMem)
+        Unmeasured::Call(Errno::NoMem)
     }
 }
-impl From<super::ContinueError> for Broken {
+impl From<super::ContinueError> for Unmeasured {
     fn from(error: super::ContinueError) -> Self {
-        Broken::Call(error.errno())
+        Unmeasured::Call(error.errno())
     }
 }
 
@@ -59,18 +59,18 @@ struct Site<'m> {
 }
 
 /// Calls `f` with a page of 1 GiB that is there, mapped by nothing; the pool is as before afterwards.
-fn with_site(mm: &Mm, f: impl FnOnce(&Site<'_>) -> Result<(), Broken>) -> Result<(), Broken> {
+fn with_site(mm: &Mm, f: impl FnOnce(&Site<'_>) -> Result<(), Unmeasured>) -> Result<(), Unmeasured> {
     let before = mm.hugetlb.counts(SIZE).nr;
     if mm.hugetlb.set_nr(mm, SIZE, before + 1).persistent == before {
-        return Err(Broken::Pool);
+        return Err(Unmeasured::Pool);
     }
-    let result = mm.new_huge_object(SIZE, SIZE.bytes()).map_err(Broken::from).and_then(|file| {
-        let mapped = mm.new_space().map_err(Broken::from);
+    let result = mm.new_huge_object(SIZE, SIZE.bytes()).map_err(Unmeasured::from).and_then(|file| {
+        let mapped = mm.new_space().map_err(Unmeasured::from);
         let result = mapped.and_then(|space| {
             let result = map(mm, &space, &file).and_then(|start| {
                 // By its first touch.
                 let touched = mm.write_user(&space, start, &[1]);
-                touched.map_err(|_| Broken::Call(Errno::Fault))?;
+                touched.map_err(|_| Unmeasured::Call(Errno::Fault))?;
                 let site = Site { mm, file: file.share(), space: space.clone(), start };
                 let result = site.discard().and_then(|()| f(&site));
                 mm.close_object(site.file);
@@ -87,7 +87,7 @@ fn with_site(mm: &Mm, f: impl FnOnce(&Site<'_>) -> Result<(), Broken>) -> Result
 }
 
 /// Maps the object in a space, with smaller entries permitted.
-fn map(mm: &Mm, space: &KArc<AddressSpace>, file: &ObjectUse) -> Result<VirtAddr, Broken> {
+fn map(mm: &Mm, space: &KArc<AddressSpace>, file: &ObjectUse) -> Result<VirtAddr, Unmeasured> {
     let request = MmapRequest { flags: MapFlags::SHARED, ..MmapRequest::anonymous(SIZE.bytes(), RW) };
     let start = mm.mmap_object(space, &request, file)?;
     mm.madvise(space, start.raw(), SIZE.bytes(), Advice::Split)?;
@@ -96,21 +96,21 @@ fn map(mm: &Mm, space: &KArc<AddressSpace>, file: &ObjectUse) -> Result<VirtAddr
 
 impl Site<'_> {
     /// Nothing maps the page any more.
-    fn discard(&self) -> Result<(), Broken> {
+    fn discard(&self) -> Result<(), Unmeasured> {
         Ok(self.mm.madvise(&self.space, self.start.raw(), SIZE.bytes(), Advice::DontNeed)?)
     }
     /// Maps all of it by 4 KiB, one call each.
-    fn map_pages(&self) -> Result<(), Broken> {
+    fn map_pages(&self) -> Result<(), Unmeasured> {
         (0..SIZE.bytes() / PAGE_SIZE).try_for_each(|n| {
             let va = self.start.add(n * PAGE_SIZE);
             Ok(self.mm.continue_huge(&self.space, va..va.add(PAGE_SIZE)).1?)
         })
     }
-    fn collapse(&self, offset: u64, bytes: u64) -> Result<(), Broken> {
+    fn collapse(&self, offset: u64, bytes: u64) -> Result<(), Unmeasured> {
         Ok(self.mm.madvise(&self.space, self.start.raw() + offset, bytes, Advice::Collapse)?)
     }
-    fn head(&self) -> Result<PageRef, Broken> {
-        self.file.page(0).ok_or(Broken::Call(Errno::NoEnt))
+    fn head(&self) -> Result<PageRef, Unmeasured> {
+        self.file.page(0).ok_or(Unmeasured::Call(Errno::NoEnt))
     }
 }
 
@@ -152,14 +152,14 @@ impl Figures {
 /// Measures collapse: of 262,144 entries in one step, and by way of 512 blocks.
 ///
 /// # Errors
-/// [`Broken`]; everything is given back.
-pub fn collapse(mm: &Mm, say: &mut dyn FnMut(&Row)) -> Result<(), Broken> {
+/// [`Unmeasured`]; everything is given back.
+pub fn collapse(mm: &Mm, say: &mut dyn FnMut(&Row)) -> Result<(), Unmeasured> {
     with_site(mm, |site| {
-        let mut measure = |what, operation: &mut dyn FnMut() -> Result<(), Broken>| {
+        let mut measure = |what, operation: &mut dyn FnMut() -> Result<(), Unmeasured>| {
             let figures = Figures::begin(mm);
             operation()?;
             figures.say(mm, what, say);
-            Ok::<(), Broken>(())
+            Ok::<(), Unmeasured>(())
         };
         measure("continue_1g_by_4k", &mut || site.map_pages())?;
         measure("collapse_1g_in_one_step", &mut || site.collapse(0, SIZE.bytes()))?;
@@ -178,7 +178,7 @@ pub fn collapse(mm: &Mm, say: &mut dyn FnMut(&Row)) -> Result<(), Broken> {
 ///
 /// # Errors
 /// As [`collapse`].
-pub fn consumers(mm: &Mm, say: &mut dyn FnMut(&Row)) -> Result<(), Broken> {
+pub fn consumers(mm: &Mm, say: &mut dyn FnMut(&Row)) -> Result<(), Unmeasured> {
     let (what, scheme) = ("one_process_maps_1g_by_4k", scheme(mm));
     let stranded = mm.stats.get(Counter::MapcountStranded);
     with_site(mm, |site| {
@@ -191,7 +191,7 @@ pub fn consumers(mm: &Mm, say: &mut dyn FnMut(&Row)) -> Result<(), Broken> {
         let alone = scheme.sharing(site.head()?) == Answer::Exact(Sharing::Exclusive);
         row("moved_without_move_all", alone.into(), "pages");
         let truncated = mm.truncate_object(&site.file, 0);
-        truncated.map_err(|_| Broken::Call(Errno::Inval))
+        truncated.map_err(|_| Unmeasured::Call(Errno::Inval))
     })?;
     let left = mm.stats.get(Counter::MapcountStranded) - stranded;
     say(&Row { what, scheme, part: "counts_left_by_truncation", value: left, unit: "counts" });
@@ -204,7 +204,7 @@ pub fn consumers(mm: &Mm, say: &mut dyn FnMut(&Row)) -> Result<(), Broken> {
 ///
 /// # Errors
 /// As [`collapse`].
-pub fn overflow(mm: &Mm, say: &mut dyn FnMut(&Row)) -> Result<(), Broken> {
+pub fn overflow(mm: &Mm, say: &mut dyn FnMut(&Row)) -> Result<(), Unmeasured> {
     with_site(mm, |site| {
         site.map_pages()?;
         let (head, entries) = (site.head()?, SIZE.bytes() / PAGE_SIZE);
@@ -232,8 +232,8 @@ pub fn overflow(mm: &Mm, say: &mut dyn FnMut(&Row)) -> Result<(), Broken> {
             let value = fit.map_or(OVERFLOW, |(fit, _)| fit);
             say(&Row { what, scheme, part: "", value, unit: "mappings" });
             let errno = match fit {
-                Some((_, Broken::Call(errno))) => errno as u64,
-                Some((_, Broken::Pool)) | None => 0,
+                Some((_, Unmeasured::Call(errno))) => errno as u64,
+                Some((_, Unmeasured::Pool)) | None => 0,
             };
             say(&Row { what, scheme, part: "refused_with", value: errno, unit: "number" });
             Ok(())

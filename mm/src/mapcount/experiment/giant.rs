@@ -111,12 +111,16 @@ fn run(
     let slot = |n: usize| l2.add(8 * n as u64);
     measure("collapse_1g_step_1_of_2", &mut || {
         for (n, table) in tables.iter().enumerate() {
-            scheme.join(table, &block(n));
+            scheme.add(&block(n));
             let flags = Machine::read_desc(table.table).flags(Level::L3);
             Machine::write_desc(slot(n), Desc::leaf(table.first.pfn().phys(), Level::L2, flags));
+            scheme.remove(table);
         }
     });
-    measure("collapse_1g_step_2_of_2", &mut || scheme.join(&blocks, &giant));
+    measure("collapse_1g_step_2_of_2", &mut || {
+        scheme.add(&giant);
+        scheme.remove(&blocks);
+    });
     for (n, table) in tables.iter().enumerate() {
         Machine::write_desc(slot(n), Desc::table(table.table));
         scheme.add(table);

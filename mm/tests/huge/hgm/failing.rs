@@ -13,7 +13,7 @@ use mm::shmem::ObjectUse;
 use mm::space::{AddressSpace, Advice, Errno, MapFlags, MmapRequest};
 use mm::testkit::fail_every_allocation;
 
-use super::site::{KIB, RW, Site, machine};
+use super::site::{KIB, MIB, RW, Site, machine};
 
 /// Faults, continuing, collapse, MADV_DONTNEED, fork, truncation, and splits by somebody who comes from the page without
 /// M, all of one page at once: nobody loses a reference, a mapping, a table or a byte.
@@ -74,6 +74,41 @@ fn all_at_once() {
                 });
                 run_on_cpus(vec![touch, go_on, change, shake]);
                 mm.check_all().unwrap();
+            });
+        }
+    }
+}
+
+/// A page of 1 GiB by 4 KiB: one thread makes blocks of 2 MiB, another one takes all of it out of the tables, and a third
+/// continues other parts. Counts that stand with the level-2 table are taken off while that is there.
+#[test]
+fn blocks_are_made_while_their_table_goes() {
+    for mapcount in [Mapcount::RfcV1Counted, Mapcount::Vmacount] {
+        for seed in 0..4 {
+            let seeded = |desc: &mut MachineDesc| desc.seed = seed;
+            machine(HugeSize::G1, mapcount).cpus(3).machine(seeded).boot(|mm, _| {
+                let site = Site::new(mm, HugeSize::G1, 1);
+                let site_ref = &site;
+                let populate = || {
+                    for block in 0..4 {
+                        let _ = site_ref.go_on(block * 2 * MIB + 4 * KIB, 8 * KIB);
+                    }
+                };
+                populate();
+                let collapse: Job<'_> = Box::new(move || {
+                    for block in 0..4 {
+                        site_ref.advise(block * 2 * MIB, 2 * MIB, Advice::Collapse).unwrap();
+                        Machine::relax();
+                    }
+                });
+                let discard: Job<'_> = Box::new(move || {
+                    for _ in 0..2 {
+                        site_ref.advise(0, 1 << 30, Advice::DontNeed).unwrap();
+                        Machine::relax();
+                    }
+                });
+                run_on_cpus(vec![collapse, discard, Box::new(populate)]);
+                site.end();
             });
         }
     }

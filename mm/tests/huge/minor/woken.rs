@@ -1,11 +1,13 @@
 //! Nobody sleeps for ever.
 
+use arch::addr::PAGE_SIZE;
 use arch::model::{Bounds, Job, explore_runs, run_on_cpus, user_load};
 use mm::config::HvoStrategy;
 use mm::env::Killed;
 use mm::fault::{FaultReason, Signal};
-use mm::space::{MremapRequest, RemapFlags};
+use mm::space::{Advice, MremapRequest, RemapFlags};
 use mm::testkit::Builder;
+use mm::userfault::Wake;
 
 use super::stage::*;
 
@@ -49,6 +51,21 @@ fn whoever_takes_the_registration_away_wakes() {
     while_one_waits(finds_a_page, |stage| {
         stage.next();
         stage.mm.mmap_object(&stage.space, &shared(PAGES, BASE), &stage.object).unwrap();
+    });
+}
+
+/// A fault that waits for a whole page is told anew, of its 4 KiB, when smaller entries come to be permitted: who serves
+/// it may continue no more than that.
+#[test]
+fn a_split_lets_a_fault_be_told_anew() {
+    let far = at(1).add(5 * PAGE_SIZE);
+    let finds = move |_: &Stage<'_>| assert_eq!(user_load(far), Ok(0));
+    while_one_waits(finds, |stage| {
+        assert_eq!(stage.next().page, at(1));
+        stage.mm.madvise(&stage.space, at(1).raw(), BYTES, Advice::Split).unwrap();
+        let piece = far.align_down(PAGE_SIZE)..far.align_down(PAGE_SIZE).add(PAGE_SIZE);
+        let done = stage.mm.continue_userfault(&stage.context, piece, Wake::Now);
+        assert_eq!(done, (PAGE_SIZE, Ok(())));
     });
 }
 
