@@ -65,8 +65,8 @@ fn hugetlb() {
     explore("hugetlb", 40);
 }
 
-/// What is written to an object of hugetlb pages, of any size, by mappings shared and private, is read there and nowhere
-/// else, whoever forks, truncates, punches, protects, moves, demotes or ends; the pools have all back.
+/// What is written to an object of hugetlb pages, of any size, by mappings shared and private, is read there and
+/// nowhere else, whoever forks, truncates, punches, protects, moves, demotes or ends; the pools have all back.
 #[test]
 fn sizes() {
     explore("sizes", 40);

@@ -1,5 +1,5 @@
-//! The figures of the pages in `docs` are those of `tests/figures`: no table is typed by hand, and no sentence has a figure
-//! that is in none of them.
+//! The figures of the pages in `docs` are those of `tests/figures`: no table is typed by hand, and no sentence has a
+//! figure that is in none of them.
 
 use qemu::bench::figures::{PAGES, page};
 

@@ -9,8 +9,8 @@
 //!
 //! Those of `collapse` depend on the way of counting, which is chosen at boot. The experiment on the console has all.
 //!
-//! The pools get what a part needs, and have their size back afterwards. Where memory has no page of 1 GiB in one piece,
-//! the rows of that size are left out, in a sentence that says so.
+//! The pools get what a part needs, and have their size back afterwards. Where memory has no page of 1 GiB in one
+//! piece, the rows of that size are left out, in a sentence that says so.
 #![forbid(unsafe_code)]
 
 use core::fmt;

@@ -12,14 +12,15 @@
 //! fault there waits for 4 KiB, and here for all of the page.
 //!
 //! **Content.** The 64-bit word at the byte `o` of the range is `((o + (seed << 48)) * 0x9e3779b97f4a7c15) | 1`, as if it
-//! were that of an address `o` in `tests/programs/start.h` (`pattern`); whoever maps the range can say what has arrived.
+//! were that of an address `o` in `tests/programs/start.h` (`pattern`); whoever maps the range can say what has
+//! arrived.
 //!
 //! **Turns.** After each piece the thread lets others run, as a network would: who has waited goes on before the next
 //! piece comes.
 //!
 //! **The end.** When all has arrived the range is unregistered, and is memory like any other. The end of the context or
-//! of the space, and content for which there is no place any more, end it before that; the range is unregistered all the
-//! same, and what has not come is zeros, or nothing.
+//! of the space, and content for which there is no place any more, end it before that; the range is unregistered all
+//! the same, and what has not come is zeros, or nothing.
 #![forbid(unsafe_code)]
 
 use core::ops::Range;

@@ -1,7 +1,7 @@
 //! What userfaultfd opens: a context of the process that opened it, for whoever has the descriptor.
 //!
-//! A fork's child that has the descriptor serves the faults of its parent, as on Linux: the context is that of the space
-//! in which it was made. The last descriptor that is closed ends the context, and a source that it has.
+//! A fork's child that has the descriptor serves the faults of its parent, as on Linux: the context is that of the
+//! space in which it was made. The last descriptor that is closed ends the context, and a source that it has.
 #![forbid(unsafe_code)]
 
 use core::ops::Range;

@@ -17,8 +17,8 @@
 //! **QUIRE_UFFDIO_SOURCE** starts a thread of the kernel that brings content to a range in one registered VMA, a hugetlb
 //! page or more, from its beginning on: `crate::descriptors::source` says what, how, and when it ends. A program that
 //! starts one leaves the messages to it. With length 0 it starts nothing. `arrived` becomes how many bytes have come of
-//! the source that was started last. Errors: EINVAL for the range, EBUSY while one runs, EFAULT beyond the object's end,
-//! ENOMEM.
+//! the source that was started last. Errors: EINVAL for the range, EBUSY while one runs, EFAULT beyond the object's
+//! end, ENOMEM.
 //!
 //! What differs from Linux: private hugetlb memory cannot be registered; whoever reads a descriptor whose space has
 //! ended gets ESRCH; a message that could not be written is told again; and munmap and mremap wake who waits there.

@@ -83,8 +83,8 @@ impl Mm {
         self.settle(space, info, needs, (&vma, mmap), done)
     }
 
-    /// What the handler made of the fault, after one more try where memory was out and some could be had back. `mmap` is
-    /// M, which is let go where the fault waits for whoever serves it.
+    /// What the handler made of the fault, after one more try where memory was out and some could be had back. `mmap`
+    /// is M, which is let go where the fault waits for whoever serves it.
     #[cold]
     fn settle(
         &self,

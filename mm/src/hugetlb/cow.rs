@@ -1,11 +1,12 @@
-//! Copy-on-write of hugetlb pages: after fork both sides map one folio read-only, and a private mapping of an object maps
-//! the object's so.
+//! Copy-on-write of hugetlb pages: after fork both sides map one folio read-only, and a private mapping of an object
+//! maps the object's so.
 //!
-//! A write by the only space that maps the folio gets the right back; any other write gets a folio of its own. In place of
-//! an object's page that is the one which the slot was promised ([`super::owed`]). After fork it is promised to nobody:
-//! what mmap had promised for the slot was used by its first touch, and the child was promised nothing. So on either side the write ends with SIGBUS where the pool has no folio to spare, and the slot
-//! stays as it is. (Linux prefers the parent there, `unmap_ref_private`: it takes the page from the child, which then
-//! gets SIGBUS at its next access. Here nobody loses what he has.)
+//! A write by the only space that maps the folio gets the right back; any other write gets a folio of its own. In place
+//! of an object's page that is the one which the slot was promised ([`super::owed`]). After fork it is promised to
+//! nobody: what mmap had promised for the slot was used by its first touch, and the child was promised nothing. So on
+//! either side the write ends with SIGBUS where the pool has no folio to spare, and the slot stays as it is. (Linux
+//! prefers the parent there, `unmap_ref_private`: it takes the page from the child, which then gets SIGBUS at its next
+//! access. Here nobody loses what he has.)
 #![forbid(unsafe_code)]
 
 use arch::{Desc, Level, Machine, Pfn, PhysMem, VirtAddr};
@@ -44,6 +45,7 @@ pub(crate) fn copy_on_write(slot: &Slot<'_>, at: VirtAddr) -> Result<FaultDone, 
         }
     };
     let Some(copy) = mm.hugetlb.take_or_make(mm, size, claim) else {
+        slot.unclaim(claim);
         mm.put_folio(source);
         // Those who shared it may have gone since, as the pool's last folio went to somebody else.
         return match judge(slot, at) {
@@ -116,7 +118,8 @@ pub(crate) enum Instead {
     Marker(HugeSize),
 }
 
-/// What the child gets in place of what `leaf` of `level` maps, which the caller holds. `None`: that is no hugetlb folio.
+/// What the child gets in place of what `leaf` of `level` maps, which the caller holds. `None`: that is no hugetlb
+/// folio.
 ///
 /// # Errors
 /// [`OutOfMemory`]: the pool has none to spare.

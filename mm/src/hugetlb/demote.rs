@@ -48,9 +48,9 @@ impl Hugetlb {
         self.lock(size).demote_size.or(size.smaller().next_back())
     }
 
-    /// Sets what folios of this size are divided into from now on. Any smaller size will do (Linux, `demote_size_store`,
-    /// takes none below that of a block of level 2, and yet has 64 KiB as the default of 2 MiB). May sleep; no spinlock is
-    /// held.
+    /// Sets what folios of this size are divided into from now on. Any smaller size will do (Linux,
+    /// `demote_size_store`, takes none below that of a block of level 2, and yet has 64 KiB as the default of 2 MiB).
+    /// May sleep; no spinlock is held.
     ///
     /// # Errors
     /// [`NotSmaller`]; nothing changed.

@@ -59,8 +59,8 @@ impl fmt::Display for NotDissolved {
 }
 
 impl Hugetlb {
-    /// Gives the folio that this frame of RAM belongs to back to the buddy allocator, if it is one of a pool. Returns its
-    /// pages (4 KiB units); 0: it is of no pool. May sleep; no spinlock is held.
+    /// Gives the folio that this frame of RAM belongs to back to the buddy allocator, if it is one of a pool. Returns
+    /// its pages (4 KiB units); 0: it is of no pool. May sleep; no spinlock is held.
     ///
     /// # Errors
     /// [`NotDissolved`].

@@ -4,13 +4,14 @@
 //!   head of a folio   POISONED                   list   ...  0x48205  |  0x48a03  0x48bff  |  ...
 //!                     `-- look here ------------------------------------- those of one folio
 //! ```
-//! Linux hangs a list on the head (`raw_hwp_page`), as struct pages of tails cannot tell: HVO shares them. Here one list
-//! serves all folios: frames of one stand next to one another in it, and the flag of the head says whether to look.
+//! Linux hangs a list on the head (`raw_hwp_page`), as struct pages of tails cannot tell: HVO shares them. Here one
+//! list serves all folios: frames of one stand next to one another in it, and the flag of the head says whether to
+//! look.
 //!
 //! **Guarantee.** A page that is on the list lies in a hugetlb folio with [`Flags::POISONED`], and each such folio has a
-//! page on the list, or has [`Flags::UNRELIABLE`] too: there was no memory for the list when one of its pages failed, so
-//! all of them count (Linux: `hugetlb_raw_hwp_unreliable`). A folio that is taken apart takes its pages off the list;
-//! they are of kind [`PageKind::Failed`] then, for ever.
+//! page on the list, or has [`Flags::UNRELIABLE`] too: there was no memory for the list when one of its pages failed,
+//! so all of them count (Linux: `hugetlb_raw_hwp_unreliable`). A folio that is taken apart takes its pages off the
+//! list; they are of kind [`PageKind::Failed`] then, for ever.
 //!
 //! [`PageKind::Failed`]: crate::page::PageKind::Failed
 #![forbid(unsafe_code)]

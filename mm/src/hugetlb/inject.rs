@@ -1,9 +1,9 @@
 //! MADV_HWPOISON: memory of a program is declared failed, to see what happens.
 //!
-//! As on Linux (`madvise_inject_error`) each step lets one page of 4 KiB fail, brought in by a read where it is not there,
-//! and goes on by the size of the folio that it is in: so a range of a hugetlb page loses its first page of 4 KiB, and a
-//! call for 4 KiB chooses which. Linux asks for CAP_SYS_ADMIN (EPERM), which everybody has here; and it has nothing
-//! against anonymous memory, of which it keeps only the failed page back, while here only hugetlb may fail.
+//! As on Linux (`madvise_inject_error`) each step lets one page of 4 KiB fail, brought in by a read where it is not
+//! there, and goes on by the size of the folio that it is in: so a range of a hugetlb page loses its first page of 4
+//! KiB, and a call for 4 KiB chooses which. Linux asks for CAP_SYS_ADMIN (EPERM), which everybody has here; and it has
+//! nothing against anonymous memory, of which it keeps only the failed page back, while here only hugetlb may fail.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;

@@ -6,9 +6,9 @@
 //!   MADV_DONTNEED of slot 1   0..4            the copy goes back, and the promise comes back with it
 //! ```
 //! A slot of private memory without an object has its promise exactly as long as nothing is mapped there, and nothing
-//! need be noted. Here that is not so: a slot may map the object's page and still have its promise, and truncation, which
-//! knows nothing of mmap locks, takes private copies and leaves a slot without either. So the promises are a list, by
-//! address, which mremap takes along and fork does not hand on (Linux: the `resv_map` of a private mapping).
+//! need be noted. Here that is not so: a slot may map the object's page and still have its promise, and truncation,
+//! which knows nothing of mmap locks, takes private copies and leaves a slot without either. So the promises are a
+//! list, by address, which mremap takes along and fork does not hand on (Linux: the `resv_map` of a private mapping).
 //!
 //! **Protocol.** The list is changed under M: by calls that hold it for writing, and by the fault of a slot, which
 //! holds F of that slot, for the slot alone.

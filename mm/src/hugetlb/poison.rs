@@ -20,8 +20,8 @@
 //! | the struct pages of the folio | it waits with those that are leaving, as any folio does |
 //!
 //! **Promises.** Linux does not take a promised folio out (`dissolve_free_hugetlb_folio`: EBUSY), counts it as free, and
-//! passes it over when the promise is to be kept, which then is SIGBUS. Here a new one is made for it, at once or later;
-//! so `resv_hugepages` is never more than `free_hugepages`, and SIGBUS only where memory is out.
+//! passes it over when the promise is to be kept, which then is SIGBUS. Here a new one is made for it, at once or
+//! later; so `resv_hugepages` is never more than `free_hugepages`, and SIGBUS only where memory is out.
 //!
 //! **Pins** and other references keep a folio that was taken out of the tables; it leaves when they go.
 //!
@@ -95,8 +95,8 @@ impl fmt::Display for PoisonError {
 }
 
 /// Which of these pages of the folio with this head, by their numbers in it, is the first that has failed. One load
-/// where none has. Under any lock of rank 60 or below: who holds T of a tree that is to map the page gets an answer that
-/// stays true of all entries that he makes, as a failure says so first and takes all entries away then.
+/// where none has. Under any lock of rank 60 or below: who holds T of a tree that is to map the page gets an answer
+/// that stays true of all entries that he makes, as a failure says so first and takes all entries away then.
 #[must_use]
 pub(crate) fn first_in(mm: &Mm, head: PageRef, pages: Range<u64>) -> Option<u64> {
     mm.hugetlb.failed.first_in(head, pages)
@@ -193,8 +193,8 @@ impl Mm {
 }
 
 impl Hugetlb {
-    /// A frame of a folio that nobody uses has failed. `None`: it is in no list, as somebody has it in hand. The right to
-    /// resize is held.
+    /// A frame of a folio that nobody uses has failed. `None`: it is in no list, as somebody has it in hand. The right
+    /// to resize is held.
     fn fail_unused(&self, mm: &Mm, head: PageRef, pfn: Pfn) -> Option<Outcome> {
         let size = HugeSize::from_order(head.order())?;
         let room = self.failed.prepare();

@@ -5,9 +5,10 @@
 //!        `-- persistent: nr - surplus, what `nr_hugepages` was set to
 //!   free = those on the list + those that have failed while they were promised
 //! ```
-//! A pool of each size. What is *surplus* is in it for a user only, and leaves it with him: folios that were made when the
-//! pool was empty, up to `nr_overcommit_hugepages`, and those in use when the pool was made smaller than that. They go on
-//! the list of those that leave, from which whoever may sleep next gives them to the buddy allocator ([`super::resize`]).
+//! A pool of each size. What is *surplus* is in it for a user only, and leaves it with him: folios that were made when
+//! the pool was empty, up to `nr_overcommit_hugepages`, and those in use when the pool was made smaller than that. They
+//! go on the list of those that leave, from which whoever may sleep next gives them to the buddy allocator
+//! ([`super::resize`]).
 #![forbid(unsafe_code)]
 
 use allocator_api2::vec::Vec;

@@ -20,14 +20,14 @@ use crate::hvo;
 use crate::page::{FolioRef, PageKind, PageRef};
 use crate::rmap::Refused;
 
-/// Whether a free folio can be replaced by a block of the buddy allocator. Those of 32 MiB and 1 GiB would need what they
-/// are in the way of, memory in one piece (Linux refuses gigantic pages, too).
+/// Whether a free folio can be replaced by a block of the buddy allocator. Those of 32 MiB and 1 GiB would need what
+/// they are in the way of, memory in one piece (Linux refuses gigantic pages, too).
 pub(crate) fn is_replaceable(head: PageRef) -> bool {
     head.kind() == PageKind::Hugetlb && head.order() <= MAX_ORDER
 }
 
-/// Gives the free folio with this head, all or part of which lies in an isolated range, to the buddy allocator, and puts
-/// another one into its pool. May sleep; no spinlock is held.
+/// Gives the free folio with this head, all or part of which lies in an isolated range, to the buddy allocator, and
+/// puts another one into its pool. May sleep; no spinlock is held.
 ///
 /// # Errors
 /// [`Refused::Memory`]: there is no memory for another one, or for the struct pages of this one. [`Refused::Busy`]: it is

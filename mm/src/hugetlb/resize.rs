@@ -6,8 +6,8 @@
 //! | `set_nr` to fewer | fewer persistent ones | free ones that are not promised go; of the others as many as are too many are surplus from now on |
 //! | a promise, or a fault without one, of a pool that has none to spare | surplus folios | new ones, up to `nr_overcommit_hugepages` |
 //!
-//! (Linux: `set_max_huge_pages`, `alloc_surplus_hugetlb_folio`.) Folios of up to 4 MiB are blocks of the buddy allocator;
-//! larger ones, and 2 MiB where no block is free, are made by moving away what is in a range
+//! (Linux: `set_max_huge_pages`, `alloc_surplus_hugetlb_folio`.) Folios of up to 4 MiB are blocks of the buddy
+//! allocator; larger ones, and 2 MiB where no block is free, are made by moving away what is in a range
 //! ([`crate::rmap`], `alloc_contig`). HVO treats folios of 2 MiB.
 #![forbid(unsafe_code)]
 
@@ -157,8 +157,8 @@ impl Hugetlb {
         unoptimized
     }
 
-    /// Adds up to `most` surplus folios, free ones, as far as `nr_overcommit_hugepages` and memory go. Returns how many.
-    /// May sleep.
+    /// Adds up to `most` surplus folios, free ones, as far as `nr_overcommit_hugepages` and memory go. Returns how
+    /// many. May sleep.
     pub(super) fn grow_surplus(&self, mm: &Mm, size: HugeSize, most: u64) -> u64 {
         let _one = self.resizing.write(mm.env);
         let mut made = 0;
@@ -184,8 +184,8 @@ impl Hugetlb {
     }
 
     /// As [`Hugetlb::take`]; where the pool has none to spare, a surplus one is made for whoever was promised none, and
-    /// for whoever was promised one that has failed since, another one; and once more, where somebody else was faster to
-    /// take it. May sleep; no spinlock is held (Linux: `alloc_hugetlb_folio`).
+    /// for whoever was promised one that has failed since, another one; and once more, where somebody else was faster
+    /// to take it. May sleep; no spinlock is held (Linux: `alloc_hugetlb_folio`).
     pub(crate) fn take_or_make(&self, mm: &Mm, size: HugeSize, claim: Claim) -> Option<FolioRef> {
         loop {
             let taken = self.take(size, claim);

@@ -258,8 +258,8 @@ impl<'s> Slot<'s> {
         Some(())
     }
 
-    /// Gives all entries of the slot, or of the folded group of which `leaf` is one, all rights of the VMA. `leaf` stands
-    /// in the entry that `at` is translated by.
+    /// Gives all entries of the slot, or of the folded group of which `leaf` is one, all rights of the VMA. `leaf`
+    /// stands in the entry that `at` is translated by.
     pub(super) fn grant(&self, tree: &mut PtRoot, at: VirtAddr, leaf: Desc) {
         let Slot { mm, space, vma, size, .. } = *self;
         let level = tree.last(at).level;
@@ -292,6 +292,11 @@ impl<'s> Slot<'s> {
     pub(crate) fn untake(&self, folio: FolioRef, claim: Claim) {
         folio.set_mapping(0, 0);
         self.mm.hugetlb.untake(folio, claim);
+        self.unclaim(claim);
+    }
+
+    /// Nothing came of [`Self::claim_copy`]: the promise that it has used stands again.
+    pub(crate) fn unclaim(&self, claim: Claim) {
         if matches!(self.vma.kind, VmaKind::HugePrivate(..)) {
             self.space.objects.owed.unclaim(self.mm, self.size, self.va, claim);
         }

@@ -47,8 +47,9 @@ pub struct HeapStats {
 }
 
 /// A heap that begins with a static area and goes on with pages. Large blocks go back to where they came from when they
-/// are freed; pages that small blocks were made of stay the heap's for ever. No lock is taken while one of the heap's is held, and pages are fetched with none
-/// held, so a request of a caller who holds spinlocks of rank 70 or above must not be the one that needs pages.
+/// are freed; pages that small blocks were made of stay the heap's for ever. No lock is taken while one of the heap's
+/// is held, and pages are fetched with none held, so a request of a caller who holds spinlocks of rank 70 or above must
+/// not be the one that needs pages.
 pub struct KernelHeap {
     /// The early area; until [`Self::attach`], all requests. A leaf lock.
     early: SpinLock<linked_list_allocator::Heap>,

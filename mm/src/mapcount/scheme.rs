@@ -28,8 +28,8 @@ pub trait MapcountScheme {
     /// The run was made, or is about to be. Under T.
     fn add(run: &Run);
 
-    /// The run was cleared, or is about to be. Under T; or it stood in a table that has left its tree with all behind its
-    /// top entry, or the scheme has [`Place::Anywhere`]: then nobody else comes to what it looks at.
+    /// The run was cleared, or is about to be. Under T; or it stood in a table that has left its tree with all behind
+    /// its top entry, or the scheme has [`Place::Anywhere`]: then nobody else comes to what it looks at.
     fn remove(run: &Run) -> Remains;
 
     /// As [`Self::remove`], by somebody who came to the leaves from the folio and leaves the tables where they are:

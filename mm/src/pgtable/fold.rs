@@ -1,4 +1,5 @@
-//! Folded groups: 16 entries that carry the contiguous bit, so that one TLB entry may serve 64 KiB, or 32 MiB of blocks.
+//! Folded groups: 16 entries that carry the contiguous bit, so that one TLB entry may serve 64 KiB, or 32 MiB of
+//! blocks.
 //!
 //! ```text
 //!    level-3 table   | 0 .. 15 | 16 .. 31 | 32 .. 47 | ...        a group: 16 aligned entries
@@ -12,9 +13,9 @@
 //! **What holds.** In a live user tree either all 16 entries of a group are leaves that have the bit, map consecutive
 //! pages of one folio, or single pages of anonymous memory, from an address that is a multiple of 64 KiB, and have the
 //! same rights; or none has the bit ([`crate::Mm::check_all`] looks). The access flag is each entry's own, and means
-//! the group: hardware may set it in any one, so who asks for it asks all 16, and who clears it clears all 16. Groups of
-//! level-2 blocks are alike, with 32 MiB for 64 KiB; only hugetlb folios are so large. Level 1 is never folded, nor is
-//! the kernel's tree. `contpte=off` folds nothing.
+//! the group: hardware may set it in any one, so who asks for it asks all 16, and who clears it clears all 16. Groups
+//! of level-2 blocks are alike, with 32 MiB for 64 KiB; only hugetlb folios are so large. Level 1 is never folded, nor
+//! is the kernel's tree. `contpte=off` folds nothing.
 //!
 //! **Whoever changes a part unfolds first.** All stores to live entries go through [`Entry`], [`Stretch`] and
 //! `PtRoot::relocate`, and these do it by themselves, so nobody above has to know of groups:
@@ -43,8 +44,8 @@
 //! ([`super::Tightening`]). A call that gives other rights to whole groups folds those that are alike again
 //! ([`Stretch::fold`]): that costs a break of 16 and a flush once, and the group stays folded. And the fault that
 //! populates the last of 16 pages of a reservation folds them ([`crate::thp`], `group`), single pages as they are; no
-//! other fault of anonymous memory folds. Hugetlb pages of 64 KiB and 32 MiB, and parts of larger ones, are made as groups
-//! ([`crate::hugetlb`]), and MADV_COLLAPSE folds what has become one.
+//! other fault of anonymous memory folds. Hugetlb pages of 64 KiB and 32 MiB, and parts of larger ones, are made as
+//! groups ([`crate::hugetlb`]), and MADV_COLLAPSE folds what has become one.
 //!
 //! Linux: `contpte_convert`, `contpte_try_unfold`, `contpte_ptep_get`.
 //!
@@ -85,7 +86,8 @@ pub(crate) fn group_at(slot: PhysAddr) -> Descs {
     read(slot.align_down(8 * CONT_ENTRIES as u64))
 }
 
-/// Whether these are the entries of a group of `level` that is folded as it must be. Of which folio the pages are is not asked.
+/// Whether these are the entries of a group of `level` that is folded as it must be. Of which folio the pages are is
+/// not asked.
 #[must_use]
 #[inline]
 pub fn is_folded(descs: &[Desc; CONT_ENTRIES], level: Level) -> bool {
@@ -116,8 +118,8 @@ fn group_of_row(descs: &Descs, level: Level) -> Option<Desc> {
     (begins && differ & !PteFlags::ACCESSED.bits() == 0).then_some(young)
 }
 
-/// Whether `leaf`, an entry of `level` for a part of the folio `head`, may be the first of a folded group. That the 15 after
-/// it go on as they must is asked elsewhere.
+/// Whether `leaf`, an entry of `level` for a part of the folio `head`, may be the first of a folded group. That the 15
+/// after it go on as they must is asked elsewhere.
 #[must_use]
 pub(crate) fn may_begin_group(mm: &Mm, head: PageRef, leaf: Desc, level: Level) -> bool {
     let bytes = group_bytes(level);

@@ -5,8 +5,8 @@
 //!   nothing --make--> marker       fork, mremap
 //!   marker --clear--> nothing      munmap, MADV_DONTNEED, exit
 //! ```
-//! No TLB holds anything of a marker, and it is never replaced by a leaf: a fault finds it and ends there. It stands for
-//! as long as its address is mapped.
+//! No TLB holds anything of a marker, and it is never replaced by a leaf: a fault finds it and ends there. It stands
+//! for as long as its address is mapped.
 #![forbid(unsafe_code)]
 
 use arch::Desc;
@@ -16,8 +16,8 @@ use super::gather::Gather;
 use super::unlinked::Unmapped;
 
 impl Entry<'_> {
-    /// Replaces a leaf by a marker. Returns what the leaf held, for the same `gather`, which ends before the tree's lock
-    /// is let go.
+    /// Replaces a leaf by a marker. Returns what the leaf held, for the same `gather`, which ends before the tree's
+    /// lock is let go.
     ///
     /// # Panics
     /// No leaf stands here.

@@ -49,8 +49,8 @@ impl<'m> Still<'m> {
         TableStock::for_range(self.mm, DEEP * places).ok()
     }
 
-    /// Takes every entry away that maps a part of the folio, or its page `n` where that is permitted alone. Its head says
-    /// by now what has failed, so nobody makes a new one for that. Where more places have come since
+    /// Takes every entry away that maps a part of the folio, or its page `n` where that is permitted alone. Its head
+    /// says by now what has failed, so nobody makes a new one for that. Where more places have come since
     /// [`Self::tables`] all entries of the folio go, as where there were none.
     pub(crate) fn unmap(&self, n: u64, mut stock: Option<TableStock<'m>>) {
         let origin = Origin::of(self.head);

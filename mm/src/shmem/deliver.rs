@@ -1,7 +1,7 @@
 //! Content of a hugetlb object's pages that the kernel brings itself, a piece at a time.
 //!
-//! The page is in the object before its content is: whoever maps the object sees what has arrived, and zeros. Where that
-//! must not be, the VMAs are registered with a context ([`crate::userfault`]), which maps what is complete.
+//! The page is in the object before its content is: whoever maps the object sees what has arrived, and zeros. Where
+//! that must not be, the VMAs are registered with a context ([`crate::userfault`]), which maps what is complete.
 #![forbid(unsafe_code)]
 
 use core::ops::Range;

@@ -26,15 +26,16 @@ use crate::fault::{FaultDone, FaultInfo, FaultReason, grants};
 use crate::hugetlb::hgm::{HugetlbPte, MapSize, Piece};
 use crate::hugetlb::{self, Claim, Grant, HugeSize, Mapped, Share, Slot};
 use crate::kalloc::KArc;
-use crate::page::{FolioRef, PageRef};
+use crate::page::PageRef;
 use crate::pgtable::TableStock;
 use crate::rmap;
 use crate::space::{AddressSpace, Grain, MmapError, Vma};
 use crate::userfault;
 
 impl Mm {
-    /// Sees to it that each of these pages of a hugetlb object, by their numbers, is there or promised. Its time follows
-    /// the pages that are there, however many are asked for. May sleep; the caller holds no lock of rank 12 or above.
+    /// Sees to it that each of these pages of a hugetlb object, by their numbers, is there or promised. Its time
+    /// follows the pages that are there, however many are asked for. May sleep; the caller holds no lock of rank 12 or
+    /// above.
     ///
     /// # Errors
     /// [`MmapError::HugetlbPool`], [`MmapError::OutOfMemory`]; nothing has changed.
@@ -199,6 +200,8 @@ fn make(mm: &Mm, (object, size): (&Object, HugeSize), number: u64) -> Result<(),
         }
     };
     let Some(folio) = mm.hugetlb.take_or_make(mm, size, claim) else {
+        // What was promised has failed, and there is no memory for another one yet.
+        promise_again(mm, (object, size), number, claim);
         return Err(FaultReason::HugetlbEmpty);
     };
     Machine::zero(folio.pfn().phys(), size.bytes());
@@ -207,17 +210,21 @@ fn make(mm: &Mm, (object, size): (&Object, HugeSize), number: u64) -> Result<(),
     folio.set_refcount(1);
     let inserted = object.contents.lock().pages.insert(number, folio);
     inserted.map_err(|folio| {
-        give_back(mm, (object, size), number, (folio, claim));
+        match claim {
+            Claim::Unreserved => mm.put_folio(folio),
+            Claim::Reserved => hugetlb::take_back(mm, folio),
+        }
+        promise_again(mm, (object, size), number, claim);
         FaultReason::OutOfMemory
     })
 }
 
-/// A page that the object has no memory for goes back, and the promise by which it was taken stands again.
-fn give_back(mm: &Mm, (object, size): (&Object, HugeSize), number: u64, (folio, claim): (FolioRef, Claim)) {
+/// The promise by which a page was to be taken, which the object has not got, stands in its list again; where there is
+/// no memory for that, it ends.
+fn promise_again(mm: &Mm, (object, size): (&Object, HugeSize), number: u64, claim: Claim) {
     if claim == Claim::Unreserved {
-        return mm.put_folio(folio);
+        return;
     }
-    hugetlb::take_back(mm, folio);
     let mut contents = object.contents.lock();
     match contents.promised.prepare(1) {
         Ok(()) => contents.promised.add(number..number + 1),

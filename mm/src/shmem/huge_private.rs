@@ -10,9 +10,9 @@
 //! | migration entry | waits until the folio has moved | the same |
 //!
 //! Where the object has no page none is made for it: what a reader would be the first to touch is his own (Linux:
-//! `hugetlb_no_page` adds to the page cache for mappings that share only). So a private mapping never uses what the pool
-//! has promised to the object. What it was promised itself, a page for each slot, is used by the slot's first private page
-//! ([`crate::hugetlb::owed`]).
+//! `hugetlb_no_page` adds to the page cache for mappings that share only). So a private mapping never uses what the
+//! pool has promised to the object. What it was promised itself, a page for each slot, is used by the slot's first
+//! private page ([`crate::hugetlb::owed`]).
 //!
 //! **Protocol.** One fault at a time handles a slot (lock F, by space and slot). A private page is ready before any
 //! spinlock is taken; its entries are made under O and T, while the object is as it was when the page was made: as it
@@ -124,6 +124,7 @@ impl Site<'_> {
         let Slot { mm, size, .. } = self.slot;
         let claim = self.slot.claim_copy()?;
         let Some(folio) = mm.hugetlb.take_or_make(mm, size, claim) else {
+            self.slot.unclaim(claim);
             return Err(FaultReason::HugetlbEmpty);
         };
         match source {

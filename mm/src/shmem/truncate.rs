@@ -73,9 +73,9 @@ impl Mm {
         Ok(())
     }
 
-    /// Takes the pages of these indices (4 KiB units) out of the object: who accesses them again finds zeros. Of hugetlb
-    /// pages that are in the range in part, that part is zeroed (Linux: fallocate with FALLOC_FL_PUNCH_HOLE, MADV_REMOVE;
-    /// `hugetlbfs_punch_hole`). May sleep.
+    /// Takes the pages of these indices (4 KiB units) out of the object: who accesses them again finds zeros. Of
+    /// hugetlb pages that are in the range in part, that part is zeroed (Linux: fallocate with FALLOC_FL_PUNCH_HOLE,
+    /// MADV_REMOVE; `hugetlbfs_punch_hole`). May sleep.
     pub fn punch_object(&self, object: &Object, pages: Range<u64>) {
         let _resize = object.resize.write(self.env);
         let each = object.unit() / PAGE_SIZE;

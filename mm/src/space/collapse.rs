@@ -1,7 +1,7 @@
 //! MADV_COLLAPSE and MADV_SPLIT: which entries map a range.
 //!
-//! The mmap lock is let go after each VMA, and of shared hugetlb memory after each entry that was made; what that has put
-//! out of use is cleared away without it.
+//! The mmap lock is let go after each VMA, and of shared hugetlb memory after each entry that was made; what that has
+//! put out of use is cleared away without it.
 #![forbid(unsafe_code)]
 
 use arch::VirtAddr;

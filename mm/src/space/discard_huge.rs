@@ -1,4 +1,5 @@
-//! MADV_DONTNEED of hugetlb memory: the pages go, the promises stay. Those of an object stay in it, whoever mapped them.
+//! MADV_DONTNEED of hugetlb memory: the pages go, the promises stay. Those of an object stay in it, whoever mapped
+//! them.
 //!
 //! Every slot of a VMA that was promised its pages is mapped or has one promise ([`crate::hugetlb`]). A folio that
 //! leaves its slot must not be seen in the pool without that promise: whoever is faster, be it a pool that shrinks,

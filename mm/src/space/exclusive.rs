@@ -54,8 +54,8 @@ pub(crate) fn is_exclusive(mm: &Mm, head: PageRef) -> bool {
     sharing == Answer::Exact(Sharing::Exclusive) && entries == Answer::Exact(by_entries)
 }
 
-/// Whether so many references are those of one space that maps all of a hugetlb page. It maps all or nothing of it, so no
-/// other has any, whatever the scheme of counting can tell.
+/// Whether so many references are those of one space that maps all of a hugetlb page. It maps all or nothing of it, so
+/// no other has any, whatever the scheme of counting can tell.
 fn is_all_of_one(head: PageRef, references: u32) -> bool {
     let entries = HugeSize::from_order(head.order()).map_or(1, HugeSize::entries);
     head.is_kind(PageKind::Hugetlb) && references == entries as u32

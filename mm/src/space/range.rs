@@ -178,8 +178,9 @@ pub(super) fn table_bytes(level: Level) -> u64 {
 }
 
 /// Takes away the tables below `level` that translate `[start, end)`, multiples of what an entry of `level` covers, and
-/// hold nothing, so that a leaf may stand there: a fault that ran out of memory half-way leaves such tables, and so does
-/// a range that was unmapped while its neighbour had a share in them. They are flushed when this returns. M is held, and nothing comes to be mapped there meanwhile.
+/// hold nothing, so that a leaf may stand there: a fault that ran out of memory half-way leaves such tables, and so
+/// does a range that was unmapped while its neighbour had a share in them. They are flushed when this returns. M is
+/// held, and nothing comes to be mapped there meanwhile.
 pub(crate) fn clear_empty_tables(
     mm: &Mm,
     space: &AddressSpace,

@@ -148,8 +148,8 @@ pub(super) fn is_touched(space: &AddressSpace, start: VirtAddr, end: VirtAddr) -
     false
 }
 
-/// Takes tables away that hold nothing, where whole level-2 entries will go, or level-1 ones. M is held for writing, and nothing is
-/// mapped at the new place.
+/// Takes tables away that hold nothing, where whole level-2 entries will go, or level-1 ones. M is held for writing,
+/// and nothing is mapped at the new place.
 pub(super) fn clear_target(mm: &Mm, space: &AddressSpace, job: &Move) {
     if !job.is_congruent() {
         return;

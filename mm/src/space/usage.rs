@@ -1,11 +1,10 @@
 //! How much memory a space has.
 //!
 //! Anonymous pages are counted where entries are made and cleared (`AddressSpace::add_anon`): one counter a space, of
-//! which `nr_anon_pages` is the sum. Of shared memory all that the objects have counts, as it goes when nobody maps them
-//! any more. The rest is in the tables of levels 0 to 2, of which even a large space has few.
-//! The 512 entries of each level-3 table are never looked at, so that all spaces of a machine can be asked one after
-//! the other when memory is out and somebody must be chosen (Linux: `mm_rss_stat`, `mm_pgtables_bytes`,
-//! `oom_badness`).
+//! which `nr_anon_pages` is the sum. Of shared memory all that the objects have counts, as it goes when nobody maps
+//! them any more. The rest is in the tables of levels 0 to 2, of which even a large space has few. The 512 entries of
+//! each level-3 table are never looked at, so that all spaces of a machine can be asked one after the other when memory
+//! is out and somebody must be chosen (Linux: `mm_rss_stat`, `mm_pgtables_bytes`, `oom_badness`).
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::Ordering;

@@ -1,4 +1,5 @@
-//! For how long locks are held to make a huge page, or to map one of hugetlb by larger entries: so long a fault of the same space may have to wait.
+//! For how long locks are held to make a huge page, or to map one of hugetlb by larger entries: so long a fault of the
+//! same space may have to wait.
 //!
 //! | lock | who waits | from, to |
 //! |---|---|---|

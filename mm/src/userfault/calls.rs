@@ -1,7 +1,7 @@
 //! The server's side: what is registered, and what is mapped and woken.
 //!
-//! Linux's checks, in its order (`userfaultfd_register`, `userfaultfd_unregister`, `userfaultfd_continue`), and its error
-//! numbers.
+//! Linux's checks, in its order (`userfaultfd_register`, `userfaultfd_unregister`, `userfaultfd_continue`), and its
+//! error numbers.
 #![forbid(unsafe_code)]
 
 use core::ops::Range;
@@ -47,8 +47,8 @@ impl Mm {
     /// there is shared hugetlb memory. Registering once more changes nothing. May sleep.
     ///
     /// # Errors
-    /// `Range`, `NoVma`, `Unsuitable`, and `Cut` inside a hugetlb page: EINVAL. `Busy`: EBUSY. `Cut` otherwise, `Ended`:
-    /// ENOMEM. Nothing has changed.
+    /// `Range`, `NoVma`, `Unsuitable`, and `Cut` inside a hugetlb page: EINVAL. `Busy`: EBUSY. `Cut` otherwise,
+    /// `Ended`: ENOMEM. Nothing has changed.
     pub fn register_userfault(
         &self,
         context: &Userfault,
@@ -121,8 +121,8 @@ impl Mm {
         context.wake(self, &range);
     }
 
-    /// Maps the pages of this range that the object has, as [`Mm::continue_huge`] does, and wakes who waits for what was
-    /// mapped. Returns how many bytes are mapped, from the start on, and what stopped it. May sleep.
+    /// Maps the pages of this range that the object has, as [`Mm::continue_huge`] does, and wakes who waits for what
+    /// was mapped. Returns how many bytes are mapped, from the start on, and what stopped it. May sleep.
     ///
     /// # Errors
     /// [`ContinueError::NoVma`]: the range is not all in one registered VMA. What [`Mm::continue_huge`] says.

@@ -31,8 +31,8 @@ impl Ticket {
 }
 
 /// Tells the context of a registered VMA of a fault on a blank entry whose page is there. M is held for reading and F
-/// for the page, both since before the look, and no spinlock. So whoever makes the entry, who holds the one or the other
-/// too, finds the fault in the queue when he wakes. The caller lets both go before he waits ([`wait`]).
+/// for the page, both since before the look, and no spinlock. So whoever makes the entry, who holds the one or the
+/// other too, finds the fault in the queue when he wakes. The caller lets both go before he waits ([`wait`]).
 ///
 /// # Errors
 /// [`FaultReason::Told`]: so it is. [`FaultReason::UserModeOnly`]; [`FaultReason::OutOfMemory`]: nobody was told.

@@ -171,8 +171,8 @@ fn the_switch_decides_about_pieces() {
     });
 }
 
-/// Whichever allocation fails, of a restore or of the optimisation of a piece, every folio is whole in one of the pools,
-/// and no page is lost.
+/// Whichever allocation fails, of a restore or of the optimisation of a piece, every folio is whole in one of the
+/// pools, and no page is lost.
 #[test]
 fn every_allocation_may_fail() {
     for &vmemmap in VmemmapMap::ALL {

@@ -1,5 +1,5 @@
-//! The life of hugetlb memory in every way of counting, for every size, on a CPU that has no feature and on one that has
-//! all: private, shared, and private of an object.
+//! The life of hugetlb memory in every way of counting, for every size, on a CPU that has no feature and on one that
+//! has all: private, shared, and private of an object.
 
 use arch::VirtAddr;
 use arch::features::{BbmLevel, Features};

@@ -133,8 +133,8 @@ fn a_family_loses_its_page() {
     }
 }
 
-/// An object keeps its page: every space gets an error, a descriptor reads up to the 4 KiB that failed and not further, and
-/// the folio comes back but for that with the hole, the truncation, or the object's end.
+/// An object keeps its page: every space gets an error, a descriptor reads up to the 4 KiB that failed and not further,
+/// and the folio comes back but for that with the hole, the truncation, or the object's end.
 #[test]
 fn an_object_keeps_its_failed_page() {
     for size in SMALL {

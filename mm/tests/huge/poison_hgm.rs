@@ -23,8 +23,8 @@ fn split_machine(size: HugeSize, mapcount: Mapcount, hgm: Hgm) -> Builder {
     })
 }
 
-/// An object of one page, which a space maps whole, and once more where smaller entries are permitted. The other mapping
-/// has been read.
+/// An object of one page, which a space maps whole, and once more where smaller entries are permitted. The other
+/// mapping has been read.
 struct Site<'m> {
     mm: &'m Mm,
     size: HugeSize,
@@ -96,8 +96,8 @@ fn ways(size: HugeSize) -> &'static [Mapcount] {
     }
 }
 
-/// Only the 4 KiB that failed are unmapped, and only they are an error; what is around them stays mapped and is not even
-/// faulted again. The mapping without the permission loses the whole page.
+/// Only the 4 KiB that failed are unmapped, and only they are an error; what is around them stays mapped and is not
+/// even faulted again. The mapping without the permission loses the whole page.
 #[test]
 fn only_4_kib_are_lost() {
     for size in HugeSize::ALL {
@@ -220,8 +220,8 @@ fn the_end_of_small_pages_leaves_a_failed_page_out() {
     }
 }
 
-/// Where there is no memory for tables all of the page is unmapped, and faults map the rest again. Each allocation fails
-/// once, and all from each on.
+/// Where there is no memory for tables all of the page is unmapped, and faults map the rest again. Each allocation
+/// fails once, and all from each on.
 #[test]
 fn without_tables_the_rest_comes_back() {
     for size in [HugeSize::M2, HugeSize::M32] {

@@ -9,7 +9,7 @@ use mm::hugetlb::poison::Outcome;
 use mm::kalloc::inject;
 use mm::page::{PageKind, page_of};
 use mm::report::frames::kpf;
-use mm::space::Advice;
+use mm::space::{Advice, MapFlags, MmapRequest};
 
 use crate::poison_kit::*;
 
@@ -95,6 +95,50 @@ fn promises_outlive_their_folios() {
                 grow(mm, size, 0);
             });
         }
+    }
+}
+
+/// The same of what an object was promised, and a private mapping of one: while there is no memory for another folio
+/// the touch is SIGBUS, the promise stands, and the next touch has it.
+#[test]
+fn promises_on_lists_outlive_their_folios() {
+    let size = HugeSize::K64;
+    for flags in [MapFlags::SHARED, MapFlags::PRIVATE] {
+        machine(size).boot(|mm, _| {
+            grow(mm, size, 1);
+            let space = mm.new_space().unwrap();
+            let probe = mm.mmap(&space, &private(size, 1)).unwrap();
+            write(mm, &space, probe, 1).unwrap();
+            let pfn = frame(mm, &space, probe);
+            mm.munmap(&space, probe.raw(), size.bytes()).unwrap();
+            let file = object(mm, size, 1);
+            let start = mm.mmap_object(&space, &MmapRequest { flags, ..shared(size, 1) }, &file).unwrap();
+            let mut hoard = Vec::new();
+            while let Ok(page) = mm.alloc_pages(arch::Order::PAGE, PageKind::Kernel) {
+                hoard.push(page);
+            }
+            // Enough for page tables, but no two in a row.
+            let (free, mut hoard): (Vec<_>, Vec<_>) =
+                hoard.into_iter().partition(|page| page.pfn().raw() % 2 != 0);
+            free.into_iter().for_each(|page| mm.put_folio(page));
+            while let Ok(block) = mm.alloc_pages(size.order(), PageKind::Kernel) {
+                hoard.push(block);
+            }
+            assert_eq!(mm.memory_failure(pfn), Ok(Outcome::Waiting), "{flags:?}");
+            for _ in 0..2 {
+                assert_eq!(write(mm, &space, start, 1), Err(FaultReason::HugetlbEmpty), "{flags:?}");
+                assert_eq!(mm.hugetlb.counts(size), counts(1, 1, 1), "{flags:?}");
+                mm.check_all().unwrap();
+            }
+            hoard.into_iter().for_each(|page| mm.put_folio(page));
+            assert_eq!(write(mm, &space, start, 1), Ok(()));
+            assert_eq!(mm.hugetlb.counts(size), counts(1, 0, 0));
+            assert!(is_retired(pfn) && frame(mm, &space, start) != pfn);
+            mm.check_all().unwrap();
+            mm.destroy_space(&space);
+            mm.close_object(file);
+            grow(mm, size, 0);
+        });
     }
 }
 

@@ -58,8 +58,8 @@ fn is_fair(outcome: Result<(), FaultReason>, size: HugeSize) {
     assert!(outcome.is_ok() || fair.contains(&outcome.unwrap_err()), "{outcome:?}");
 }
 
-/// Private and shared pages fail under the hands of others: every access succeeds or is an error that is to be expected, no
-/// frame is lost or used again, and promises are kept.
+/// Private and shared pages fail under the hands of others: every access succeeds or is an error that is to be
+/// expected, no frame is lost or used again, and promises are kept.
 #[test]
 fn failures_race_with_everything() {
     for (size, seeds) in RUNS {

@@ -79,9 +79,9 @@ fn a_write_goes_to_a_private_copy() {
     }
 }
 
-/// A promise is the slot's: it is made for all of the mapping at mmap, whatever the object has, used by the slot's first
-/// private page, not by a look at the object's, and comes back with munmap, with MADV_DONTNEED, and with the space. A
-/// mapping for which there are not enough is refused; without a promise the slot takes what is to spare.
+/// A promise is the slot's: it is made for all of the mapping at mmap, whatever the object has, used by the slot's
+/// first private page, not by a look at the object's, and comes back with munmap, with MADV_DONTNEED, and with the
+/// space. A mapping for which there are not enough is refused; without a promise the slot takes what is to spare.
 #[test]
 fn promises_are_the_slots() {
     let size = HugeSize::K64;
@@ -131,8 +131,8 @@ fn promises_are_the_slots() {
     });
 }
 
-/// Truncation takes private copies, too, in every space and way of counting, and what lies beyond is SIGBUS; their slots
-/// have used their promise. MADV_REMOVE takes the object's pages from private mappings, and leaves their copies.
+/// Truncation takes private copies, too, in every space and way of counting, and what lies beyond is SIGBUS; their
+/// slots have used their promise. MADV_REMOVE takes the object's pages from private mappings, and leaves their copies.
 #[test]
 fn truncation_takes_copies_and_a_hole_leaves_them() {
     for size in SIZES {
@@ -179,8 +179,8 @@ fn truncation_takes_copies_and_a_hole_leaves_them() {
     }
 }
 
-/// Rights that are taken and given again let a private mapping write what is its own, and nothing of the object's; mremap
-/// takes pages and promises along.
+/// Rights that are taken and given again let a private mapping write what is its own, and nothing of the object's;
+/// mremap takes pages and promises along.
 #[test]
 fn rights_and_places_change() {
     for size in SIZES {

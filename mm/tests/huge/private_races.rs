@@ -60,8 +60,8 @@ fn writes_and_truncations_at_once() {
 type Rival = fn(&Mm, &KArc<AddressSpace>, VirtAddr) -> Option<KArc<AddressSpace>>;
 
 /// Runs `rival`, which may leave a child, and a truncation to nothing in every order with one switch, where a private
-/// mapping of three pages has its copy of the first, the object the second and nobody the third; afterwards nobody has a
-/// page, and no promise is lost.
+/// mapping of three pages has its copy of the first, the object the second and nobody the third; afterwards nobody has
+/// a page, and no promise is lost.
 fn beside_a_truncation(rival: Rival) {
     beside(rival, |mm, file| mm.truncate_object(file, 0).unwrap(), 6);
 }

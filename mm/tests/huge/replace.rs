@@ -108,8 +108,8 @@ fn gigantic_folios_stay() {
     });
 }
 
-/// Whichever allocation fails, the pool has its folios and its promises, and no page is lost; what could not be restored
-/// goes with the next.
+/// Whichever allocation fails, the pool has its folios and its promises, and no page is lost; what could not be
+/// restored goes with the next.
 #[test]
 fn every_allocation_may_fail() {
     for &tails in TailEncoding::ALL {

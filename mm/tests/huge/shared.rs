@@ -268,8 +268,8 @@ fn map_and_touch(mm: &Mm, size: HugeSize) -> Result<(), FaultReason> {
     touched
 }
 
-/// MADV_REMOVE of a part of a page zeroes that part for everybody and gives up neither the page nor a promise; of a page
-/// and parts of its neighbours it takes the page, and zeroes the parts.
+/// MADV_REMOVE of a part of a page zeroes that part for everybody and gives up neither the page nor a promise; of a
+/// page and parts of its neighbours it takes the page, and zeroes the parts.
 #[test]
 fn a_hole_in_part_is_zeroed() {
     let size = HugeSize::M32;
@@ -314,8 +314,8 @@ fn a_mapping_of_all_addresses_is_refused() {
     });
 }
 
-/// A truncation empties tables and leaves them where they are; mremap, which comes to them, takes them away, as no VMA is
-/// there afterwards.
+/// A truncation empties tables and leaves them where they are; mremap, which comes to them, takes them away, as no VMA
+/// is there afterwards.
 #[test]
 fn a_truncation_empties_what_mremap_leaves() {
     for size in SIZES {

@@ -3,9 +3,9 @@
 //! ```text
 //!   target/bench/<suite>.json ── FIGURES=1 ──► tests/figures/<suite>.json ──► tables between marks of the pages
 //! ```
-//! A mark is `<!-- figures: NAME -->`, where a table has that name; its end is `<!-- end of figures -->`. Where a part of
-//! `thpfork` was measured the other rows keep their figures. All other suites count as a whole only: what a part of one
-//! costs depends a little on what ran before in the same boot. A test holds the pages against what is made here.
+//! A mark is `<!-- figures: NAME -->`, where a table has that name; its end is `<!-- end of figures -->`. Where a part
+//! of `thpfork` was measured the other rows keep their figures. All other suites count as a whole only: what a part of
+//! one costs depends a little on what ran before in the same boot. A test holds the pages against what is made here.
 //!
 //! | file | the tables of |
 //! |---|---|
@@ -41,8 +41,8 @@ enum Form {
     OfEntries,
 }
 
-/// A column: its head, the figures whose sum it has, with `@` for the line's name and before a colon their suite, where it
-/// is not the table's, and how it is written.
+/// A column: its head, the figures whose sum it has, with `@` for the line's name and before a colon their suite, where
+/// it is not the table's, and how it is written.
 struct Column(&'static str, &'static [&'static str], Form);
 
 /// A table of the page.

@@ -109,8 +109,8 @@ fn with_three_pages(mm: &'static Mm, size: HugeSize, run: impl FnOnce() -> Verdi
     Ok(())
 }
 
-/// Pages of the pools of 64 KiB and 2 MiB fail while a program has them: it gets an error and no other page, and all but
-/// the frames that failed comes back.
+/// Pages of the pools of 64 KiB and 2 MiB fail while a program has them: it gets an error and no other page, and all
+/// but the frames that failed comes back.
 fn memory_fails(mm: &'static Mm) -> Verdict {
     for (size, shift) in [(HugeSize::K64, "shift=16"), (HugeSize::M2, "shift=21")] {
         let (before, failed) = (mm.hugetlb.counts(size), mm.failed_frames());

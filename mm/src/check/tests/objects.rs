@@ -33,7 +33,8 @@ fn huge_object(site: &Site<'_>) -> ObjectUse {
     object
 }
 
-/// A private mapping of an object of one hugetlb page, the private copy of which is promised, and one page more is free.
+/// A private mapping of an object of one hugetlb page, the private copy of which is promised, and one page more is
+/// free.
 fn huge_private(site: &Site<'_>) -> ObjectUse {
     assert_eq!(site.mm.hugetlb.set_nr(site.mm, HugeSize::K64, 2).persistent, 2);
     let bytes = HugeSize::K64.bytes();

@@ -10,11 +10,11 @@
 //! too, and the permission of MADV_SPLIT stays. T is held for one exchange, whatever the size, and M for one or for a
 //! group of 16.
 //!
-//! The range need not be whole pages: a page of 1 GiB goes from 4 KiB to 2 MiB, from there to 32 MiB (16 blocks that are
-//! folded) or to 1 GiB, or in one step, as the caller likes. What is too small or not aligned for a larger entry stays.
-//! Pages that the object does not have are passed over. No entry covers a page that has failed: what is around it is
-//! mapped by the next smaller size, and the 64 KiB that it is in stay as they are. (With
-//! `contpte=off` there is no size between 4 KiB and 2 MiB, and the 2 MiB that it is in stay as they are.)
+//! The range need not be whole pages: a page of 1 GiB goes from 4 KiB to 2 MiB, from there to 32 MiB (16 blocks that
+//! are folded) or to 1 GiB, or in one step, as the caller likes. What is too small or not aligned for a larger entry
+//! stays. Pages that the object does not have are passed over. No entry covers a page that has failed: what is around
+//! it is mapped by the next smaller size, and the 64 KiB that it is in stay as they are. (With `contpte=off` there is
+//! no size between 4 KiB and 2 MiB, and the 2 MiB that it is in stay as they are.)
 #![forbid(unsafe_code)]
 
 use arch::contiguous::CONT_ENTRIES;

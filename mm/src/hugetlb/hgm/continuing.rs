@@ -23,8 +23,8 @@ use crate::space::{AddressSpace, Errno, Grain, Vma, VmaKind};
 /// Why a range, or what is left of it, was not mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ContinueError {
-    /// It is empty, leaves the user half, or its ends are no multiples of the unit: 4 KiB where MADV_SPLIT has permitted
-    /// it, else the page's size. EINVAL.
+    /// It is empty, leaves the user half, or its ends are no multiples of the unit: 4 KiB where MADV_SPLIT has
+    /// permitted it, else the page's size. EINVAL.
     Range,
     /// No one VMA of shared hugetlb memory covers it. ENOENT.
     NoVma,

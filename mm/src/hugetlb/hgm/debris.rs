@@ -2,9 +2,10 @@
 //! entries had. It is cleared away without a lock, so however much it is, nobody waits for it.
 //!
 //! **Counts without T.** Ways of counting that have all they keep in the folio take a removal at any time. Those that look
-//! at tables look at the one of the entries, which has left the tree ([`crate::mapcount::vma_pt`]), or at the struct page of
-//! the table behind the top entry (`mapcount::top`). That one has left the tree too where all of a folio of 1 GiB is
-//! collapsed; where 2 MiB of it are, it stays in the tree, and whoever has T may write it. So those are counted under T,
+//! at tables look at the one of the entries, which has left the tree ([`crate::mapcount::vma_pt`]), or at the struct
+//! page of the table behind the top entry (`mapcount::top`). That one has left the tree too where all of a folio of 1
+//! GiB is collapsed; where 2 MiB of it are, it stays in the tree, and whoever has T may write it. So those are counted
+//! under T,
 //! 512 entries at most, as the exchange is made.
 #![forbid(unsafe_code)]
 
@@ -61,8 +62,8 @@ impl Debris {
     }
 }
 
-/// Takes the mappings of all entries below a table off, and frees the tables below it. `top` is the table behind the entry
-/// of the folio's own size, if one entry can have that. Returns how many references the entries had.
+/// Takes the mappings of all entries below a table off, and frees the tables below it. `top` is the table behind the
+/// entry of the folio's own size, if one entry can have that. Returns how many references the entries had.
 fn uncount(mm: &Mm, table: &mut Uprooted, leaf: &Run, top: PhysAddr) -> u32 {
     let mut clearing = Clearing { mm, leaf: *leaf, counts: Leaving::new(mm), references: 0 };
     clearing.table(table, leaf.va, top);

@@ -1,5 +1,5 @@
-//! The experiment `hgm`: what it costs to map a page of 1 GiB by 4 KiB, and to collapse it again, in the way of counting
-//! that was chosen at boot; and how often it can be mapped so.
+//! The experiment `hgm`: what it costs to map a page of 1 GiB by 4 KiB, and to collapse it again, in the way of
+//! counting that was chosen at boot; and how often it can be mapped so.
 //!
 //! Everything is done by the calls that a process would make, on a space of its own. The pool has one page of 1 GiB.
 #![forbid(unsafe_code)]

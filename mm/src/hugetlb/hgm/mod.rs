@@ -17,8 +17,8 @@
 //! | MADV_COLLAPSE | maps a range by the largest entries again, pages that were never continued too |
 //!
 //! **What an entry is** ([`HugetlbPte`]) is asked under T each time: who has looked and let T go looks again, as a leaf
-//! may have been split meanwhile, by somebody who came from the page and has not M. A blank entry becomes a table, and a
-//! table a leaf, only under M.
+//! may have been split meanwhile, by somebody who came from the page and has not M. A blank entry becomes a table, and
+//! a table a leaf, only under M.
 //!
 //! | walker | sees smaller entries by |
 //! |---|---|
@@ -30,8 +30,8 @@
 //! | rmap: migration, referenced | places, and leaves of any level in them ([`crate::rmap::walk`]) |
 //!
 //! `hgm=pages` is the simplification that was proposed for all of this and not taken: MADV_SPLIT unmaps the range, and
-//! from then on its entries are pages of 4 KiB and nothing else, so nobody has to ask for a size; MADV_COLLAPSE, of whole
-//! huge pages only, ends that.
+//! from then on its entries are pages of 4 KiB and nothing else, so nobody has to ask for a size; MADV_COLLAPSE, of
+//! whole huge pages only, ends that.
 //!
 //! Each entry holds one reference and counts as one mapping; where the next one would overflow either, the fault is
 //! SIGBUS, and continuing EFAULT.

@@ -53,8 +53,8 @@ impl MapSize {
         }
     }
 
-    /// The largest size up to `most` that begins at `va` and covers `bytes` at most, in a VMA of pages of `page`. Groups
-    /// that are not folded are no size, but for the page's own.
+    /// The largest size up to `most` that begins at `va` and covers `bytes` at most, in a VMA of pages of `page`.
+    /// Groups that are not folded are no size, but for the page's own.
     #[must_use]
     pub fn largest(va: VirtAddr, bytes: u64, most: MapSize, page: HugeSize, contpte: Contpte) -> MapSize {
         let fits = |size: &HugeSize| {

@@ -7,8 +7,8 @@ use crate::page::MOST_REFERENCES;
 use crate::space::{Advice, Errno, MapFlags, MapProt, MmapRequest};
 use crate::testkit::Builder;
 
-/// A page with as many references as can be counted is mapped by no entry more: continuing it is EFAULT, a touch SIGBUS,
-/// collapse EAGAIN; no count wraps, and nothing has changed.
+/// A page with as many references as can be counted is mapped by no entry more: continuing it is EFAULT, a touch
+/// SIGBUS, collapse EAGAIN; no count wraps, and nothing has changed.
 #[test]
 fn a_full_page_is_mapped_no_more() {
     let size = HugeSize::M2;

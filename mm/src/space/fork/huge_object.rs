@@ -8,9 +8,9 @@
 //! | has failed: a marker | a marker |
 //! | is moving | waited for, then one of these |
 //!
-//! The protocol is that of [`super::object`]: the lineage and I are held from the look at the parent's entries until the
-//! child's are made, so that who moves a page or truncates the object finds both, or came first. All entries of a slot
-//! go together.
+//! The protocol is that of [`super::object`]: the lineage and I are held from the look at the parent's entries until
+//! the child's are made, so that who moves a page or truncates the object finds both, or came first. All entries of a
+//! slot go together.
 #![forbid(unsafe_code)]
 
 use arch::{Desc, VirtAddr};

@@ -297,8 +297,8 @@ fn the_child_unmaps() {
     }
 }
 
-/// The child gives up what it shared while nobody has noted that the parent's range is small: the parent's next write to
-/// a page that is its own again asks for the range.
+/// The child gives up what it shared while nobody has noted that the parent's range is small: the parent's next write
+/// to a page that is its own again asks for the range.
 #[test]
 fn the_next_write_asks() {
     for before in ALL {
@@ -352,8 +352,8 @@ fn given_up_parts_are_filled_by_the_threshold() {
     }
 }
 
-/// Memory is short when the child has gone, and the huge page is split, as it is mapped in part: its pages come together
-/// in a new block.
+/// Memory is short when the child has gone, and the huge page is split, as it is mapped in part: its pages come
+/// together in a new block.
 #[test]
 fn pressure_while_the_child_is_gone() {
     with_site(machine(Before::Promoted), |site| {

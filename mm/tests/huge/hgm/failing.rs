@@ -15,8 +15,8 @@ use mm::testkit::fail_every_allocation;
 
 use super::site::{KIB, MIB, RW, Site, machine};
 
-/// Faults, continuing, collapse, MADV_DONTNEED, fork, truncation, and splits by somebody who comes from the page without
-/// M, all of one page at once: nobody loses a reference, a mapping, a table or a byte.
+/// Faults, continuing, collapse, MADV_DONTNEED, fork, truncation, and splits by somebody who comes from the page
+/// without M, all of one page at once: nobody loses a reference, a mapping, a table or a byte.
 #[test]
 fn all_at_once() {
     for (size, mapcount) in [
@@ -79,8 +79,8 @@ fn all_at_once() {
     }
 }
 
-/// A page of 1 GiB by 4 KiB: one thread makes blocks of 2 MiB, another one takes all of it out of the tables, and a third
-/// continues other parts. Counts that stand with the level-2 table are taken off while that is there.
+/// A page of 1 GiB by 4 KiB: one thread makes blocks of 2 MiB, another one takes all of it out of the tables, and a
+/// third continues other parts. Counts that stand with the level-2 table are taken off while that is there.
 #[test]
 fn blocks_are_made_while_their_table_goes() {
     for mapcount in [Mapcount::RfcV1Counted, Mapcount::Vmacount] {

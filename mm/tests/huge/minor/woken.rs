@@ -11,7 +11,8 @@ use mm::userfault::Wake;
 
 use super::stage::*;
 
-/// Whoever takes the registration away, or the mapping, lets those go on who wait there: they find the page, or nothing.
+/// Whoever takes the registration away, or the mapping, lets those go on who wait there: they find the page, or
+/// nothing.
 #[test]
 fn whoever_takes_the_registration_away_wakes() {
     let finds_a_page = |_: &Stage<'_>| assert_eq!(user_load(at(1)), Ok(0));
@@ -54,8 +55,8 @@ fn whoever_takes_the_registration_away_wakes() {
     });
 }
 
-/// A fault that waits for a whole page is told anew, of its 4 KiB, when smaller entries come to be permitted: who serves
-/// it may continue no more than that.
+/// A fault that waits for a whole page is told anew, of its 4 KiB, when smaller entries come to be permitted: who
+/// serves it may continue no more than that.
 #[test]
 fn a_split_lets_a_fault_be_told_anew() {
     let far = at(1).add(5 * PAGE_SIZE);
