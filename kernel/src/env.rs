@@ -29,6 +29,12 @@ impl KernelEnv for Env {
     fn stop_machine(&self, f: &mut dyn FnMut()) {
         stop::stop_machine(f);
     }
+    fn pause_others(&self, f: &mut dyn FnMut()) {
+        stop::pause_others(f);
+    }
+    fn grace_period(&self) {
+        stop::grace_period();
+    }
     fn run_on_each_cpu(&self, f: &(dyn Fn() + Sync)) {
         stop::run_on_each_cpu(f);
     }

@@ -56,6 +56,16 @@ pub fn stop_machine(f: &mut dyn FnMut()) {
     with_all_others(Request::Hold, f);
 }
 
+/// Runs `f` while every other CPU is held in the handler of an interrupt. No spinlock is held.
+pub fn pause_others(f: &mut dyn FnMut()) {
+    with_all_others(Request::Hold, f);
+}
+
+/// Returns when every other CPU has taken an interrupt. No spinlock is held.
+pub fn grace_period() {
+    run_on_each_cpu(&|| ());
+}
+
 /// Runs `f` once on every CPU, interrupts masked. No spinlock is held.
 pub fn run_on_each_cpu(f: &(dyn Fn() + Sync)) {
     with_all_others(Request::Run(f), &mut || f());

@@ -6,7 +6,8 @@
 //! | `mapcount=` | `rfc-v1` `rfc-v1+counted` `rfc-v2` `thp-like` `rfc-v2+vmacount` `vma-pt` `mm-owner` `total-mapped` | `mm-owner` |
 //! | `tails=` | `mask` `pointer` | `mask` |
 //! | `vmemmap=` | `pmd` `pte` | `pmd` |
-//! | `hvo=` | `off` `stop-machine` | `stop-machine` |
+//! | `hvo=` | `off` `auto` `fault` `stop-machine` `bbml2` `pause` `alias` | `auto` |
+//! | `hvo_split=` | `auto` `refuse` `fault` `stop-machine` `bbml2` `pause` | `auto` |
 //! | `thp=` | `never` `always` `madvise` `reserve` `defer` | `reserve` |
 //! | `promotion_threshold=` and the other numbers of huge pages | [`Number`] | |
 //! | `reserve_reclaim=` | `all` `lru` | `all` |
@@ -110,8 +111,35 @@ choice! {
     HvoStrategy, "hvo" {
         /// HVO is not used.
         Off = "off",
-        /// All other CPUs are held while entries are broken and made.
+        /// The best one that the CPU and the other choices allow ([`crate::hvo::choice`]).
+        Auto = "auto",
+        /// Break, flush and make; who touches what is broken meanwhile takes a fault, waits, and tries again.
+        Fault = "fault",
+        /// The scheduler's stopper holds all other CPUs while entries are broken and made.
         StopMachine = "stop-machine",
+        /// FEAT_BBM level 2 for the split; then read-only, contents made equal, and another address: no break.
+        Bbml2 = "bbml2",
+        /// An interrupt holds all other CPUs while entries are broken and made.
+        Pause = "pause",
+        /// Identical tails: read-only, another address, no break, and nothing to be made equal.
+        Alias = "alias",
+    }
+}
+choice! {
+    /// How HVO replaces a 2 MiB block that maps vmemmap by a table, before it changes pages of it.
+    HvoSplit, "hvo_split" {
+        /// As the strategy does by itself; for `alias` directly where FEAT_BBM allows it, and else by `pause`.
+        Auto = "auto",
+        /// Never: folios whose vmemmap is mapped by a block stay as they are.
+        Refuse = "refuse",
+        /// Break, flush and make; who touches what is broken meanwhile takes a fault, waits, and tries again.
+        Fault = "fault",
+        /// The scheduler's stopper holds all other CPUs while the block is broken and the table made.
+        StopMachine = "stop-machine",
+        /// Directly, by FEAT_BBM level 2.
+        Bbml2 = "bbml2",
+        /// An interrupt holds all other CPUs while the block is broken and the table made.
+        Pause = "pause",
     }
 }
 choice! {
@@ -207,6 +235,8 @@ pub struct MmConfig {
     pub vmemmap: VmemmapMap,
     /// How HVO works.
     pub hvo: HvoStrategy,
+    /// How HVO splits blocks of vmemmap.
+    pub hvo_split: HvoSplit,
     /// The huge page policy at boot; the console may change it.
     pub thp: ThpMode,
     /// The promotion threshold at boot; the console may change it.
@@ -238,7 +268,8 @@ impl Default for MmConfig {
             },
             tails: TailEncoding::Mask,
             vmemmap: VmemmapMap::Pmd,
-            hvo: HvoStrategy::StopMachine,
+            hvo: HvoStrategy::Auto,
+            hvo_split: HvoSplit::Auto,
             thp: ThpMode::Reserve,
             promotion_threshold: PromotionThreshold(Number::PromotionThreshold.default_value() as u16),
             khugepaged: Number::khugepaged(),
@@ -324,6 +355,7 @@ impl MmConfig {
             TailEncoding::KEY => take!(tails, TailEncoding),
             VmemmapMap::KEY => take!(vmemmap, VmemmapMap),
             HvoStrategy::KEY => take!(hvo, HvoStrategy),
+            HvoSplit::KEY => take!(hvo_split, HvoSplit),
             ThpMode::KEY => take!(thp, ThpMode),
             ReserveReclaim::KEY => take!(reserve_reclaim, ReserveReclaim),
             Promote::KEY => take!(promote, Promote),
@@ -367,8 +399,8 @@ impl fmt::Display for MmConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "mapcount={} tails={} vmemmap={} hvo={} thp={}",
-            self.mapcount, self.tails, self.vmemmap, self.hvo, self.thp
+            "mapcount={} tails={} vmemmap={} hvo={} hvo_split={} thp={}",
+            self.mapcount, self.tails, self.vmemmap, self.hvo, self.hvo_split, self.thp
         )?;
         Number::ALL.iter().try_for_each(|&n| write!(f, " {}={}", n.word(), self.number(n)))?;
         write!(f, " promote={} reserve_reclaim={}", self.promote, self.reserve_reclaim)?;

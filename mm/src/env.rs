@@ -18,9 +18,19 @@ pub trait KernelEnv: Sync {
     /// CPUs that are up, 1..=[`arch::contract::MAX_CPUS`].
     fn online_cpus(&self) -> usize;
 
-    /// Runs `f` on this CPU while every other one is held with its interrupts masked, touching nothing but
-    /// its own stack and the word that it waits for. As spinlocks mask interrupts, no held CPU owns one.
+    /// Runs `f` on this CPU while every other one runs the scheduler's stopper: a thread of its own that comes before all
+    /// others, and waits there with interrupts masked, touching nothing but its own stack and the word that it waits for.
+    /// A CPU comes there by a switch of threads, so none of them owns a spinlock (Linux: `stop_machine`).
     fn stop_machine(&self, f: &mut dyn FnMut());
+
+    /// Runs `f` on this CPU while every other one is held in the handler of an interrupt, touching nothing but its own
+    /// stack and the word that it waits for. As spinlocks mask interrupts, no held CPU owns one. Unlike
+    /// [`Self::stop_machine`] it waits for no thread to be scheduled.
+    fn pause_others(&self, f: &mut dyn FnMut());
+
+    /// Returns when every other CPU has been seen with its interrupts open, or idle, since the call: whatever ran there
+    /// with interrupts masked when it began has ended. Nobody is held. May sleep.
+    fn grace_period(&self);
 
     /// Runs `f` once on every online CPU, interrupts masked, and returns when all have.
     fn run_on_each_cpu(&self, f: &(dyn Fn() + Sync));

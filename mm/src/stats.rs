@@ -146,6 +146,14 @@ counters! {
     NrVmemmapFreed = "nr_vmemmap_freed",
     /// 2 MiB blocks of vmemmap split into pages.
     HvoSplitPmd = "hvo_split_pmd",
+    /// Times that HVO had all other CPUs stopped or paused.
+    HvoPause = "hvo_pause",
+    /// Grace periods for which HVO waited.
+    HvoGracePeriod = "hvo_grace_period",
+    /// Accesses to struct pages that found their translation broken, and waited until it was made.
+    HvoFaultWait = "hvo_fault_wait",
+    /// Accesses to struct pages that took a TLB conflict abort while a block of vmemmap was split, and were tried again.
+    HvoConflict = "hvo_conflict",
     /// Huge pages that a write after fork had taken apart, and that became one again: in place, or in a new block where
     /// each page had been written.
     ThpReunited = "thp_reunited",

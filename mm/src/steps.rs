@@ -46,6 +46,8 @@ pub struct Step {
     pub owed: Owed,
     /// The level of the entry.
     pub level: Level,
+    /// How many entries of its table, from this one on, the step changed alike; 1 or more.
+    pub entries: u32,
     /// The first address that the entry translates.
     pub va: VirtAddr,
     /// Where the entry stands.
@@ -97,7 +99,7 @@ steps! {
     PromoteMake => promote_make,
     /// The block stands where the table did, without a break; TLBs may hold either.
     PromoteReplace => promote_replace,
-    /// An HVO remap begins: all pages are allocated, the other CPUs are held, nothing is stored yet.
+    /// An HVO remap of a list of folios begins: all pages are allocated, nothing is stored yet.
     HvoBegin => hvo_begin,
     /// The 2 MiB block of vmemmap is invalid.
     HvoSplitBreak => hvo_split_break,
@@ -105,22 +107,36 @@ steps! {
     HvoSplitFlush => hvo_split_flush,
     /// The table that replaces the block is in place.
     HvoSplitMake => hvo_split_make,
-    /// One vmemmap page is without translation.
+    /// The table stands where the block did, without a break; TLBs may hold either.
+    HvoSplitReplace => hvo_split_replace,
+    /// A run of vmemmap pages is without translation.
     HvoBreak => hvo_break,
-    /// No TLB holds the vmemmap pages that were broken.
+    /// A run of vmemmap pages has become read-only, in the same frames.
+    HvoReadOnly => hvo_read_only,
+    /// No TLB holds what the entries were before the last step.
     HvoFlush => hvo_flush,
-    /// One vmemmap page translates to the shared page, read-only.
+    /// The frames of a run hold the same bytes as the page that is to be shared.
+    HvoCopy => hvo_copy,
+    /// A run of vmemmap pages that was broken translates to the shared page, read-only.
     HvoMake => hvo_make,
+    /// A run of read-only vmemmap pages translates to the shared page, which holds the same bytes.
+    HvoRepoint => hvo_repoint,
     /// The remap is complete; the old pages may be freed.
     HvoEnd => hvo_end,
-    /// A restore begins: all pages are allocated and filled, nothing is stored yet.
+    /// A restore of a list of folios begins: all pages are allocated and filled, nothing is stored yet.
     RestoreBegin => restore_begin,
-    /// One vmemmap page is without translation.
+    /// A run of vmemmap pages is without translation.
     RestoreBreak => restore_break,
-    /// No TLB holds the shared page at the addresses that were broken.
+    /// A run of vmemmap pages translates to frames of its own that hold the same bytes, read-only yet.
+    RestoreRepoint => restore_repoint,
+    /// No TLB holds what the entries were before the last step.
     RestoreFlush => restore_flush,
-    /// One vmemmap page translates to a page of its own, writable.
+    /// The frames of a run hold tails again, where they held what the shared page does.
+    RestoreCopy => restore_copy,
+    /// A run of vmemmap pages that was broken translates to frames of its own, writable.
     RestoreMake => restore_make,
+    /// A run of vmemmap pages in frames of its own has become writable.
+    RestoreRelax => restore_relax,
     /// The restore is complete.
     RestoreEnd => restore_end,
 }

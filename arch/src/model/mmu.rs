@@ -5,13 +5,14 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::Machine;
 use super::bind::current;
 use super::counters::Tally;
-use super::machine::State;
+use super::machine::{State, lock};
 use super::regime::Regime;
 use super::reuse;
 use super::stale::Written;
 use super::step::{Step, before};
 use super::tables::{check_asid, check_root};
 use super::tlbi::{Pending, validate};
+use super::user::MAX_TRIES;
 use super::walker::{self, Fault, Purpose, Request, translate};
 use crate::addr::{Asid, PhysAddr, VirtAddr};
 use crate::contract::{Access, CpuId, Dsb, FaultStatus, FlushScope, Mmu, Privilege, Tlbi};
@@ -173,13 +174,20 @@ impl Mmu for Machine {
 
     #[track_caller]
     fn kernel_access(va: VirtAddr, access: Access) -> *mut u8 {
-        let accessed = current(|state, cpu| {
-            access_at(state, cpu, va, access, Purpose::MustSucceed).map_err(|fault| (fault, cpu))
-        });
-        match accessed {
-            Ok(host) => host,
-            Err((fault, cpu)) => panic!("model: kernel {} {va} on vCPU {cpu}: {fault}", verb(access)),
+        for _ in 0..MAX_TRIES {
+            let accessed = current(|state, cpu| {
+                access_at(state, cpu, va, access, Purpose::MustSucceed).map_err(|fault| (fault, cpu))
+            });
+            let (fault, cpu) = match accessed {
+                Ok(host) => return host,
+                Err(faulted) => faulted,
+            };
+            let handler = current(|state, _| lock(&state.fault_handler).clone());
+            if !handler.is_some_and(|handle| handle(va, access, fault.status)) {
+                panic!("model: kernel {} {va} on vCPU {cpu}: {fault}", verb(access));
+            }
         }
+        panic!("model: the fault handler resolved a kernel {} {va} {MAX_TRIES} times in vain", verb(access))
     }
 
     /// Word by word, each of them an access of its own.

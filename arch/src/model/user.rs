@@ -15,11 +15,11 @@ use super::walker::{Purpose, Request, translate};
 use crate::addr::VirtAddr;
 use crate::contract::{Access, FaultStatus, Privilege, UserFault, UserMem};
 
-/// The page fault handler: `true` where the access is worth another try.
+/// The page fault handler, of EL0's accesses and of the kernel's own: `true` where the access is worth another try.
 pub type FaultHandler = dyn Fn(VirtAddr, Access, FaultStatus) -> bool + Send + Sync;
 
 /// How often the handler may say that an access is worth another try.
-const MAX_TRIES: usize = 64;
+pub(super) const MAX_TRIES: usize = 64;
 
 /// Installs the page fault handler of the current machine.
 pub fn set_fault_handler(handler: Box<FaultHandler>) {

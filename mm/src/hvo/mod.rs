@@ -47,6 +47,7 @@
 //! | [`shared`] | the shared page of tails |
 //! | [`remap`] | the plan of a folio, and the walk that carries it out either way |
 //! | [`strategy`] | how nobody touches a broken entry; one file each |
+//! | [`fault`] | faults of the kernel's own accesses to struct pages |
 //! | [`describe`](mod@describe) | the eight entries as they stand, for people |
 //! | [`check`] | every optimised folio against the tables |
 #![forbid(unsafe_code)]
@@ -54,6 +55,7 @@
 pub mod check;
 pub mod describe;
 mod error;
+pub mod fault;
 pub mod layout;
 pub mod optimize;
 pub mod remap;

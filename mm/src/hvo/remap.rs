@@ -277,7 +277,7 @@ impl Place {
 
     fn announce(self, env: &dyn KernelEnv, kind: StepKind, old: Desc, new: Desc) {
         let Place { slot, level, va } = self;
-        steps::announce(env, &Step { kind, owed: owed_after(kind), level, va, slot, old, new });
+        steps::announce(env, &Step { kind, owed: owed_after(kind), level, entries: 1, va, slot, old, new });
     }
 }
 

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use arch::{Order, PhysAddr};
 
 use super::HvoError;
+use super::fault::Window;
 use super::shared::SharedTails;
 use crate::Mm;
 use crate::config::{HvoStrategy, MmConfig};
@@ -26,6 +27,7 @@ pub enum Switch {
 pub struct Hvo {
     on: AtomicBool,
     pub(super) shared: SharedTails,
+    pub(super) window: Window,
 }
 
 impl Hvo {
@@ -33,7 +35,7 @@ impl Hvo {
     #[must_use]
     pub const fn new(config: &MmConfig) -> Self {
         let on = !matches!(config.hvo, HvoStrategy::Off);
-        Hvo { on: AtomicBool::new(on), shared: SharedTails::new() }
+        Hvo { on: AtomicBool::new(on), shared: SharedTails::new(), window: Window::new() }
     }
     /// Where the switch stands.
     #[must_use]

@@ -27,6 +27,8 @@ pub type Spawned = (&'static str, fn(&Mm));
 pub struct HostEnv {
     cpus: usize,
     stops: AtomicU64,
+    pauses: AtomicU64,
+    grace_periods: AtomicU64,
     steps: Mutex<Vec<Step>>,
     hook: Mutex<Option<Arc<StepHook>>>,
     spawned: Mutex<Vec<Spawned>>,
@@ -51,6 +53,8 @@ impl HostEnv {
         HostEnv {
             cpus,
             stops: AtomicU64::new(0),
+            pauses: AtomicU64::new(0),
+            grace_periods: AtomicU64::new(0),
             steps: Mutex::default(),
             hook: Mutex::default(),
             spawned: Mutex::default(),
@@ -62,6 +66,16 @@ impl HostEnv {
     #[must_use]
     pub fn stops(&self) -> u64 {
         self.stops.load(Ordering::Relaxed)
+    }
+    /// How often the other CPUs were paused.
+    #[must_use]
+    pub fn pauses(&self) -> u64 {
+        self.pauses.load(Ordering::Relaxed)
+    }
+    /// How many grace periods were waited for.
+    #[must_use]
+    pub fn grace_periods(&self) -> u64 {
+        self.grace_periods.load(Ordering::Relaxed)
     }
     /// The steps announced so far.
     #[must_use]
@@ -102,6 +116,16 @@ impl KernelEnv for HostEnv {
     fn stop_machine(&self, f: &mut dyn FnMut()) {
         self.stops.fetch_add(1, Ordering::Relaxed);
         model::stop_others(f);
+    }
+
+    fn pause_others(&self, f: &mut dyn FnMut()) {
+        self.pauses.fetch_add(1, Ordering::Relaxed);
+        model::stop_others(f);
+    }
+
+    fn grace_period(&self) {
+        self.grace_periods.fetch_add(1, Ordering::Relaxed);
+        self.run_on_each_cpu(&|| ());
     }
 
     fn run_on_each_cpu(&self, f: &(dyn Fn() + Sync)) {

@@ -13,6 +13,7 @@ use super::builder::{Builder, check};
 use super::host_env::{HostEnv, lock};
 use crate::Mm;
 use crate::fault::{FaultError, FaultInfo};
+use crate::hvo::fault::{self, Verdict};
 use crate::kalloc::KArc;
 use crate::space::AddressSpace;
 
@@ -36,6 +37,9 @@ impl Users {
 
     /// Whether the access is worth another try.
     fn resolve(&self, mm: &Mm, va: VirtAddr, access: Access, status: FaultStatus) -> bool {
+        if va.is_kernel() {
+            return fault::resolve(mm, va, access, status) == Verdict::Retry;
+        }
         let Some(space) = lock(&self.spaces)[Machine::id().index()].clone() else { return false };
         let info = FaultInfo { va, access, privilege: Privilege::User, status };
         let outcome = mm.handle_mm_fault(&space, &info);

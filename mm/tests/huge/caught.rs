@@ -40,6 +40,10 @@ impl KernelEnv for Env {
     fn stop_machine(&self, f: &mut dyn FnMut()) {
         if STOPPED.get() { f() } else { stop_others(f) }
     }
+    fn pause_others(&self, f: &mut dyn FnMut()) {
+        if STOPPED.get() { f() } else { stop_others(f) }
+    }
+    fn grace_period(&self) {}
     fn run_on_each_cpu(&self, _: &(dyn Fn() + Sync)) {
         unreachable!("nothing here needs every CPU")
     }

@@ -16,8 +16,8 @@ STEPS = [
     "restore_begin", "restore_break", "restore_flush", "restore_make", "restore_end",
 ]
 OWED = ["nothing", "DSB ISHST, TLBI, DSB ISH, then the make", "the make", "DSB ISHST, TLBI, DSB ISH"]
-# repr(C): kind, owed and level are a byte each; five 64-bit words follow at offset 8.
-STEP_LAYOUT = "<BBB5xQQQQ"
+# repr(C): kind, owed and level are a byte each, entries 32 bits at offset 4; four 64-bit words follow.
+STEP_LAYOUT = "<BBBxIQQQQ"
 
 
 class Step:
@@ -25,7 +25,7 @@ class Step:
 
     def __init__(self, name, pointer):
         raw = bytes(gdb.selected_inferior().read_memory(pointer, struct.calcsize(STEP_LAYOUT)))
-        _, owed, self.level, self.va, self.slot, self.old, self.new = struct.unpack(STEP_LAYOUT, raw)
+        _, owed, self.level, self.entries, self.va, self.slot, self.old, self.new = struct.unpack(STEP_LAYOUT, raw)
         self.name = name
         self.owed = OWED[owed]
 

@@ -32,6 +32,6 @@ pub trait Strategy: Sync {
 pub fn chosen(mm: &Mm) -> Option<&'static dyn Strategy> {
     match mm.config.hvo {
         HvoStrategy::Off => None,
-        HvoStrategy::StopMachine => Some(&stop_machine::StopMachine),
+        _ => Some(&stop_machine::StopMachine),
     }
 }

@@ -1,0 +1,121 @@
+//! Faults of the kernel's own accesses to struct pages.
+//!
+//! Anybody touches struct pages at any time: with spinlocks held, with interrupts masked, in an interrupt handler. So
+//! what answers a fault of theirs may sleep for nothing and lock nothing. [`resolve`] takes no lock, touches no struct
+//! page, and reads the tables through the linear map; its stack is not in vmemmap. It is for three faults:
+//!
+//! | fault | when | what is done |
+//! |---|---|---|
+//! | translation | a strategy has broken the entry, and will make it again | wait until it is made, and try again |
+//! | TLB conflict | FEAT_BBM level 2: a block of vmemmap was replaced by a table, and is not flushed yet | drop what this CPU holds, and try again |
+//! | permission | a write to a tail that is shared | nothing: whoever wrote is wrong, and is told |
+//!
+//! # Why the wait ends
+//! Entries are broken under lock V by one CPU, with its interrupts masked, which says so in the [`Window`]. Until it has
+//! made them again it waits for nothing that needs another CPU's software: it takes no further lock, allocates and
+//! frees nothing, asks no CPU for anything; a DSB waits for hardware alone. So it does not matter what whoever waits
+//! here holds, be it the zone's lock or a run queue's, nor that his interrupts are masked.
+//!
+//! # Where such a fault must not happen
+//! On the CPU that has the window open: it would wait for itself. By construction it touches no struct page there
+//! (see [`super::window`]); should it do so, that is [`Verdict::Unknown`]. And on the path of the fault itself: the
+//! vectors and the handler use a stack of the vmalloc area, per-CPU data of the image, and the linear map.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use arch::contract::FaultStatus;
+use arch::layout::{STRUCT_PAGE_BYTES, VMEMMAP_BASE, VMEMMAP_BYTES};
+use arch::pte::PteFlags;
+use arch::{Access, Cpu, Dsb, FlushScope, Machine, Mmu, Tlbi, VirtAddr};
+
+use crate::Mm;
+use crate::page::{PageRef, page_of};
+use crate::pgtable::walk;
+use crate::stats::Counter;
+
+/// What a fault of the kernel at an address of vmemmap comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Verdict {
+    /// The access is to be tried again.
+    Retry,
+    /// A write to a tail that is shared: this struct page.
+    TailWritten(PageRef),
+    /// None of ours: the address is not in vmemmap, or has no struct page, or this CPU itself has broken it.
+    Unknown,
+}
+
+/// Which CPU has entries of vmemmap broken at the moment, while others may touch them: its number plus one; 0: none.
+#[derive(Debug)]
+pub struct Window(AtomicUsize);
+
+impl Window {
+    pub(super) const fn new() -> Self {
+        Window(AtomicUsize::new(0))
+    }
+    /// Runs `f`, which breaks entries and makes them. Under lock V, so that no two are open.
+    pub(super) fn open<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.0.store(Machine::id().index() + 1, Ordering::SeqCst);
+        let result = f();
+        self.0.store(0, Ordering::SeqCst);
+        result
+    }
+}
+
+/// Whether the address is one of a struct page, be there one or not.
+#[must_use]
+pub fn is_vmemmap(va: VirtAddr) -> bool {
+    va >= VMEMMAP_BASE && va.offset_from(VMEMMAP_BASE) < VMEMMAP_BYTES
+}
+
+/// What to do about a fault of a kernel access to `va`. Called where the fault was taken, with interrupts masked;
+/// see the [module](self).
+pub fn resolve(mm: &Mm, va: VirtAddr, access: Access, status: FaultStatus) -> Verdict {
+    match status {
+        _ if !is_vmemmap(va) => Verdict::Unknown,
+        FaultStatus::Translation(_) => await_translation(mm, va),
+        FaultStatus::TlbConflict => drop_conflict(mm),
+        FaultStatus::Permission(_) if access == Access::Write => refuse_write(mm, va),
+        _ => Verdict::Unknown,
+    }
+}
+
+/// Waits until the entry is made that translates `va`.
+fn await_translation(mm: &Mm, va: VirtAddr) -> Verdict {
+    loop {
+        let open = mm.hvo.window.0.load(Ordering::SeqCst);
+        let last = walk(mm.kernel_root(), va).last();
+        // The window was read first: if it was closed, what was broken had been made by then.
+        match open {
+            _ if last.desc.is_leaf(last.level) => break,
+            0 => return Verdict::Unknown,
+            cpu if cpu == Machine::id().index() + 1 => return Verdict::Unknown,
+            _ => Machine::relax(),
+        }
+    }
+    mm.stats.inc(Counter::HvoFaultWait);
+    Verdict::Retry
+}
+
+/// Removes both of what this CPU holds: the next access walks the tables, which have one.
+fn drop_conflict(mm: &Mm) -> Verdict {
+    Machine::tlbi(Tlbi::All, FlushScope::Local);
+    Machine::dsb(Dsb::Nsh);
+    Machine::isb();
+    mm.stats.inc(Counter::HvoConflict);
+    Verdict::Retry
+}
+
+/// A permission that was just given may not have reached this CPU; a shared tail never has it.
+fn refuse_write(mm: &Mm, va: VirtAddr) -> Verdict {
+    let last = walk(mm.kernel_root(), va).last();
+    let read_only =
+        last.desc.is_leaf(last.level) && last.desc.flags(last.level).contains(PteFlags::READ_ONLY);
+    if read_only { Verdict::TailWritten(struct_page(va)) } else { Verdict::Retry }
+}
+
+/// The struct page in which an address of vmemmap lies.
+fn struct_page(va: VirtAddr) -> PageRef {
+    page_of(arch::Pfn::new(va.offset_from(VMEMMAP_BASE) / STRUCT_PAGE_BYTES))
+}
