@@ -30,6 +30,6 @@ mod wait;
 pub use fp::{fp_copy, fp_trap};
 pub use life::{SpawnError, USER_THREAD, reap, spawn, spawn_user};
 pub use switch::{idle_loop, init_boot_cpu, preempt, tick, want_resched, yield_now};
-pub use table::{MAX_THREADS, ThreadInfo, current_process, for_each_thread};
+pub use table::{MAX_THREADS, ThreadInfo, current_process, for_each_thread, running_name};
 pub use thread::{FpBox, State, ThreadId};
 pub use wait::{join, park, park_until, sleep_ns, sleep_ns_while, unpark_all, wake};

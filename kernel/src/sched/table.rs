@@ -314,6 +314,13 @@ pub fn for_each_thread(mut each: impl FnMut(&ThreadInfo)) {
     (0..=u16::MAX).map_while(info).filter(|info| info.state != State::Free).for_each(|info| each(&info));
 }
 
+/// The name of the thread that runs this, for a report of an error: waits for no lock, and gives none where the table
+/// cannot be looked at.
+pub fn running_name() -> Option<&'static str> {
+    let mut table = arch::sync::may_take(locks::SCHEDULER).then(|| TABLE.try_lock()).flatten()?;
+    table.running_thread().map(|thread| thread.name)
+}
+
 /// The process whose thread runs this, if it is one.
 pub fn current_process() -> Option<KArc<Process>> {
     TABLE.lock().running_thread()?.process.clone()
