@@ -135,6 +135,13 @@ pub fn assert_may_sleep(what: &str) {
     }
 }
 
+/// Whether a lock of `rank` may be taken here, where ranks are checked: for who reports an error and must not fall over
+/// another.
+#[must_use]
+pub fn may_take(rank: Rank) -> bool {
+    held::highest(Spin).is_none_or(|highest| highest < rank)
+}
+
 /// Panics where this CPU holds no spinlock of `rank`, in builds that check ranks: `what` needs one.
 pub fn assert_held(rank: Rank, what: impl fmt::Display) {
     assert!(held::holds(Spin, rank), "{what} without a lock of rank {}", rank.0);
@@ -165,6 +172,17 @@ mod tests {
             let (low, high) = (SpinLock::new(Rank(10), ()), SpinLock::new(Rank(20), ()));
             let _outer = high.lock();
             let _inner = low.lock();
+        });
+    }
+
+    /// Who asks first learns whether a lock would be refused.
+    #[test]
+    fn a_question_before_the_lock() {
+        model::with_default_machine(|| {
+            let lock = SpinLock::new(Rank(20), ());
+            assert!(may_take(Rank(1)));
+            let _guard = lock.lock();
+            assert!(may_take(Rank(21)) && !may_take(Rank(20)) && !may_take(Rank(19)));
         });
     }
 

@@ -34,6 +34,11 @@ pub fn the_mm() -> &'static Mm {
     MM.get().unwrap_or_else(|| panic!("memory management is used before it is up"))
 }
 
+/// As [`the_mm`], for who may come before it is up.
+pub fn mm_once_up() -> Option<&'static Mm> {
+    MM.get()
+}
+
 /// The boot arguments, as they were given.
 pub fn arguments() -> &'static str {
     PLATFORM.get().map_or("", |platform| platform.boot_args)

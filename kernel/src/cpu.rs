@@ -52,6 +52,7 @@ fn new_stack(mm: &Mm) -> Option<VirtAddr> {
 fn start(mm: &Mm, platform: &Platform, cpu: CpuId, affinity: Affinity) -> Result<(), &'static str> {
     let (stack, emergency) = new_stack(mm).zip(new_stack(mm)).ok_or("no memory for its stacks")?;
     set_emergency_stack(cpu, emergency);
+    sched::make_stopper(cpu).map_err(|_| "no memory for its stopper")?;
     ANSWER.store(NONE, Ordering::Relaxed);
     boot::start_cpu(platform.conduit, affinity, cpu, stack, further_cpu)
         .map_err(|_| "the firmware does not start it")?;

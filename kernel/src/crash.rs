@@ -4,8 +4,10 @@ use core::hint::black_box;
 
 use arch::addr::PAGE_SIZE;
 use arch::pte::PteFlags;
-use arch::{Desc, Level, VirtAddr};
+use arch::{Desc, Level, Order, VirtAddr};
 use mm::Mm;
+use mm::hvo;
+use mm::page::PageKind;
 use mm::pgtable::{AsidCell, FlushTag, Flusher, PtRoot};
 
 /// Runs over the end of this thread's stack.
@@ -24,6 +26,20 @@ pub fn read_null() {
     // SAFETY: the access faults, and the fault is what the caller wants to see.
     let value = unsafe { null.read_volatile() };
     panic!("the kernel has read {value:#x} at address 0");
+}
+
+/// Optimises a folio and writes to its struct page 448, which is in the last of its eight pages of vmemmap.
+pub fn write_tail(mm: &Mm) {
+    let Ok(folio) = mm.alloc_pages(Order::PMD, PageKind::Hugetlb) else { panic!("no block of 2 MiB") };
+    folio.prep_compound(PageKind::Hugetlb, Order::PMD, mm.config.tails);
+    if !folio.freeze(1) {
+        panic!("a new folio cannot be frozen");
+    }
+    if let Err(error) = hvo::optimize_folio(mm, *folio) {
+        panic!("the folio keeps its tails: {error}");
+    }
+    folio.nth(black_box(448)).set_private(0x5eed);
+    panic!("the kernel has written to a shared tail");
 }
 
 /// Lets a page of a kernel stack that nobody uses map another frame, at once. A kernel with debug assertions ends at

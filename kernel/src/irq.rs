@@ -4,6 +4,7 @@
 //! |---|---|
 //! | SGI 0 | [`stop::ipi`]: a request of all CPUs, or a wish to choose anew |
 //! | SGI 1 | another CPU has panicked: this one stops |
+//! | SGI 2 | nothing: that it was taken is all ([`stop::grace_period`]) |
 //! | virtual timer | [`sched::tick`], every 10 ms on each CPU |
 //! | UART | [`uart::on_interrupt`] |
 //!
@@ -25,6 +26,7 @@ const TICK_NS: u64 = 10_000_000;
 
 const IPI: Interrupt = Interrupt::sgi(0);
 const PANIC: Interrupt = Interrupt::sgi(1);
+const NUDGE: Interrupt = Interrupt::sgi(2);
 
 static TIMER: Once<Interrupt> = Once::new();
 static UART: Once<Interrupt> = Once::new();
@@ -49,13 +51,14 @@ pub fn init_boot_cpu(timer: Interrupt, uart: Interrupt) -> Result<(), gic::Error
 pub fn init_this_cpu() -> Result<(), gic::Error> {
     AFFINITIES.lock()[Machine::id().index()] = Affinity::this_cpu();
     let timer = TIMER.get().copied().ok_or(gic::Error::NotReady)?;
-    gic::init_this_cpu(&[IPI, PANIC, timer])?;
+    gic::init_this_cpu(&[IPI, PANIC, NUDGE, timer])?;
     timer::set_deadline(timer::now_ns() + TICK_NS);
     Ok(())
 }
 
 /// Handles every interrupt that is pending. Called with interrupts masked; may come back on another CPU.
 pub fn handle() {
+    stop::seen();
     while let Some(interrupt) = gic::acknowledge() {
         if interrupt == IPI {
             // Ended first: an active interrupt would keep the next one from waking this CPU while it is held.
@@ -80,6 +83,12 @@ pub fn handle() {
 pub fn send_ipi(cpu: CpuId) {
     let affinity = AFFINITIES.lock()[cpu.index()];
     gic::send(IPI, affinity);
+}
+
+/// Interrupts one CPU, which then has been seen ([`stop::seen`]), and does nothing else.
+pub fn nudge(cpu: CpuId) {
+    let affinity = AFFINITIES.lock()[cpu.index()];
+    gic::send(NUDGE, affinity);
 }
 
 /// Interrupts every other CPU, which then runs [`stop::ipi`].

@@ -6,6 +6,7 @@
 //! | `dt` | what the device tree says |
 //! | `cpu` | starting the other CPUs |
 //! | `trap` `irq` | exceptions and interrupts, each to who handles it |
+//! | `vmemmap` | faults of accesses to struct pages |
 //! | [`sched`] | threads |
 //! | `stop` | requests of all CPUs |
 //! | [`process`] `syscall` `descriptors` `initrd` | programs at EL0 |
@@ -48,5 +49,6 @@ mod time;
 mod tour;
 mod trap;
 mod uart;
+mod vmemmap;
 
 pub use boot::the_mm;

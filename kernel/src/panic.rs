@@ -41,12 +41,17 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 
 /// An exception that the kernel cannot go on after.
 pub fn exception(frame: &TrapFrame, why: Fatal) -> ! {
+    match why {
+        Fatal::Kernel(class) => interrupted(frame, format_args!("kernel {class}, address {:#x}", frame.far)),
+        Fatal::StackOverflow => interrupted(frame, format_args!("kernel stack overflow: sp {:#x}", frame.sp)),
+        Fatal::Vector(vector, class) => interrupted(frame, format_args!("unexpected {vector} ({class})")),
+    }
+}
+
+/// What was interrupted here is not gone on with, for this reason.
+pub fn interrupted(frame: &TrapFrame, reason: fmt::Arguments<'_>) -> ! {
     let mut out = begin();
-    let reason = match why {
-        Fatal::Kernel(class) => write!(out, "\npanic: kernel {class}, address {:#x}\n", frame.far),
-        Fatal::StackOverflow => write!(out, "\npanic: kernel stack overflow: sp {:#x}\n", frame.sp),
-        Fatal::Vector(vector, class) => write!(out, "\npanic: unexpected {vector} ({class})\n"),
-    };
+    let reason = write!(out, "\npanic: {reason}\n");
     let cpu = writeln!(out, "  on CPU {}\n{frame}", Machine::id());
     let first = writeln!(out, "  #0 {:#x}", frame.elr);
     let trace = backtrace(&mut out, 1, frame.x[29] as usize);

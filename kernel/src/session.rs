@@ -6,7 +6,7 @@
 //! | `selftest=list` | lists their names, then powers off |
 //! | `bench`, `bench=<suite>` | measures (every suite, or one, `suite:word:word` a part of it), then powers off |
 //! | `tour=off` | no tour before the console |
-//! | `crash=panic`, `crash=stack`, `crash=null`, `crash=bbm`, `crash=unlocked` | ends so |
+//! | `crash=panic`, `crash=stack`, `crash=null`, `crash=bbm`, `crash=unlocked`, `crash=tail` | ends so |
 //! | none of these | the tour, then the console |
 //!
 //! The exit status is 1 once a self-test or a stop of the tour has failed or a suite has broken off, else 0.
@@ -129,13 +129,15 @@ fn task() -> Task {
             ("selftest", "list") => Task::ListSelfTests,
             ("selftest", filter) => Task::SelfTest(filter),
             ("bench", suite) => Task::Bench(suite),
-            ("crash", "panic" | "stack" | "null" | "bbm" | "unlocked") => Task::Crash(value),
+            ("crash", "panic" | "stack" | "null" | "bbm" | "unlocked" | "tail") => Task::Crash(value),
             _ => {
                 match (key, value) {
                     ("tour", "off") => otherwise = Task::Console,
                     ("tour", "" | "on") => otherwise = Task::Tour,
                     ("tour", _) => println!("error: {word}: must be one of on off"),
-                    ("crash", _) => println!("error: {word}: must be one of panic stack null bbm unlocked"),
+                    ("crash", _) => {
+                        println!("error: {word}: must be one of panic stack null bbm unlocked tail");
+                    }
                     _ if is_of_mm(key, value) => {}
                     _ => println!("warning: the boot argument `{word}` is not known"),
                 }
@@ -160,6 +162,7 @@ fn crash(mm: &Mm, how: &str) {
         "null" => crate::crash::read_null(),
         "bbm" => crate::crash::store_without_break(mm),
         "unlocked" => crate::crash::store_without_lock(mm),
+        "tail" => crate::crash::write_tail(mm),
         _ => panic!("asked for by the boot argument crash=panic"),
     }
 }

@@ -4,11 +4,15 @@
 use arch::aarch64::trap::{Handlers, set_handlers};
 
 use crate::process::user;
-use crate::{irq, panic};
+use crate::{irq, panic, vmemmap};
 
 /// Takes every exception from now on.
 pub fn init() {
-    static HANDLERS: Handlers =
-        Handlers { user_copy: user::copy_fault, irq: irq::handle, fatal: panic::exception };
+    static HANDLERS: Handlers = Handlers {
+        user_copy: user::copy_fault,
+        kernel_data: vmemmap::fault,
+        irq: irq::handle,
+        fatal: panic::exception,
+    };
     set_handlers(&HANDLERS);
 }

@@ -20,7 +20,8 @@ pub trait KernelEnv: Sync {
 
     /// Runs `f` on this CPU while every other one runs the scheduler's stopper: a thread of its own that comes before all
     /// others, and waits there with interrupts masked, touching nothing but its own stack and the word that it waits for.
-    /// A CPU comes there by a switch of threads, so none of them owns a spinlock (Linux: `stop_machine`).
+    /// A CPU comes there by a switch of threads, so none of them owns a spinlock (Linux: `stop_machine`). One that is up
+    /// but runs no threads yet is held as by [`Self::pause_others`]. `f` runs with interrupts masked.
     fn stop_machine(&self, f: &mut dyn FnMut());
 
     /// Runs `f` on this CPU while every other one is held in the handler of an interrupt, touching nothing but its own
@@ -29,7 +30,8 @@ pub trait KernelEnv: Sync {
     fn pause_others(&self, f: &mut dyn FnMut());
 
     /// Returns when every other CPU has been seen with its interrupts open, or idle, since the call: whatever ran there
-    /// with interrupts masked when it began has ended. Nobody is held. May sleep.
+    /// with interrupts masked when it began has ended, and what begins there from then on sees all that the caller wrote
+    /// before the call. Nobody is held. Interrupts are open; may sleep.
     fn grace_period(&self);
 
     /// Runs `f` once on every online CPU, interrupts masked, and returns when all have.

@@ -16,12 +16,13 @@ enum Kernel {
 }
 
 /// The boot argument `crash=`, the kernel, and words (in lower case) that the report must have.
-const CRASHES: [(&str, Kernel, &[&str]); 5] = [
+const CRASHES: [(&str, Kernel, &[&str]); 6] = [
     ("panic", Kernel::Release, &["panic"]),
     ("stack", Kernel::Release, &["stack overflow"]),
     ("null", Kernel::Release, &["translation fault", "0x0000000000000000"]),
     ("bbm", Kernel::Checked, &["break-before-make is needed", "r_whzws, second bullet"]),
     ("unlocked", Kernel::Checked, &["without a lock of rank 50"]),
+    ("tail", Kernel::Release, &["write to a shared tail: the struct page at 0x", "by thread main at pc 0x"]),
 ];
 
 pub(crate) fn trials(harness: &Arc<Harness>) -> Vec<Trial> {

@@ -7,7 +7,7 @@ use super::vectors::{self, TrapFrame, Vector};
 use super::{Machine, uaccess};
 use crate::addr::VirtAddr;
 use crate::contract::Cpu;
-use crate::esr::{self, Abort, Class};
+use crate::esr::{self, Abort, Class, Far};
 
 /// What became of a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +36,9 @@ pub struct Handlers {
     /// A data abort of a copy from or to user memory. Interrupts are as the copy had them. One that is not
     /// resolved makes the copy return [`crate::UserFault`].
     pub user_copy: fn(&TrapFrame, &Abort) -> Resolution,
+    /// Any other data abort of the kernel whose address is known (`far` of the frame). Interrupts are masked, and the CPU
+    /// may hold any spinlock. One that is not resolved is fatal.
+    pub kernel_data: fn(&TrapFrame, &Abort) -> Resolution,
     /// An interrupt. Interrupts are masked; the handler may switch threads.
     pub irq: fn(),
     /// The end. Interrupts are masked.
@@ -106,7 +109,9 @@ pub(super) fn dispatch(frame: &mut TrapFrame, vector: Vector) {
     }
 }
 
-/// The kernel takes no exception but those of its copies from and to user memory.
+/// The kernel takes no exception but those of its copies from and to user memory, and those of memory that it maps anew
+/// while others use it. What comes before the handler of the latter uses the interrupted stack, statics of the image and
+/// registers.
 fn from_kernel(frame: &mut TrapFrame, class: Class) {
     match (&class, uaccess::fixup(frame.elr)) {
         (Class::DataAbort(abort), Some(fixup)) => {
@@ -116,6 +121,8 @@ fn from_kernel(frame: &mut TrapFrame, class: Class) {
                 frame.elr = fixup;
             }
         }
+        (Class::DataAbort(abort), None)
+            if abort.far == Far::Valid && (handlers().kernel_data)(frame, abort) == Resolution::Retry => {}
         _ => (handlers().fatal)(frame, Fatal::Kernel(class)),
     }
 }

@@ -1,4 +1,4 @@
-//! `/proc/meminfo`, `/proc/vmstat`, `/proc/buddyinfo`, with Linux's names where Linux has one.
+//! `/proc/meminfo`, `/proc/vmstat`, `/proc/buddyinfo`, with Linux's names where Linux has one, and `/proc/stops`.
 #![forbid(unsafe_code)]
 
 use core::fmt;
@@ -10,6 +10,7 @@ use mm::hugetlb::HugeSize;
 use mm::stats::Counter;
 
 use super::{Content, File};
+use crate::stop;
 
 pub(super) const FILES: &[File] = &[
     File {
@@ -22,6 +23,12 @@ pub(super) const FILES: &[File] = &[
         path: "/proc/meminfo",
         what: "memory, by what it is used for",
         content: Content::Text(meminfo),
+        write: None,
+    },
+    File {
+        path: "/proc/stops",
+        what: "how often CPUs were asked to stand still or to be seen, and for how long they stood",
+        content: Content::Text(stops),
         write: None,
     },
     File {
@@ -48,6 +55,21 @@ fn buddyinfo(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
 fn vmstat(mm: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
     writeln!(out, "nr_free_pages {}", mm.free_page_count())?;
     Counter::ALL.iter().try_for_each(|&counter| writeln!(out, "{} {}", counter.name(), mm.stats.get(counter)))
+}
+
+/// Requests of all CPUs and the interrupts that they sent; times that a CPU stood still, in all and the longest.
+fn stops(_: &Mm, out: &mut dyn fmt::Write) -> fmt::Result {
+    let (asked, ipis, pauses) = (stop::asked(), stop::ipis(), stop::pauses());
+    for (name, asked, ipis) in [
+        ("stop", asked.stop, ipis.stop),
+        ("pause", asked.pause, ipis.pause),
+        ("each", asked.each, ipis.each),
+        ("grace", asked.grace, ipis.grace),
+    ] {
+        writeln!(out, "{name} {asked}\n{name}_ipis {ipis}")?;
+    }
+    writeln!(out, "stood_still {}\nstood_still_ns {}", pauses.count, pauses.total_ns)?;
+    writeln!(out, "stood_still_longest_ns {}", pauses.longest_ns)
 }
 
 /// All numbers are read before the first is printed.

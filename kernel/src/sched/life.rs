@@ -11,10 +11,11 @@ use allocator_api2::boxed::Box;
 use arch::VirtAddr;
 use arch::aarch64::percpu::STACK_PAGES;
 use arch::aarch64::vectors::TrapFrame;
+use arch::contract::CpuId;
 use mm::kalloc::{KAlloc, KArc};
 
 use super::switch::{begin, kick, reschedule};
-use super::table::{MAX_THREADS, TABLE};
+use super::table::{MAX_THREADS, TABLE, Table};
 use super::thread::{Body, FpBox, Thread, ThreadId};
 use crate::process::Process;
 use crate::the_mm;
@@ -72,7 +73,29 @@ pub fn spawn_user(
     start(Box::try_new_in(thread, KAlloc).map_err(|_| SpawnError::OutOfMemory)?, told).map(|_| ())
 }
 
-fn start(mut thread: Box<Thread, KAlloc>, told: impl FnOnce(ThreadId)) -> Result<ThreadId, SpawnError> {
+/// Makes the stopper of a CPU, which may not be up yet.
+///
+/// # Errors
+/// [`SpawnError`].
+pub fn make_stopper(cpu: CpuId) -> Result<(), SpawnError> {
+    let thread = Box::try_new_in(Thread::new("stopper", Body::Stopper), KAlloc);
+    admit(thread.map_err(|_| SpawnError::OutOfMemory)?, |table, id| table.adopt_stopper(cpu, id))
+}
+
+fn start(thread: Box<Thread, KAlloc>, told: impl FnOnce(ThreadId)) -> Result<ThreadId, SpawnError> {
+    let (id, idle) = admit(thread, |table, id| {
+        told(id);
+        (id, table.make_runnable(id.slot))
+    })?;
+    idle.into_iter().for_each(kick);
+    Ok(id)
+}
+
+/// Gives a thread a stack and a slot; `place` says what becomes of it, under the lock.
+fn admit<R>(
+    mut thread: Box<Thread, KAlloc>,
+    place: impl FnOnce(&mut Table, ThreadId) -> R,
+) -> Result<R, SpawnError> {
     bury_all();
     let spare = TABLE.lock().spare.pop();
     let stack = match spare {
@@ -81,20 +104,15 @@ fn start(mut thread: Box<Thread, KAlloc>, told: impl FnOnce(ThreadId)) -> Result
     };
     (thread.stack, thread.context) = (Some(stack), begin(stack));
     let mut table = TABLE.lock();
-    let id = match table.admit(thread) {
-        Ok(id) => id,
+    match table.admit(thread) {
+        Ok(id) => Ok(place(&mut table, id)),
         Err(thread) => {
             drop(table);
             keep_or_free(stack);
             drop(thread);
-            return Err(SpawnError::TooMany);
+            Err(SpawnError::TooMany)
         }
-    };
-    told(id);
-    let idle = table.make_runnable(id.slot);
-    drop(table);
-    idle.into_iter().for_each(kick);
-    Ok(id)
+    }
 }
 
 /// Ends the running thread.

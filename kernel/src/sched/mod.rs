@@ -11,6 +11,9 @@
 //!                       |                            | park, sleep
 //!                       `------- unpark, time ----- Parked, Sleeping
 //! ```
+//! Each CPU has two threads that no other runs: one that idles, and the stopper, which is on standby until the CPU is
+//! asked to stop ([`crate::stop`]), and comes before all others then.
+//!
 //! | file | what |
 //! |---|---|
 //! | `thread` | one thread: state, context, stack, address space |
@@ -28,8 +31,8 @@ mod thread;
 mod wait;
 
 pub use fp::{fp_copy, fp_trap};
-pub use life::{SpawnError, USER_THREAD, reap, spawn, spawn_user};
+pub use life::{SpawnError, USER_THREAD, make_stopper, reap, spawn, spawn_user};
 pub use switch::{idle_loop, init_boot_cpu, preempt, tick, want_resched, yield_now};
-pub use table::{MAX_THREADS, ThreadInfo, current_process, for_each_thread};
+pub use table::{MAX_THREADS, ThreadInfo, call_stopper, current_process, for_each_thread, running_name};
 pub use thread::{FpBox, State, ThreadId};
 pub use wait::{join, park, park_until, sleep_ns, sleep_ns_while, unpark_all, wake};

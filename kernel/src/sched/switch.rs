@@ -21,6 +21,9 @@ use crate::{irq, stop, the_mm, time};
 /// Makes this CPU's present context its idle thread. Threads can be spawned from then on.
 pub fn init_boot_cpu() {
     adopt();
+    if let Err(error) = life::make_stopper(CpuId::BOOT) {
+        panic!("no stopper for the CPU that boots: {error}");
+    }
 }
 
 /// Joins the scheduler with this CPU, and never comes back.
@@ -28,7 +31,11 @@ pub fn idle_loop() -> ! {
     adopt();
     loop {
         yield_now();
+        // Masked, so that the CPU is not called idle after an interrupt that it took; one that comes ends the wait.
+        let irq = Machine::mask_irqs();
+        stop::idles();
         irq::wait_for_interrupt();
+        Machine::restore_irqs(irq);
     }
 }
 
@@ -84,6 +91,7 @@ pub(super) fn kick(cpu: CpuId) {
 pub(super) fn reschedule(leave: impl FnOnce(&mut Table)) {
     arch::sync::assert_may_sleep("a change of threads");
     let irq = Machine::mask_irqs();
+    stop::seen();
     let mut table = TABLE.lock();
     leave(&mut table);
     let mut switched = None;
@@ -133,10 +141,22 @@ extern "C" fn first_steps(_: usize) -> ! {
     Machine::unmask_irqs();
     match (body, process, frame) {
         (Body::Kernel(run), ..) => run(the_mm()),
+        (Body::Stopper, ..) => stand_by(),
         (Body::User, Some(process), Some(frame)) => crate::process::run_user(process, frame),
         _ => {}
     }
     life::exit()
+}
+
+/// A stopper: stands still whenever it was called.
+fn stand_by() -> ! {
+    let _masked = Machine::mask_irqs();
+    loop {
+        if TABLE.lock().take_call() {
+            stop::stopper();
+        }
+        reschedule(Table::stand_by);
+    }
 }
 
 /// A thread that has not run yet, on the stack whose lowest usable address is `base`.

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | Free | the free slots, once they have had a tenant |
 //! | Runnable | the run queue; none for an idle thread |
-//! | Running | none |
+//! | Running, Standby | none |
 //! | Parked | that of its key's bucket |
 //! | Sleeping, ParkedUntil | the sleepers |
 //! | Dead | the dead |
@@ -61,6 +61,8 @@ pub(super) struct Table {
     dead: List,
     /// The slot that each CPU runs, and the slot of its idle thread.
     cpus: [Option<CpuSlots>; MAX_CPUS],
+    /// Each CPU's stopper, from before the CPU joins.
+    stoppers: [Option<Stopper>; MAX_CPUS],
     /// No sleeper wakes before this time.
     next_wake: u64,
     /// Stacks that nobody stands on.
@@ -72,6 +74,13 @@ struct CpuSlots {
     running: u16,
     idle: u16,
     resched: bool,
+}
+
+/// The thread of a CPU that comes before all others once it is called.
+#[derive(Clone, Copy)]
+struct Stopper {
+    slot: u16,
+    called: bool,
 }
 
 /// The bucket of a key.
@@ -92,6 +101,7 @@ impl Table {
         keyed: 0,
         dead: List::EMPTY,
         cpus: [None; MAX_CPUS],
+        stoppers: [None; MAX_CPUS],
         next_wake: u64::MAX,
         spare: ArrayVec::new_const(),
     };
@@ -126,6 +136,35 @@ impl Table {
     pub(super) fn adopt_idle(&mut self, cpu: CpuId, id: ThreadId) {
         self.slot(id.slot).state = State::Running(cpu);
         self.cpus[cpu.index()] = Some(CpuSlots { running: id.slot, idle: id.slot, resched: false });
+    }
+
+    /// Takes a thread that has not run yet as the CPU's stopper.
+    pub(super) fn adopt_stopper(&mut self, cpu: CpuId, id: ThreadId) {
+        self.slot(id.slot).state = State::Standby;
+        self.stoppers[cpu.index()] = Some(Stopper { slot: id.slot, called: false });
+    }
+
+    fn stopper(&mut self) -> Option<&mut Stopper> {
+        self.stoppers[Machine::id().index()].as_mut()
+    }
+
+    /// Calls this CPU's stopper: the next change of threads is to it. Whether there is one, and this CPU changes threads.
+    pub(super) fn call_stopper(&mut self) -> bool {
+        let joined = self.cpu().is_some();
+        let stopper = self.stopper().filter(|_| joined);
+        stopper.map(|stopper| stopper.called = true).is_some()
+    }
+
+    /// Whether this CPU's stopper, which runs, was called; it has not been any more.
+    pub(super) fn take_call(&mut self) -> bool {
+        self.stopper().is_some_and(|stopper| core::mem::replace(&mut stopper.called, false))
+    }
+
+    /// This CPU's stopper, which runs, has nothing to do, unless it has been called again.
+    pub(super) fn stand_by(&mut self) {
+        if let Some(Stopper { slot, called: false }) = self.stopper().copied() {
+            self.slot(slot).state = State::Standby;
+        }
     }
 
     fn cpu(&mut self) -> Option<&mut CpuSlots> {
@@ -256,13 +295,14 @@ impl Table {
         self.cpu().is_some_and(|cpu| cpu.resched)
     }
 
-    /// Who runs next on this CPU: `(from, to)`, where they differ. A thread that was running goes to the end of the
-    /// queue.
+    /// Who runs next on this CPU: `(from, to)`, where they differ. A stopper that was called comes before all others. A
+    /// thread that was running goes to the end of the queue.
     pub(super) fn choose(&mut self) -> Option<(u16, u16)> {
         let cpu = Machine::id();
         let CpuSlots { running, idle, .. } = self.cpus[cpu.index()]?;
         let goes_on = matches!(self.slot(running).state, State::Running(_));
-        let next = match self.ready.pop(&mut self.slots) {
+        let stopper = self.stopper().filter(|stopper| stopper.called).map(|stopper| stopper.slot);
+        let next = match stopper.or_else(|| self.ready.pop(&mut self.slots)) {
             Some(slot) => slot,
             None if goes_on => running,
             None => idle,
@@ -312,6 +352,19 @@ pub struct ThreadInfo {
 pub fn for_each_thread(mut each: impl FnMut(&ThreadInfo)) {
     let info = |slot| TABLE.lock().info(slot);
     (0..=u16::MAX).map_while(info).filter(|info| info.state != State::Free).for_each(|info| each(&info));
+}
+
+/// The interrupt that asks this CPU to stop: its stopper runs at the end of it. Whether it has one, and has come to the
+/// scheduler.
+pub fn call_stopper() -> bool {
+    TABLE.lock().call_stopper()
+}
+
+/// The name of the thread that runs this, for a report of an error: waits for no lock, and gives none where the table
+/// cannot be looked at.
+pub fn running_name() -> Option<&'static str> {
+    let mut table = arch::sync::may_take(locks::SCHEDULER).then(|| TABLE.try_lock()).flatten()?;
+    table.running_thread().map(|thread| thread.name)
 }
 
 /// The process whose thread runs this, if it is one.

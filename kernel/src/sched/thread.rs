@@ -41,6 +41,8 @@ pub enum Body {
     Kernel(fn(&'static Mm)),
     /// Runs the program of its process at EL0.
     User,
+    /// Stands still when its CPU is asked to, before any other thread.
+    Stopper,
     /// Waits for interrupts when its CPU has nothing else to do.
     Idle,
 }
@@ -60,6 +62,8 @@ pub enum State {
     Sleeping(u64),
     /// Waits for [`super::unpark_all`] of this key, or for this time.
     ParkedUntil(usize, u64),
+    /// A stopper that nobody has called.
+    Standby,
     /// Has ended; its stack is still to be freed.
     Dead,
 }
@@ -70,7 +74,7 @@ impl State {
         match self {
             State::Free => '-',
             State::Runnable | State::Running(_) => 'R',
-            State::Parked(_) | State::Sleeping(_) | State::ParkedUntil(..) => 'S',
+            State::Parked(_) | State::Sleeping(_) | State::ParkedUntil(..) | State::Standby => 'S',
             State::Dead => 'Z',
         }
     }

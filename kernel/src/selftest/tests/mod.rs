@@ -10,13 +10,14 @@
 //! | `programs` | processes: what they may do, and what kills them |
 //! | `thp` `khugepaged` `hugetlb` `hvo` | huge pages and their struct pages |
 //! | `rmap` | frames that move |
-//! | `sched` `stop` `timer` `uaccess` | the kernel below all that |
+//! | `sched` `stop` `grace` `timer` `uaccess` | the kernel below all that |
 //! | `files` `report` | settings; what processes map |
 
 mod buddy;
 mod conformance;
 mod contpte;
 mod files;
+mod grace;
 mod hugetlb;
 mod hvo;
 mod kalloc;
