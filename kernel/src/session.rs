@@ -14,11 +14,13 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use arch::addr::PAGE_SIZE;
 use arch::contract::Cpu;
 use arch::{Machine, Mmu};
 use mm::Mm;
 use mm::config::{MmConfig, Parsed};
 use mm::hugetlb::HugeSize;
+use mm::hvo::AtBoot;
 use mm::thp::{khugepaged, promoter};
 
 use crate::selftest::{Outcome, Summary};
@@ -102,9 +104,16 @@ fn introduce(mm: &Mm) {
     initrd::for_each(|_, size| (files, bytes) = (files + 1, bytes + size));
     println!("  initrd    {files} programs, {} KiB", bytes >> 10);
     println!("  choices   {}", mm.config);
+    let AtBoot { folios, never_taken } = mm.hvo.at_boot();
+    if folios != 0 {
+        let bytes = never_taken * PAGE_SIZE;
+        println!(
+            "  HVO       {folios} hugetlb folios without struct pages of tails: {bytes} bytes never taken"
+        );
+    }
 }
 
-/// The pools that the boot choices ask for.
+/// The pools that the boot choices ask for. Those of large folios may have some or all of them already.
 fn fill_pools(mm: &Mm) {
     // The largest first: they are had only as long as memory is in large pieces.
     for size in HugeSize::ALL.into_iter().rev() {
