@@ -186,6 +186,8 @@ impl Mmu for Machine {
             if !handler.is_some_and(|handle| handle(va, access, fault.status)) {
                 panic!("model: kernel {} {va} on vCPU {cpu}: {fault}", verb(access));
             }
+            // The return from an exception synchronises the context (D1.4.4).
+            current(|state, cpu| state.regime().synchronise(cpu));
         }
         panic!("model: the fault handler resolved a kernel {} {va} {MAX_TRIES} times in vain", verb(access))
     }

@@ -11,11 +11,11 @@ use super::mem::{BootError, BootMem};
 use super::tables::EarlyTables;
 use super::vmemmap;
 use crate::buddy::{LastShortage, Zone};
-use crate::config::MmConfig;
+use crate::config::{MmConfig, Refusal};
 use crate::env::KernelEnv;
 use crate::fault::{HugeZero, ZeroPage};
 use crate::hugetlb::Hugetlb;
-use crate::hvo::Hvo;
+use crate::hvo::{Hvo, choice};
 use crate::locks;
 use crate::mapcount::OwnerIds;
 use crate::pgtable::kernel::{KernelTree, prepare};
@@ -79,6 +79,7 @@ impl Mm {
     /// [`BootError`]: the choices exclude each other, what was handed over is not possible, or RAM is too small to describe itself.
     pub fn boot(boot: &BootMem<'_>, config: MmConfig, env: &'static dyn KernelEnv) -> Result<Mm, BootError> {
         config.validate()?;
+        let hvo = choice::choose(&config, &Machine::features()).map_err(Refusal::from)?;
         let ram = boot.check()?;
         let mut early = EarlyFrames::new(&ram, boot)?;
         let root = build_tables(&mut early, &ram, boot, &config)?;
@@ -102,7 +103,7 @@ impl Mm {
             thp: Thp::new(&config).map_err(|_| BootError::NoHeap)?,
             hugetlb: Hugetlb::new().map_err(|_| BootError::NoHeap)?,
             objects: Objects::new(),
-            hvo: Hvo::new(&config),
+            hvo: Hvo::new(hvo),
             rmap: Rmap::new(),
             zone,
             shortage: LastShortage::new(),

@@ -26,7 +26,7 @@ struct Found {
 impl Mm {
     /// The numbers of the hugetlb pools, their lists, and the vmemmap of every hugetlb folio.
     pub(crate) fn check_hugetlb(&self, report: &mut Report) -> Result<(), Inconsistency> {
-        let (mut found, mut optimized) = ([Found::default(); HugeSize::ALL.len()], 0);
+        let (mut found, mut optimized, mut freed) = ([Found::default(); HugeSize::ALL.len()], 0, 0);
         for &bank in self.ram() {
             for_each_block(bank, |head, kind, order| {
                 if kind != PageKind::Hugetlb {
@@ -44,10 +44,11 @@ impl Mm {
                     found[size.index()].free += u64::from(head.refcount() == 0);
                 }
                 optimized += u64::from(head.flags().contains(Flags::HVO));
-                check_folio(self, head)
+                freed += check_folio(self, head)?;
+                Ok(())
             })?;
         }
-        check_counters(self, optimized, report)?;
+        check_counters(self, optimized, freed, report)?;
         self.spaces.try_for_each(|space| self.check_owed(space))?;
         HugeSize::ALL.into_iter().zip(found).try_for_each(|(size, found)| self.check_pool(size, found))?;
         self.check_failed(report)

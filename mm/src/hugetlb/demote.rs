@@ -20,7 +20,7 @@
 
 use super::hstate::HugeSize;
 use super::pool::Hugetlb;
-use super::resize::{Folios, Heads, is_optimized};
+use super::resize::{Folios, is_optimized};
 use crate::Mm;
 use crate::hvo::{self, HvoError};
 use crate::page::FolioRef;
@@ -70,11 +70,10 @@ impl Hugetlb {
         let Some(into) = self.demote_size(size) else { return demoted };
         while demoted.folios < n && demoted.unrestored.is_none() {
             let folios = self.detach(size, n - demoted.folios, |_| true);
-            if folios.heads().is_empty() {
+            if folios.is_empty() {
                 break;
             }
-            let optimized = Heads::collect(folios.heads().iter().copied().filter(is_optimized));
-            let restored = hvo::restore_folios(mm, optimized.as_slice());
+            let restored = hvo::restore_folios(mm, folios.heads().filter(is_optimized));
             demoted.unrestored = restored.first_error.map(|(_, error)| error);
             for folio in folios.into_owned() {
                 if is_optimized(&folio) {
@@ -93,8 +92,8 @@ impl Hugetlb {
         let mut pieces = folio.divide(into.order(), mm.config.tails);
         let mut unoptimized = None;
         loop {
-            let batch = Folios::collect(hvo::BATCH as u64, || pieces.next());
-            if batch.heads().is_empty() {
+            let batch = Folios::collect(into, u64::MAX, || pieces.next());
+            if batch.is_empty() {
                 return unoptimized;
             }
             unoptimized = unoptimized.or(self.add(mm, into, batch));

@@ -97,11 +97,11 @@ impl Hugetlb {
             if pool.available() == 0 {
                 return Err(NotDissolved::Promised);
             }
-            let folios = Folios::collect(1, || pool.free.take_first(|page| *page == head));
-            pool.nr -= folios.heads().len() as u64;
+            let folios = Folios::collect(size, 1, || pool.free.take_first(|page| *page == head));
+            pool.nr -= folios.len();
             folios
         };
-        if folios.heads().is_empty() {
+        if folios.is_empty() {
             return Err(NotDissolved::InUse);
         }
         match self.give_back(mm, folios, |folio| self.attach(folio)) {

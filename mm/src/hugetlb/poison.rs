@@ -237,7 +237,7 @@ impl Hugetlb {
         while !self.lock(size).failed.is_empty() {
             let Some(new) = self.new_folio(mm, size, count_surplus) else { return };
             // One that cannot be optimised is as good.
-            let _ = optimize(mm, size, &[new.page()]);
+            let _ = optimize(mm, size, [new.page()]);
             let mut pool = self.lock(size);
             pool.free.push(new);
             count_surplus(&mut pool);

@@ -52,7 +52,7 @@ impl Hugetlb {
         let block = mm.alloc_pages(size.order(), PageKind::Hugetlb).map_err(|_| Refused::Memory)?;
         let new = self.enroll(mm, size, block, count_surplus).ok_or(Refused::Busy)?;
         // One that cannot be optimised is as good.
-        let _ = optimize(mm, size, &[new.page()]);
+        let _ = optimize(mm, size, [new.page()]);
         let mut pool = self.lock(size);
         let Some(old) = pool.free.take_first(|page| *page == head) else {
             drop(pool);

@@ -8,17 +8,18 @@
 //!
 //! (Linux: `set_max_huge_pages`, `alloc_surplus_hugetlb_folio`.) Folios of up to 4 MiB are blocks of the buddy
 //! allocator; larger ones, and 2 MiB where no block is free, are made by moving away what is in a range
-//! ([`crate::rmap`], `alloc_contig`). HVO treats folios of 2 MiB.
+//! ([`crate::rmap`], `alloc_contig`). HVO treats all but the smallest.
 #![forbid(unsafe_code)]
 
-use arch::{Cpu, Machine, Order, Pfn};
+use arch::{Cpu, Machine, Order};
 
 use super::hstate::HugeSize;
 use super::pool::{Claim, Hugetlb, Pool, size_of};
 use crate::Mm;
 use crate::buddy::MAX_ORDER;
+use crate::hvo::layout::Layout;
 use crate::hvo::{self, BatchOutcome, HvoError, Switch};
-use crate::page::{Flags, FolioRef, PageKind, PageRef, page_of};
+use crate::page::{Flags, FolioList, FolioRef, PageKind, PageRef};
 
 /// Turns that a new folio waits for a walker of physical memory to drop its reference.
 const FREEZE_TURNS: usize = 1000;
@@ -35,50 +36,45 @@ pub struct Resized {
     pub unrestored: Option<HvoError>,
 }
 
-/// Up to [`hvo::BATCH`] folios that HVO treats together, owned.
-pub(super) struct Folios {
-    owned: [Option<FolioRef>; hvo::BATCH],
-    heads: Heads,
-}
+/// Entries of vmemmap that belong to the folios which HVO treats as one list: 16 of 1 GiB.
+const LIST_ENTRIES: u64 = 16 * hvo::MOST_ENTRIES;
 
-/// Views of up to [`hvo::BATCH`] folios.
-pub(super) struct Heads {
-    views: [PageRef; hvo::BATCH],
-    len: usize,
-}
+/// Folios that HVO treats together, owned.
+pub(super) struct Folios(FolioList);
 
 impl Folios {
-    /// What `next` gives, up to `most` and the size of a batch.
-    pub(super) fn collect(most: u64, next: impl FnMut() -> Option<FolioRef>) -> Folios {
-        let mut owned = [const { None }; hvo::BATCH];
-        let most = usize::try_from(most).unwrap_or(usize::MAX).min(hvo::BATCH);
-        for (place, folio) in owned[..most].iter_mut().zip(core::iter::from_fn(next)) {
-            *place = Some(folio);
+    /// What `next` gives of this size, up to `most` and the length of a list.
+    pub(super) fn collect(size: HugeSize, most: u64, next: impl FnMut() -> Option<FolioRef>) -> Folios {
+        let most = usize::try_from(most.min(list_of(size))).unwrap_or(usize::MAX);
+        let mut folios = FolioList::new();
+        core::iter::from_fn(next).take(most).for_each(|folio| folios.push(folio));
+        Folios(folios)
+    }
+    /// How many.
+    pub(super) fn len(&self) -> u64 {
+        self.0.len()
+    }
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    /// Views of all.
+    pub(super) fn heads(&self) -> impl Iterator<Item = PageRef> + '_ {
+        self.0.iter()
+    }
+    /// All, in the order in which they were collected.
+    pub(super) fn into_owned(mut self) -> impl Iterator<Item = FolioRef> {
+        let mut turned = FolioList::new();
+        while let Some(folio) = self.0.pop() {
+            turned.push(folio);
         }
-        let heads = Heads::collect(owned.iter().flatten().map(FolioRef::page));
-        Folios { owned, heads }
-    }
-    pub(super) fn heads(&self) -> &[PageRef] {
-        self.heads.as_slice()
-    }
-    pub(super) fn into_owned(self) -> impl Iterator<Item = FolioRef> {
-        self.owned.into_iter().flatten()
+        core::iter::from_fn(move || turned.pop())
     }
 }
 
-impl Heads {
-    /// At most [`hvo::BATCH`] folios.
-    pub(super) fn collect(folios: impl Iterator<Item = PageRef>) -> Heads {
-        let mut heads = Heads { views: [page_of(Pfn::new(0)); hvo::BATCH], len: 0 };
-        for (place, folio) in heads.views.iter_mut().zip(folios) {
-            *place = folio;
-            heads.len += 1;
-        }
-        heads
-    }
-    pub(super) fn as_slice(&self) -> &[PageRef] {
-        &self.views[..self.len]
-    }
+/// Folios of this size on one list.
+fn list_of(size: HugeSize) -> u64 {
+    LIST_ENTRIES / Layout::of(size.order()).map_or(1, Layout::freed)
 }
 
 impl Hugetlb {
@@ -91,36 +87,38 @@ impl Hugetlb {
         Resized { persistent: self.counts(size).persistent(), unoptimized, unrestored }
     }
 
-    /// Optimises the free folios of 2 MiB that are not, as many at a time as are not promised. May sleep; no
+    /// Optimises the free folios of all pools that are not, as many at a time as are not promised. May sleep; no
     /// spinlock is held.
     pub fn optimize_free(&self, mm: &Mm) -> BatchOutcome {
-        self.treat_free(mm, |head| !is_optimized(head), hvo::optimize_folios)
+        self.treat_free(mm, |head| !is_optimized(head), |folios| hvo::optimize_folios(mm, folios.heads()))
     }
 
-    /// Restores the free folios of 2 MiB that are optimised, as many at a time as are not promised. May sleep; no
+    /// Restores the free folios of all pools that are optimised, as many at a time as are not promised. May sleep; no
     /// spinlock is held.
     pub fn restore_free(&self, mm: &Mm) -> BatchOutcome {
-        self.treat_free(mm, is_optimized, hvo::restore_folios)
+        self.treat_free(mm, is_optimized, |folios| hvo::restore_folios(mm, folios.heads()))
     }
 
-    /// Takes the folios that `wanted` chooses out of the pool, so that nobody else may have them, treats them
-    /// and puts them back, a batch at a time; stops at the first error.
+    /// Takes the folios that `wanted` chooses out of their pools, so that nobody else may have them, treats them and puts
+    /// them back, a list at a time; stops at the first error.
     fn treat_free(
         &self,
         mm: &Mm,
         wanted: fn(&PageRef) -> bool,
-        treat: fn(&Mm, &[PageRef]) -> BatchOutcome,
+        treat: impl Fn(&Folios) -> BatchOutcome,
     ) -> BatchOutcome {
         let _one = self.resizing.write(mm.env);
         let mut all = BatchOutcome { done: 0, first_error: None };
-        while all.first_error.is_none() {
-            let folios = self.detach(HugeSize::M2, u64::MAX, wanted);
-            if folios.heads().is_empty() {
-                break;
+        for size in HugeSize::ALL.into_iter().filter(|size| Layout::of(size.order()).is_ok()) {
+            while all.first_error.is_none() {
+                let folios = self.detach(size, u64::MAX, wanted);
+                if folios.is_empty() {
+                    break;
+                }
+                let outcome = treat(&folios);
+                folios.into_owned().for_each(|folio| self.attach(folio));
+                all = BatchOutcome { done: all.done + outcome.done, first_error: outcome.first_error };
             }
-            let outcome = treat(mm, folios.heads());
-            folios.into_owned().for_each(|folio| self.attach(folio));
-            all = BatchOutcome { done: all.done + outcome.done, first_error: outcome.first_error };
         }
         all
     }
@@ -142,7 +140,7 @@ impl Hugetlb {
 
     /// Adds up to a batch of folios, at most `most`.
     fn grow_batch(&self, mm: &Mm, size: HugeSize, most: u64) -> Option<HvoError> {
-        let folios = Folios::collect(most, || self.new_folio(mm, size, |pool| pool.nr += 1));
+        let folios = Folios::collect(size, most, || self.new_folio(mm, size, |pool| pool.nr += 1));
         self.add(mm, size, folios)
     }
 
@@ -167,11 +165,12 @@ impl Hugetlb {
                 let pool = self.lock(size);
                 pool.overcommit.saturating_sub(pool.surplus)
             };
-            let folios = Folios::collect((most - made).min(room), || self.new_folio(mm, size, count_surplus));
-            if folios.heads().is_empty() {
+            let folios =
+                Folios::collect(size, (most - made).min(room), || self.new_folio(mm, size, count_surplus));
+            if folios.is_empty() {
                 break;
             }
-            made += folios.heads().len() as u64;
+            made += folios.len();
             optimize(mm, size, folios.heads());
             let mut pool = self.lock(size);
             for folio in folios.into_owned() {
@@ -257,8 +256,7 @@ impl Hugetlb {
 
     /// Gives folios that left their pool to the buddy allocator; those that cannot be restored to `back`, and why.
     pub(super) fn give_back(&self, mm: &Mm, folios: Folios, back: impl Fn(FolioRef)) -> Option<HvoError> {
-        let optimized = Heads::collect(folios.heads().iter().copied().filter(is_optimized));
-        let outcome = hvo::restore_folios(mm, optimized.as_slice());
+        let outcome = hvo::restore_folios(mm, folios.heads().filter(is_optimized));
         for folio in folios.into_owned() {
             if is_optimized(&folio) {
                 back(folio);
@@ -274,7 +272,7 @@ impl Hugetlb {
     pub(super) fn release_leaving(&self, mm: &Mm, size: HugeSize) -> Option<HvoError> {
         loop {
             let left = self.lock(size).leaving.len();
-            let folios = Folios::collect(left, || self.lock(size).leaving.pop());
+            let folios = Folios::collect(size, left, || self.lock(size).leaving.pop());
             let unrestored = self.give_back(mm, folios, |folio| self.lock(size).leaving.push(folio));
             if self.lock(size).leaving.len() >= left {
                 return unrestored;
@@ -301,8 +299,8 @@ impl Hugetlb {
     pub(super) fn detach(&self, size: HugeSize, most: u64, wanted: fn(&PageRef) -> bool) -> Folios {
         let mut pool = self.lock(size);
         let most = most.min(pool.available());
-        let folios = Folios::collect(most, || pool.free.take_first(wanted));
-        pool.nr -= folios.heads().len() as u64;
+        let folios = Folios::collect(size, most, || pool.free.take_first(wanted));
+        pool.nr -= folios.len();
         folios
     }
 
@@ -320,9 +318,13 @@ pub(super) fn count_surplus(pool: &mut Pool) {
 }
 
 /// Optimises new folios, where that is to be done. Returns why one was not.
-pub(super) fn optimize(mm: &Mm, size: HugeSize, heads: &[PageRef]) -> Option<HvoError> {
+pub(super) fn optimize(
+    mm: &Mm,
+    size: HugeSize,
+    heads: impl IntoIterator<Item = PageRef>,
+) -> Option<HvoError> {
     match mm.hvo.switch() {
-        Switch::On if size == HugeSize::M2 => {
+        Switch::On if Layout::of(size.order()).is_ok() => {
             hvo::optimize_folios(mm, heads).first_error.map(|(_, error)| error)
         }
         Switch::On | Switch::Off => None,

@@ -5,40 +5,47 @@ use arch::addr::PAGE_SIZE;
 use arch::pte::PteFlags;
 use arch::{Machine, Order, PhysAddr, PhysMem};
 
-use super::describe::{VmemmapEntry, describe};
-use super::remap::RUN;
+use super::describe::{VmemmapEntry, entry};
+use super::layout::Layout;
 use crate::Mm;
 use crate::check::{Inconsistency, Report, agree};
 use crate::config::TailEncoding;
 use crate::page::{Flags, PageRef, page_of, tails};
 use crate::stats::Counter;
 
-/// Checks how the vmemmap of one hugetlb folio is mapped: entry 0, and every entry of a folio that is not
-/// optimised, to a frame of its own, writable; entries 1..=7 of an optimised one to the shared page,
-/// read-only.
+/// Checks how the vmemmap of one hugetlb folio is mapped: the page that is kept, and every page of a folio that is not
+/// optimised, to a frame of its own, writable; the others of an optimised one to the shared page, read-only. (That no
+/// frame is mapped twice is seen when all of vmemmap is.) Returns how many pages were freed.
 ///
 /// # Errors
 /// The first [`Inconsistency`].
-pub(crate) fn check_folio(mm: &Mm, head: PageRef) -> Result<(), Inconsistency> {
-    let entries = describe(mm, head.pfn());
-    let shared = shared_page(mm, head, &entries)?;
-    for (n, entry) in entries.iter().enumerate() {
+pub(crate) fn check_folio(mm: &Mm, head: PageRef) -> Result<u64, Inconsistency> {
+    let Ok(layout) = Layout::of(head.order()) else {
+        agree("a folio that cannot be optimised is not", Some(head.pfn()), 0, is_optimized(head).into())?;
+        return Ok(0);
+    };
+    let entry = |n: u64| entry(mm, layout.page(head.pfn(), n));
+    let shared = shared_page(mm, head, &entry(0))?;
+    for n in 0..layout.pages() {
         match shared {
-            Some(page) if n > 0 => check_shared(head, entry, page)?,
-            _ => check_own(head, entry, &entries[..n])?,
+            Some(page) if n >= layout.kept() => check_shared(head, &entry(n), page)?,
+            _ => check_own(head, &entry(n))?,
         }
     }
-    Ok(())
+    Ok(if shared.is_some() { layout.freed() } else { 0 })
 }
 
-/// The page that entries 1..=7 map if the folio is optimised.
-fn shared_page(mm: &Mm, head: PageRef, entries: &[VmemmapEntry]) -> Result<Option<PhysAddr>, Inconsistency> {
-    let optimized = head.flags().contains(Flags::HVO);
+fn is_optimized(head: PageRef) -> bool {
+    head.flags().contains(Flags::HVO)
+}
+
+/// The page that entries of tails map if the folio is optimised; `kept` is that of its head.
+fn shared_page(mm: &Mm, head: PageRef, kept: &VmemmapEntry) -> Result<Option<PhysAddr>, Inconsistency> {
     match mm.config.tails {
-        _ if !optimized => Ok(None),
-        TailEncoding::Pointer => Ok(entries[0].output()),
+        _ if !is_optimized(head) => Ok(None),
+        TailEncoding::Pointer => Ok(kept.output()),
         TailEncoding::Mask => {
-            let page = mm.hvo.shared.get(Order::PMD);
+            let page = mm.hvo.shared.get(head.order());
             agree("the shared page of tails exists", Some(head.pfn()), 1, page.is_some().into())?;
             Ok(page)
         }
@@ -52,34 +59,40 @@ fn check_shared(head: PageRef, entry: &VmemmapEntry, page: PhysAddr) -> Result<(
     agree("a shared tail is read-only", pfn, 1, is_read_only(entry).into())
 }
 
-fn check_own(head: PageRef, entry: &VmemmapEntry, before: &[VmemmapEntry]) -> Result<(), Inconsistency> {
+fn check_own(head: PageRef, entry: &VmemmapEntry) -> Result<(), Inconsistency> {
     let pfn = Some(head.pfn());
-    agree("a vmemmap page of its own is writable", pfn, 0, is_read_only(entry).into())?;
-    let twice = before.iter().filter(|other| other.output() == entry.output()).count() as u64;
-    agree("other vmemmap pages on the same frame", pfn, 0, twice)
+    agree("a vmemmap page of its own is mapped", pfn, 1, entry.output().is_some().into())?;
+    agree("a vmemmap page of its own is writable", pfn, 0, is_read_only(entry).into())
 }
 
 fn is_read_only(entry: &VmemmapEntry) -> bool {
     entry.flags().contains(PteFlags::READ_ONLY)
 }
 
-/// Checks the gauges against the number of optimised folios that a scan found, and that nobody has written to
-/// the shared page.
+/// Checks the gauges against the number of optimised folios that a scan found, and of the pages that they have freed,
+/// and that nobody has written to a shared page.
 ///
 /// # Errors
 /// The first [`Inconsistency`].
-pub(crate) fn check_counters(mm: &Mm, optimized: u64, report: &Report) -> Result<(), Inconsistency> {
-    let freed = optimized * RUN as u64;
+pub(crate) fn check_counters(
+    mm: &Mm,
+    optimized: u64,
+    freed: u64,
+    report: &Report,
+) -> Result<(), Inconsistency> {
     agree("vmemmap pages that are mapped read-only", None, freed, report.read_only_vmemmap)?;
     agree("nr_hvo_optimized", None, optimized, mm.stats.get(Counter::NrHvoOptimized))?;
     agree("nr_vmemmap_freed", None, freed, mm.stats.get(Counter::NrVmemmapFreed))?;
-    mm.hvo.shared.get(Order::PMD).map_or(Ok(()), check_shared_page)
+    for order in (0..=Order::PUD.raw()).map(Order::new) {
+        mm.hvo.shared.get(order).map_or(Ok(()), |page| check_shared_page(page, order))?;
+    }
+    Ok(())
 }
 
 /// Every struct page of the shared page is a pristine tail.
-fn check_shared_page(page: PhysAddr) -> Result<(), Inconsistency> {
+fn check_shared_page(page: PhysAddr, order: Order) -> Result<(), Inconsistency> {
     let pfn = page.pfn();
-    let info = tails::encode(TailEncoding::Mask, page_of(pfn), Order::PMD);
+    let info = tails::encode(TailEncoding::Mask, page_of(pfn), order);
     let expected: [u64; tails::WORDS] =
         core::array::from_fn(|n| if n == tails::INFO_WORD { info } else { 0 });
     let mut at = page;

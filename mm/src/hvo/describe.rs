@@ -8,7 +8,7 @@ use arch::pte::{PteFlags, Rights};
 use arch::{Desc, Level, Order, Pfn, PhysAddr, VirtAddr, layout};
 
 use crate::Mm;
-use crate::pgtable::walk::WalkStep;
+use crate::pgtable::{WalkStep, walk};
 
 /// vmemmap pages of a 2 MiB range.
 pub const PAGES: usize = 8;
@@ -51,6 +51,12 @@ impl fmt::Display for VmemmapEntry {
             None => f.write_str("no translation"),
         }
     }
+}
+
+/// How the page of vmemmap at `va` is mapped, read from the live tables without a lock.
+#[must_use]
+pub fn entry(mm: &Mm, va: VirtAddr) -> VmemmapEntry {
+    VmemmapEntry::new(va, walk(mm.kernel_root(), va).last())
 }
 
 /// The entries for the struct pages of the 2 MiB range that `pfn` lies in, read from the live tables. Takes

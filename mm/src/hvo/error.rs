@@ -25,6 +25,8 @@ pub enum HvoError {
     Layout(Refused),
     /// A tail of the vmemmap page at this address holds more than its encoding.
     NotPristine(VirtAddr),
+    /// vmemmap at this address is mapped by a block, which is not to be split.
+    Unsplit(VirtAddr),
     /// vmemmap at this address is not mapped as it should be: what was found.
     Entry(VirtAddr, Desc),
     /// No memory for the pages or tables of the remap.
@@ -53,6 +55,9 @@ impl fmt::Display for HvoError {
             HvoError::NotOptimized(pfn) => write!(f, "the folio at pfn {pfn} is not optimised"),
             HvoError::Layout(refused) => refused.fmt(f),
             HvoError::NotPristine(va) => write!(f, "a tail in the vmemmap page at {va} is not pristine"),
+            HvoError::Unsplit(va) => {
+                write!(f, "vmemmap at {va} is mapped by a block, and hvo_split=refuse does not split it")
+            }
             HvoError::Entry(va, desc) => write!(f, "the entry for vmemmap at {va} is {desc}"),
             HvoError::OutOfMemory => OutOfMemory.fmt(f),
         }

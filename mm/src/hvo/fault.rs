@@ -94,6 +94,8 @@ fn await_translation(mm: &Mm, va: VirtAddr) -> Verdict {
             _ => Machine::relax(),
         }
     }
+    // What this CPU's loads see its walker may see a little later: the store's DSB is another CPU's.
+    Machine::relax();
     mm.stats.inc(Counter::HvoFaultWait);
     Verdict::Retry
 }

@@ -27,42 +27,56 @@
 //!
 //! # Protocol
 //! ```text
-//! plan     (optimize, restore)   every allocation: table for a split, shared page, or seven new pages, filled
-//! replace  (strategy, remap)     live entries: break, flush, make; the table is locked
-//! settle   (optimize, restore)   flags and counters; what was replaced goes through a gather
+//! plan     (optimize, restore)     every allocation: tables for splits, the shared page, or new pages, filled
+//! split    (split, window)         tables in the place of blocks
+//! replace  (strategy, window)      live entries: by breaks, or by rights and equal bytes; the tables are locked
+//! settle   (optimize, restore)     flags and counters; what is no longer mapped is freed
 //! ```
-//! Changing an output address whose contents differ needs a break (Arm ARM R_WHZWS), and while an entry is
-//! broken its struct pages cannot be touched by anybody: the splitting of one 2 MiB block of vmemmap hides
-//! 32768 struct pages, those of 128 MiB of RAM, even that of the table which replaces the block. A
-//! [`strategy`] is a way to be sure that nobody does. On this side it holds by construction: what runs
-//! between plan and settle is given a [`remap::Plan`], which has addresses, finished descriptors and a table to
-//! link, and leads to no [`crate::page::PageRef`]; it reads and writes tables through the linear map only; counters stand in
+//! Changing an output address needs a break where one side is writable, or the bytes differ (Arm ARM R_WHZWS), and while
+//! an entry is broken its struct pages cannot be touched by anybody: the splitting of one 2 MiB block of vmemmap by a
+//! break hides 32768 struct pages, those of 128 MiB of RAM, even that of the table which replaces the block. A
+//! [`strategy`] is a way to be sure that nobody does, or a way to do without a break. On this side it holds by
+//! construction: what runs between plan and settle is given a [`batch::Batch`], which has addresses, frames and tables,
+//! and leads to no [`crate::page::PageRef`]; it reads and writes tables through the linear map only; counters stand in
 //! [`crate::Mm`]; and no allocation, free or gather happens there.
+//!
+//! A list is done with as few pauses and flushes as one folio, [`MOST_ENTRIES`] entries at a time, and with one grace
+//! period.
 //!
 //! | file | what |
 //! |---|---|
 //! | [`layout`] | which vmemmap pages stay and which go; pure |
+//! | [`choice`] | which strategy this boot has, and why not another |
 //! | [`optimize`] | plan and settle, there |
 //! | [`restore`] | plan and settle, back |
+//! | [`batch`] | the plan of a list |
+//! | `frames` | a folio's own frames |
 //! | [`shared`] | the shared page of tails |
-//! | [`remap`] | the plan of a folio, and the walk that carries it out either way |
-//! | [`strategy`] | how nobody touches a broken entry; one file each |
+//! | `split` | tables in the place of blocks |
+//! | [`window`] | the changes of entries that strategies are made of, a list at a time |
+//! | [`strategy`] | how nobody touches a broken entry, or none is broken; one file each |
+//! | `hold` | other CPUs held, or waited for |
 //! | [`fault`] | faults of the kernel's own accesses to struct pages |
-//! | [`describe`](mod@describe) | the eight entries as they stand, for people |
+//! | [`describe`](mod@describe) | the entries as they stand, for people |
 //! | [`check`] | every optimised folio against the tables |
 #![forbid(unsafe_code)]
 
+pub mod batch;
 pub mod check;
+pub mod choice;
 pub mod describe;
 mod error;
 pub mod fault;
+mod frames;
+mod hold;
 pub mod layout;
 pub mod optimize;
-pub mod remap;
 pub mod restore;
 pub mod shared;
+mod split;
 pub mod strategy;
 mod switch;
+pub mod window;
 
 pub use describe::{VmemmapEntry, describe};
 pub use error::{BatchOutcome, HvoError};
@@ -70,6 +84,6 @@ pub use optimize::{optimize_folio, optimize_folios};
 pub use restore::{restore_folio, restore_folios};
 pub use switch::{Hvo, Switch};
 
-/// Most folios that one strategy call replaces: bounds the stack that plans take, and the time for which
-/// other CPUs wait.
-pub const BATCH: usize = 16;
+/// Entries of a list from which on it is carried out before more is planned: bounds the time for which others wait. One
+/// folio of 1 GiB has 4095, and 585 folios of 2 MiB have.
+pub const MOST_ENTRIES: u64 = 4095;

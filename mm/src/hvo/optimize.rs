@@ -1,18 +1,18 @@
-//! Optimising: plan everything, let the strategy replace, give the old frames to the buddy allocator.
+//! Optimising: plan everything, split and remap, give the old frames to the buddy allocator.
 #![forbid(unsafe_code)]
 
 use arch::addr::PAGE_SIZE;
-use arch::{Level, Machine, Pfn, PhysAddr, PhysMem};
+use arch::{Machine, Pfn, PhysAddr, PhysMem};
 
+use super::batch::{self, Batch, OWN, Plan, Surveyed};
+use super::frames::Frames;
 use super::layout::{Fate, Layout};
-use super::remap::{self, Batch, Plan, RUN, Replaced};
-use super::{BATCH, BatchOutcome, HvoError, strategy};
+use super::{BatchOutcome, HvoError, MOST_ENTRIES, split, strategy};
 use crate::Mm;
-use crate::config::TailEncoding;
+use crate::config::{HvoSplit, TailEncoding};
 use crate::page::tails::{self, PER_VMEMMAP_PAGE};
 use crate::page::{Flags, PageKind, PageRef, page_of};
-use crate::pgtable::entry::read_only;
-use crate::pgtable::{Displaced, FlushTag, Gather};
+use crate::pgtable::walk;
 use crate::stats::Counter;
 
 /// Optimises one folio; see [`optimize_folios`].
@@ -21,57 +21,65 @@ use crate::stats::Counter;
 /// [`HvoError`]: why the folio stayed as it was.
 // Walk B.4: everything is allocated before anything changes.
 pub fn optimize_folio(mm: &Mm, head: PageRef) -> Result<(), HvoError> {
-    optimize_folios(mm, &[head]).into_result()
+    optimize_folios(mm, core::iter::once(head)).into_result()
 }
 
-/// Optimises frozen hugetlb folios, [`BATCH`] of them for each time that the strategy disturbs other CPUs.
-/// May sleep: the caller holds no spinlock. A folio that cannot be optimised stays as it was.
-pub fn optimize_folios(mm: &Mm, heads: &[PageRef]) -> BatchOutcome {
+/// Optimises frozen hugetlb folios of any sizes, [`MOST_ENTRIES`] entries for each time that the strategy disturbs other
+/// CPUs or flushes. May sleep: the caller holds no spinlock. A folio that cannot be optimised stays as it was.
+pub fn optimize_folios(mm: &Mm, heads: impl IntoIterator<Item = PageRef>) -> BatchOutcome {
     let mut outcome = BatchOutcome::NOTHING;
-    for chunk in heads.chunks(BATCH) {
-        optimize_chunk(mm, chunk, &mut outcome);
+    let mut batch = Batch::default();
+    let mut heads = heads.into_iter().peekable();
+    if let Some(strategy) = strategy::chosen(mm).filter(|_| heads.peek().is_some()) {
+        strategy.prepare(mm);
     }
-    outcome
-}
-
-fn optimize_chunk(mm: &Mm, heads: &[PageRef], outcome: &mut BatchOutcome) {
-    let mut batch = Batch::new();
-    for &head in heads {
-        match plan(mm, head, batch.plans()) {
+    for head in heads {
+        match plan(mm, head, &mut batch) {
             Ok(plan) => batch.push(plan),
             Err(error) => outcome.record(head.pfn(), Err(error)),
         }
-    }
-    if let Some(strategy) = strategy::chosen(mm).filter(|_| !batch.plans().is_empty()) {
-        strategy.optimise(mm, batch.plans_mut());
-    }
-    mm.gather(FlushTag::Kernel, |gather| {
-        for plan in batch.plans_mut() {
-            outcome.record(plan.pfn, settle(mm, plan, gather));
+        if batch.entries() >= MOST_ENTRIES {
+            carry_out(mm, core::mem::take(&mut batch), &mut outcome);
         }
-    });
+    }
+    carry_out(mm, batch, &mut outcome);
+    outcome
 }
 
-/// Checks the folio and plans its remap. `earlier` are the plans of the same batch.
-fn plan(mm: &Mm, head: PageRef, earlier: &[Plan]) -> Result<Plan, HvoError> {
+fn carry_out(mm: &Mm, mut batch: Batch, outcome: &mut BatchOutcome) {
+    if let Some(strategy) = strategy::chosen(mm).filter(|_| !batch.is_empty()) {
+        split::split(mm, &mut batch);
+        strategy.optimise(mm, &batch);
+    }
+    let (plans, splits) = batch.into_parts();
+    split::settle(mm, splits);
+    for plan in plans {
+        let pfn = plan.pfn;
+        settle(mm, plan);
+        outcome.record(pfn, Ok(()));
+    }
+}
+
+/// Checks the folio and plans its remap; what was allocated for it is given back where it cannot be.
+fn plan(mm: &Mm, head: PageRef, batch: &mut Batch) -> Result<Plan, HvoError> {
     let layout = check_folio(mm, head)?;
     let pfn = head.pfn();
-    let mut plan = mm.with_kernel_tree(|tree, _| Plan::survey(tree, pfn, layout))?;
+    let Surveyed { frames, block } = batch::survey(mm, pfn, layout, OWN)?;
     let shared = match mm.config.tails {
         TailEncoding::Mask => mm.hvo.shared.get_or_make(mm, layout.order())?,
         TailEncoding::Pointer => head_frame(mm, pfn)?,
     };
-    check_tails(mm, head, layout, &plan, shared)?;
-    plan.target(core::iter::repeat(shared), read_only);
-    if let Some((block_va, block)) = plan.block() {
-        let planned = |p: &Plan| p.table.is_some() && p.block().is_some_and(|(va, _)| va == block_va);
-        if !earlier.iter().any(planned) {
-            let mut table = mm.alloc_table()?;
-            remap::fill_table(&mut table, block);
-            plan.table = Some(table);
-        }
+    if cfg!(debug_assertions) {
+        check_tails(mm, head, layout, &frames, shared)?;
     }
-    Ok(plan)
+    batch.reserve(1)?;
+    if let Some(va) = block {
+        if mm.hvo.split() == HvoSplit::Refuse {
+            return Err(HvoError::Unsplit(va));
+        }
+        batch.plan_splits(mm, pfn, layout)?;
+    }
+    Ok(Plan { pfn, layout, shared, info: tails::encode(mm.config.tails, head, layout.order()), frames })
 }
 
 /// Whether this is a frozen hugetlb folio that is not optimised.
@@ -92,9 +100,12 @@ fn check_folio(mm: &Mm, head: PageRef) -> Result<Layout, HvoError> {
 }
 
 /// The frame that holds the head's struct page.
-fn head_frame(mm: &Mm, pfn: Pfn) -> Result<PhysAddr, HvoError> {
+///
+/// # Errors
+/// [`HvoError::Entry`]: it has no translation.
+pub(super) fn head_frame(mm: &Mm, pfn: Pfn) -> Result<PhysAddr, HvoError> {
     let va = page_of(pfn).address();
-    let last = mm.with_kernel_tree(|tree, _| tree.walk(va).last());
+    let last = walk(mm.kernel_root(), va).last();
     if !last.desc.is_leaf(last.level) {
         return Err(HvoError::Entry(va, last.desc));
     }
@@ -108,50 +119,36 @@ fn check_tails(
     mm: &Mm,
     head: PageRef,
     layout: Layout,
-    plan: &Plan,
+    frames: &Frames,
     shared: PhysAddr,
 ) -> Result<(), HvoError> {
     let encoding = mm.config.tails;
     let info = tails::encode(encoding, head, layout.order());
-    for n in 0..layout.pages() {
+    let pristine = |n: u64, from: u64| {
         let first = n * PER_VMEMMAP_PAGE;
-        let each = |from: u64| (from..first + PER_VMEMMAP_PAGE).all(|i| head.nth(i).is_pristine_tail(info));
-        let pristine = match (layout.fate(n), encoding) {
-            (Fate::Kept, _) => each(first + 1),
-            (Fate::Freed, TailEncoding::Pointer) => each(first),
+        (first + from..first + PER_VMEMMAP_PAGE).all(|i| head.nth(i).is_pristine_tail(info))
+    };
+    let mut frames = frames.iter();
+    for n in 0..layout.pages() {
+        let equal = match (layout.fate(n), encoding) {
+            (Fate::Kept, _) => pristine(n, 1),
+            (Fate::Freed, TailEncoding::Pointer) => pristine(n, 0),
             (Fate::Freed, TailEncoding::Mask) => {
-                let frame = plan.old[(n - layout.kept()) as usize].output(Level::L3);
-                Machine::equal(frame, shared, PAGE_SIZE)
+                frames.next().is_some_and(|frame| Machine::equal(frame, shared, PAGE_SIZE))
             }
         };
-        if !pristine {
+        if !equal {
             return Err(HvoError::NotPristine(layout.page(head.pfn(), n)));
         }
     }
     Ok(())
 }
 
-/// Notes what became of the plan, and hands over what is no longer used.
-fn settle(mm: &Mm, plan: &mut Plan, gather: &mut Gather<'_>) -> Result<(), HvoError> {
-    if plan.outcome == Ok(Replaced::SplitAndEntries) {
-        mm.stats.inc(Counter::HvoSplitPmd);
-    }
-    if let Some(table) = plan.table.take() {
-        mm.free_table(table);
-    }
-    plan.outcome?;
+/// Notes that a folio is optimised, and gives up the frames that no entry maps any more.
+fn settle(mm: &Mm, plan: Plan) {
     page_of(plan.pfn).set_flags(Flags::HVO);
     mm.stats.inc(Counter::NrHvoOptimized);
     mm.stats.inc(Counter::HvoOptimize);
-    if let Some(frames) = plan.displaced.take() {
-        release_frames(mm, frames, gather);
-    }
-    Ok(())
-}
-
-/// Gives the frames that no entry maps any more to the buddy allocator.
-// Walk B.8: the freed vmemmap pages leave through the gather.
-fn release_frames(mm: &Mm, frames: Displaced<RUN>, gather: &mut Gather<'_>) {
-    gather.hold_displaced(frames);
-    mm.stats.add(Counter::NrVmemmapFreed, RUN as u64);
+    mm.stats.add(Counter::NrVmemmapFreed, plan.frames.len());
+    plan.frames.free(mm);
 }

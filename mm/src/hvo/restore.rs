@@ -1,15 +1,17 @@
 //! Restoring: the folio gets vmemmap pages of its own again, before it may be taken apart and freed.
 #![forbid(unsafe_code)]
 
-use arch::pte::PteFlags;
-use arch::{Order, PhysAddr};
+use arch::addr::PAGE_SIZE;
+use arch::{Machine, PhysMem};
 
+use super::batch::{self, Batch, Plan, SHARED};
+use super::frames::Frames;
 use super::layout::Layout;
-use super::remap::{Batch, Plan, RUN};
-use super::{BATCH, BatchOutcome, HvoError, strategy};
+use super::optimize::head_frame;
+use super::{BatchOutcome, HvoError, MOST_ENTRIES, strategy};
 use crate::Mm;
-use crate::error::OutOfMemory;
-use crate::page::{Flags, FolioRef, PageKind, PageRef, page_of, tails};
+use crate::config::TailEncoding;
+use crate::page::{Flags, PageRef, page_of, tails};
 use crate::stats::Counter;
 
 /// Restores one folio; see [`restore_folios`].
@@ -17,69 +19,44 @@ use crate::stats::Counter;
 /// # Errors
 /// [`HvoError`]: why the folio stayed optimised.
 pub fn restore_folio(mm: &Mm, head: PageRef) -> Result<(), HvoError> {
-    restore_folios(mm, &[head]).into_result()
+    restore_folios(mm, core::iter::once(head)).into_result()
 }
 
-/// Restores frozen, optimised folios, [`BATCH`] of them for each time that the strategy disturbs other CPUs.
-/// May sleep: the caller holds no spinlock. A folio whose seven pages cannot be had stays optimised.
+/// Restores frozen, optimised folios of any sizes, [`MOST_ENTRIES`] entries for each time that the strategy disturbs other
+/// CPUs or flushes. May sleep: the caller holds no spinlock. A folio whose pages cannot be had stays optimised.
 // Walk B.9: the way back, by the same stops.
-pub fn restore_folios(mm: &Mm, heads: &[PageRef]) -> BatchOutcome {
+pub fn restore_folios(mm: &Mm, heads: impl IntoIterator<Item = PageRef>) -> BatchOutcome {
     let mut outcome = BatchOutcome::NOTHING;
-    for chunk in heads.chunks(BATCH) {
-        restore_chunk(mm, chunk, &mut outcome);
-    }
-    outcome
-}
-
-fn restore_chunk(mm: &Mm, heads: &[PageRef], outcome: &mut BatchOutcome) {
-    let mut batch = Batch::new();
-    let mut frames = [const { Frames::NONE }; BATCH];
-    for &head in heads {
-        match plan(mm, head, &mut frames[batch.plans().len()]) {
+    let mut batch = Batch::default();
+    for head in heads {
+        match plan(mm, head, &mut batch) {
             Ok(plan) => batch.push(plan),
             Err(error) => {
                 mm.stats.inc(Counter::HvoRestoreFailed);
                 outcome.record(head.pfn(), Err(error));
             }
         }
+        if batch.entries() >= MOST_ENTRIES {
+            carry_out(mm, core::mem::take(&mut batch), &mut outcome);
+        }
     }
-    if let Some(strategy) = strategy::chosen(mm).filter(|_| !batch.plans().is_empty()) {
-        strategy.restore(mm, batch.plans_mut());
-    }
-    for (plan, frames) in batch.plans_mut().iter_mut().zip(frames) {
-        outcome.record(plan.pfn, settle(mm, plan, frames));
-    }
+    carry_out(mm, batch, &mut outcome);
+    outcome
 }
 
-/// The pages of one folio, from plan to settlement. They are no part of the plan, which a strategy sees.
-struct Frames([Option<FolioRef>; RUN]);
-
-impl Frames {
-    const NONE: Frames = Frames([const { None }; RUN]);
-
-    /// Takes all or none.
-    fn alloc(&mut self, mm: &Mm) -> Result<(), OutOfMemory> {
-        for n in 0..RUN {
-            match mm.alloc_pages(Order::PAGE, PageKind::Vmemmap) {
-                Ok(frame) => self.0[n] = Some(frame),
-                Err(error) => {
-                    self.take().for_each(|frame| mm.free_pages(frame, Order::PAGE));
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
+fn carry_out(mm: &Mm, batch: Batch, outcome: &mut BatchOutcome) {
+    if let Some(strategy) = strategy::chosen(mm).filter(|_| !batch.is_empty()) {
+        strategy.restore(mm, &batch);
     }
-    fn addresses(&self) -> impl Iterator<Item = PhysAddr> {
-        self.0.iter().flatten().map(|frame| frame.pfn().phys())
-    }
-    fn take(&mut self) -> impl Iterator<Item = FolioRef> {
-        self.0.iter_mut().filter_map(Option::take)
+    let (plans, _) = batch.into_parts();
+    for plan in plans {
+        settle(mm, &plan);
+        outcome.record(plan.pfn, Ok(()));
     }
 }
 
 /// Checks the folio, and allocates and fills its pages.
-fn plan(mm: &Mm, head: PageRef, frames: &mut Frames) -> Result<Plan, HvoError> {
+fn plan(mm: &Mm, head: PageRef, batch: &mut Batch) -> Result<Plan, HvoError> {
     let pfn = head.pfn();
     strategy::chosen(mm).ok_or(HvoError::Off)?;
     if !head.flags().contains(Flags::HVO) {
@@ -89,29 +66,32 @@ fn plan(mm: &Mm, head: PageRef, frames: &mut Frames) -> Result<Plan, HvoError> {
         return Err(HvoError::NotFrozen(pfn, head.refcount()));
     }
     let layout = Layout::of(head.order())?;
-    let mut plan = mm.with_kernel_tree(|tree, _| Plan::survey(tree, pfn, layout))?;
-    frames.alloc(mm)?;
+    batch::survey(mm, pfn, layout, SHARED)?;
+    let shared = match mm.config.tails {
+        TailEncoding::Mask => mm.hvo.shared.get_or_make(mm, layout.order())?,
+        TailEncoding::Pointer => head_frame(mm, pfn)?,
+    };
+    batch.reserve(1)?;
+    let frames = Frames::alloc(mm, layout.freed())?;
     let info = tails::encode(mm.config.tails, head, layout.order());
-    frames.addresses().for_each(|frame| tails::write_page(frame, info));
-    plan.target(frames.addresses(), |rights| rights.difference(PteFlags::READ_ONLY));
-    Ok(plan)
+    fill(&frames, info);
+    Ok(Plan { pfn, layout, shared, info, frames })
 }
 
-/// Notes what became of the plan, and of its frames.
-fn settle(mm: &Mm, plan: &mut Plan, mut frames: Frames) -> Result<(), HvoError> {
-    if let Err(error) = plan.outcome {
-        frames.take().for_each(|frame| mm.free_pages(frame, Order::PAGE));
-        mm.stats.inc(Counter::HvoRestoreFailed);
-        return Err(error);
+/// Fills frames with pristine tails.
+fn fill(frames: &Frames, info: u64) {
+    let mut frames = frames.iter();
+    if let Some(first) = frames.next() {
+        tails::write_page(first, info);
+        frames.for_each(|frame| Machine::copy(frame, first, PAGE_SIZE));
     }
-    // The entries have the references. What they mapped before is shared: no reference comes back.
-    frames.take().for_each(FolioRef::leave);
-    if let Some(shared) = plan.displaced.take() {
-        shared.keep();
-    }
+}
+
+/// Notes that a folio is restored. The entries have its frames' references; what they mapped before is shared, and
+/// nobody's.
+fn settle(mm: &Mm, plan: &Plan) {
     page_of(plan.pfn).clear_flags(Flags::HVO);
     mm.stats.sub(Counter::NrHvoOptimized, 1);
     mm.stats.inc(Counter::HvoRestore);
-    mm.stats.sub(Counter::NrVmemmapFreed, RUN as u64);
-    Ok(())
+    mm.stats.sub(Counter::NrVmemmapFreed, plan.frames.len());
 }

@@ -6,10 +6,11 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use arch::{Order, PhysAddr};
 
 use super::HvoError;
+use super::choice::Choice;
 use super::fault::Window;
 use super::shared::SharedTails;
 use crate::Mm;
-use crate::config::{HvoStrategy, MmConfig};
+use crate::config::{HvoSplit, HvoStrategy};
 use crate::stats::Counter;
 
 /// Whether folios are optimised as they enter the pool. Folios that are in it already stay as they are, so a
@@ -25,6 +26,7 @@ pub enum Switch {
 /// The state of HVO.
 #[derive(Debug)]
 pub struct Hvo {
+    choice: Choice,
     on: AtomicBool,
     pub(super) shared: SharedTails,
     pub(super) window: Window,
@@ -33,9 +35,19 @@ pub struct Hvo {
 impl Hvo {
     /// On, unless the boot choice is `hvo=off`.
     #[must_use]
-    pub const fn new(config: &MmConfig) -> Self {
-        let on = !matches!(config.hvo, HvoStrategy::Off);
-        Hvo { on: AtomicBool::new(on), shared: SharedTails::new(), window: Window::new() }
+    pub const fn new(choice: Choice) -> Self {
+        let on = !matches!(choice.strategy, HvoStrategy::Off);
+        Hvo { choice, on: AtomicBool::new(on), shared: SharedTails::new(), window: Window::new() }
+    }
+    /// The strategy of this boot; never [`HvoStrategy::Auto`].
+    #[must_use]
+    pub fn strategy(&self) -> HvoStrategy {
+        self.choice.strategy
+    }
+    /// How blocks of vmemmap are split; never [`HvoSplit::Auto`].
+    #[must_use]
+    pub fn split(&self) -> HvoSplit {
+        self.choice.split
     }
     /// Where the switch stands.
     #[must_use]
@@ -47,7 +59,7 @@ impl Hvo {
     /// # Errors
     /// [`HvoError::Off`]: with `hvo=off` it cannot be set to [`Switch::On`].
     pub fn set_switch(&self, mm: &Mm, to: Switch) -> Result<(), HvoError> {
-        if to == Switch::On && mm.config.hvo == HvoStrategy::Off {
+        if to == Switch::On && mm.hvo.strategy() == HvoStrategy::Off {
             return Err(HvoError::Off);
         }
         self.on.store(to == Switch::On, Ordering::Relaxed);

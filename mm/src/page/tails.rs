@@ -14,7 +14,7 @@
 #![forbid(unsafe_code)]
 
 use core::mem::offset_of;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, fence};
 
 use arch::addr::PAGE_SIZE;
 use arch::layout::STRUCT_PAGE_BYTES;
@@ -48,6 +48,15 @@ pub(crate) fn write_page(at: PhysAddr, info: u64) {
     for n in 0..PER_VMEMMAP_PAGE {
         Machine::write_bytes(at.add(n * STRUCT_PAGE_BYTES + INFO as u64), &info.to_le_bytes());
     }
+}
+
+/// Makes the first struct page of the frame at `at`, a copy of a head, a pristine tail that holds `info`. Its word
+/// first: from then on readers take it for one. The frame is written through the linear map.
+pub(crate) fn write_first(at: PhysAddr, info: u64) {
+    let word = |n: usize, value: u64| Machine::write_bytes(at.add(8 * n as u64), &value.to_le_bytes());
+    word(INFO_WORD, info);
+    fence(Ordering::Release);
+    (0..WORDS).filter(|&n| n != INFO_WORD).for_each(|n| word(n, 0));
 }
 
 impl PageRef {

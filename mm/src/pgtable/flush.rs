@@ -11,6 +11,7 @@ use arch::contract::{Depth, MAX_RANGE_PAGES, Tag};
 use arch::sync::Rank;
 use arch::{Asid, Dsb, FlushScope, Level, Machine, Mmu, Tlbi, VirtAddr};
 
+use super::runs::Run;
 use crate::locks;
 use crate::stats::{Counter, Stats};
 
@@ -134,6 +135,41 @@ impl<'a> Flusher<'a> {
         Machine::dsb(Dsb::Ish);
         self.stats.inc(Counter::DsbIsh);
         self.synchronise_context();
+    }
+
+    /// As [`Self::flush`], of the leaves of `level` in several runs, with one wait for all.
+    pub(super) fn flush_runs(&self, level: Level, runs: &[Run]) {
+        Machine::dsb(Dsb::IshSt);
+        self.invalidate_runs(level, runs);
+        Machine::dsb(Dsb::Ish);
+        self.stats.inc(Counter::DsbIsh);
+        self.synchronise_context();
+    }
+
+    /// By one operation for all that lies between the first and the last, where the CPU has such; what it drops beside
+    /// is read from the tables again, which costs less than many broadcasts. Else one for each entry, or, where these
+    /// are many, one for everything.
+    fn invalidate_runs(&self, level: Level, runs: &[Run]) {
+        let (tag, depth, level) = (self.tag.tag(), Depth::LeafOnly, Some(level));
+        let stride = level.map_or(PAGE_SIZE, Level::entry_bytes);
+        let ends = |run: &Run| run.end(stride);
+        let Some((start, end)) = runs.iter().map(|run| run.first).min().zip(runs.iter().map(ends).max())
+        else {
+            return;
+        };
+        let entries: u64 = runs.iter().map(|run| run.entries).sum();
+        if Machine::features().tlbi_range && end.offset_from(start) <= MAX_RANGE_PAGES * PAGE_SIZE {
+            return self.invalidate_many(FlushRange { start, end, level, depth });
+        }
+        if entries >= MAX_OPS {
+            Machine::tlbi(Tlbi::All, FlushScope::Broadcast);
+            self.stats.inc(Counter::TlbiAll);
+            return;
+        }
+        for va in runs.iter().flat_map(|run| (0..run.entries).map(|n| run.first.add(n * stride))) {
+            Machine::tlbi(Tlbi::Va { va, tag, depth, level }, FlushScope::Broadcast);
+        }
+        self.stats.add(Counter::TlbiVa, entries);
     }
 
     /// After a store that made an invalid descriptor valid: visible to walkers, and to this CPU's next

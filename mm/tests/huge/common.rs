@@ -1,12 +1,13 @@
 //! What the tests of hugetlb and HVO share: machines, what is done with pages of any size, and frozen folios.
 
-use arch::features::BbmLevel;
+use arch::features::{BbmLevel, Features};
 use arch::model::{MachineDesc, try_kernel_access};
 use arch::{Access, Machine, Order, PhysMem, VirtAddr};
 use mm::Mm;
-use mm::config::{HvoStrategy, Mapcount, TailEncoding, VmemmapMap};
+use mm::config::{HvoStrategy, Mapcount, MmConfig, TailEncoding, VmemmapMap};
 use mm::fault::FaultReason;
 use mm::hugetlb::{Counts, HugeSize};
+use mm::hvo::choice::{BEST_FIRST, fit};
 use mm::hvo::{VmemmapEntry, describe};
 use mm::kalloc::KArc;
 use mm::page::{FolioRef, PageKind, PageRef};
@@ -98,17 +99,35 @@ pub(crate) struct Variant {
     pub(crate) vmemmap: VmemmapMap,
     pub(crate) tails: TailEncoding,
     pub(crate) bbm: BbmLevel,
+    pub(crate) hvo: HvoStrategy,
 }
 
+pub(crate) const LEVELS: [BbmLevel; 4] =
+    [BbmLevel::Level0, BbmLevel::Level1, BbmLevel::Level2, BbmLevel::Level3];
+
 impl Variant {
-    /// Each way to map vmemmap, with each encoding, at FEAT_BBM 0 to 2.
+    /// Each strategy, with each way to map vmemmap and each encoding, at each level of FEAT_BBM where it can be had.
     pub(crate) fn all() -> impl Iterator<Item = Variant> {
-        let levels = [BbmLevel::Level0, BbmLevel::Level1, BbmLevel::Level2];
-        VmemmapMap::ALL.iter().flat_map(move |&vmemmap| {
-            TailEncoding::ALL
-                .iter()
-                .flat_map(move |&tails| levels.into_iter().map(move |bbm| Variant { vmemmap, tails, bbm }))
+        LEVELS.into_iter().flat_map(Self::at)
+    }
+
+    /// As [`Self::all`], at one level.
+    pub(crate) fn at(bbm: BbmLevel) -> impl Iterator<Item = Variant> {
+        let features = Features { bbm, ..Features::BASE };
+        let maps = VmemmapMap::ALL.iter().flat_map(|&vmemmap| {
+            TailEncoding::ALL.iter().map(move |&tails| MmConfig { vmemmap, tails, ..MmConfig::default() })
+        });
+        maps.flat_map(move |config| {
+            let fits =
+                BEST_FIRST.into_iter().filter(move |&strategy| fit(strategy, &config, &features).is_ok());
+            fits.map(move |hvo| Variant { vmemmap: config.vmemmap, tails: config.tails, bbm, hvo })
         })
+    }
+
+    /// Each way to map vmemmap with each encoding, and the strategy that a boot would choose at FEAT_BBM 0.
+    pub(crate) fn defaults() -> impl Iterator<Item = Variant> {
+        let first = |at: &Variant| Self::at(at.bbm).find(|v| (v.vmemmap, v.tails) == (at.vmemmap, at.tails));
+        Self::at(BbmLevel::Level0).filter(move |at| first(at).is_some_and(|best| best.hvo == at.hvo))
     }
 
     /// A machine of 32 MiB and two vCPUs.
@@ -117,6 +136,7 @@ impl Variant {
         Builder::new().ram_mib(32).machine(set_bbm).config(|config| {
             config.vmemmap = self.vmemmap;
             config.tails = self.tails;
+            config.hvo = self.hvo;
         })
     }
 

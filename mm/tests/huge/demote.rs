@@ -1,10 +1,9 @@
 //! Demotion: free folios of one size become folios of a smaller one.
 
-use arch::features::BbmLevel;
 use arch::model::{Job, MachineDesc, run_on_cpus};
 use arch::{Machine, Order, contract::Cpu};
 use mm::Mm;
-use mm::config::{HvoStrategy, TailEncoding, VmemmapMap};
+use mm::config::{HvoStrategy, TailEncoding};
 use mm::hugetlb::{Counts, Demoted, HugeSize, NotSmaller, reserve, unreserve};
 use mm::hvo::{HvoError, Switch};
 use mm::page::{FolioRef, PageKind};
@@ -175,22 +174,19 @@ fn the_switch_decides_about_pieces() {
 /// pools, and no page is lost.
 #[test]
 fn every_allocation_may_fail() {
-    for &vmemmap in VmemmapMap::ALL {
-        for &tails in TailEncoding::ALL {
-            let variant = Variant { vmemmap, tails, bbm: BbmLevel::Level0 };
-            let setup = |mm: &Mm| grow(mm, HugeSize::M2, 2);
-            let failed = fail_every_allocation(&variant.builder(), setup, |mm, ()| {
-                let outcome = mm.hugetlb.demote(mm, HugeSize::M2, 2);
-                mm.check_all().unwrap();
-                let (nr, small) = (2 - outcome.folios, 32 * outcome.folios);
-                assert_eq!(mm.hugetlb.counts(HugeSize::M2), counts(nr, nr, 0));
-                assert_eq!(mm.hugetlb.counts(HugeSize::K64), counts(small, small, 0));
-                grow(mm, HugeSize::M2, 0);
-                grow(mm, HugeSize::K64, 0);
-                if outcome == demoted(2) { Ok(()) } else { Err(outcome) }
-            });
-            assert!(failed >= 14, "{variant:?}: {failed}");
-        }
+    for variant in Variant::defaults() {
+        let setup = |mm: &Mm| grow(mm, HugeSize::M2, 2);
+        let failed = fail_every_allocation(&variant.builder(), setup, |mm, ()| {
+            let outcome = mm.hugetlb.demote(mm, HugeSize::M2, 2);
+            mm.check_all().unwrap();
+            let (nr, small) = (2 - outcome.folios, 32 * outcome.folios);
+            assert_eq!(mm.hugetlb.counts(HugeSize::M2), counts(nr, nr, 0));
+            assert_eq!(mm.hugetlb.counts(HugeSize::K64), counts(small, small, 0));
+            grow(mm, HugeSize::M2, 0);
+            grow(mm, HugeSize::K64, 0);
+            if outcome == demoted(2) { Ok(()) } else { Err(outcome) }
+        });
+        assert!(failed >= 14, "{variant:?}: {failed}");
     }
     let setup = |mm: &Mm| grow(mm, HugeSize::M32, 1);
     let failed = fail_every_allocation(&machine(HugeSize::M32), setup, |mm, ()| {

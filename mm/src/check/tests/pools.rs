@@ -163,10 +163,14 @@ pub(super) const ROWS: &[Row] = &[
         head.clear_flags(Flags::HVO);
         Some(head.pfn())
     }),
-    ("other vmemmap pages on the same frame", plain, |site| {
+    ("a folio that cannot be optimised is not", plain, |site| {
+        let head = stray(site, 4);
+        head.set_flags(Flags::HVO);
+        Some(head.pfn())
+    }),
+    ("a vmemmap page of its own is mapped", plain, |site| {
         let head = pool(site, 1);
-        let second = site.mm.with_kernel_tree(|tree, _| tree.walk(head.address().add(2 * PAGE)).last().desc);
-        remap(site, head, 3, |_| second);
+        remap(site, head, 3, |_| Desc::INVALID);
         Some(head.pfn())
     }),
     ("nr_hvo_optimized", small, |site| {

@@ -1,0 +1,104 @@
+//! The frames behind a folio's vmemmap, as runs of consecutive ones.
+//!
+//! Those that boot took lie side by side, and those that a restore takes nearly so: the largest blocks that are to be
+//! had, cut into single pages. So 4095 frames are a few runs, or, where memory is in pieces, at worst 4095.
+#![forbid(unsafe_code)]
+
+use alloc::vec::Vec;
+
+use arch::{Order, Pfn, PhysAddr};
+
+use crate::Mm;
+use crate::buddy::MAX_ORDER;
+use crate::error::OutOfMemory;
+use crate::page::{FolioRef, PageKind, SinglePages, page_of};
+
+/// Frames, in the order in which entries map them.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    pieces: Vec<Piece>,
+    len: u64,
+}
+
+/// Consecutive frames.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    first: Pfn,
+    pages: u64,
+}
+
+impl Frames {
+    pub(super) const NONE: Frames = Frames { pieces: Vec::new(), len: 0 };
+
+    /// Adds `pages` frames from `first` on.
+    pub(super) fn push(&mut self, first: Pfn, pages: u64) -> Result<(), OutOfMemory> {
+        self.len += pages;
+        if let Some(last) = self.pieces.last_mut()
+            && last.first.add(last.pages) == first
+        {
+            last.pages += pages;
+            return Ok(());
+        }
+        self.pieces.try_reserve(1).map_err(|_| OutOfMemory)?;
+        self.pieces.push(Piece { first, pages });
+        Ok(())
+    }
+
+    /// How many.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The frames one by one.
+    pub(super) fn iter(&self) -> impl Iterator<Item = PhysAddr> + '_ {
+        self.pieces.iter().flat_map(|piece| (0..piece.pages).map(|n| piece.first.add(n).phys()))
+    }
+
+    /// Takes `n` single pages, or none.
+    pub(super) fn alloc(mm: &Mm, n: u64) -> Result<Frames, OutOfMemory> {
+        let mut frames = Frames::NONE;
+        let mut order = MAX_ORDER;
+        while frames.len < n {
+            order = order.min(Order::new((n - frames.len).ilog2() as u8));
+            match take(mm, order) {
+                Some(first) => {
+                    let pages = order.pages();
+                    if frames.push(first, pages).is_err() {
+                        frames.len -= pages;
+                        give(mm, first, pages);
+                        frames.free(mm);
+                        return Err(OutOfMemory);
+                    }
+                }
+                None if order > Order::PAGE => order = Order::new(order.raw() - 1),
+                None => {
+                    frames.free(mm);
+                    return Err(OutOfMemory);
+                }
+            }
+        }
+        Ok(frames)
+    }
+
+    /// Gives the pages to the buddy allocator: no entry maps them, and no TLB holds one that did.
+    // Walk B.8: the freed vmemmap pages return to the buddy allocator.
+    pub(super) fn free(self, mm: &Mm) {
+        self.pieces.iter().for_each(|piece| give(mm, piece.first, piece.pages));
+    }
+}
+
+/// A block, as single pages of vmemmap; the largest ones only where they are to be had for nothing.
+fn take(mm: &Mm, order: Order) -> Option<Pfn> {
+    let block = match order {
+        Order::PAGE => mm.alloc_pages(order, PageKind::Vmemmap).ok()?,
+        _ => mm.alloc_free_block(order, PageKind::Vmemmap)?,
+    };
+    let first = block.pfn();
+    // The references are the entries' from now on, or whose these frames are.
+    mm.split_page(block, order).for_each(FolioRef::leave);
+    Some(first)
+}
+
+fn give(mm: &Mm, first: Pfn, pages: u64) {
+    mm.put_pages(SinglePages::from_raw(page_of(first), pages));
+}
