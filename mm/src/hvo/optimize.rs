@@ -128,16 +128,19 @@ fn check_tails(
         let first = n * PER_VMEMMAP_PAGE;
         (first + from..first + PER_VMEMMAP_PAGE).all(|i| head.nth(i).is_pristine_tail(info))
     };
-    let mut frames = frames.iter();
+    // Where the shared page is the head's, the first page of tails stands for what all must hold.
+    let (mut frames, mut model) = (frames.iter(), (encoding == TailEncoding::Mask).then_some(shared));
     for n in 0..layout.pages() {
-        let equal = match (layout.fate(n), encoding) {
-            (Fate::Kept, _) => pristine(n, 1),
-            (Fate::Freed, TailEncoding::Pointer) => pristine(n, 0),
-            (Fate::Freed, TailEncoding::Mask) => {
-                frames.next().is_some_and(|frame| Machine::equal(frame, shared, PAGE_SIZE))
+        let frame = if layout.fate(n) == Fate::Freed { frames.next() } else { None };
+        let whole = match (frame, model) {
+            (None, _) => pristine(n, 1),
+            (Some(frame), Some(model)) => Machine::equal(frame, model, PAGE_SIZE),
+            (Some(frame), None) => {
+                model = Some(frame);
+                pristine(n, 0)
             }
         };
-        if !equal {
+        if !whole {
             return Err(HvoError::NotPristine(layout.page(head.pfn(), n)));
         }
     }

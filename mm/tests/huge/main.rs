@@ -19,6 +19,7 @@ mod private;
 mod private_races;
 mod promise;
 mod remap;
+mod remap_sizes;
 mod replace;
 mod shared;
 mod sizes;
