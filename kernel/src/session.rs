@@ -108,7 +108,7 @@ fn introduce(mm: &Mm) {
     if folios != 0 {
         let bytes = never_taken * PAGE_SIZE;
         println!(
-            "  HVO       {folios} hugetlb folios without struct pages of tails: {bytes} bytes never taken"
+            "  HVO       folios optimised before they had struct pages: {folios}; {bytes} bytes never taken"
         );
     }
 }
