@@ -9,7 +9,8 @@
 //! | `crash=panic`, `crash=stack`, `crash=null`, `crash=bbm`, `crash=unlocked`, `crash=tail` | ends so |
 //! | none of these | the tour, then the console |
 //!
-//! The exit status is 1 once a self-test or a stop of the tour has failed or a suite has broken off, else 0.
+//! The exit status is 1 once a self-test or a stop of the tour has failed, a soak has found something wrong or a suite
+//! has broken off, else 0.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +23,7 @@ use mm::hugetlb::HugeSize;
 use mm::thp::{khugepaged, promoter};
 
 use crate::selftest::{Outcome, Summary};
-use crate::{bench, boot, console, initrd, power, println, sched, selftest, stop, tour};
+use crate::{bench, boot, console, initrd, power, println, sched, selftest, soak, stop, tour};
 
 /// Something has failed in this session.
 static FAILED: AtomicBool = AtomicBool::new(false);
@@ -85,6 +86,13 @@ pub fn selftest(mm: &'static Mm, filter: &str) -> Outcome {
         FAILED.store(true, Ordering::Relaxed);
     }
     summary.outcome()
+}
+
+/// The soak of HVO; one that finds something wrong is remembered.
+pub fn soak_hvo(mm: &'static Mm, seconds: u64) {
+    if soak::hvo(mm, seconds) == soak::Outcome::Wrong {
+        FAILED.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Ends the machine with the session's exit status.
