@@ -18,8 +18,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use arch::contract::Cpu;
 use arch::{Machine, Mmu};
 use mm::Mm;
-use mm::config::{MmConfig, Parsed};
+use mm::config::{HvoSplit, HvoStrategy, MmConfig, Parsed};
 use mm::hugetlb::HugeSize;
+use mm::hvo::choice;
 use mm::thp::{khugepaged, promoter};
 
 use crate::selftest::{Outcome, Summary};
@@ -110,6 +111,20 @@ fn introduce(mm: &Mm) {
     initrd::for_each(|_, size| (files, bytes) = (files + 1, bytes + size));
     println!("  initrd    {files} programs, {} KiB", bytes >> 10);
     println!("  choices   {}", mm.config);
+    introduce_hvo(mm);
+}
+
+/// Prints which strategy HVO has, and why it cannot have others.
+fn introduce_hvo(mm: &Mm) {
+    let strategy = mm.hvo.strategy();
+    match (strategy, mm.hvo.split()) {
+        (HvoStrategy::Off, _) => return println!("  HVO       off"),
+        (_, HvoSplit::Refuse) => println!("  HVO       {strategy}; no block of vmemmap is split"),
+        (_, split) => println!("  HVO       {strategy}; a block of vmemmap is split by {split}"),
+    }
+    for (strategy, why) in choice::refused(&mm.config, &Machine::features()) {
+        println!("            not {strategy}: {why}");
+    }
 }
 
 /// The pools that the boot choices ask for.

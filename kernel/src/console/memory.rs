@@ -139,7 +139,7 @@ pub(super) fn hvo(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     }
     let freed = mm.stats.get(Counter::NrVmemmapFreed);
     let switch = if mm.hvo.switch() == Switch::On { "on" } else { "off" };
-    println!("    strategy {}, tails={}, vmemmap={}", mm.config.hvo, mm.config.tails, mm.config.vmemmap);
+    println!("    strategy {}, tails={}, vmemmap={}", mm.hvo.strategy(), mm.config.tails, mm.config.vmemmap);
     println!("    new folios are optimised  {switch:>6}");
     println!("    folios in the pool        {:>6}", mm.hugetlb.counts(HugeSize::M2).nr);
     println!("    of them optimised         {:>6}", mm.stats.get(Counter::NrHvoOptimized));

@@ -72,18 +72,18 @@ fn hvo_failed(what: &str, error: HvoError) -> NotPassed {
 }
 
 /// A walker for each CPU.
-fn walkers(mm: &Mm) -> Result<Walkers, NotPassed> {
+pub(super) fn walkers(mm: &Mm) -> Result<Walkers, NotPassed> {
     let walkers = Walkers::start(mm.env.online_cpus());
     walkers.map_err(|error| Failure::new(file!(), line!(), format_args!("{error}")).into())
 }
 
-fn nothing_wrong(looks: Looks) -> Verdict {
+pub(super) fn nothing_wrong(looks: Looks) -> Verdict {
     check_eq!(looks.wrong, 0, "wrong answers of walkers");
     Ok(())
 }
 
 fn is_on(mm: &Mm) -> bool {
-    mm.config.hvo != HvoStrategy::Off
+    mm.hvo.strategy() != HvoStrategy::Off
 }
 
 /// Seven of eight vmemmap pages go to the buddy allocator and come back; entries, rights, tails as they must be.
