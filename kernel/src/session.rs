@@ -15,12 +15,13 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use arch::addr::PAGE_SIZE;
 use arch::contract::Cpu;
 use arch::{Machine, Mmu};
 use mm::Mm;
 use mm::config::{HvoSplit, HvoStrategy, MmConfig, Parsed};
 use mm::hugetlb::HugeSize;
-use mm::hvo::choice;
+use mm::hvo::{AtBoot, choice};
 use mm::thp::{khugepaged, promoter};
 
 use crate::selftest::{Outcome, Summary};
@@ -125,9 +126,16 @@ fn introduce_hvo(mm: &Mm) {
     for (strategy, why) in choice::refused(&mm.config, &Machine::features()) {
         println!("            not {strategy}: {why}");
     }
+    let AtBoot { folios, never_taken } = mm.hvo.at_boot();
+    if folios != 0 {
+        let bytes = never_taken * PAGE_SIZE;
+        println!(
+            "  HVO       {folios} hugetlb folios without struct pages of tails: {bytes} bytes never taken"
+        );
+    }
 }
 
-/// The pools that the boot choices ask for.
+/// The pools that the boot choices ask for. Those of large folios may have some or all of them already.
 fn fill_pools(mm: &Mm) {
     // The largest first: they are had only as long as memory is in large pieces.
     for size in HugeSize::ALL.into_iter().rev() {

@@ -18,9 +18,9 @@ use crate::error::OutOfMemory;
 use crate::pgtable::{LooseTable, Run, walk};
 
 /// How vmemmap is mapped where nobody shares it.
-pub(super) const OWN: PteFlags = PteFlags::KERNEL_RW;
+pub(crate) const OWN: PteFlags = PteFlags::KERNEL_RW;
 /// How a shared page of tails is mapped.
-pub(super) const SHARED: PteFlags = PteFlags::KERNEL_RW.union(PteFlags::READ_ONLY);
+pub(crate) const SHARED: PteFlags = PteFlags::KERNEL_RW.union(PteFlags::READ_ONLY);
 
 /// One folio.
 #[derive(Debug)]

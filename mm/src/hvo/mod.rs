@@ -85,7 +85,8 @@ pub use divide::divide_folio;
 pub use error::{BatchOutcome, HvoError};
 pub use optimize::{optimize_folio, optimize_folios};
 pub use restore::{restore_folio, restore_folios};
-pub use switch::{Hvo, Switch};
+pub use shared::SharedTails;
+pub use switch::{AtBoot, Hvo, Switch};
 
 /// Entries of a list from which on it is carried out before more is planned: bounds the time for which others wait. One
 /// folio of 1 GiB has 4095, and 585 folios of 2 MiB have.

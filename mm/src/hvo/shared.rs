@@ -1,7 +1,7 @@
 //! The shared page of tails of the `mask` encoding: one for each order, as this machine has one zone.
 //!
-//! It is made when the first folio of its order is optimised, and never given back: it is mapped at seven
-//! addresses for each optimised folio.
+//! It is made when the first folio of its order is optimised, or at boot where one is chosen then, and never given back:
+//! it is mapped at seven addresses for each optimised folio of 2 MiB.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +31,11 @@ impl SharedTails {
     pub fn get(&self, order: Order) -> Option<PhysAddr> {
         let pfn = self.0[usize::from(order.raw())].load(Ordering::Acquire);
         (pfn != 0).then(|| Pfn::new(pfn).phys())
+    }
+
+    /// The page for `order` is this one from the start; whoever boots writes it.
+    pub(crate) fn begin_with(&self, order: Order, page: PhysAddr) {
+        self.0[usize::from(order.raw())].store(page.pfn().raw(), Ordering::Release);
     }
 
     /// Pages made so far.

@@ -19,6 +19,16 @@ impl PageRef {
         self.set_flags(Flags::HEAD);
     }
 
+    /// As [`Self::prep_compound`], with the count 0, where the vmemmap is optimised from the start: the first `own`
+    /// struct pages, 2 or more, are written; all others are a page of tails that is shared.
+    pub(crate) fn prep_optimised(self, kind: PageKind, order: Order, own: u64) {
+        debug_assert!(order > Order::PAGE && self.pfn().is_aligned(order));
+        self.clear();
+        self.nth(1).make_tails(own - 1, tails::encode(TailEncoding::Mask, self, order));
+        self.set_kind(kind, order);
+        self.set_flags(Flags::HEAD | Flags::HVO);
+    }
+
     /// Makes folios of order `into` of a frozen folio of a larger order, each of its kind and frozen, without owner,
     /// index or link. The caller is the sole user, and the vmemmap is not optimised. `into` is 1 or more.
     pub(crate) fn divide(self, into: Order, encoding: TailEncoding) {

@@ -1,5 +1,6 @@
 //! hugetlb and HVO on the model.
 
+mod boot_sizes;
 mod caught;
 mod common;
 mod demote;
