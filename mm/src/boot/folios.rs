@@ -140,7 +140,7 @@ impl EarlyFolios {
     /// Writes the shared pages, through the linear map. Before a struct page of a folio is looked at.
     pub(super) fn write_tails(&self) {
         for (order, page) in self.shared_pages() {
-            tails::write_page(page, tails::encode(TailEncoding::Mask, page_of(page.pfn()), order));
+            tails::write_pages(page, 1, tails::encode(TailEncoding::Mask, page_of(page.pfn()), order));
         }
     }
 

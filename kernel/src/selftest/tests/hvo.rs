@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use arch::contract::{FaultStatus, Privilege};
+use arch::contract::{Cpu, FaultStatus, Privilege};
 use arch::layout::STRUCT_PAGE_BYTES;
 use arch::pte::PteFlags;
 use arch::{Access, Level, Machine, Mmu, Order};
@@ -12,15 +12,20 @@ use mm::hugetlb::HugeSize;
 use mm::hvo::layout::Layout;
 use mm::hvo::{self, HvoError, describe};
 use mm::page::{FolioRef, PageKind, PageRef};
+use mm::stats::Counter;
+use mm::steps::{Step, StepKind};
 
 use super::kit::within_ms;
 use crate::selftest::{Failure, NotPassed, Verdict, check, check_eq, require, selftest};
 use crate::walkers::{Looks, Walkers};
+use crate::{env, time};
 
 selftest!("hvo::round_trip", round_trip);
 selftest!("hvo::only_the_head_can_be_written", only_the_head_can_be_written);
 selftest!("hvo::every_cpu_reads_the_right_head", every_cpu_reads_the_right_head);
 selftest!("hvo::walkers_get_on_during_remaps", walkers_get_on_during_remaps);
+selftest!("hvo::walkers_find_what_is_wrong", walkers_find_what_is_wrong);
+selftest!("hvo::walkers_wait_for_broken_entries", walkers_wait_for_broken_entries);
 selftest!("hvo::wrong_folios_are_refused", wrong_folios_are_refused);
 selftest!("hvo::the_free_folios_of_the_pool", the_free_folios_of_the_pool);
 
@@ -73,18 +78,18 @@ fn hvo_failed(what: &str, error: HvoError) -> NotPassed {
 }
 
 /// A walker for each CPU.
-fn walkers(mm: &Mm) -> Result<Walkers, NotPassed> {
+pub(super) fn walkers(mm: &Mm) -> Result<Walkers, NotPassed> {
     let walkers = Walkers::start(mm.env.online_cpus());
     walkers.map_err(|error| Failure::new(file!(), line!(), format_args!("{error}")).into())
 }
 
-fn nothing_wrong(looks: Looks) -> Verdict {
+pub(super) fn nothing_wrong(looks: Looks) -> Verdict {
     check_eq!(looks.wrong, 0, "wrong answers of walkers");
     Ok(())
 }
 
 fn is_on(mm: &Mm) -> bool {
-    mm.config.hvo != HvoStrategy::Off
+    mm.hvo.strategy() != HvoStrategy::Off
 }
 
 /// Seven of eight vmemmap pages go to the buddy allocator and come back; entries, rights, tails as they must be.
@@ -184,6 +189,62 @@ fn walkers_get_on_during_remaps(mm: &'static Mm) -> Verdict {
     nothing_wrong(looks)
 }
 
+/// A folio that can be got, though it was named as one that cannot, is found, and so is where it is.
+fn walkers_find_what_is_wrong(mm: &'static Mm) -> Verdict {
+    let walkers = walkers(mm)?;
+    let block = mm.alloc_pages(Order::PMD, PageKind::Kernel);
+    let block = block.map_err(|error| Failure::new(file!(), line!(), format_args!("{error:?}")))?;
+    let first = block.pfn();
+    walkers.name_frozen(*block);
+    let found = within_ms(10_000, || walkers.looks().wrong > 0);
+    walkers.name_nobody();
+    let looks = walkers.end();
+    mm.free_pages(block, Order::PMD);
+    check!(found, "nobody found it: {looks}");
+    check_eq!(looks.wrong_at, Some(first), "the frame with a wrong answer");
+    Ok(())
+}
+
+/// For how long entries stay broken, for others to find them so.
+const BROKEN_NS: u64 = 5_000_000;
+
+fn linger_while_broken(step: &Step) {
+    if matches!(step.kind, StepKind::HvoBreak | StepKind::RestoreBreak) {
+        let until = time::now_ns() + BROKEN_NS;
+        while time::now_ns() < until {
+            Machine::relax();
+        }
+    }
+}
+
+/// Who touches a struct page whose entry is broken waits in the fault, whatever it holds (a walker has its interrupts
+/// masked where it gets a folio), and goes on when the entry is made.
+fn walkers_wait_for_broken_entries(mm: &'static Mm) -> Verdict {
+    require!(mm.hvo.strategy() == HvoStrategy::Fault, "hvo=fault");
+    require!(mm.env.online_cpus() > 1, "two CPUs");
+    let folio = Folio::new(mm)?;
+    let walkers = walkers(mm)?;
+    walkers.name_frozen(folio.head);
+    let waits = || mm.stats.get(Counter::HvoFaultWait);
+    let before = waits();
+    env::listen(Some(linger_while_broken));
+    let mut remapped = Ok(());
+    for _ in 0..200 {
+        remapped = folio.optimise().and_then(|()| folio.restore());
+        if remapped.is_err() || waits() > before {
+            break;
+        }
+    }
+    env::listen(None);
+    remapped?;
+    let (asked, waited) = (walkers.looks().asked, waits() - before);
+    let progress = within_ms(5000, || walkers.looks().asked > asked + 1000);
+    walkers.name_nobody();
+    check!(waited > 0, "nobody met a broken entry");
+    check!(progress, "who met one did not get on: {}", walkers.looks());
+    nothing_wrong(walkers.end())
+}
+
 /// A folio that is optimised, not optimised, in use, or none, is refused with the reason and stays as it is.
 fn wrong_folios_are_refused(mm: &'static Mm) -> Verdict {
     require!(is_on(mm), "HVO");
@@ -209,7 +270,7 @@ fn the_free_folios_of_the_pool(mm: &'static Mm) -> Verdict {
     let sizes = HugeSize::ALL.into_iter().filter(|size| Layout::of(size.order()).is_ok());
     let free: u64 = sizes.map(|size| mm.hugetlb.counts(size).free).sum();
     let walkers = walkers(mm)?;
-    let optimized = || mm.stats.get(mm::stats::Counter::NrHvoOptimized);
+    let optimized = || mm.stats.get(Counter::NrHvoOptimized);
     let before = optimized();
     let restored = mm.hugetlb.restore_free(mm);
     let now = optimized();
