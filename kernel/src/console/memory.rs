@@ -115,7 +115,7 @@ pub(super) fn hugetlb(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
         let Counts { nr, free, reserved, surplus, overcommit } = mm.hugetlb.counts(size);
         println!("    {:<4} {nr:>7} {free:>7} {reserved:>9} {surplus:>8} {overcommit:>11}", size.word());
     }
-    println!("    optimised by HVO, of 2M: {}", mm.stats.get(Counter::NrHvoOptimized));
+    println!("    optimised by HVO, of all sizes: {}", mm.stats.get(Counter::NrHvoOptimized));
     Ok(())
 }
 
