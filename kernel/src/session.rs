@@ -19,10 +19,11 @@ use arch::{Machine, Mmu};
 use mm::Mm;
 use mm::config::{MmConfig, Parsed};
 use mm::hugetlb::HugeSize;
+use mm::hvo::choice;
 use mm::thp::{khugepaged, promoter};
 
 use crate::selftest::{Outcome, Summary};
-use crate::{bench, boot, console, initrd, power, println, sched, selftest, stop, tour};
+use crate::{bench, boot, console, initrd, power, println, sched, selftest, show, stop, tour};
 
 /// Something has failed in this session.
 static FAILED: AtomicBool = AtomicBool::new(false);
@@ -102,6 +103,10 @@ fn introduce(mm: &Mm) {
     initrd::for_each(|_, size| (files, bytes) = (files + 1, bytes + size));
     println!("  initrd    {files} programs, {} KiB", bytes >> 10);
     println!("  choices   {}", mm.config);
+    println!("  HVO       {}", show::Hvo(mm));
+    let features = Machine::features();
+    choice::refused(&mm.config, &features)
+        .for_each(|(strategy, why)| println!("            not {strategy}: {why}"));
 }
 
 /// The pools that the boot choices ask for.
