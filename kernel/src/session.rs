@@ -9,7 +9,8 @@
 //! | `crash=panic`, `crash=stack`, `crash=null`, `crash=bbm`, `crash=unlocked`, `crash=tail` | ends so |
 //! | none of these | the tour, then the console |
 //!
-//! The exit status is 1 once a self-test or a stop of the tour has failed or a suite has broken off, else 0.
+//! The exit status is 1 once a self-test or a stop of the tour has failed, a soak has found something wrong or a suite
+//! has broken off, else 0.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -17,13 +18,13 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use arch::contract::Cpu;
 use arch::{Machine, Mmu};
 use mm::Mm;
-use mm::config::{MmConfig, Parsed};
+use mm::config::{HvoStrategy, MmConfig, Parsed};
 use mm::hugetlb::HugeSize;
 use mm::hvo::choice;
 use mm::thp::{khugepaged, promoter};
 
 use crate::selftest::{Outcome, Summary};
-use crate::{bench, boot, console, initrd, power, println, sched, selftest, show, stop, tour};
+use crate::{bench, boot, console, initrd, power, println, sched, selftest, show, soak, stop, tour};
 
 /// Something has failed in this session.
 static FAILED: AtomicBool = AtomicBool::new(false);
@@ -88,6 +89,13 @@ pub fn selftest(mm: &'static Mm, filter: &str) -> Outcome {
     summary.outcome()
 }
 
+/// The soak of HVO; one that finds something wrong is remembered.
+pub fn soak_hvo(mm: &'static Mm, seconds: u64) {
+    if soak::hvo(mm, seconds) == soak::Outcome::Wrong {
+        FAILED.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Ends the machine with the session's exit status.
 pub fn power_off() -> ! {
     power::off(u8::from(FAILED.load(Ordering::Relaxed)))
@@ -103,10 +111,18 @@ fn introduce(mm: &Mm) {
     initrd::for_each(|_, size| (files, bytes) = (files + 1, bytes + size));
     println!("  initrd    {files} programs, {} KiB", bytes >> 10);
     println!("  choices   {}", mm.config);
+    introduce_hvo(mm);
+}
+
+/// Prints which strategy HVO has, and why it cannot have others.
+fn introduce_hvo(mm: &Mm) {
     println!("  HVO       {}", show::Hvo(mm));
-    let features = Machine::features();
-    choice::refused(&mm.config, &features)
-        .for_each(|(strategy, why)| println!("            not {strategy}: {why}"));
+    if mm.hvo.strategy() == HvoStrategy::Off {
+        return;
+    }
+    for (strategy, why) in choice::refused(&mm.config, &Machine::features()) {
+        println!("            not {strategy}: {why}");
+    }
 }
 
 /// The pools that the boot choices ask for.

@@ -9,10 +9,13 @@ use mm::page::PageKind;
 use mm::stats::Counter;
 
 use super::commands::{Complaint, none};
+use super::words::number;
 use crate::files::{self, FileError, Written};
 use crate::log::Printer;
-use crate::println;
+use crate::{println, session};
 
+/// A week.
+const LONGEST_SOAK: u64 = 7 * 86400;
 const NR_HUGEPAGES: &str = "/proc/sys/vm/nr_hugepages";
 
 fn show(mm: &Mm, path: &str) -> Result<(), Complaint> {
@@ -115,12 +118,22 @@ pub(super) fn hugetlb(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     Ok(())
 }
 
-/// `hvo [optimise|restore]`
+/// `hvo [optimise|restore|soak <seconds>]`
 pub(super) fn hvo(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     match *args {
         [] => {}
         ["optimise" | "optimize"] => report("optimised", mm.hugetlb.optimize_free(mm))?,
         ["restore"] => report("restored", mm.hugetlb.restore_free(mm))?,
+        ["soak", seconds] => {
+            let seconds =
+                number(seconds).filter(|seconds| (1..=LONGEST_SOAK).contains(seconds)).ok_or_else(|| {
+                    Complaint::new(format_args!(
+                        "`{seconds}`: must be a number of seconds from 1 to {LONGEST_SOAK}"
+                    ))
+                })?;
+            session::soak_hvo(mm, seconds);
+            return Ok(());
+        }
         _ => return Err(Complaint::Usage),
     }
     let count = |counter| mm.stats.get(counter);

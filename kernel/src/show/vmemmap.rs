@@ -6,7 +6,7 @@ use core::fmt;
 use arch::Level;
 use arch::pte::{PteFlags, Rights};
 use mm::Mm;
-use mm::config::{HvoSplit, HvoStrategy, VmemmapMap};
+use mm::config::{HvoSplit, HvoStrategy};
 use mm::hvo::VmemmapEntry;
 use mm::hvo::describe::PAGES;
 
@@ -53,11 +53,10 @@ pub struct Hvo<'a>(pub &'a Mm);
 impl fmt::Display for Hvo<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let strategy = self.0.hvo.strategy();
-        match (strategy, self.0.config.vmemmap, self.0.hvo.split()) {
-            (HvoStrategy::Off, ..) => f.write_str("off"),
-            (_, VmemmapMap::Pte, _) => write!(f, "{strategy}, no blocks to split"),
-            (_, VmemmapMap::Pmd, HvoSplit::Refuse) => write!(f, "{strategy}, blocks are not split"),
-            (_, VmemmapMap::Pmd, split) => write!(f, "{strategy}, blocks split by {split}"),
+        match (strategy, self.0.hvo.split()) {
+            (HvoStrategy::Off, _) => f.write_str("off"),
+            (_, HvoSplit::Refuse) => write!(f, "{strategy}; no block of vmemmap is split"),
+            (_, split) => write!(f, "{strategy}; a block of vmemmap is split by {split}"),
         }
     }
 }

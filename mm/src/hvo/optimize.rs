@@ -4,7 +4,7 @@
 use arch::addr::PAGE_SIZE;
 use arch::{Machine, Pfn, PhysAddr, PhysMem};
 
-use super::batch::{self, Batch, OWN, Plan, Surveyed};
+use super::batch::{self, Batch, OWN, Plan};
 use super::frames::Frames;
 use super::layout::{Fate, Layout};
 use super::{BatchOutcome, HvoError, MOST_ENTRIES, split, strategy};
@@ -64,7 +64,8 @@ fn carry_out(mm: &Mm, mut batch: Batch, outcome: &mut BatchOutcome) {
 fn plan(mm: &Mm, head: PageRef, batch: &mut Batch) -> Result<Plan, HvoError> {
     let layout = check_folio(mm, head)?;
     let pfn = head.pfn();
-    let Surveyed { frames, block } = batch::survey(mm, pfn, layout, OWN)?;
+    let mut frames = Frames::NONE;
+    let block = batch::survey(mm, pfn, layout, OWN, |first, pages| frames.push(first, pages))?;
     let shared = match mm.config.tails {
         TailEncoding::Mask => mm.hvo.shared.get_or_make(mm, layout.order())?,
         TailEncoding::Pointer => head_frame(mm, pfn)?,
@@ -72,7 +73,7 @@ fn plan(mm: &Mm, head: PageRef, batch: &mut Batch) -> Result<Plan, HvoError> {
     if cfg!(debug_assertions) {
         check_tails(mm, head, layout, &frames, shared)?;
     }
-    batch.reserve(1)?;
+    batch.reserve()?;
     if let Some(va) = block {
         if mm.hvo.split() == HvoSplit::Refuse {
             return Err(HvoError::Unsplit(va));

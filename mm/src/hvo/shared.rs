@@ -46,7 +46,7 @@ impl SharedTails {
         }
         let page = mm.alloc_pages(Order::PAGE, PageKind::Vmemmap)?;
         let pfn = page.pfn();
-        tails::write_page(pfn.phys(), tails::encode(TailEncoding::Mask, page_of(pfn), order));
+        tails::write_pages(pfn.phys(), 1, tails::encode(TailEncoding::Mask, page_of(pfn), order));
         let place = &self.0[usize::from(order.raw())];
         match place.compare_exchange(0, pfn.raw(), Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {

@@ -9,7 +9,7 @@ use mm::hvo::layout::Layout;
 use mm::hvo::{self, HvoError, Switch, describe};
 use mm::page::{Flags, PageKind, PageRef, page_of};
 use mm::stats::Counter;
-use mm::testkit::Builder;
+use mm::testkit::{Builder, fail_every_allocation};
 
 use crate::common::{LEVELS, Variant, counts, machine};
 
@@ -137,6 +137,53 @@ fn a_mixed_pool() {
             assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).unrestored, None);
             assert_eq!(mm.free_page_count(), free - mm.hvo.kept_pages(mm));
         });
+    }
+}
+
+/// An optimised folio becomes optimised ones for a page a head and one on the way, which comes back; by rights nothing is
+/// broken. Where tails differ, it is restored first. Every tail leads to the head of its piece then.
+#[test]
+fn pieces_take_pages_for_their_heads() {
+    for variant in LEVELS.into_iter().flat_map(Variant::at) {
+        println!("{variant:?}");
+        builder(HugeSize::M32, variant).boot(|mm, _| {
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M32, 1).unoptimized, None);
+            let (free, head) = (mm.free_page_count() + mm.hvo.kept_pages(mm), heads(mm)[0]);
+            let breaks = mm.stats.get(Counter::PteBreak);
+            assert_eq!(mm.hugetlb.demote(mm, HugeSize::M32, 1).folios, 1);
+            assert_eq!(free - (mm.free_page_count() + mm.hvo.kept_pages(mm)), 15);
+            assert_eq!(mm.stats.get(Counter::NrVmemmapFreed), 16 * 7);
+            let by_rights = matches!(variant.hvo, HvoStrategy::Alias | HvoStrategy::Bbml2);
+            assert_eq!(mm.stats.get(Counter::PteBreak) == breaks, by_rights);
+            for n in 0..head.order().pages() {
+                let piece = head.nth(n & !511);
+                assert_eq!(head.nth(n).head(mm.config.tails), piece, "page {n}");
+            }
+            mm.check_all().unwrap();
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).unrestored, None);
+        });
+    }
+}
+
+/// Whichever allocation fails on the way to smaller folios, the folio is whole, optimised and in its pool, or wholly
+/// divided.
+#[test]
+fn every_allocation_of_a_division_may_fail() {
+    for hvo in [HvoStrategy::Alias, HvoStrategy::Fault] {
+        let machine = machine(HugeSize::M32).config(|config| config.hvo = hvo);
+        let setup = |mm: &Mm| assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M32, 1).unoptimized, None);
+        let failed = fail_every_allocation(&machine, setup, |mm, ()| {
+            let outcome = mm.hugetlb.demote(mm, HugeSize::M32, 1);
+            mm.check_all().unwrap();
+            let (large, small) = (1 - outcome.folios, 16 * outcome.folios);
+            assert_eq!(mm.hugetlb.counts(HugeSize::M32), counts(large, large, 0));
+            assert_eq!(mm.hugetlb.counts(HugeSize::M2), counts(small, small, 0));
+            assert_eq!(mm.stats.get(Counter::NrHvoOptimized), large + small);
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).unrestored, None);
+            assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M32, 0).unrestored, None);
+            if outcome.folios == 1 { Ok(()) } else { Err(outcome) }
+        });
+        assert!(failed >= 4, "{failed}: the relay, the shared page, pages of heads");
     }
 }
 
