@@ -19,13 +19,13 @@ use arch::addr::PAGE_SIZE;
 use arch::contract::Cpu;
 use arch::{Machine, Mmu};
 use mm::Mm;
-use mm::config::{HvoSplit, HvoStrategy, MmConfig, Parsed};
+use mm::config::{HvoStrategy, MmConfig, Parsed};
 use mm::hugetlb::HugeSize;
 use mm::hvo::{AtBoot, choice};
 use mm::thp::{khugepaged, promoter};
 
 use crate::selftest::{Outcome, Summary};
-use crate::{bench, boot, console, initrd, power, println, sched, selftest, soak, stop, tour};
+use crate::{bench, boot, console, initrd, power, println, sched, selftest, show, soak, stop, tour};
 
 /// Something has failed in this session.
 static FAILED: AtomicBool = AtomicBool::new(false);
@@ -117,11 +117,9 @@ fn introduce(mm: &Mm) {
 
 /// Prints which strategy HVO has, and why it cannot have others.
 fn introduce_hvo(mm: &Mm) {
-    let strategy = mm.hvo.strategy();
-    match (strategy, mm.hvo.split()) {
-        (HvoStrategy::Off, _) => return println!("  HVO       off"),
-        (_, HvoSplit::Refuse) => println!("  HVO       {strategy}; no block of vmemmap is split"),
-        (_, split) => println!("  HVO       {strategy}; a block of vmemmap is split by {split}"),
+    println!("  HVO       {}", show::Hvo(mm));
+    if mm.hvo.strategy() == HvoStrategy::Off {
+        return;
     }
     for (strategy, why) in choice::refused(&mm.config, &Machine::features()) {
         println!("            not {strategy}: {why}");

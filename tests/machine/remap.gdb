@@ -1,4 +1,4 @@
-# Batch session of the trial `debug::remap`: steps the tour's HVO remap and its restore from one named step to the
+# Batch session of the trials `debug::remap`: steps the tour's HVO remap and its restore from one named step to the
 # next, walks the address of each step's entry in the live tables, and stops at the end of the restore.
 remap
 python

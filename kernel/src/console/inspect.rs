@@ -7,7 +7,7 @@ use arch::{Access, Machine, Mmu, Pfn, VirtAddr};
 use mm::Mm;
 use mm::boot::Frames;
 use mm::hvo::describe;
-use mm::page::{Flags, page_of};
+use mm::page::{PageKind, page_of};
 use mm::pgtable::Walk;
 
 use super::commands::Complaint;
@@ -100,10 +100,11 @@ pub(super) fn page(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
 /// `vmemmap <pfn>`
 pub(super) fn vmemmap(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     let pfn = frame(mm, args)?;
-    show::vmemmap(&describe(mm, pfn));
     let head = page_of(pfn).head(mm.config.tails);
-    if head.flags().contains(Flags::HVO) {
-        println!("    the folio of pfn {:#x} is optimised", head.pfn().raw());
+    if head.kind() == PageKind::Hugetlb {
+        show::folio(mm, head);
+    } else {
+        show::vmemmap(&describe(mm, pfn));
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! The pool, HVO, and the files.
 #![forbid(unsafe_code)]
 
-use arch::Order;
 use mm::Mm;
 use mm::hugetlb::{Counts, HugeSize};
 use mm::hvo::layout::Layout;
@@ -115,7 +114,7 @@ pub(super) fn hugetlb(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
         let Counts { nr, free, reserved, surplus, overcommit } = mm.hugetlb.counts(size);
         println!("    {:<4} {nr:>7} {free:>7} {reserved:>9} {surplus:>8} {overcommit:>11}", size.word());
     }
-    println!("    optimised by HVO, of all sizes: {}", mm.stats.get(Counter::NrHvoOptimized));
+    println!("    optimised by HVO: {}", mm.stats.get(Counter::NrHvoOptimized));
     Ok(())
 }
 
@@ -137,18 +136,29 @@ pub(super) fn hvo(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
         }
         _ => return Err(Complaint::Usage),
     }
-    let freed = mm.stats.get(Counter::NrVmemmapFreed);
+    let count = |counter| mm.stats.get(counter);
+    let freed = count(Counter::NrVmemmapFreed);
     let switch = if mm.hvo.switch() == Switch::On { "on" } else { "off" };
-    println!("    strategy {}, tails={}, vmemmap={}", mm.hvo.strategy(), mm.config.tails, mm.config.vmemmap);
+    println!("    {}; tails={}, vmemmap={}", crate::show::Hvo(mm), mm.config.tails, mm.config.vmemmap);
     println!("    new folios are optimised  {switch:>6}");
-    println!("    folios in the pool        {:>6}", mm.hugetlb.counts(HugeSize::M2).nr);
-    println!("    of them optimised         {:>6}", mm.stats.get(Counter::NrHvoOptimized));
+    let layouts = || {
+        let layout = |size: HugeSize| Some((size, Layout::of(size.order()).ok()?));
+        HugeSize::ALL.into_iter().filter_map(layout)
+    };
+    let folios: u64 = layouts().map(|(size, _)| mm.hugetlb.counts(size).nr).sum();
+    println!("    folios in the pools       {folios:>6}");
+    println!("    of them optimised         {:>6}", count(Counter::NrHvoOptimized));
     println!("    vmemmap pages freed       {freed:>6}  ({} KiB)", freed * 4);
-    if let Ok(layout) = Layout::of(Order::PMD) {
+    for (size, layout) in layouts() {
         let (pages, kept, bytes) = (layout.pages(), layout.kept(), layout.bytes_freed());
-        println!("    a folio has {pages} vmemmap pages, keeps {kept} and frees {bytes} bytes");
+        println!("    a folio of {size} has {pages} vmemmap pages, keeps {kept} and frees {bytes} bytes");
     }
     println!("    pages kept for good       {:>6}", mm.hvo.kept_pages(mm));
+    println!("    blocks of vmemmap split   {:>6}", count(Counter::HvoSplitPmd));
+    println!("    pauses of the other CPUs  {:>6}", count(Counter::HvoPause));
+    println!("    grace periods             {:>6}", count(Counter::HvoGracePeriod));
+    println!("    faults that waited        {:>6}", count(Counter::HvoFaultWait));
+    println!("    TLB conflict aborts       {:>6}", count(Counter::HvoConflict));
     Ok(())
 }
 

@@ -12,6 +12,7 @@
 use arch::addr::PAGE_SIZE;
 use arch::{Machine, Order, PhysMem};
 
+use super::MigrateType;
 use crate::Mm;
 use crate::page::{Flags, FolioRef, PageKind, PageRef};
 use crate::stats::Counter;
@@ -52,6 +53,6 @@ impl Mm {
         first.make_free(n);
         Machine::released(first.pfn().phys(), n * PAGE_SIZE);
         self.stats.add(Counter::PgFree, n);
-        self.zone.free_run(first, n);
+        self.zone.free_run(first, n, MigrateType::Movable);
     }
 }

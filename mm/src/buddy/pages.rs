@@ -178,12 +178,12 @@ impl Mm {
             free = Some(match free {
                 Some((first, n)) if first.nth(n) == page => (first, n + 1),
                 other => {
-                    self.free_run(other);
+                    self.free_run(other, MigrateType::Movable);
                     (page, 1)
                 }
             });
         }
-        self.free_run(free);
+        self.free_run(free, MigrateType::Movable);
     }
 
     /// As [`Self::put_pages`], for the `n` single pages of vmemmap from `first` on, each with one reference that is the
@@ -215,7 +215,7 @@ impl Mm {
         (0..n).for_each(|k| debug_assert!(first.nth(k).raw_mapcount() == 0));
         first.make_free(n);
         Machine::released(first.pfn().phys(), n * PAGE_SIZE);
-        self.free_run(Some((first, n)));
+        self.free_run(Some((first, n)), MigrateType::of(PageKind::Vmemmap));
     }
 
     /// Drops `n` references to a folio, or to a single page, which entries have remembered that were cleared and
@@ -230,10 +230,10 @@ impl Mm {
         self.put_folio(FolioRef::from_raw(head));
     }
 
-    fn free_run(&self, run: Option<(PageRef, u64)>) {
+    fn free_run(&self, run: Option<(PageRef, u64)>, of: MigrateType) {
         if let Some((first, n)) = run {
             self.stats.add(Counter::PgFree, n);
-            self.zone.free_run(first, n);
+            self.zone.free_run(first, n, of);
         }
     }
 

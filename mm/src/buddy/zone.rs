@@ -137,11 +137,11 @@ impl Zone {
         }
     }
 
-    /// As [`Self::free`] for `n` movable pages in a row, from the first on. Many go back as blocks at once, and not
+    /// As [`Self::free`] for `n` pages in a row, from the first on. Many go back as blocks at once, and not
     /// through this CPU's list.
-    pub(super) fn free_run(&self, first: PageRef, n: u64) {
+    pub(super) fn free_run(&self, first: PageRef, n: u64, of: MigrateType) {
         if n < DIRECT {
-            return (0..n).for_each(|k| self.free(first.nth(k), Order::PAGE, MigrateType::Movable));
+            return (0..n).for_each(|k| self.free(first.nth(k), Order::PAGE, of));
         }
         let isolated = self.area.lock().insert_row(first, n);
         self.free.fetch_add(n - isolated, Ordering::Relaxed);

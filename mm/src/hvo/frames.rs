@@ -21,6 +21,9 @@ pub(super) struct Frames {
     len: u64,
 }
 
+/// Fewer frames than these are taken one by one: a block for them would take a larger one apart.
+const FEW: u64 = 8;
+
 /// Consecutive frames.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
@@ -58,7 +61,8 @@ impl Frames {
     /// Takes `n` single pages, or none.
     pub(super) fn alloc(mm: &Mm, n: u64) -> Result<Frames, OutOfMemory> {
         let mut frames = Frames::NONE;
-        let mut order = MAX_ORDER;
+        // A few come from this CPU's list, where those of another folio may have gone.
+        let mut order = if n < FEW { Order::PAGE } else { MAX_ORDER };
         while frames.len < n {
             order = order.min(Order::new((n - frames.len).ilog2() as u8));
             match take(mm, order) {

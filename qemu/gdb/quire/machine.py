@@ -33,9 +33,14 @@ def read_physical(address, length):
         gdb.execute("maintenance flush dcache", to_string=True)
 
 
+def read_descriptors(address, count):
+    """64-bit descriptors of physical memory that stand next to one another."""
+    return list(struct.unpack(f"<{count}Q", read_physical(address, 8 * count)))
+
+
 def read_descriptor(address):
     """One 64-bit descriptor of physical memory."""
-    return struct.unpack("<Q", read_physical(address, 8))[0]
+    return read_descriptors(address, 1)[0]
 
 
 def number(text):

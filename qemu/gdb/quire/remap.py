@@ -11,17 +11,21 @@ from . import machine, tables
 
 STEPS = [
     "promote_begin", "promote_break", "promote_flush", "promote_make", "promote_replace",
-    "hvo_begin", "hvo_split_break", "hvo_split_flush", "hvo_split_make",
-    "hvo_break", "hvo_flush", "hvo_make", "hvo_end",
-    "restore_begin", "restore_break", "restore_flush", "restore_make", "restore_end",
+    "hvo_begin", "hvo_split_break", "hvo_split_flush", "hvo_split_make", "hvo_split_replace",
+    "hvo_break", "hvo_read_only", "hvo_flush", "hvo_copy", "hvo_make", "hvo_repoint", "hvo_end",
+    "restore_begin", "restore_break", "restore_repoint", "restore_flush", "restore_copy", "restore_make",
+    "restore_relax", "restore_end",
 ]
+# They store no descriptor.
+STILL = ("_begin", "_flush", "_copy", "_end")
 OWED = ["nothing", "DSB ISHST, TLBI, DSB ISH, then the make", "the make", "DSB ISHST, TLBI, DSB ISH"]
 # repr(C): kind, owed and level are a byte each, entries 32 bits at offset 4; four 64-bit words follow.
 STEP_LAYOUT = "<BBBxIQQQQ"
+PAGE = 4096
 
 
 class Step:
-    """One step, as the kernel announced it."""
+    """One step, as the kernel announced it: about a run of entries that stand next to one another."""
 
     def __init__(self, name, pointer):
         raw = bytes(gdb.selected_inferior().read_memory(pointer, struct.calcsize(STEP_LAYOUT)))
@@ -29,20 +33,49 @@ class Step:
         self.name = name
         self.owed = OWED[owed]
 
-    @property
-    def stored(self):
-        """Whether the step stored a descriptor: begin, flush and end do not."""
-        return not self.name.endswith(("begin", "flush", "end"))
-
     def show(self):
-        print(f"{self.name}: va {self.va:#x}, entry [{self.slot:#x}] of level {self.level}")
-        if self.stored:
-            print(f"  before {tables.describe(self.old, self.level)}")
-            now = machine.read_descriptor(self.slot)
-            print(f"  now    {tables.describe(now, self.level)}")
-            if now != self.new:
-                print(f"  NOT AS ANNOUNCED: {tables.describe(self.new, self.level)}")
+        what = "1 entry" if self.entries == 1 else f"{self.entries} entries"
+        print(f"{self.name}: {what} from va {self.va:#x}, entry [{self.slot:#x}] of level {self.level}")
+        if self.name.endswith(("_begin", "_end")):
+            print(f"  now    {self.describe(self.now())}")
+        elif self.name.endswith("_copy"):
+            self.show_copied(self.now())
+        elif not self.name.endswith(STILL):
+            self.show_stored(self.now())
         print(f"  owed   {self.owed}")
+
+    def now(self):
+        """The entries of the run within one table, as they stand in memory."""
+        return machine.read_descriptors(self.slot, min(self.entries, 512 - self.slot // 8 % 512))
+
+    def describe(self, entries):
+        """The first of these entries in words, and what the others map."""
+        first = tables.describe(entries[0], self.level)
+        frames = {tables.output(entry, self.level) for entry in entries}
+        if len(entries) == 1:
+            return first
+        if tables.kind(entries[0], self.level) == "invalid":
+            return f"{first}, all {len(entries)}"
+        return f"{first}, all {len(entries)} of them" if len(frames) == 1 else f"{first}, {len(frames)} frames"
+
+    def show_stored(self, entries):
+        print(f"  before {tables.describe(self.old, self.level)}")
+        print(f"  now    {self.describe(entries)}")
+        attributes = ~tables.ADDRESS if tables.kind(self.new, self.level) != "invalid" else -1
+        if entries[0] != self.new or any((entry ^ self.new) & attributes for entry in entries):
+            print(f"  NOT AS ANNOUNCED: {tables.describe(self.new, self.level)}")
+        if self.name.endswith("_repoint"):
+            frames = [tables.output(desc, self.level) for desc in (self.old, self.new)]
+            print(f"  bytes  behind {frames[0]:#x} and {frames[1]:#x}: {alike(frames)}")
+
+    def show_copied(self, entries):
+        frames = [tables.output(entry, self.level) for entry in entries]
+        print(f"  bytes  of the {len(frames)} frames that the first run maps: {alike(frames)}")
+
+
+def alike(frames):
+    """Whether frames hold the same bytes."""
+    return "equal" if len({machine.read_physical(frame, PAGE) for frame in frames}) == 1 else "DIFFERENT"
 
 
 class StepBreakpoint(gdb.Breakpoint):
@@ -66,7 +99,8 @@ class RemapCommand(gdb.Command):
     """remap: stop at each step of every HVO remap and promotion from here on.
 
 `remap` arms the stops; `continue` goes to the next step. `remap hvo`, `remap restore` and `remap promote` stop
-at the steps of that name only. `remap off` disarms."""
+at the steps of that name only. `remap off` disarms. A step is about a run of entries: it shows the first of them
+before, and all of them as they stand in memory now. Which steps there are is the strategy's, `hvo=` of the boot."""
 
     def __init__(self):
         super().__init__("remap", gdb.COMMAND_RUNNING)
