@@ -128,7 +128,7 @@ fn introduce_hvo(mm: &Mm) {
     if folios != 0 {
         let bytes = never_taken * PAGE_SIZE;
         println!(
-            "  HVO       folios optimised before they had struct pages: {folios}; {bytes} bytes never taken"
+            "            folios optimised before they had struct pages: {folios}; {bytes} bytes never taken"
         );
     }
 }
