@@ -128,7 +128,7 @@ fn introduce_hvo(mm: &Mm) {
     if folios != 0 {
         let bytes = never_taken * PAGE_SIZE;
         println!(
-            "  HVO       {folios} hugetlb folios without struct pages of tails: {bytes} bytes never taken"
+            "  HVO       folios optimised before they had struct pages: {folios}; {bytes} bytes never taken"
         );
     }
 }

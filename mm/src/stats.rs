@@ -23,7 +23,8 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Pages given out by the buddy allocator (4 KiB units).
+    /// Pages given out by the buddy allocator, and those that hugetlb folios of boot have had since before it (4 KiB
+    /// units).
     PgAlloc = "pgalloc",
     /// Pages given back (4 KiB units).
     PgFree = "pgfree",
@@ -142,7 +143,7 @@ counters! {
     HvoRestore = "hvo_restore",
     /// Restores that could not get their pages; the folio stayed optimised.
     HvoRestoreFailed = "hvo_restore_failed",
-    /// vmemmap pages given to the buddy allocator and not taken back (gauge).
+    /// vmemmap pages given to the buddy allocator, or never taken at boot, and not taken back (gauge).
     NrVmemmapFreed = "nr_vmemmap_freed",
     /// 2 MiB blocks of vmemmap split into pages.
     HvoSplitPmd = "hvo_split_pmd",

@@ -80,7 +80,7 @@ fn singles(mm: &Mm) -> Vec<FolioRef> {
 fn a_held_walker_does_not_write_to_a_tail() {
     for &tails in TailEncoding::ALL {
         for tail in [100, 128] {
-            let desc = MachineDesc { ram_bytes: 12 << 20, seed: 7, ..MachineDesc::DEFAULT };
+            let desc = MachineDesc { ram_bytes: 24 << 20, seed: 7, ..MachineDesc::DEFAULT };
             with_machine(desc, || race(tails, tail, desc));
         }
     }
