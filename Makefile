@@ -32,7 +32,9 @@ help:
 	  'make test-host   only the tests of the host crates' \
 	  'make soak        random schedules of the model of the machine, SECONDS=600; ONLY=... one scenario,' \
 	  '                 MMU_SEED=... one seed' \
-	  'make planted     bugs put into mm on purpose, which a soak must find and a seed replay' \
+	  'make soak-hvo    HVO to and fro on 4 CPUs, under walkers of all struct pages and load, SECONDS=20;' \
+  '                 with the variables of run below' \
+  'make planted     bugs put into mm on purpose, which a soak must find and a seed replay' \
 	  'make teeth       break the code on purpose, in every way of tests/teeth: does some test notice?' \
 	  '                 ONLY=name,name for some of them, TABLE=1 to write the table of tests/teeth/README.md' \
 	  'make debug       boot halted, with gdb attached and the commands of qemu/gdb loaded' \
@@ -109,7 +111,7 @@ target/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h) Makefile | 
 
 HOST_CRATES := -p arch -p mm -p qemu -p tests
 
-.PHONY: test test-host teeth soak planted lint doc
+.PHONY: test test-host teeth soak soak-hvo planted lint doc
 test: PROFILE := release
 test: need-host+machine+c+qemu+gdb kernel kernel-checked programs runner
 	tests/run all
@@ -126,6 +128,11 @@ soak: export SOAK_SECONDS = $(SECONDS)
 soak: need-host
 	$(HOST) cargo build -q -p tests --bin soak --profile soak </dev/null
 	target/soak/soak
+
+# The machine may be far slower than its clock; a minute more than was asked for, and twice as long, is given.
+soak-hvo: need-host+machine+c+qemu kernel programs runner
+	printf 'hvo soak %s\n' $(or $(SECONDS),20) | SMP=$(or $(SMP),4) TIMEOUT=$(or $(TIMEOUT),$$((60 + 2 * $(or $(SECONDS),20)))) \
+		APPEND="tour=off $(APPEND)" target/debug/quire-run $(KERNEL)
 
 planted: need-host
 	$(HOST) cargo build -q -p tests --bin planted --profile soak </dev/null

@@ -227,6 +227,8 @@ pub trait PhysMem {
     fn cas_desc(at: PhysAddr, old: Desc, new: Desc) -> Result<(), Desc>;
     /// Fills `bytes` bytes from `at` with zeros. Both are multiples of 64.
     fn zero(at: PhysAddr, bytes: u64);
+    /// Fills `bytes` bytes from `at` with lines of 64 bytes: two words that are given, and zeros. Both are multiples of 64.
+    fn fill(at: PhysAddr, bytes: u64, words: [u64; 2]);
     /// Copies `bytes` bytes; the ranges do not overlap.
     fn copy(to: PhysAddr, from: PhysAddr, bytes: u64);
     /// Whether two ranges of `bytes` bytes hold the same. All three are multiples of 64.

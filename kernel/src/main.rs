@@ -11,7 +11,7 @@
 //! | `stop` | requests of all CPUs |
 //! | [`process`] `syscall` `descriptors` `initrd` | programs at EL0 |
 //! | `session` `console` `files` `show` | what is done once all runs |
-//! | [`selftest`] `settle` | tests that run here |
+//! | [`selftest`] [`soak`] `settle` `walkers` | tests that run here |
 //! | `uart` [`mod@log`] `panic` `power` `crash` | the console, and the end |
 //! | `list` | lists in arrays |
 //! | `env` `heap` | what memory management needs, and what it gives |
@@ -43,6 +43,7 @@ mod selftest;
 mod session;
 mod settle;
 mod show;
+mod soak;
 mod stop;
 mod syscall;
 mod time;
@@ -50,5 +51,6 @@ mod tour;
 mod trap;
 mod uart;
 mod vmemmap;
+mod walkers;
 
 pub use boot::the_mm;

@@ -9,20 +9,23 @@
 //! | `crash=panic`, `crash=stack`, `crash=null`, `crash=bbm`, `crash=unlocked`, `crash=tail` | ends so |
 //! | none of these | the tour, then the console |
 //!
-//! The exit status is 1 once a self-test or a stop of the tour has failed or a suite has broken off, else 0.
+//! The exit status is 1 once a self-test or a stop of the tour has failed, a soak has found something wrong or a suite
+//! has broken off, else 0.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use arch::addr::PAGE_SIZE;
 use arch::contract::Cpu;
 use arch::{Machine, Mmu};
 use mm::Mm;
-use mm::config::{MmConfig, Parsed};
+use mm::config::{HvoSplit, HvoStrategy, MmConfig, Parsed};
 use mm::hugetlb::HugeSize;
+use mm::hvo::{AtBoot, choice};
 use mm::thp::{khugepaged, promoter};
 
 use crate::selftest::{Outcome, Summary};
-use crate::{bench, boot, console, initrd, power, println, sched, selftest, stop, tour};
+use crate::{bench, boot, console, initrd, power, println, sched, selftest, soak, stop, tour};
 
 /// Something has failed in this session.
 static FAILED: AtomicBool = AtomicBool::new(false);
@@ -87,6 +90,13 @@ pub fn selftest(mm: &'static Mm, filter: &str) -> Outcome {
     summary.outcome()
 }
 
+/// The soak of HVO; one that finds something wrong is remembered.
+pub fn soak_hvo(mm: &'static Mm, seconds: u64) {
+    if soak::hvo(mm, seconds) == soak::Outcome::Wrong {
+        FAILED.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Ends the machine with the session's exit status.
 pub fn power_off() -> ! {
     power::off(u8::from(FAILED.load(Ordering::Relaxed)))
@@ -102,9 +112,30 @@ fn introduce(mm: &Mm) {
     initrd::for_each(|_, size| (files, bytes) = (files + 1, bytes + size));
     println!("  initrd    {files} programs, {} KiB", bytes >> 10);
     println!("  choices   {}", mm.config);
+    introduce_hvo(mm);
 }
 
-/// The pools that the boot choices ask for.
+/// Prints which strategy HVO has, and why it cannot have others.
+fn introduce_hvo(mm: &Mm) {
+    let strategy = mm.hvo.strategy();
+    match (strategy, mm.hvo.split()) {
+        (HvoStrategy::Off, _) => return println!("  HVO       off"),
+        (_, HvoSplit::Refuse) => println!("  HVO       {strategy}; no block of vmemmap is split"),
+        (_, split) => println!("  HVO       {strategy}; a block of vmemmap is split by {split}"),
+    }
+    for (strategy, why) in choice::refused(&mm.config, &Machine::features()) {
+        println!("            not {strategy}: {why}");
+    }
+    let AtBoot { folios, never_taken } = mm.hvo.at_boot();
+    if folios != 0 {
+        let bytes = never_taken * PAGE_SIZE;
+        println!(
+            "  HVO       {folios} hugetlb folios without struct pages of tails: {bytes} bytes never taken"
+        );
+    }
+}
+
+/// The pools that the boot choices ask for. Those of large folios may have some or all of them already.
 fn fill_pools(mm: &Mm) {
     // The largest first: they are had only as long as memory is in large pieces.
     for size in HugeSize::ALL.into_iter().rev() {

@@ -5,7 +5,7 @@
 use core::fmt;
 
 use arch::Level;
-use arch::pte::{Kind, Rights};
+use arch::pte::{Kind, PteFlags, Rights};
 use mm::hvo::VmemmapEntry;
 use mm::hvo::describe::PAGES;
 use mm::page::{Flags, PageRef};
@@ -59,6 +59,19 @@ impl fmt::Display for Mapped<'_> {
         match self.0.output() {
             Some(output) => write!(f, "{size}  {desc}  {:#x}  {}", output.raw(), Rights(self.0.flags())),
             None => write!(f, "-      {desc}  no translation"),
+        }
+    }
+}
+
+/// The frame behind a page of vmemmap, and whether it can be written: 16 characters.
+pub struct Frame<'a>(pub &'a VmemmapEntry);
+
+impl fmt::Display for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_read_only = self.0.flags().contains(PteFlags::READ_ONLY);
+        match self.0.output() {
+            Some(output) => write!(f, "{:#012x}  {}", output.raw(), if is_read_only { "r-" } else { "rw" }),
+            None => write!(f, "{:<16}", "no translation"),
         }
     }
 }

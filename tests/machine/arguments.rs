@@ -7,11 +7,17 @@ use std::sync::Arc;
 use tests::fleet;
 
 /// A name, the boot arguments, what the machine says, and its exit status.
-const ROWS: [(&str, &str, &str, i32); 5] = [
+const ROWS: [(&str, &str, &str, i32); 6] = [
     (
         "choices_that_exclude_each_other",
         "mapcount=thp-like",
         "error: memory management cannot boot: mapcount=thp-like counts in tail struct pages",
+        102,
+    ),
+    (
+        "a_strategy_that_another_choice_excludes",
+        "hvo=alias tails=pointer",
+        "error: memory management cannot boot: hvo=alias: tails=pointer makes the tails of each folio say something else",
         102,
     ),
     ("a_choice_without_a_value", "mapcount tour=off", "error: mapcount=: must be one of rfc-v1", 0),

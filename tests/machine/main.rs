@@ -15,6 +15,7 @@ mod debug;
 mod gigabyte;
 mod leftover;
 mod selftests;
+mod strategies;
 mod tour;
 
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
@@ -89,6 +90,7 @@ fn run_all(arguments: &Arguments) -> Result<Conclusion, Error> {
         debug::trials,
         leftover::trials,
         gigabyte::trials,
+        strategies::trials,
     ];
     for room in rooms {
         trials.extend(room(&harness));

@@ -7,14 +7,22 @@ use qemu::config::Entry;
 use std::sync::Arc;
 use tests::fleet::{self, ending};
 
-/// CPU, number of CPUs, entry, boot arguments.
-const MACHINES: [(&str, u32, Entry, &str); 6] = [
+/// CPU, number of CPUs, entry, boot arguments. With `hugepages=0` the walk's own folio has the first block of vmemmap
+/// split.
+const MACHINES: [(&str, u32, Entry, &str); 13] = [
     ("max", 2, Entry::El1, ""),
     ("max", 4, Entry::El1, ""),
     ("max", 2, Entry::El2, ""),
     ("cortex-a72", 1, Entry::El1, ""),
     ("cortex-a72", 2, Entry::El2, "vmemmap=pte"),
     ("max", 2, Entry::El1, "vmemmap=pte tails=pointer"),
+    ("max", 2, Entry::El1, "hvo=fault"),
+    ("max", 4, Entry::El1, "hvo=fault vmemmap=pte tails=pointer"),
+    ("max", 4, Entry::El1, "hvo=stop-machine"),
+    ("max", 2, Entry::El1, "hvo=pause tails=pointer"),
+    ("max", 2, Entry::El1, "hvo=bbml2 tails=pointer hugepages=0"),
+    ("cortex-a72", 2, Entry::El1, "hvo=bbml2 vmemmap=pte"),
+    ("max", 2, Entry::El1, "hvo_split=refuse"),
 ];
 
 pub(crate) fn trials(harness: &Arc<Harness>) -> Vec<Trial> {

@@ -7,6 +7,7 @@ use crate::tree::rust_files;
 /// `file — what has remembered the reference`.
 const MAKERS: &[(&str, &str)] = &[
     ("mm/src/page/owned.rs", "a list's links; a run of single pages; nobody: a folio was divided"),
+    ("mm/src/boot/folios.rs", "nobody: the folio was made before there was an allocator"),
     ("mm/src/page/count.rs", "nobody: the count was just raised for it"),
     ("mm/src/buddy/batch.rs", "a leaf entry that was cleared, and has been flushed"),
     (

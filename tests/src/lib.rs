@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`ktap`] | what the kernel reports, line by line |
 //! | [`matrix`] | the machines on which every self-test runs |
+//! | [`strategies`] | the machines on which HVO runs by each strategy |
 //! | [`lab`] | roots, tables and the moves of a litmus test |
 //! | [`litmus`] | how litmus tests are run and listed |
 //! | [`teeth`] | breaks the code on purpose, and looks which test notices |
@@ -23,4 +24,5 @@ pub mod ktap;
 pub mod lab;
 pub mod litmus;
 pub mod matrix;
+pub mod strategies;
 pub mod teeth;

@@ -139,6 +139,14 @@ impl PhysMem for Machine {
         zero_lines(to, bytes);
     }
 
+    /// By vector registers.
+    #[inline]
+    fn fill(to: PhysAddr, bytes: u64, words: [u64; 2]) {
+        debug_assert!(to.is_aligned(64) && bytes.is_multiple_of(64), "fill {bytes} bytes at {to}");
+        // SAFETY: 1. RAM that the caller owns, mapped by the linear map; lines of 64 bytes.
+        unsafe { bulk::fill_lines(linear(to).raw(), bytes / 64, words) };
+    }
+
     /// Whole pages by vector registers.
     #[inline]
     fn copy(to: PhysAddr, from: PhysAddr, bytes: u64) {

@@ -12,12 +12,15 @@ use super::stale::Written;
 use super::step::{Step, before};
 use super::tables::{check_asid, check_root};
 use super::tlbi::{Pending, validate};
-use super::user::MAX_TRIES;
 use super::walker::{self, Fault, Purpose, Request, translate};
 use crate::addr::{Asid, PhysAddr, VirtAddr};
 use crate::contract::{Access, CpuId, Dsb, FaultStatus, FlushScope, Mmu, Privilege, Tlbi};
 use crate::features::Features;
 use crate::pte::HwDirty;
+
+/// How often the handler may say that a kernel access is worth another try: the vCPU that makes what it waits for may be
+/// slow.
+const MAX_TRIES: usize = 100_000;
 
 /// [`Mmu::kernel_access`] that returns the fault, if the adversary chooses one.
 ///

@@ -84,6 +84,15 @@ impl PhysMem for Machine {
     }
 
     #[track_caller]
+    fn fill(at: PhysAddr, bytes: u64, words: [u64; 2]) {
+        Self::zero(at, bytes);
+        let line = words.map(u64::to_ne_bytes);
+        current(|state, _| {
+            (0..bytes / 64).for_each(|n| state.ram.write(at.add(64 * n), line.as_flattened()))
+        });
+    }
+
+    #[track_caller]
     fn copy(to: PhysAddr, from: PhysAddr, bytes: u64) {
         current(|state, cpu| {
             before(state, cpu, Step::Copy { to, from, bytes });

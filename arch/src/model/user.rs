@@ -19,7 +19,7 @@ use crate::contract::{Access, FaultStatus, Privilege, UserFault, UserMem};
 pub type FaultHandler = dyn Fn(VirtAddr, Access, FaultStatus) -> bool + Send + Sync;
 
 /// How often the handler may say that an access is worth another try.
-pub(super) const MAX_TRIES: usize = 64;
+const MAX_TRIES: usize = 64;
 
 /// Installs the page fault handler of the current machine.
 pub fn set_fault_handler(handler: Box<FaultHandler>) {

@@ -10,10 +10,13 @@ use mm::page::PageKind;
 use mm::stats::Counter;
 
 use super::commands::{Complaint, none};
+use super::words::number;
 use crate::files::{self, FileError, Written};
 use crate::log::Printer;
-use crate::println;
+use crate::{println, session};
 
+/// A week.
+const LONGEST_SOAK: u64 = 7 * 86400;
 const NR_HUGEPAGES: &str = "/proc/sys/vm/nr_hugepages";
 
 fn show(mm: &Mm, path: &str) -> Result<(), Complaint> {
@@ -116,17 +119,27 @@ pub(super) fn hugetlb(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     Ok(())
 }
 
-/// `hvo [optimise|restore]`
+/// `hvo [optimise|restore|soak <seconds>]`
 pub(super) fn hvo(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     match *args {
         [] => {}
         ["optimise" | "optimize"] => report("optimised", mm.hugetlb.optimize_free(mm))?,
         ["restore"] => report("restored", mm.hugetlb.restore_free(mm))?,
+        ["soak", seconds] => {
+            let seconds =
+                number(seconds).filter(|seconds| (1..=LONGEST_SOAK).contains(seconds)).ok_or_else(|| {
+                    Complaint::new(format_args!(
+                        "`{seconds}`: must be a number of seconds from 1 to {LONGEST_SOAK}"
+                    ))
+                })?;
+            session::soak_hvo(mm, seconds);
+            return Ok(());
+        }
         _ => return Err(Complaint::Usage),
     }
     let freed = mm.stats.get(Counter::NrVmemmapFreed);
     let switch = if mm.hvo.switch() == Switch::On { "on" } else { "off" };
-    println!("    strategy {}, tails={}, vmemmap={}", mm.config.hvo, mm.config.tails, mm.config.vmemmap);
+    println!("    strategy {}, tails={}, vmemmap={}", mm.hvo.strategy(), mm.config.tails, mm.config.vmemmap);
     println!("    new folios are optimised  {switch:>6}");
     println!("    folios in the pool        {:>6}", mm.hugetlb.counts(HugeSize::M2).nr);
     println!("    of them optimised         {:>6}", mm.stats.get(Counter::NrHvoOptimized));

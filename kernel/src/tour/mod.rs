@@ -14,13 +14,17 @@
 //! | `record` | the steps of a remap, as they are made |
 //! | `counters` | which counters have moved |
 //! | `walk_a` `walk_b` | the walks |
+//! | `remap` | the second half of walk B: HVO there and back |
+//! | `ways` | what each strategy of HVO must be seen to do, and who is kept away |
 #![forbid(unsafe_code)]
 
 mod counters;
 mod record;
+mod remap;
 mod stop;
 mod walk_a;
 mod walk_b;
+mod ways;
 
 use mm::Mm;
 

@@ -7,7 +7,7 @@
 use arch::addr::PAGE_SIZE;
 use arch::contract::{Cpu, CpuId};
 use arch::sync::{Rank, SpinLock};
-use arch::{Machine, Mmu, Order, Pfn, VirtAddr, layout};
+use arch::{Machine, Mmu, Pfn, PhysAddr, PhysMem, VirtAddr, layout};
 use arrayvec::ArrayVec;
 use mm::hvo::VmemmapEntry;
 use mm::hvo::describe::PAGES;
@@ -17,8 +17,8 @@ use mm::steps::{Step, StepKind};
 use crate::sched::{self, State};
 use crate::{env, time};
 
-/// Steps that are kept: a remap of one folio has 20.
-const MOST: usize = 32;
+/// Steps that are kept: a remap of one folio, with a split before, has 10.
+const MOST: usize = 16;
 
 /// One step, and who made it.
 #[derive(Clone, Copy)]
@@ -36,10 +36,23 @@ pub(super) struct Recording {
     start: VirtAddr,
     end: VirtAddr,
     pub(super) steps: ArrayVec<Recorded, MOST>,
-    /// The thread that made the first step.
+    /// The thread that made the first step of a promotion.
     pub(super) thread: &'static str,
-    /// The eight vmemmap pages of the folio when all its entries were broken and flushed.
+    /// Nanoseconds that recording has taken.
+    looked: u64,
+    /// The eight vmemmap pages of the folio, for a remap of HVO.
+    pub(super) vmemmap: Option<Vmemmap>,
+}
+
+/// How the eight vmemmap pages of a folio were mapped in the course of a remap.
+#[derive(Clone, Copy)]
+pub(super) struct Vmemmap {
+    /// Before it.
+    before: [VmemmapEntry; PAGES],
+    /// When its first change was made and flushed.
     pub(super) during: Option<[VmemmapEntry; PAGES]>,
+    /// How many of them came to map another frame, without a break, that held the same bytes as the one before.
+    pub(super) equal: usize,
 }
 
 impl Recording {
@@ -48,23 +61,14 @@ impl Recording {
         end: VirtAddr::new(0),
         steps: ArrayVec::new_const(),
         thread: "",
-        during: None,
+        looked: 0,
+        vmemmap: None,
     };
 
-    /// How many steps of this kind there are.
-    pub(super) fn count(&self, kind: StepKind) -> usize {
-        self.steps.iter().filter(|recorded| recorded.step.kind == kind).count()
-    }
-
-    /// Where the first step of this kind is.
-    pub(super) fn position(&self, kind: StepKind) -> Option<usize> {
-        self.steps.iter().position(|recorded| recorded.step.kind == kind)
-    }
-
-    /// Nanoseconds from the first step to the last.
+    /// Nanoseconds from the first step to the last, but for those in which the recorder looked on.
     pub(super) fn duration(&self) -> u64 {
         match (self.steps.first(), self.steps.last()) {
-            (Some(first), Some(last)) => last.at - first.at,
+            (Some(first), Some(last)) => (last.at - first.at).saturating_sub(self.looked),
             _ => 0,
         }
     }
@@ -75,13 +79,20 @@ static RECORDING: SpinLock<Recording> = SpinLock::new(Rank(96), Recording::EMPTY
 
 /// Records the steps for entries that map any of `bytes` bytes from `start`.
 pub(super) fn start(start: VirtAddr, bytes: u64) {
-    *RECORDING.lock() = Recording { start, end: start.add(bytes), ..Recording::EMPTY };
-    env::listen(Some(listen));
+    listen_to(Recording { start, end: start.add(bytes), ..Recording::EMPTY });
 }
 
-/// Records the steps for the vmemmap of the folio at `head`.
-pub(super) fn start_vmemmap(head: Pfn) {
-    start(layout::vmemmap(head), PAGES as u64 * PAGE_SIZE);
+/// Records the steps for the vmemmap of the folio at `head`, whose entries are as `before` says.
+pub(super) fn start_vmemmap(head: Pfn, before: &[VmemmapEntry; PAGES]) {
+    let start = layout::vmemmap(head);
+    let vmemmap = Vmemmap { before: *before, during: None, equal: 0 };
+    let end = start.add(PAGES as u64 * PAGE_SIZE);
+    listen_to(Recording { start, end, vmemmap: Some(vmemmap), ..Recording::EMPTY });
+}
+
+fn listen_to(recording: Recording) {
+    *RECORDING.lock() = recording;
+    env::listen(Some(listen));
 }
 
 /// Ends recording.
@@ -92,24 +103,45 @@ pub(super) fn stop() -> Recording {
 
 fn listen(step: &Step) {
     let recorded = Recorded { step: *step, cpu: Machine::id(), at: time::now_ns() };
-    let is_first = RECORDING.lock().steps.is_empty();
-    let thread = if is_first { running_thread(recorded.cpu) } else { "" };
+    // While HVO has entries broken, nothing may be waited for that whoever touches them may hold.
+    let thread = if step.kind == StepKind::PromoteBegin { running_thread(recorded.cpu) } else { "" };
     let mut recording = RECORDING.lock();
-    let entry_end = step.va.add(step.level.entry_bytes());
-    if entry_end <= recording.start || step.va >= recording.end {
+    let run_end = step.va.add(u64::from(step.entries) * step.level.entry_bytes());
+    if run_end <= recording.start || step.va >= recording.end {
         return;
     }
-    if is_first {
+    if recording.steps.is_empty() {
         recording.thread = thread;
     }
-    if matches!(step.kind, StepKind::HvoFlush | StepKind::RestoreFlush) {
-        recording.during = Some(vmemmap_now(recording.start));
+    if let Some(vmemmap) = &mut recording.vmemmap {
+        look(vmemmap, step);
     }
-    // More steps than a remap has are counted nowhere; the stop's check of their number fails.
+    // More steps than a remap has are counted nowhere; the stop's check of them all fails.
     let _kept = recording.steps.try_push(recorded);
+    recording.looked += time::now_ns() - recorded.at;
 }
 
-/// The name of the thread that runs on `cpu`. Looked up once a recording: every slot of the table is locked for it.
+/// Looks at the folio's entries where a step of its remap makes that worth it.
+fn look(vmemmap: &mut Vmemmap, step: &Step) {
+    let now = || vmemmap.before.map(|entry| entry_now(entry.va));
+    match step.kind {
+        StepKind::HvoFlush | StepKind::RestoreFlush if vmemmap.during.is_none() => {
+            vmemmap.during = Some(now());
+        }
+        StepKind::HvoRepoint | StepKind::RestoreRepoint => {
+            let frames =
+                vmemmap.before.iter().zip(now()).map(|(before, now)| (before.output(), now.output()));
+            let equal = |&(before, now): &(Option<PhysAddr>, Option<PhysAddr>)| match (before, now) {
+                (Some(before), Some(now)) => before != now && Machine::equal(before, now, PAGE_SIZE),
+                _ => false,
+            };
+            vmemmap.equal = frames.filter(equal).count();
+        }
+        _ => {}
+    }
+}
+
+/// The name of the thread that runs on `cpu`. Every slot of the table is locked for it.
 fn running_thread(cpu: CpuId) -> &'static str {
     let mut name = "";
     sched::for_each_thread(|thread| {
@@ -120,13 +152,8 @@ fn running_thread(cpu: CpuId) -> &'static str {
     name
 }
 
-/// The entries of eight vmemmap pages, without the lock of their tables, which whoever announces a step holds.
-fn vmemmap_now(base: VirtAddr) -> [VmemmapEntry; PAGES] {
-    let base = base.align_down(PAGES as u64 * PAGE_SIZE);
-    const { assert!(PAGES as u64 * PAGE_SIZE == Order::PMD.pages() * layout::STRUCT_PAGE_BYTES) };
-    core::array::from_fn(|n| {
-        let va = base.add(n as u64 * PAGE_SIZE);
-        let last = walk(Machine::kernel_root(), va).last();
-        VmemmapEntry { va, level: last.level, slot: last.slot, desc: last.desc }
-    })
+/// The entry of a vmemmap page, without the lock of its table, which whoever announces a step holds.
+fn entry_now(va: VirtAddr) -> VmemmapEntry {
+    let last = walk(Machine::kernel_root(), va).last();
+    VmemmapEntry { va, level: last.level, slot: last.slot, desc: last.desc }
 }

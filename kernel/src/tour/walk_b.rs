@@ -7,28 +7,19 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use arch::addr::PAGE_SIZE;
-use arch::contract::{FaultStatus, Privilege};
-use arch::pte::PteFlags;
 use arch::sync::{Rank, SpinLock};
-use arch::{Access, Level, Machine, Mmu, Order, Pfn, VirtAddr};
+use arch::{Level, Order, Pfn, VirtAddr};
 use mm::Mm;
-use mm::config::HvoStrategy;
-use mm::hugetlb::Counts;
-use mm::hugetlb::HugeSize;
-use mm::hvo::describe::PAGES;
-use mm::hvo::layout::Layout;
-use mm::hvo::{Switch, VmemmapEntry, describe};
-use mm::page::{Flags, PageKind, PageRef, page_of};
-use mm::stats::Counter;
-use mm::steps::StepKind;
+use mm::config::{HvoSplit, HvoStrategy, VmemmapMap};
+use mm::hugetlb::{Counts, HugeSize};
+use mm::hvo::{Switch, describe};
+use mm::page::{Flags, PageKind, page_of};
 
-use super::counters::Counters;
-use super::record::{self, Recording};
+use super::remap;
 use super::stop::Stop;
 use super::walk_a::{check_hardware, parse, walk};
 use crate::process::{self, Process};
-use crate::{println, settle, show, the_mm};
+use crate::{println, show, the_mm};
 
 /// The pool before the process began.
 static POOL: SpinLock<Counts> =
@@ -54,13 +45,15 @@ pub(super) fn run(mm: &'static Mm) {
     }
     drop(stop);
     let folio = FOLIO.load(Ordering::Relaxed);
-    if mm.config.hvo == HvoStrategy::Off {
+    if mm.hvo.strategy() == HvoStrategy::Off {
         println!("    B.4 to B.9 are left out: the kernel was booted with hvo=off");
+    } else if (mm.config.vmemmap, mm.hvo.split()) == (VmemmapMap::Pmd, HvoSplit::Refuse) {
+        println!("    B.4 to B.9 are left out: with hvo_split=refuse the blocks of vmemmap stay");
     } else if folio != 0 {
         let head = page_of(Pfn::new(folio));
         let before = describe(mm, head.pfn());
-        optimise(mm, head, &before);
-        restore(mm, head, size);
+        remap::optimise(mm, head, &before);
+        remap::restore(mm, head, size);
     }
     let back = mm.hugetlb.set_nr(mm, HugeSize::M2, size);
     if back.persistent != size {
@@ -135,175 +128,4 @@ fn mapped(mm: &Mm, process: &Process, va: VirtAddr) {
     );
     stop.check(!head.flags().contains(Flags::HVO), format_args!("it is not the folio that entered last"));
     FOLIO.store(frame.pfn().raw(), Ordering::Relaxed);
-}
-
-/// B.4 to B.8: the folio lies in the pool, and HVO treats it.
-fn optimise(mm: &'static Mm, head: PageRef, before: &[VmemmapEntry; PAGES]) {
-    let mut stop = Stop::begin("B.4", "hvo::optimize_folio: before; all that is needed is allocated now");
-    show::vmemmap(before);
-    let own = (0..PAGES).all(|n| (0..n).all(|m| before[m].output() != before[n].output()));
-    stop.check(own, format_args!("two pages have the same frame"));
-    stop.check(before.iter().all(is_writable), format_args!("a page cannot be written"));
-    let (free, kept) = (settle::free_pages(mm), settle::kept_pages(mm));
-    let counters = Counters::now(mm);
-    record::start_vmemmap(head.pfn());
-    let outcome = mm.hugetlb.optimize_free(mm);
-    let recording = record::stop();
-    stop.check(outcome.done == 1 && outcome.first_error.is_none(), format_args!("{outcome:?}"));
-    drop(stop);
-    layout_stop(head);
-    remap_stop(&recording);
-    strategy_stop(mm, &recording);
-    let after = describe(mm, head.pfn());
-    let mut stop = Stop::begin("B.8", "hvo: after; the freed pages are the buddy allocator's");
-    show::vmemmap(&after);
-    let (gained, used) = (settle::free_pages(mm) - free, settle::kept_pages(mm) - kept);
-    let bytes = gained * PAGE_SIZE;
-    println!(
-        "    {gained} pages, {bytes} bytes freed; {used} of them HVO keeps, for tables of vmemmap or shared tails"
-    );
-    counters.print_moved(mm, &MOVED);
-    stop.check(counters.moved(mm, Counter::TlbiVa) > 0, format_args!("nothing was flushed"));
-    let layout = Layout::of(Order::PMD).map(Layout::bytes_freed);
-    stop.check(layout == Ok(bytes), format_args!("{layout:?} bytes were expected"));
-    stop.check(
-        after[0].output() == before[0].output() && is_writable(&after[0]),
-        format_args!("the head's page has changed"),
-    );
-    let shared = after[1..].iter().all(|entry| entry.output() == after[1].output() && !is_writable(entry));
-    stop.check(shared, format_args!("pages 1 to 7 must be one frame, read-only"));
-    check_struct_pages(&mut stop, mm, head);
-}
-
-fn is_writable(entry: &VmemmapEntry) -> bool {
-    entry.output().is_some() && !entry.flags().contains(PteFlags::READ_ONLY)
-}
-
-/// All 512 struct pages lead to the head; it can be written, the tails of the shared page cannot.
-fn check_struct_pages(stop: &mut Stop, mm: &Mm, head: PageRef) {
-    let right = (0..512).filter(|&n| head.nth(n).head(mm.config.tails) == head).count();
-    let write = |page: PageRef| Machine::translate(page.address(), Access::Write, Privilege::Kernel);
-    let tail = write(head.nth(511));
-    match tail {
-        Ok(pa) => {
-            println!("    {right} of 512 struct pages lead to the head; AT S1E1W of the last tail: {pa}")
-        }
-        Err(fault) => {
-            println!("    {right} of 512 struct pages lead to the head; AT S1E1W of the last tail: {fault}")
-        }
-    }
-    stop.check(right == 512, format_args!("a struct page leads astray"));
-    stop.check(write(head).is_ok(), format_args!("the head cannot be written"));
-    stop.check(matches!(tail, Err(FaultStatus::Permission(_))), format_args!("a tail can be written"));
-}
-
-fn layout_stop(head: PageRef) {
-    let mut stop = Stop::begin("B.5", "hvo::layout: which pages of struct pages stay");
-    match Layout::of(head.order()) {
-        Ok(layout) => {
-            println!(
-                "    a folio of order {} has {} vmemmap pages: {} stays, {} go, {} bytes",
-                layout.order(),
-                layout.pages(),
-                layout.kept(),
-                layout.freed(),
-                layout.bytes_freed()
-            );
-            stop.check(layout.pages() == PAGES as u64, format_args!("{PAGES} pages were expected"));
-        }
-        Err(refused) => stop.check(false, format_args!("{refused}")),
-    }
-}
-
-fn remap_stop(recording: &Recording) {
-    let mut stop = Stop::begin("B.6", "hvo::remap: during; nobody can touch what has no translation");
-    let Some(during) = &recording.during else {
-        return stop.check(false, format_args!("no step between break and make was seen"));
-    };
-    show::vmemmap(during);
-    let hidden = during[1..].iter().all(|entry| entry.output().is_none());
-    stop.check(
-        is_writable(&during[0]) && hidden,
-        format_args!("seven pages without translation were expected"),
-    );
-}
-
-fn strategy_stop(mm: &Mm, recording: &Recording) {
-    let mut stop =
-        Stop::begin("B.7", "hvo::strategy: all other CPUs are held while entries are broken and made");
-    let others = mm.env.online_cpus() - 1;
-    println!(
-        "    {}: {others} other CPUs were held, {} us from the first step to the last",
-        mm.config.hvo,
-        recording.duration() / 1000
-    );
-    print_steps(recording);
-    let kinds =
-        [(StepKind::HvoBreak, 7), (StepKind::HvoFlush, 1), (StepKind::HvoMake, 7), (StepKind::HvoEnd, 1)];
-    check_steps(&mut stop, recording, &kinds);
-}
-
-/// The steps in their order, equal ones that follow each other as one.
-fn print_steps(recording: &Recording) {
-    let mut steps = recording.steps.iter().map(|recorded| recorded.step.kind).peekable();
-    crate::print!("    steps:");
-    while let Some(kind) = steps.next() {
-        let mut times = 1;
-        while steps.next_if_eq(&kind).is_some() {
-            times += 1;
-        }
-        match times {
-            1 => crate::print!(" {}", kind.name()),
-            _ => crate::print!(" {times}x {}", kind.name()),
-        }
-    }
-    println!();
-}
-
-/// So many steps of each kind, the kinds in this order.
-fn check_steps(stop: &mut Stop, recording: &Recording, kinds: &[(StepKind, usize)]) {
-    for &(kind, times) in kinds {
-        let seen = recording.count(kind);
-        stop.check(seen == times, format_args!("{seen} steps {}, {times} were expected", kind.name()));
-    }
-    let order = kinds.iter().map(|&(kind, _)| recording.position(kind));
-    stop.check(order.is_sorted(), format_args!("the steps are in another order"));
-}
-
-/// What HVO counts, and what its breaks and makes cost.
-const MOVED: [Counter; 9] = [
-    Counter::NrHvoOptimized,
-    Counter::NrVmemmapFreed,
-    Counter::HvoOptimize,
-    Counter::HvoRestore,
-    Counter::HvoSplitPmd,
-    Counter::PteStore,
-    Counter::TlbiVa,
-    Counter::TlbiAll,
-    Counter::DsbIsh,
-];
-
-/// B.9: the folio leaves the pool, so it gets struct pages of its own again first.
-fn restore(mm: &'static Mm, head: PageRef, size: u64) {
-    let mut stop =
-        Stop::begin("B.9", "hvo::restore: the folio leaves the pool, with struct pages of its own again");
-    let counters = Counters::now(mm);
-    record::start_vmemmap(head.pfn());
-    let resized = mm.hugetlb.set_nr(mm, HugeSize::M2, size);
-    let recording = record::stop();
-    let after = describe(mm, head.pfn());
-    show::vmemmap(&after);
-    print_steps(&recording);
-    counters.print_moved(mm, &MOVED);
-    stop.check(resized.persistent == size && resized.unrestored.is_none(), format_args!("{resized:?}"));
-    let own = (0..PAGES).all(|n| (0..n).all(|m| after[m].output() != after[n].output()));
-    stop.check(own && after.iter().all(is_writable), format_args!("eight own, writable pages were expected"));
-    let kinds = [
-        (StepKind::RestoreBegin, 1),
-        (StepKind::RestoreBreak, 7),
-        (StepKind::RestoreFlush, 1),
-        (StepKind::RestoreMake, 7),
-        (StepKind::RestoreEnd, 1),
-    ];
-    check_steps(&mut stop, &recording, &kinds);
 }

@@ -17,6 +17,15 @@ pub(super) enum Reach {
     Anywhere,
 }
 
+/// What must be left free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Keep {
+    /// Frames, wherever.
+    pub(super) frames: u64,
+    /// Of them, in memory that can be written already.
+    pub(super) mapped: u64,
+}
+
 /// Free frames, ascending, none reserved.
 pub(super) struct EarlyFrames {
     free: FrameList,
@@ -53,6 +62,22 @@ impl EarlyFrames {
         let block = found.ok_or(BootError::NoMemory { what, bytes: order.bytes() })?;
         self.cut(block)?;
         Ok(block.start.phys())
+    }
+
+    /// The highest free block of `order` without which enough is left. Its contents are undefined.
+    pub(super) fn take_high(&mut self, order: Order, keep: Keep) -> Result<Option<Frames>, BootError> {
+        let all: u64 = self.free.iter().map(|range| range.len()).sum();
+        let mapped: u64 = self.free.iter().map(|range| range.meet(self.mapped).len()).sum();
+        let fits = |block: &Frames| {
+            all >= keep.frames + block.len() && mapped >= keep.mapped + block.meet(self.mapped).len()
+        };
+        let mut blocks = self.free.iter().rev().flat_map(|range| {
+            let (first, end) = (range.start.raw().div_ceil(order.pages()), range.end.raw() / order.pages());
+            (first..end).rev().map(move |n| Frames::new(Pfn::new(n * order.pages()), order.pages()))
+        });
+        let found = blocks.find(fits);
+        found.map_or(Ok(()), |block| self.cut(block))?;
+        Ok(found)
     }
 
     /// What is left.

@@ -6,6 +6,7 @@ use arch::sync::SpinLock;
 use arch::{Dsb, Machine, Mmu, Order, Pfn, PhysAddr, PhysMem};
 
 use super::early::{EarlyFrames, Reach};
+use super::folios::EarlyFolios;
 use super::frames::{FrameList, Frames};
 use super::mem::{BootError, BootMem};
 use super::tables::EarlyTables;
@@ -71,8 +72,8 @@ pub struct Mm {
 const _: () = assert!(size_of::<Mm>() <= 6144);
 
 impl Mm {
-    /// Boots: builds the kernel's tables, installs them on this CPU, fills in all struct pages, and gives what
-    /// is left of RAM to the buddy allocator. The global heap must work already. Other CPUs, which must not
+    /// Boots: chooses large hugetlb folios, builds the kernel's tables, installs them on this CPU, fills in all struct
+    /// pages, and gives what is left of RAM to the buddy allocator. The global heap must work already. Other CPUs, which must not
     /// use struct pages yet, install [`Self::kernel_root`] themselves.
     ///
     /// # Errors
@@ -82,17 +83,22 @@ impl Mm {
         let hvo = choice::choose(&config, &Machine::features()).map_err(Refusal::from)?;
         let ram = boot.check()?;
         let mut early = EarlyFrames::new(&ram, boot)?;
-        let root = build_tables(&mut early, &ram, boot, &config)?;
+        let folios = EarlyFolios::choose(&mut early, &ram, &config, hvo)?;
+        let root = build_tables(&mut early, &ram, boot, &config, &folios)?;
         let zero_page = ZeroPage::new(zeroed_frame(&mut early)?);
         Machine::dsb(Dsb::IshSt);
         Machine::set_kernel_root(root);
-        let holders = vmemmap::fill(root, &ram, early.free(), config.vmemmap);
+        let holders = vmemmap::fill(root, &ram, early.free(), &folios, config.vmemmap);
         let free = early.free().iter().map(|range| range.len()).sum::<u64>();
-        let zone = Zone::new("Normal", free + holders, &ram).map_err(|_| BootError::NoHeap)?;
+        let managed = free + holders + folios.pages();
+        let zone = Zone::new("Normal", managed, &ram).map_err(|_| BootError::NoHeap)?;
         early.free().iter().for_each(|&range| zone.add(range));
+        let hugetlb = Hugetlb::new().map_err(|_| BootError::NoHeap)?;
+        let stats = Stats::new();
+        let at_boot = folios.enter(&hugetlb, &stats);
         Ok(Mm {
             config,
-            stats: Stats::new(),
+            stats,
             env,
             zero_page,
             huge_zero: HugeZero::new(),
@@ -101,9 +107,9 @@ impl Mm {
             owners: OwnerIds::new(),
             lineages: Lineages::new().map_err(|_| BootError::NoHeap)?,
             thp: Thp::new(&config).map_err(|_| BootError::NoHeap)?,
-            hugetlb: Hugetlb::new().map_err(|_| BootError::NoHeap)?,
+            hugetlb,
             objects: Objects::new(),
-            hvo: Hvo::new(hvo),
+            hvo: Hvo::new(hvo, folios.shared, at_boot),
             rmap: Rmap::new(),
             zone,
             shortage: LastShortage::new(),
@@ -146,11 +152,12 @@ fn build_tables(
     ram: &[Frames],
     boot: &BootMem<'_>,
     config: &MmConfig,
+    folios: &EarlyFolios,
 ) -> Result<PhysAddr, BootError> {
     let mut tables = EarlyTables::new(early)?;
     tables.map_linear(ram, boot.image)?;
     tables.map_image(boot.image)?;
-    vmemmap::map(&mut tables, ram, config.vmemmap)?;
+    vmemmap::map(&mut tables, ram, folios, config.vmemmap)?;
     for (va, level) in prepare() {
         tables.table_for(va, level)?;
     }

@@ -1,11 +1,11 @@
 //! Boot of memory management: from a list of RAM ranges to an allocator that runs.
 //!
 //! ```text
-//! BootMem --check--> frames --early--> tables: linear map, image, vmemmap --set_kernel_root-->
-//!         struct pages of all RAM --> buddy allocator, which gets what the early allocator has left
+//! BootMem --check--> frames --early--> folios of the pools --early--> tables: linear map, image, vmemmap
+//!         --set_kernel_root--> struct pages of all RAM --> buddy allocator, which gets what the early allocator has left
 //! ```
 //! Guarantee: every frame of RAM belongs to exactly one of the buddy allocator, vmemmap
-//! ([`PageKind::Vmemmap`](crate::page::PageKind)) and what stays reserved for ever; no kernel mapping is both
+//! ([`PageKind::Vmemmap`](crate::page::PageKind)), a hugetlb folio, and what stays reserved for ever; no kernel mapping is both
 //! writable and executable, and text and read-only data cannot be written through the linear map either.
 //! Until the new root is installed, tables are written directly: no CPU walks them yet.
 //!
@@ -14,12 +14,14 @@
 //! | [`mem`] | what the machine was booted with, and its check |
 //! | [`frames`] | whole frames, as ranges |
 //! | `early` | the allocator before the allocator |
+//! | `folios` | hugetlb folios that are made before there are struct pages |
 //! | `tables` | writes tables that nobody walks yet; linear map and image |
 //! | `vmemmap` | maps vmemmap and fills in every struct page |
 //! | [`mm`] | [`Mm`], which holds all state, and its boot |
 #![forbid(unsafe_code)]
 
 mod early;
+mod folios;
 pub mod frames;
 pub mod mem;
 pub mod mm;

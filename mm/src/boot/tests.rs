@@ -9,7 +9,7 @@ use arch::pte::{HwDirty, PteFlags};
 use arch::{Access, Level, Machine, Mmu, Pfn, PhysAddr, VirtAddr};
 
 use super::*;
-use crate::config::VmemmapMap;
+use crate::config::{MmConfig, VmemmapMap};
 use crate::kalloc::inject;
 use crate::page::{PageKind, page_of};
 use crate::pgtable::visit::{Leaf, visit_leaves};
@@ -230,18 +230,28 @@ fn impossible_machines_are_refused() {
     }
 }
 
-/// The heap may run out at any allocation of boot: an error, not an abort.
+/// The heap may run out at any allocation of boot, that for folios among them: an error, not an abort.
 #[test]
 fn boot_survives_an_empty_heap() {
-    for k in 1.. {
-        inject::fail_nth(k);
-        let outcome = with_image().bank(BASE, BASE + 32 * MIB).try_boot(|_, _| ());
-        if !inject::disarm() {
-            assert!(k > 2, "boot allocates");
-            return assert_eq!(outcome, Ok(()));
+    let with_folios = |config: &mut MmConfig| {
+        config.parse("hugepagesz", "32M").unwrap();
+        config.parse("hugepages", "1").unwrap();
+    };
+    let machines = || [with_image().bank(BASE, BASE + 32 * MIB), with_image().config(with_folios)];
+    let mut allocations = Vec::new();
+    for n in 0..machines().len() {
+        for k in 1.. {
+            inject::fail_nth(k);
+            let outcome = machines()[n].clone().try_boot(|mm, _| mm.hvo.at_boot().folios);
+            if !inject::disarm() {
+                assert_eq!(outcome, Ok(n as u64));
+                allocations.push(k);
+                break;
+            }
+            assert_eq!(outcome, Err(BootError::NoHeap), "allocation {k}");
         }
-        assert_eq!(outcome, Err(BootError::NoHeap), "allocation {k}");
     }
+    assert!(2 < allocations[0] && allocations[0] < allocations[1], "{allocations:?}");
 }
 
 /// Early tables come from mapped RAM only, wherever that is.

@@ -186,6 +186,38 @@ impl Mm {
         self.free_run(free);
     }
 
+    /// As [`Self::put_pages`], for the `n` single pages of vmemmap from `first` on, each with one reference that is the
+    /// caller's: what nobody else holds goes back in as few pieces as it lies in.
+    ///
+    /// # Panics
+    /// One of them is no single page of vmemmap.
+    pub(crate) fn put_vmemmap(&self, first: PageRef, n: u64) {
+        let mut free = 0;
+        for k in 0..n {
+            let page = first.nth(k);
+            assert!(page.is_single(PageKind::Vmemmap), "{page:?} is given up as a page of vmemmap");
+            match FolioRef::from_raw(page).put() {
+                LastRef::Yes => free += 1,
+                // A walker holds it, who gives it back.
+                LastRef::No => {
+                    self.free_vmemmap(first.nth(k - free), free);
+                    free = 0;
+                }
+            }
+        }
+        self.free_vmemmap(first.nth(n - free), free);
+    }
+
+    fn free_vmemmap(&self, first: PageRef, n: u64) {
+        if n == 0 {
+            return;
+        }
+        (0..n).for_each(|k| debug_assert!(first.nth(k).raw_mapcount() == 0));
+        first.make_free(n);
+        Machine::released(first.pfn().phys(), n * PAGE_SIZE);
+        self.free_run(Some((first, n)));
+    }
+
     /// Drops `n` references to a folio, or to a single page, which entries have remembered that were cleared and
     /// flushed.
     ///

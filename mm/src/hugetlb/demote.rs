@@ -8,7 +8,7 @@
 //! | step | |
 //! |---|---|
 //! | detach | up to a batch of folios that are free and not promised leave their pool: nobody else has them |
-//! | restore | those that are optimised get their struct pages back: the only memory that is needed |
+//! | restore | those that are optimised get their struct pages back; or, where the pieces are to be optimised and their tails can be shared, pages for the heads alone ([`crate::hvo::divide`]): the only memory that is needed |
 //! | divide | heads and tails of the pieces are written; all counts are 0 before, meanwhile and afterwards |
 //! | add | the pieces enter their pool, optimised where that is to be done |
 //!
@@ -73,9 +73,20 @@ impl Hugetlb {
             if folios.is_empty() {
                 break;
             }
-            let restored = hvo::restore_folios(mm, folios.heads().filter(is_optimized));
-            demoted.unrestored = restored.first_error.map(|(_, error)| error);
+            let directly = hvo::divide::is_possible(mm, into.order());
+            if !directly {
+                let restored = hvo::restore_folios(mm, folios.heads().filter(is_optimized));
+                demoted.unrestored = restored.first_error.map(|(_, error)| error);
+            }
             for folio in folios.into_owned() {
+                if directly && is_optimized(&folio) && demoted.unrestored.is_none() {
+                    demoted.unrestored = hvo::divide_folio(mm, folio.page(), into.order()).err();
+                    if demoted.unrestored.is_none() {
+                        demoted.folios += 1;
+                        self.add_optimized(folio.divide_optimised(into.order(), mm.config.tails), into);
+                        continue;
+                    }
+                }
                 if is_optimized(&folio) {
                     self.attach(folio);
                 } else {
@@ -85,6 +96,15 @@ impl Hugetlb {
             }
         }
         demoted
+    }
+
+    /// Puts pieces that are optimised into their pool.
+    fn add_optimized(&self, pieces: impl Iterator<Item = FolioRef>, into: HugeSize) {
+        let mut pool = self.lock(into);
+        for piece in pieces {
+            pool.free.push(piece);
+            pool.nr += 1;
+        }
     }
 
     /// Divides a folio that nobody has, and puts the pieces into their pool. Returns why one was not optimised.

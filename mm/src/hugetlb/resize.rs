@@ -304,7 +304,8 @@ impl Hugetlb {
         folios
     }
 
-    pub(super) fn attach(&self, folio: FolioRef) {
+    /// Puts a free folio into its pool.
+    pub(crate) fn attach(&self, folio: FolioRef) {
         let mut pool = self.lock(size_of(folio.page()));
         pool.free.push(folio);
         pool.nr += 1;

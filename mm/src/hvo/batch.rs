@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::pte::{Kind, PteFlags};
-use arch::{Desc, Level, Machine, Pfn, PhysAddr, PhysMem, VirtAddr};
+use arch::{Desc, DescTable, Level, Machine, Pfn, PhysAddr, PhysMem, VirtAddr};
 
 use super::HvoError;
 use super::frames::Frames;
@@ -18,9 +18,9 @@ use crate::error::OutOfMemory;
 use crate::pgtable::{LooseTable, Run, walk};
 
 /// How vmemmap is mapped where nobody shares it.
-pub(super) const OWN: PteFlags = PteFlags::KERNEL_RW;
+pub(crate) const OWN: PteFlags = PteFlags::KERNEL_RW;
 /// How a shared page of tails is mapped.
-pub(super) const SHARED: PteFlags = PteFlags::KERNEL_RW.union(PteFlags::READ_ONLY);
+pub(crate) const SHARED: PteFlags = PteFlags::KERNEL_RW.union(PteFlags::READ_ONLY);
 
 /// One folio.
 #[derive(Debug)]
@@ -56,10 +56,10 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Room for `plans` more, so that they can be pushed for nothing.
-    pub(super) fn reserve(&mut self, plans: usize) -> Result<(), OutOfMemory> {
-        let plans = self.plans.try_reserve_exact(plans).and_then(|()| self.runs.try_reserve_exact(plans));
-        plans.map_err(|_| OutOfMemory)
+    /// Room for one more, so that it can be pushed for nothing.
+    pub(super) fn reserve(&mut self) -> Result<(), OutOfMemory> {
+        let room = self.plans.try_reserve(1).and_then(|()| self.runs.try_reserve(1));
+        room.map_err(|_| OutOfMemory)
     }
     /// Adds a plan for which there is room.
     pub(super) fn push(&mut self, plan: Plan) {
@@ -143,22 +143,21 @@ fn maps_by(desc: Desc, level: Level, rights: PteFlags) -> bool {
     desc.is_leaf(level) && desc == Desc::leaf(desc.output(level), level, rights)
 }
 
-/// What survey found.
-pub(super) struct Surveyed {
-    /// The frames behind the entries.
-    pub(super) frames: Frames,
-    /// The first address that a block maps, where one does.
-    pub(super) block: Option<VirtAddr>,
-}
-
-/// Reads what maps the vmemmap pages of a folio that are to change, and whether all of it is mapped by `rights`. Without
-/// a lock: nobody else changes what maps a frozen folio's vmemmap but by splitting a block of it, and no table of
-/// vmemmap is ever given back.
+/// Reads what maps the vmemmap pages of a folio that are to change, and tells `found` of it, a run of consecutive frames
+/// at a time: all of it is mapped by `rights`. Returns the first address that a block maps, where one does. Without a
+/// lock: nobody else changes what maps a frozen folio's vmemmap but by splitting a block of it, and no table of vmemmap
+/// is ever given back.
 ///
 /// # Errors
-/// [`HvoError::Entry`]: an entry is not as it should be. [`HvoError::OutOfMemory`].
-pub(super) fn survey(mm: &Mm, pfn: Pfn, layout: Layout, rights: PteFlags) -> Result<Surveyed, HvoError> {
-    let mut found = Surveyed { frames: Frames::NONE, block: None };
+/// [`HvoError::Entry`]: an entry is not as it should be. What `found` says.
+pub(super) fn survey(
+    mm: &Mm,
+    pfn: Pfn,
+    layout: Layout,
+    rights: PteFlags,
+    mut found: impl FnMut(Pfn, u64) -> Result<(), OutOfMemory>,
+) -> Result<Option<VirtAddr>, HvoError> {
+    let mut block = None;
     let (mut va, end) = (layout.page(pfn, layout.kept()), layout.page(pfn, layout.pages()));
     while va < end {
         let last = walk(mm.kernel_root(), va).last();
@@ -166,23 +165,23 @@ pub(super) fn survey(mm: &Mm, pfn: Pfn, layout: Layout, rights: PteFlags) -> Res
         let here = (end.offset_from(va) / PAGE_SIZE).min((ENTRIES_PER_TABLE - index) as u64);
         match last.desc.kind(last.level) {
             Kind::Block if last.level == Level::L2 && maps_by(last.desc, Level::L2, rights) => {
-                found.block = found.block.or(Some(va));
+                block = block.or(Some(va));
                 let first = last.desc.output(Level::L2).add(index as u64 * PAGE_SIZE);
-                found.frames.push(first.pfn(), here)?;
+                found(first.pfn(), here)?;
             }
             Kind::Page => {
                 let table = Machine::table(PhysAddr::new(last.slot.raw() & !(PAGE_SIZE - 1)));
                 for n in 0..here {
-                    let desc = arch::DescTable::read(table, index + n as usize);
+                    let desc = table.read(index + n as usize);
                     if !maps_by(desc, Level::L3, rights) {
                         return Err(HvoError::Entry(va.add(n * PAGE_SIZE), desc));
                     }
-                    found.frames.push(desc.output(Level::L3).pfn(), 1)?;
+                    found(desc.output(Level::L3).pfn(), 1)?;
                 }
             }
             _ => return Err(HvoError::Entry(va, last.desc)),
         }
         va = va.add(here * PAGE_SIZE);
     }
-    Ok(found)
+    Ok(block)
 }

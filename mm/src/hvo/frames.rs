@@ -6,12 +6,13 @@
 
 use alloc::vec::Vec;
 
+use arch::addr::PAGE_SIZE;
 use arch::{Order, Pfn, PhysAddr};
 
 use crate::Mm;
 use crate::buddy::MAX_ORDER;
 use crate::error::OutOfMemory;
-use crate::page::{FolioRef, PageKind, SinglePages, page_of};
+use crate::page::{FolioRef, PageKind, page_of, tails};
 
 /// Frames, in the order in which entries map them.
 #[derive(Debug, Default)]
@@ -50,8 +51,8 @@ impl Frames {
     }
 
     /// The frames one by one.
-    pub(super) fn iter(&self) -> impl Iterator<Item = PhysAddr> + '_ {
-        self.pieces.iter().flat_map(|piece| (0..piece.pages).map(|n| piece.first.add(n).phys()))
+    pub(super) fn iter(&self) -> Iter<'_> {
+        Iter { at: 0, end: 0, rest: self.pieces.iter() }
     }
 
     /// Takes `n` single pages, or none.
@@ -80,10 +81,38 @@ impl Frames {
         Ok(frames)
     }
 
+    /// Makes them pages of pristine tails that hold `info`.
+    pub(super) fn fill(&self, info: u64) {
+        self.pieces.iter().for_each(|piece| tails::write_pages(piece.first.phys(), piece.pages, info));
+    }
+
     /// Gives the pages to the buddy allocator: no entry maps them, and no TLB holds one that did.
     // Walk B.8: the freed vmemmap pages return to the buddy allocator.
     pub(super) fn free(self, mm: &Mm) {
         self.pieces.iter().for_each(|piece| give(mm, piece.first, piece.pages));
+    }
+}
+
+/// See [`Frames::iter`].
+pub(super) struct Iter<'f> {
+    /// Addresses of the piece that are left.
+    at: u64,
+    end: u64,
+    rest: core::slice::Iter<'f, Piece>,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = PhysAddr;
+    #[inline(always)]
+    fn next(&mut self) -> Option<PhysAddr> {
+        if self.at == self.end {
+            let piece = self.rest.next()?;
+            self.at = piece.first.phys().raw();
+            self.end = self.at + piece.pages * PAGE_SIZE;
+        }
+        let frame = PhysAddr::new(self.at);
+        self.at += PAGE_SIZE;
+        Some(frame)
     }
 }
 
@@ -100,5 +129,5 @@ fn take(mm: &Mm, order: Order) -> Option<Pfn> {
 }
 
 fn give(mm: &Mm, first: Pfn, pages: u64) {
-    mm.put_pages(SinglePages::from_raw(page_of(first), pages));
+    mm.put_vmemmap(page_of(first), pages);
 }

@@ -49,6 +49,7 @@
 //! | [`choice`] | which strategy this boot has, and why not another |
 //! | [`optimize`] | plan and settle, there |
 //! | [`restore`] | plan and settle, back |
+//! | [`divide`] | an optimised folio becomes optimised ones of a smaller size |
 //! | [`batch`] | the plan of a list |
 //! | `frames` | a folio's own frames |
 //! | [`shared`] | the shared page of tails |
@@ -65,6 +66,7 @@ pub mod batch;
 pub mod check;
 pub mod choice;
 pub mod describe;
+pub mod divide;
 mod error;
 pub mod fault;
 mod frames;
@@ -79,10 +81,12 @@ mod switch;
 pub mod window;
 
 pub use describe::{VmemmapEntry, describe};
+pub use divide::divide_folio;
 pub use error::{BatchOutcome, HvoError};
 pub use optimize::{optimize_folio, optimize_folios};
 pub use restore::{restore_folio, restore_folios};
-pub use switch::{Hvo, Switch};
+pub use shared::SharedTails;
+pub use switch::{AtBoot, Hvo, Switch};
 
 /// Entries of a list from which on it is carried out before more is planned: bounds the time for which others wait. One
 /// folio of 1 GiB has 4095, and 585 folios of 2 MiB have.

@@ -4,7 +4,7 @@
 use arch::addr::PAGE_SIZE;
 use arch::{Machine, Pfn, PhysAddr, PhysMem};
 
-use super::batch::{self, Batch, OWN, Plan, Surveyed};
+use super::batch::{self, Batch, OWN, Plan};
 use super::frames::Frames;
 use super::layout::{Fate, Layout};
 use super::{BatchOutcome, HvoError, MOST_ENTRIES, split, strategy};
@@ -64,7 +64,8 @@ fn carry_out(mm: &Mm, mut batch: Batch, outcome: &mut BatchOutcome) {
 fn plan(mm: &Mm, head: PageRef, batch: &mut Batch) -> Result<Plan, HvoError> {
     let layout = check_folio(mm, head)?;
     let pfn = head.pfn();
-    let Surveyed { frames, block } = batch::survey(mm, pfn, layout, OWN)?;
+    let mut frames = Frames::NONE;
+    let block = batch::survey(mm, pfn, layout, OWN, |first, pages| frames.push(first, pages))?;
     let shared = match mm.config.tails {
         TailEncoding::Mask => mm.hvo.shared.get_or_make(mm, layout.order())?,
         TailEncoding::Pointer => head_frame(mm, pfn)?,
@@ -72,7 +73,7 @@ fn plan(mm: &Mm, head: PageRef, batch: &mut Batch) -> Result<Plan, HvoError> {
     if cfg!(debug_assertions) {
         check_tails(mm, head, layout, &frames, shared)?;
     }
-    batch.reserve(1)?;
+    batch.reserve()?;
     if let Some(va) = block {
         if mm.hvo.split() == HvoSplit::Refuse {
             return Err(HvoError::Unsplit(va));
@@ -128,16 +129,19 @@ fn check_tails(
         let first = n * PER_VMEMMAP_PAGE;
         (first + from..first + PER_VMEMMAP_PAGE).all(|i| head.nth(i).is_pristine_tail(info))
     };
-    let mut frames = frames.iter();
+    // Where the shared page is the head's, the first page of tails stands for what all must hold.
+    let (mut frames, mut model) = (frames.iter(), (encoding == TailEncoding::Mask).then_some(shared));
     for n in 0..layout.pages() {
-        let equal = match (layout.fate(n), encoding) {
-            (Fate::Kept, _) => pristine(n, 1),
-            (Fate::Freed, TailEncoding::Pointer) => pristine(n, 0),
-            (Fate::Freed, TailEncoding::Mask) => {
-                frames.next().is_some_and(|frame| Machine::equal(frame, shared, PAGE_SIZE))
+        let frame = if layout.fate(n) == Fate::Freed { frames.next() } else { None };
+        let whole = match (frame, model) {
+            (None, _) => pristine(n, 1),
+            (Some(frame), Some(model)) => Machine::equal(frame, model, PAGE_SIZE),
+            (Some(frame), None) => {
+                model = Some(frame);
+                pristine(n, 0)
             }
         };
-        if !equal {
+        if !whole {
             return Err(HvoError::NotPristine(layout.page(head.pfn(), n)));
         }
     }

@@ -1,9 +1,6 @@
 //! Restoring: the folio gets vmemmap pages of its own again, before it may be taken apart and freed.
 #![forbid(unsafe_code)]
 
-use arch::addr::PAGE_SIZE;
-use arch::{Machine, PhysMem};
-
 use super::batch::{self, Batch, Plan, SHARED};
 use super::frames::Frames;
 use super::layout::Layout;
@@ -66,25 +63,16 @@ fn plan(mm: &Mm, head: PageRef, batch: &mut Batch) -> Result<Plan, HvoError> {
         return Err(HvoError::NotFrozen(pfn, head.refcount()));
     }
     let layout = Layout::of(head.order())?;
-    batch::survey(mm, pfn, layout, SHARED)?;
+    batch::survey(mm, pfn, layout, SHARED, |_, _| Ok(()))?;
     let shared = match mm.config.tails {
         TailEncoding::Mask => mm.hvo.shared.get_or_make(mm, layout.order())?,
         TailEncoding::Pointer => head_frame(mm, pfn)?,
     };
-    batch.reserve(1)?;
+    batch.reserve()?;
     let frames = Frames::alloc(mm, layout.freed())?;
     let info = tails::encode(mm.config.tails, head, layout.order());
-    fill(&frames, info);
+    frames.fill(info);
     Ok(Plan { pfn, layout, shared, info, frames })
-}
-
-/// Fills frames with pristine tails.
-fn fill(frames: &Frames, info: u64) {
-    let mut frames = frames.iter();
-    if let Some(first) = frames.next() {
-        tails::write_page(first, info);
-        frames.for_each(|frame| Machine::copy(frame, first, PAGE_SIZE));
-    }
 }
 
 /// Notes that a folio is restored. The entries have its frames' references; what they mapped before is shared, and

@@ -1,7 +1,7 @@
 //! The shared page of tails of the `mask` encoding: one for each order, as this machine has one zone.
 //!
-//! It is made when the first folio of its order is optimised, and never given back: it is mapped at seven
-//! addresses for each optimised folio.
+//! It is made when the first folio of its order is optimised, or at boot where one is chosen then, and never given back:
+//! it is mapped at seven addresses for each optimised folio of 2 MiB.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -33,6 +33,11 @@ impl SharedTails {
         (pfn != 0).then(|| Pfn::new(pfn).phys())
     }
 
+    /// The page for `order` is this one from the start; whoever boots writes it.
+    pub(crate) fn begin_with(&self, order: Order, page: PhysAddr) {
+        self.0[usize::from(order.raw())].store(page.pfn().raw(), Ordering::Release);
+    }
+
     /// Pages made so far.
     #[must_use]
     pub fn pages(&self) -> u64 {
@@ -46,7 +51,7 @@ impl SharedTails {
         }
         let page = mm.alloc_pages(Order::PAGE, PageKind::Vmemmap)?;
         let pfn = page.pfn();
-        tails::write_page(pfn.phys(), tails::encode(TailEncoding::Mask, page_of(pfn), order));
+        tails::write_pages(pfn.phys(), 1, tails::encode(TailEncoding::Mask, page_of(pfn), order));
         let place = &self.0[usize::from(order.raw())];
         match place.compare_exchange(0, pfn.raw(), Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {

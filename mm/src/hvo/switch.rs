@@ -23,21 +23,36 @@ pub enum Switch {
     Off,
 }
 
+/// What was optimised at boot, before it had struct pages (`boot::folios`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AtBoot {
+    /// Folios.
+    pub folios: u64,
+    /// Pages of their vmemmap that never had a frame of their own (4 KiB units).
+    pub never_taken: u64,
+}
+
 /// The state of HVO.
 #[derive(Debug)]
 pub struct Hvo {
     choice: Choice,
+    at_boot: AtBoot,
     on: AtomicBool,
     pub(super) shared: SharedTails,
     pub(super) window: Window,
 }
 
 impl Hvo {
-    /// On, unless the boot choice is `hvo=off`.
+    /// On, unless the boot choice is `hvo=off`; with the shared pages that boot has made, and what they are for.
     #[must_use]
-    pub const fn new(choice: Choice) -> Self {
+    pub const fn new(choice: Choice, shared: SharedTails, at_boot: AtBoot) -> Self {
         let on = !matches!(choice.strategy, HvoStrategy::Off);
-        Hvo { choice, on: AtomicBool::new(on), shared: SharedTails::new(), window: Window::new() }
+        Hvo { choice, at_boot, on: AtomicBool::new(on), shared, window: Window::new() }
+    }
+    /// What was optimised before it had struct pages; never changes, whatever becomes of those folios.
+    #[must_use]
+    pub fn at_boot(&self) -> AtBoot {
+        self.at_boot
     }
     /// The strategy of this boot; never [`HvoStrategy::Auto`].
     #[must_use]

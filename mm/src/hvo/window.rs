@@ -18,6 +18,7 @@ use arch::pte::PteFlags;
 use arch::{Desc, Level, Machine, PhysMem};
 
 use super::batch::{Batch, OWN, Plan, SHARED, Split};
+use super::divide::Division;
 use crate::Mm;
 use crate::env::KernelEnv;
 use crate::page::tails;
@@ -152,6 +153,64 @@ impl<'w> Window<'w> {
         let _done = stale.flush();
         teller.tell_still(StepKind::RestoreFlush, Owed::Nothing);
         teller.tell_still(StepKind::RestoreEnd, Owed::Nothing);
+    }
+}
+
+impl Window<'_> {
+    /// Divides a folio by breaks.
+    pub(super) fn divide_by_break(self, division: &Division) {
+        let Window { tree, flusher, env } = self;
+        let mut teller = Teller::new(env);
+        let all = [division.all];
+        let runs = teller.begin(StepKind::HvoBegin, Runs::new(tree, flusher, Level::L3, &all));
+        let broken = runs.break_all(|told| teller.tell(StepKind::HvoBreak, Owed::FlushThenMake, told));
+        let clean = broken.flush();
+        teller.tell_still(StepKind::HvoFlush, Owed::Make);
+        let _done =
+            clean.make(|_| pieces(division, OWN), |told| teller.tell(StepKind::HvoMake, Owed::Nothing, told));
+        teller.tell_still(StepKind::HvoEnd, Owed::Nothing);
+    }
+
+    /// Divides a folio by way of the relay: every change is one between equal bytes, or of rights alone.
+    pub(super) fn divide_by_rights(self, division: &Division) {
+        let Window { tree, flusher, env } = self;
+        let mut teller = Teller::new(env);
+        let all = [division.all];
+        let runs = teller.begin(StepKind::HvoBegin, Runs::new(tree, flusher, Level::L3, &all));
+        let relay = Desc::leaf(division.relay, Level::L3, SHARED);
+        let stale = runs
+            .change(|_| move |_: Desc| relay, |told| teller.tell(StepKind::HvoRepoint, Owed::Flush, told));
+        let runs = stale.flush();
+        teller.tell_still(StepKind::HvoFlush, Owed::Nothing);
+        tails::rewrite_page(division.relay, division.info);
+        teller.tell_still(StepKind::HvoCopy, Owed::Nothing);
+        let stale = runs.change(
+            |_| pieces(division, SHARED),
+            |told| teller.tell(StepKind::HvoRepoint, Owed::Flush, told),
+        );
+        let runs = stale.flush();
+        teller.tell_still(StepKind::HvoFlush, Owed::Nothing);
+        let stale = runs.only(&division.head_runs).change(
+            |_| |old: Desc| old.with_flags(Level::L3, OWN),
+            |told| teller.tell(StepKind::RestoreRelax, Owed::Flush, told),
+        );
+        let _done = stale.flush();
+        teller.tell_still(StepKind::RestoreFlush, Owed::Nothing);
+        teller.tell_still(StepKind::HvoEnd, Owed::Nothing);
+    }
+}
+
+/// For each entry of a folio that is divided, from the second on: the page of a piece's head, with these rights, or the
+/// shared page of their tails.
+fn pieces(division: &Division, rights: PteFlags) -> impl FnMut(Desc) -> Desc {
+    let shared = Desc::leaf(division.shared, Level::L3, SHARED);
+    let (mut heads, mut n) = (division.heads.iter(), 0);
+    move |old| {
+        n += 1;
+        if n % division.piece != 0 {
+            return shared;
+        }
+        heads.next().map_or(old, |frame| Desc::leaf(frame, Level::L3, rights))
     }
 }
 

@@ -3,7 +3,8 @@
 
 use arch::Order;
 
-use super::{Flags, PageKind, PageRef, tails};
+use super::tails::{self, PER_VMEMMAP_PAGE};
+use super::{Flags, PageKind, PageRef};
 use crate::config::TailEncoding;
 
 impl PageRef {
@@ -16,6 +17,16 @@ impl PageRef {
         self.nth(1).make_tails(order.pages() - 1, info);
         self.set_kind(kind, order);
         self.set_flags(Flags::HEAD);
+    }
+
+    /// As [`Self::prep_compound`], with the count 0, where the vmemmap is optimised from the start: the first `own`
+    /// struct pages, 2 or more, are written; all others are a page of tails that is shared.
+    pub(crate) fn prep_optimised(self, kind: PageKind, order: Order, own: u64) {
+        debug_assert!(order > Order::PAGE && self.pfn().is_aligned(order));
+        self.clear();
+        self.nth(1).make_tails(own - 1, tails::encode(TailEncoding::Mask, self, order));
+        self.set_kind(kind, order);
+        self.set_flags(Flags::HEAD | Flags::HVO);
     }
 
     /// Makes folios of order `into` of a frozen folio of a larger order, each of its kind and frozen, without owner,
@@ -31,6 +42,21 @@ impl PageRef {
             }
             piece.prep_compound(kind, into, encoding);
         }
+    }
+
+    /// As [`Self::divide`], of a folio whose vmemmap is optimised, and mapped as that of its pieces already: their tails
+    /// are there but for those beside the first head.
+    pub(crate) fn divide_optimised(self, into: Order, encoding: TailEncoding) {
+        let (kind, pieces) = (self.kind(), self.order().pages() / into.pages());
+        debug_assert!(self.refcount() == 0 && into < self.order(), "{self:?}: divided into {into:?}");
+        for piece in (1..pieces).rev().map(|n| self.nth(n * into.pages())) {
+            piece.clear();
+            piece.set_kind(kind, into);
+            piece.set_flags(Flags::HEAD | Flags::HVO);
+        }
+        self.nth(1).make_tails(PER_VMEMMAP_PAGE - 1, tails::encode(encoding, self, into));
+        self.set_kind(kind, into);
+        self.set_flags(Flags::HEAD | Flags::HVO);
     }
 
     /// Takes a folio apart: its pages become single pages of `kind`, with one reference each. The caller is the

@@ -93,8 +93,24 @@ impl FolioRef {
     pub(crate) fn divide(self, into: Order, encoding: TailEncoding) -> impl Iterator<Item = FolioRef> {
         let (first, pieces) = (self.page(), self.order().pages() / into.pages());
         first.divide(into, encoding);
-        (0..pieces).map(move |n| FolioRef::from_raw(first.nth(n * into.pages())))
+        pieces_of(first, into, pieces)
     }
+
+    /// As [`Self::divide`], of one whose vmemmap is that of its pieces already ([`crate::hvo::divide_folio`]).
+    pub(crate) fn divide_optimised(
+        self,
+        into: Order,
+        encoding: TailEncoding,
+    ) -> impl Iterator<Item = FolioRef> {
+        let (first, pieces) = (self.page(), self.order().pages() / into.pages());
+        first.divide_optimised(into, encoding);
+        pieces_of(first, into, pieces)
+    }
+}
+
+/// The folios of order `into` that one was divided into.
+fn pieces_of(first: PageRef, into: Order, pieces: u64) -> impl Iterator<Item = FolioRef> {
+    (0..pieces).map(move |n| FolioRef::from_raw(first.nth(n * into.pages())))
 }
 
 /// A list of folios, blocks or pages that owns a reference to each: as [`PageList`], it needs no memory.

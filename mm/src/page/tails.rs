@@ -41,10 +41,16 @@ pub fn encode(encoding: TailEncoding, head: PageRef, order: Order) -> u64 {
     }
 }
 
-/// Fills the frame at `at` with pristine tails that hold `info`. The frame holds struct pages that nobody can
-/// reach yet: it is written through the linear map.
-pub(crate) fn write_page(at: PhysAddr, info: u64) {
-    Machine::zero(at, PAGE_SIZE);
+/// Fills `pages` frames from `at` on with pristine tails that hold `info`. They hold struct pages that nobody can reach
+/// yet: they are written through the linear map.
+pub(crate) fn write_pages(at: PhysAddr, pages: u64, info: u64) {
+    const { assert!(STRUCT_PAGE_BYTES == 64 && INFO_WORD == 1) };
+    Machine::fill(at, pages * PAGE_SIZE, [0, info]);
+}
+
+/// Makes the frame of pristine tails at `at` one of such that hold `info`. Readers find the old word or the new one in
+/// each. The frame is mapped read-only, and written through the linear map.
+pub(crate) fn rewrite_page(at: PhysAddr, info: u64) {
     for n in 0..PER_VMEMMAP_PAGE {
         Machine::write_bytes(at.add(n * STRUCT_PAGE_BYTES + INFO as u64), &info.to_le_bytes());
     }

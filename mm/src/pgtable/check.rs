@@ -110,7 +110,8 @@ impl Mm {
         let pages = report.firsts_of(PageKind::Vmemmap);
         agree("pages that hold struct pages, mapped or shared", None, pages.pages(), holders.pages())?;
         agree("pages that hold struct pages are mapped once", None, 1, (pages == holders).into())?;
-        let at_boot = report.holders.pages() + report.read_only_vmemmap;
+        let never_taken = self.hvo.at_boot().never_taken;
+        let at_boot = report.holders.pages() + report.read_only_vmemmap - never_taken;
         let given = at_boot + self.stats.get(Counter::PgAlloc);
         let used = self.managed_pages() - report.free_pages();
         agree("pages given out by pgalloc and pgfree", None, used, given - self.stats.get(Counter::PgFree))

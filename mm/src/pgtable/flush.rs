@@ -130,8 +130,14 @@ impl<'a> Flusher<'a> {
     /// Removes the translations of a range from every TLB, and waits until no CPU uses them.
     #[inline(always)]
     pub fn flush(&self, range: FlushRange) {
+        self.round(|| self.invalidate(range));
+    }
+
+    /// One round, of what `invalidate` drops.
+    #[inline(always)]
+    fn round(&self, invalidate: impl FnOnce()) {
         Machine::dsb(Dsb::IshSt);
-        self.invalidate(range);
+        invalidate();
         Machine::dsb(Dsb::Ish);
         self.stats.inc(Counter::DsbIsh);
         self.synchronise_context();
@@ -139,11 +145,7 @@ impl<'a> Flusher<'a> {
 
     /// As [`Self::flush`], of the leaves of `level` in several runs, with one wait for all.
     pub(super) fn flush_runs(&self, level: Level, runs: &[Run]) {
-        Machine::dsb(Dsb::IshSt);
-        self.invalidate_runs(level, runs);
-        Machine::dsb(Dsb::Ish);
-        self.stats.inc(Counter::DsbIsh);
-        self.synchronise_context();
+        self.round(|| self.invalidate_runs(level, runs));
     }
 
     /// By one operation for all that lies between the first and the last, where the CPU has such; what it drops beside

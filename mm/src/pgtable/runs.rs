@@ -102,6 +102,11 @@ impl<'l, 'r> Runs<'l, 'r> {
         Runs { tree, flusher, level, runs }
     }
 
+    /// These entries of them, which lie within them, alone.
+    pub fn only<'n>(self, runs: &'n [Run]) -> Runs<'l, 'n> {
+        Runs { tree: self.tree, flusher: self.flusher, level: self.level, runs }
+    }
+
     /// The first run, and where the walk for it ends.
     #[must_use]
     pub fn first(&self) -> Option<(Run, WalkStep)> {

@@ -39,7 +39,7 @@ fn numbers_are_exact_for_every_pair_of_sizes() {
                 assert_eq!(mm.hugetlb.counts(size), counts(pages - 1, pages - 1, 0));
                 assert_eq!(mm.hugetlb.counts(into), counts(1 + ratio, 1 + ratio, 0));
                 let optimized: u64 = [size, into]
-                    .map(|s| if s == HugeSize::M2 { mm.hugetlb.counts(s).nr } else { 0 })
+                    .map(|s| if s == HugeSize::K64 { 0 } else { mm.hugetlb.counts(s).nr })
                     .iter()
                     .sum();
                 assert_eq!(mm.stats.get(Counter::NrHvoOptimized), optimized, "{size} into {into}");
@@ -186,18 +186,8 @@ fn every_allocation_may_fail() {
             grow(mm, HugeSize::K64, 0);
             if outcome == demoted(2) { Ok(()) } else { Err(outcome) }
         });
-        assert!(failed >= 14, "{variant:?}: {failed}");
+        assert!(failed >= 2 * 3, "{variant:?}: {failed}");
     }
-    let setup = |mm: &Mm| grow(mm, HugeSize::M32, 1);
-    let failed = fail_every_allocation(&machine(HugeSize::M32), setup, |mm, ()| {
-        let outcome = mm.hugetlb.demote(mm, HugeSize::M32, 1);
-        mm.check_all().unwrap();
-        assert_eq!((outcome.folios, outcome.unrestored), (1, None));
-        assert_eq!(mm.hugetlb.counts(HugeSize::M2), counts(16, 16, 0));
-        grow(mm, HugeSize::M2, 0);
-        if outcome == demoted(1) { Ok(()) } else { Err(outcome) }
-    });
-    assert!(failed >= 1, "{failed}: the shared page, or a table");
 }
 
 /// One divides, one resizes both pools, one promises and touches: no folio, promise or page is lost.

@@ -1,5 +1,6 @@
 //! hugetlb and HVO on the model.
 
+mod boot_sizes;
 mod caught;
 mod common;
 mod demote;
@@ -19,6 +20,7 @@ mod private;
 mod private_races;
 mod promise;
 mod remap;
+mod remap_sizes;
 mod replace;
 mod shared;
 mod sizes;

@@ -2,12 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::common::{LEVELS, Variant};
+use crate::common::{LEVELS, Variant, folio, give_back, is_writable};
 use arch::contract::Cpu;
+use arch::features::BbmLevel;
 use arch::model::{Job, run_on_cpus};
 use arch::{Machine, Order, Pfn};
 use mm::Mm;
 use mm::hugetlb::HugeSize;
+use mm::hvo;
 use mm::page::{PageKind, page_of};
 use mm::stats::Counter;
 use mm::testkit::Random;
@@ -97,5 +99,37 @@ fn resize_once(mm: &Mm, shared: &Shared) {
     while mm.hugetlb.counts(HugeSize::M2).nr != 0 {
         assert_eq!(mm.hugetlb.set_nr(mm, HugeSize::M2, 0).unrestored, None);
         Machine::relax();
+    }
+}
+
+/// Whoever has read a count with interrupts masked, and is about to swap it, finds the struct page writable until he is
+/// done: no strategy makes it read-only before, whether it holds that CPU or waits for it.
+#[test]
+fn nothing_becomes_read_only_under_a_walker() {
+    for variant in Variant::at(BbmLevel::Level2) {
+        variant.builder().boot(|mm, _| {
+            let owned = folio(mm);
+            let tail = owned.nth(100).address();
+            let (inside, writable) = (AtomicBool::new(false), AtomicBool::new(false));
+            let walker = || {
+                let irqs = Machine::mask_irqs();
+                inside.store(true, Ordering::Release);
+                (0..5000).for_each(|_| Machine::relax());
+                writable.store(is_writable(tail), Ordering::Release);
+                Machine::restore_irqs(irqs);
+            };
+            let optimise = || {
+                while !inside.load(Ordering::Acquire) {
+                    Machine::relax();
+                }
+                hvo::optimize_folio(mm, owned.page()).unwrap();
+            };
+            let jobs: Vec<Job<'_>> = vec![Box::new(optimise), Box::new(walker)];
+            run_on_cpus(jobs);
+            assert!(writable.load(Ordering::Acquire), "{variant:?}");
+            assert!(!is_writable(tail), "{variant:?}");
+            hvo::restore_folio(mm, owned.page()).unwrap();
+            give_back(mm, owned);
+        });
     }
 }

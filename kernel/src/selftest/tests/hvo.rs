@@ -1,8 +1,8 @@
 //! HVO on the machine: a folio gives back its struct pages and gets them again, while others look.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use arch::contract::{FaultStatus, Privilege};
+use arch::contract::{Cpu, FaultStatus, Privilege};
 use arch::layout::STRUCT_PAGE_BYTES;
 use arch::pte::PteFlags;
 use arch::{Access, Level, Machine, Mmu, Order};
@@ -10,15 +10,21 @@ use mm::Mm;
 use mm::config::HvoStrategy;
 use mm::hugetlb::HugeSize;
 use mm::hvo::{self, HvoError, describe};
-use mm::page::{FolioRef, PageKind, PageRef, page_of};
+use mm::page::{FolioRef, PageKind, PageRef};
+use mm::stats::Counter;
+use mm::steps::{Step, StepKind};
 
-use super::kit::{Threads, within_ms};
+use super::kit::within_ms;
 use crate::selftest::{Failure, NotPassed, Verdict, check, check_eq, require, selftest};
+use crate::walkers::{Looks, Walkers};
+use crate::{env, time};
 
 selftest!("hvo::round_trip", round_trip);
 selftest!("hvo::only_the_head_can_be_written", only_the_head_can_be_written);
 selftest!("hvo::every_cpu_reads_the_right_head", every_cpu_reads_the_right_head);
 selftest!("hvo::walkers_get_on_during_remaps", walkers_get_on_during_remaps);
+selftest!("hvo::walkers_find_what_is_wrong", walkers_find_what_is_wrong);
+selftest!("hvo::walkers_wait_for_broken_entries", walkers_wait_for_broken_entries);
 selftest!("hvo::wrong_folios_are_refused", wrong_folios_are_refused);
 selftest!("hvo::the_free_folios_of_the_pool", the_free_folios_of_the_pool);
 
@@ -36,7 +42,8 @@ impl Folio {
         let head = owned.page();
         head.prep_compound(PageKind::Hugetlb, Order::PMD, mm.config.tails);
         let folio = Folio { mm, owned: Some(owned), head };
-        if head.freeze(1) { Ok(folio) } else { Err(failed("a new folio cannot be frozen")) }
+        // A walker may hold a reference for a moment.
+        if within_ms(2000, || head.freeze(1)) { Ok(folio) } else { Err(failed("a new folio is not frozen")) }
     }
     fn optimise(&self) -> Verdict {
         hvo::optimize_folio(self.mm, self.head).map_err(|error| hvo_failed("optimise", error))
@@ -69,25 +76,41 @@ fn hvo_failed(what: &str, error: HvoError) -> NotPassed {
     Failure::new(file!(), line!(), format_args!("{what}: {error}")).into()
 }
 
+/// A walker for each CPU.
+pub(super) fn walkers(mm: &Mm) -> Result<Walkers, NotPassed> {
+    let walkers = Walkers::start(mm.env.online_cpus());
+    walkers.map_err(|error| Failure::new(file!(), line!(), format_args!("{error}")).into())
+}
+
+pub(super) fn nothing_wrong(looks: Looks) -> Verdict {
+    check_eq!(looks.wrong, 0, "wrong answers of walkers");
+    Ok(())
+}
+
 fn is_on(mm: &Mm) -> bool {
-    mm.config.hvo != HvoStrategy::Off
+    mm.hvo.strategy() != HvoStrategy::Off
 }
 
 /// Seven of eight vmemmap pages go to the buddy allocator and come back; entries, rights, tails as they must be.
 fn round_trip(mm: &'static Mm) -> Verdict {
     require!(is_on(mm), "HVO");
     let folio = Folio::new(mm)?;
+    let walkers = walkers(mm)?;
+    walkers.name_frozen(folio.head);
     let free = || mm.free_page_count() + mm.hvo.kept_pages(mm);
+    // A page that is freed while a walker holds it is free a moment later.
+    let frees = |pages| within_ms(2000, || free() == pages);
     let pfn = folio.head.pfn();
     let (before, pages) = (describe(mm, pfn), free());
     folio.optimise()?;
-    let (during, freed) = (describe(mm, pfn), free() - pages);
+    let (during, seven) = (describe(mm, pfn), frees(pages + 7));
     let astray = folio.astray();
     folio.restore()?;
-    let after = describe(mm, pfn);
-    check_eq!(freed, 7, "pages freed");
+    let (after, none) = (describe(mm, pfn), frees(pages));
+    walkers.name_nobody();
+    nothing_wrong(walkers.end())?;
+    check!(seven && none, "not seven pages were freed, or they are not back: {pages} before, {} now", free());
     check!(astray.is_none(), "{astray:?} does not lead to its head while optimised");
-    check_eq!(free(), pages, "free pages after the restore");
     check_eq!(during[0].output(), before[0].output(), "the head's frame");
     for n in 1..8 {
         let read_only = during[n].flags().contains(PteFlags::READ_ONLY);
@@ -107,6 +130,7 @@ fn round_trip(mm: &'static Mm) -> Verdict {
 fn only_the_head_can_be_written(mm: &'static Mm) -> Verdict {
     require!(is_on(mm), "HVO");
     let folio = Folio::new(mm)?;
+    let _walkers = walkers(mm)?;
     folio.optimise()?;
     folio.head.set_private(0x5eed);
     let stored = folio.head.private();
@@ -126,6 +150,7 @@ fn only_the_head_can_be_written(mm: &'static Mm) -> Verdict {
 fn every_cpu_reads_the_right_head(mm: &'static Mm) -> Verdict {
     require!(is_on(mm), "HVO");
     let folio = Folio::new(mm)?;
+    let walkers = walkers(mm)?;
     let (astray, looked) = (AtomicU64::new(0), AtomicU64::new(0));
     let look = || {
         let wrong = (0..512).filter(|&n| folio.head.nth(n).head(mm.config.tails) != folio.head).count();
@@ -139,66 +164,84 @@ fn every_cpu_reads_the_right_head(mm: &'static Mm) -> Verdict {
     mm.env.run_on_each_cpu(&look);
     check_eq!(looked.load(Ordering::Relaxed), 3 * mm.env.online_cpus() as u64, "looks");
     check_eq!(astray.load(Ordering::Relaxed), 0, "pages that led astray");
-    Ok(())
+    nothing_wrong(walkers.end())
 }
 
-static STOP: AtomicBool = AtomicBool::new(false);
-/// Pages that the walkers asked for, and references that they got and should not have.
-static ASKED: AtomicU64 = AtomicU64::new(0);
-static WRONG: AtomicU64 = AtomicU64::new(0);
-/// First frame of the 128 MiB whose struct pages one block of vmemmap maps.
-static FROM: AtomicU64 = AtomicU64::new(0);
-/// The folio that is remapped.
-static FOLIO: AtomicU64 = AtomicU64::new(0);
-const WALKED: u64 = 32768;
-
-/// Tries to get every frame of the walked ones, as compaction would, until it is told to stop.
-fn walker(mm: &'static Mm) {
-    let (from, folio) = (FROM.load(Ordering::Acquire), FOLIO.load(Ordering::Acquire));
-    // The folio's own frames come twice as often as all others.
-    let frames = (0..WALKED / 512)
-        .flat_map(|n| (folio..folio + 512).step_by(8).chain(from + n * 512..from + n * 512 + 512));
-    for pfn in frames.map(arch::Pfn::new).cycle() {
-        if STOP.load(Ordering::Relaxed) {
-            return;
-        }
-        if !mm.pfn_valid(pfn) {
-            continue;
-        }
-        if let Some(head) = mm.try_get_folio(pfn) {
-            let inside = *head <= page_of(pfn) && page_of(pfn) < head.nth(head.order().pages());
-            let frozen = head.pfn().raw() == folio;
-            WRONG.fetch_add(u64::from(!inside || frozen), Ordering::Relaxed);
-            mm.put_folio(head);
-        }
-        ASKED.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Threads that try to get every pfn of 128 MiB get on while a folio of these is remapped again and again, and get
-/// no reference to it.
+/// Threads that try to get every frame get on while a folio is remapped again and again, and get no reference to it.
 fn walkers_get_on_during_remaps(mm: &'static Mm) -> Verdict {
     require!(is_on(mm), "HVO");
     let folio = Folio::new(mm)?;
-    let pfn = folio.head.pfn();
-    FOLIO.store(pfn.raw(), Ordering::Release);
-    FROM.store(pfn.raw() & !(WALKED - 1), Ordering::Release);
-    ASKED.store(0, Ordering::Relaxed);
-    WRONG.store(0, Ordering::Relaxed);
-    let threads = Threads::start(mm.env.online_cpus(), &STOP, walker)?;
+    let walkers = walkers(mm)?;
+    walkers.name_frozen(folio.head);
     let mut progress = true;
     for _ in 0..8 {
-        let asked = ASKED.load(Ordering::Relaxed);
-        folio.optimise()?;
-        progress &= within_ms(2000, || ASKED.load(Ordering::Relaxed) > asked + 1000);
-        let asked = ASKED.load(Ordering::Relaxed);
-        folio.restore()?;
-        progress &= within_ms(2000, || ASKED.load(Ordering::Relaxed) > asked + 1000);
+        for remap in [Folio::optimise, Folio::restore] {
+            let asked = walkers.looks().asked;
+            remap(&folio)?;
+            progress &= within_ms(2000, || walkers.looks().asked > asked + 1000);
+        }
     }
-    drop(threads);
-    check!(progress, "the walkers stood still: {} pages asked for", ASKED.load(Ordering::Relaxed));
-    check_eq!(WRONG.load(Ordering::Relaxed), 0, "references that nobody may get");
+    walkers.name_nobody();
+    let looks = walkers.end();
+    check!(progress, "the walkers stood still: {looks}");
+    check!(looks.got > 0, "the walkers got no reference at all: {looks}");
+    nothing_wrong(looks)
+}
+
+/// A folio that can be got, though it was named as one that cannot, is found, and so is where it is.
+fn walkers_find_what_is_wrong(mm: &'static Mm) -> Verdict {
+    let walkers = walkers(mm)?;
+    let block = mm.alloc_pages(Order::PMD, PageKind::Kernel);
+    let block = block.map_err(|error| Failure::new(file!(), line!(), format_args!("{error:?}")))?;
+    let first = block.pfn();
+    walkers.name_frozen(*block);
+    let found = within_ms(10_000, || walkers.looks().wrong > 0);
+    walkers.name_nobody();
+    let looks = walkers.end();
+    mm.free_pages(block, Order::PMD);
+    check!(found, "nobody found it: {looks}");
+    check_eq!(looks.wrong_at, Some(first), "the frame with a wrong answer");
     Ok(())
+}
+
+/// For how long entries stay broken, for others to find them so.
+const BROKEN_NS: u64 = 5_000_000;
+
+fn linger_while_broken(step: &Step) {
+    if matches!(step.kind, StepKind::HvoBreak | StepKind::RestoreBreak) {
+        let until = time::now_ns() + BROKEN_NS;
+        while time::now_ns() < until {
+            Machine::relax();
+        }
+    }
+}
+
+/// Who touches a struct page whose entry is broken waits in the fault, whatever it holds (a walker has its interrupts
+/// masked where it gets a folio), and goes on when the entry is made.
+fn walkers_wait_for_broken_entries(mm: &'static Mm) -> Verdict {
+    require!(mm.hvo.strategy() == HvoStrategy::Fault, "hvo=fault");
+    require!(mm.env.online_cpus() > 1, "two CPUs");
+    let folio = Folio::new(mm)?;
+    let walkers = walkers(mm)?;
+    walkers.name_frozen(folio.head);
+    let waits = || mm.stats.get(Counter::HvoFaultWait);
+    let before = waits();
+    env::listen(Some(linger_while_broken));
+    let mut remapped = Ok(());
+    for _ in 0..200 {
+        remapped = folio.optimise().and_then(|()| folio.restore());
+        if remapped.is_err() || waits() > before {
+            break;
+        }
+    }
+    env::listen(None);
+    remapped?;
+    let (asked, waited) = (walkers.looks().asked, waits() - before);
+    let progress = within_ms(5000, || walkers.looks().asked > asked + 1000);
+    walkers.name_nobody();
+    check!(waited > 0, "nobody met a broken entry");
+    check!(progress, "who met one did not get on: {}", walkers.looks());
+    nothing_wrong(walkers.end())
 }
 
 /// A folio that is optimised, not optimised, in use, or none, is refused with the reason and stays as it is.
@@ -222,11 +265,13 @@ fn the_free_folios_of_the_pool(mm: &'static Mm) -> Verdict {
     require!(is_on(mm), "HVO");
     let counts = mm.hugetlb.counts(HugeSize::M2);
     require!(counts.free > 0, "a folio in the pool");
-    let optimized = || mm.stats.get(mm::stats::Counter::NrHvoOptimized);
+    let walkers = walkers(mm)?;
+    let optimized = || mm.stats.get(Counter::NrHvoOptimized);
     let before = optimized();
     let restored = mm.hugetlb.restore_free(mm);
     let now = optimized();
     let again = mm.hugetlb.optimize_free(mm);
+    nothing_wrong(walkers.end())?;
     check_eq!((restored.first_error, again.first_error), (None, None), "errors");
     check_eq!((now, restored.done), (0, before), "folios still optimised, folios restored");
     check_eq!((again.done, optimized()), (counts.free, counts.free), "folios optimised");

@@ -8,7 +8,7 @@
 //! | `pgtable` | the kernel's own tables: rights, guards, nothing for EL0 |
 //! | `contpte` | groups of page entries with the contiguous bit |
 //! | `programs` | processes: what they may do, and what kills them |
-//! | `thp` `khugepaged` `hugetlb` `hvo` | huge pages and their struct pages |
+//! | `thp` `khugepaged` `hugetlb` `hvo` `hvo_sizes` | huge pages and their struct pages |
 //! | `rmap` | frames that move |
 //! | `sched` `stop` `grace` `timer` `uaccess` | the kernel below all that |
 //! | `files` `report` | settings; what processes map |
@@ -20,6 +20,7 @@ mod files;
 mod grace;
 mod hugetlb;
 mod hvo;
+mod hvo_sizes;
 mod kalloc;
 mod khugepaged;
 mod kit;

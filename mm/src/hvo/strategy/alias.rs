@@ -22,6 +22,7 @@
 use super::Strategy;
 use crate::Mm;
 use crate::hvo::batch::Batch;
+use crate::hvo::divide::Division;
 use crate::hvo::hold;
 use crate::hvo::window::{Equal, Window};
 
@@ -38,5 +39,8 @@ impl Strategy for Alias {
     }
     fn restore(&self, mm: &Mm, batch: &Batch) {
         Window::with(mm, |window| window.unshare_by_rights(batch, Equal::ByItself));
+    }
+    fn divide(&self, mm: &Mm, division: &Division) {
+        Window::with(mm, |window| window.divide_by_rights(division));
     }
 }

@@ -15,6 +15,7 @@
 use super::Strategy;
 use crate::Mm;
 use crate::hvo::batch::Batch;
+use crate::hvo::divide::Division;
 use crate::hvo::hold;
 use crate::hvo::window::{Equal, Window};
 
@@ -31,5 +32,8 @@ impl Strategy for Bbml2 {
     }
     fn restore(&self, mm: &Mm, batch: &Batch) {
         Window::with(mm, |window| window.unshare_by_rights(batch, Equal::Copied));
+    }
+    fn divide(&self, mm: &Mm, division: &Division) {
+        Window::with(mm, |window| window.divide_by_rights(division));
     }
 }

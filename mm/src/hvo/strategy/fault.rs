@@ -9,6 +9,7 @@
 use super::Strategy;
 use crate::Mm;
 use crate::hvo::batch::Batch;
+use crate::hvo::divide::Division;
 use crate::hvo::hold;
 use crate::hvo::window::{Way, Window};
 
@@ -25,5 +26,8 @@ impl Strategy for Fault {
     }
     fn restore(&self, mm: &Mm, batch: &Batch) {
         Window::with(mm, |window| mm.hvo.window.open(|| window.by_break(batch, Way::Restore)));
+    }
+    fn divide(&self, mm: &Mm, division: &Division) {
+        Window::with(mm, |window| mm.hvo.window.open(|| window.divide_by_break(division)));
     }
 }

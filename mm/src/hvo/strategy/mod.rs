@@ -30,6 +30,7 @@ pub mod pause;
 pub mod stop_machine;
 
 use super::batch::Batch;
+use super::divide::Division;
 use crate::Mm;
 use crate::config::HvoStrategy;
 
@@ -41,6 +42,8 @@ pub trait Strategy: Sync {
     fn optimise(&self, mm: &Mm, batch: &Batch);
     /// From the shared page, read-only, to pages of their own, writable.
     fn restore(&self, mm: &Mm, batch: &Batch);
+    /// From the shared page of a folio's tails to the shared page of its pieces', and to pages of their heads.
+    fn divide(&self, mm: &Mm, division: &Division);
 }
 
 /// The strategy of this boot; `None` with `hvo=off`.

@@ -11,6 +11,7 @@
 use super::Strategy;
 use crate::Mm;
 use crate::hvo::batch::Batch;
+use crate::hvo::divide::Division;
 use crate::hvo::hold;
 use crate::hvo::window::{Way, Window};
 
@@ -24,5 +25,8 @@ impl Strategy for Pause {
     }
     fn restore(&self, mm: &Mm, batch: &Batch) {
         hold::pause(mm, || Window::with(mm, |window| window.by_break(batch, Way::Restore)));
+    }
+    fn divide(&self, mm: &Mm, division: &Division) {
+        hold::pause(mm, || Window::with(mm, |window| window.divide_by_break(division)));
     }
 }

@@ -9,6 +9,7 @@
 use super::Strategy;
 use crate::Mm;
 use crate::hvo::batch::Batch;
+use crate::hvo::divide::Division;
 use crate::hvo::hold;
 use crate::hvo::window::{Way, Window};
 
@@ -22,5 +23,8 @@ impl Strategy for StopMachine {
     }
     fn restore(&self, mm: &Mm, batch: &Batch) {
         hold::stop_machine(mm, || Window::with(mm, |window| window.by_break(batch, Way::Restore)));
+    }
+    fn divide(&self, mm: &Mm, division: &Division) {
+        hold::stop_machine(mm, || Window::with(mm, |window| window.divide_by_break(division)));
     }
 }

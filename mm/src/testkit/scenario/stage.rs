@@ -1,7 +1,7 @@
 //! The machine and the boot choices of a run, as the seed has them, and its end.
 #![forbid(unsafe_code)]
 
-use arch::features::BbmLevel;
+use arch::features::{BbmLevel, Features};
 use arch::model::{self, Job, MachineDesc};
 use arch::{Machine, Order, PhysMem};
 
@@ -9,7 +9,8 @@ use super::Ran;
 use super::home::{Home, Inside};
 use super::memory::Memory;
 use crate::Mm;
-use crate::config::{MmConfig, TailEncoding, VmemmapMap};
+use crate::config::{HvoSplit, MmConfig, TailEncoding, VmemmapMap};
+use crate::hvo::choice;
 use crate::kalloc::KArc;
 use crate::page::PageKind;
 use crate::space::AddressSpace;
@@ -50,10 +51,13 @@ pub(super) fn run_on(
     play: impl FnOnce(&Stage<'_>, &mut Random),
 ) -> Ran {
     let mut random = Random::new(seed);
-    let machine = machine(seed, ram_mib, &mut random).machine(change);
+    let mut features = Features::BASE;
+    let machine =
+        machine(seed, ram_mib, &mut random).machine(change).machine(|desc| features = desc.features);
     let machine = machine.config(|choices| {
         choices.vmemmap = pick(&mut random, VmemmapMap::ALL);
         choices.tails = pick(&mut random, TailEncoding::ALL);
+        choose_hvo(&mut random, choices, &features);
         config(&mut random, choices);
     });
     machine.boot(|mm, env| {
@@ -69,6 +73,16 @@ pub(super) fn run_on(
         );
         Ran { steps: model::steps().steps }
     })
+}
+
+/// A way to split blocks and a strategy that go with the other choices on this machine.
+fn choose_hvo(random: &mut Random, choices: &mut MmConfig, features: &Features) {
+    let fits = |choices: &MmConfig, strategy| choice::fit(strategy, choices, features).is_ok();
+    let split = pick(random, &[HvoSplit::Auto, HvoSplit::Fault, HvoSplit::StopMachine, HvoSplit::Pause]);
+    choices.hvo_split = split;
+    let possible: Vec<_> =
+        choice::BEST_FIRST.into_iter().filter(|&strategy| fits(choices, strategy)).collect();
+    choices.hvo = pick(random, &possible);
 }
 
 fn machine(seed: u64, ram_mib: u64, random: &mut Random) -> Builder {
