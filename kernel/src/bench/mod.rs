@@ -10,6 +10,8 @@
 //! |---|---|
 //! | `collapse` | hugetlb pages of 1 GiB that are mapped by 4 KiB: one step, two steps, how many mappings fit |
 //! | `hgm` | entries that are smaller than a hugetlb page: post-copy migration with and without them |
+//! | `hvo` | struct pages of hugetlb pages given back and had again, in the strategy that was booted |
+//! | `hvopools` | what pools of 1 GiB cost with that and without |
 //! | `kernel` | the kernel's own operations, measured within it |
 //! | `mapcount` | ways of counting mappings: what each costs, and how often its answers are true |
 //! | `mmbench` | the user program that Linux was measured with |
@@ -25,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 pub mod hgm;
+pub mod hvo;
 mod kernel;
 pub mod mapcount;
 mod policies;
@@ -58,6 +61,8 @@ const SUITES: &[Suite] = &[
     Suite { name: "collapse", run: hgm::collapse },
     Suite { name: "kernel", run: kernel::run },
     Suite { name: "hgm", run: hgm::arrive },
+    Suite { name: "hvo", run: hvo::remaps },
+    Suite { name: "hvopools", run: hvo::pools },
     Suite { name: "mapcount", run: mapcount::run },
     Suite { name: "mmbench", run: program::mmbench },
     Suite { name: "thp", run: thp::run },

@@ -4,6 +4,7 @@
 use arch::{Machine, Mmu};
 use mm::Mm;
 use mm::config::{ConfigError, Mapcount};
+use mm::hvo::HvoError;
 
 use super::commands::{Complaint, none};
 use crate::sched::State;
@@ -107,12 +108,13 @@ pub(super) fn features(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     Ok(())
 }
 
-/// `experiment mapcount [scheme]`, `experiment thp [part]`, `experiment hgm [part]`
+/// `experiment mapcount [scheme]`, `experiment thp [part]`, `experiment hgm [part]`, `experiment hvo [part]`
 pub(super) fn experiment(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     match args.split_first() {
         Some((&"mapcount", schemes)) => count_mappings(mm, schemes),
         Some((&"thp", parts)) => compare_policies(mm, parts),
         Some((&"hgm", parts)) => compare_grains(mm, parts),
+        Some((&"hvo", parts)) => measure_hvo(mm, parts),
         _ => Err(Complaint::Usage),
     }
 }
@@ -144,6 +146,20 @@ fn compare_grains(mm: &'static Mm, parts: &[&str]) -> Result<(), Complaint> {
     }
     say_whose_times("hgm");
     bench::hgm::experiment(mm, parts).ok_or_else(|| Complaint::new("a program did not come to a good end"))
+}
+
+fn measure_hvo(mm: &'static Mm, parts: &[&str]) -> Result<(), Complaint> {
+    if let Some(word) = bench::hvo::no_part(parts) {
+        return Err(Complaint::new(format_args!(
+            "there is no part `{word}`; there are{}",
+            bench::hvo::Parts
+        )));
+    }
+    if bench::hvo::is_off(mm) {
+        return Err(Complaint::new(HvoError::Off));
+    }
+    say_whose_times("hvo");
+    bench::hvo::experiment(mm, parts).ok_or_else(|| Complaint::new("a part did not come to a good end"))
 }
 
 fn count_mappings(mm: &'static Mm, schemes: &[&str]) -> Result<(), Complaint> {

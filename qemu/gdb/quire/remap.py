@@ -56,20 +56,21 @@ class Step:
             return first
         if tables.kind(entries[0], self.level) == "invalid":
             return f"{first}, all {len(entries)}"
-        return f"{first}, all {len(entries)} of them" if len(frames) == 1 else f"{first}, {len(frames)} frames"
+        words = f"{first}, all {len(entries)} of them" if len(frames) == 1 else f"{first}, {len(frames)} frames"
+        writable = sum(entry >> 7 & 1 == 0 for entry in entries)
+        return words if writable in (0, len(entries)) else f"{words}, {writable} of {len(entries)} rw"
 
     def show_stored(self, entries):
         print(f"  before {tables.describe(self.old, self.level)}")
         print(f"  now    {self.describe(entries)}")
-        attributes = ~tables.ADDRESS if tables.kind(self.new, self.level) != "invalid" else -1
-        if entries[0] != self.new or any((entry ^ self.new) & attributes for entry in entries):
+        if entries[0] != self.new or len({tables.kind(entry, self.level) for entry in entries}) != 1:
             print(f"  NOT AS ANNOUNCED: {tables.describe(self.new, self.level)}")
         if self.name.endswith("_repoint"):
             frames = [tables.output(desc, self.level) for desc in (self.old, self.new)]
             print(f"  bytes  behind {frames[0]:#x} and {frames[1]:#x}: {alike(frames)}")
 
     def show_copied(self, entries):
-        frames = [tables.output(entry, self.level) for entry in entries]
+        frames = {tables.output(entry, self.level) for entry in entries}
         print(f"  bytes  of the {len(frames)} frames that the first run maps: {alike(frames)}")
 
 
