@@ -20,7 +20,6 @@ const MAKERS: &[(&str, &str)] = &[
     ("mm/src/thp/pieces.rs", "a reservation's pages and pieces"),
     ("mm/src/thp/promote.rs", "a promotion's claim"),
     ("mm/src/thp/strays.rs", "an entry of a table that was unlinked, and flushed"),
-    ("mm/src/hvo/frames.rs", "entries of vmemmap that map the frames no more, and have been flushed"),
     ("mm/src/kalloc/source.rs", "the address of a block of the heap"),
 ];
 
