@@ -81,6 +81,16 @@ struct GoalsFile {
     linux_7_2_divided_by: i64,
     no_goal: Vec<String>,
     at_most: BTreeMap<String, AtMost>,
+    /// Of other suites, by their name.
+    rows: BTreeMap<String, BTreeMap<String, i64>>,
+    beside: BTreeMap<String, BTreeMap<String, Beside>>,
+}
+
+/// At most so many per cent of another row of the suite.
+#[derive(Debug, Deserialize)]
+struct Beside {
+    row: String,
+    per_cent: i64,
 }
 
 /// All of it.
@@ -110,9 +120,15 @@ impl Peers {
         self.rows.get(suite)?.get(row).copied()
     }
 
-    /// The most that `row` of `suite` shall cost: rows of `mmbench` have goals.
+    /// The most that `row` of `suite` shall cost, where it has a goal; `figure` says what other rows of the suite do.
     #[must_use]
-    pub fn goal(&self, suite: &str, row: &str) -> Option<i64> {
+    pub fn goal(&self, suite: &str, row: &str, figure: impl Fn(&str) -> Option<i64>) -> Option<i64> {
+        if let Some(&most) = self.goals.rows.get(suite).and_then(|rows| rows.get(row)) {
+            return Some(most);
+        }
+        if let Some(beside) = self.goals.beside.get(suite).and_then(|rows| rows.get(row)) {
+            return Some(figure(&beside.row)? * beside.per_cent / 100);
+        }
         let has_goal = suite == "mmbench" && !self.goals.no_goal.iter().any(|name| name == row);
         let linux = self.linux(suite, row).filter(|_| has_goal)?;
         let share = linux.linux_7_2 / self.goals.linux_7_2_divided_by.max(1);
@@ -178,12 +194,17 @@ mod tests {
     #[test]
     fn goals() {
         let peers = Peers::load().unwrap();
-        assert_eq!(peers.goal("mmbench", "mmap_64m_empty"), Some(4271 / 3));
-        assert_eq!(peers.goal("mmbench", "fault_4k_write"), Some(900));
-        assert_eq!(peers.goal("mmbench", "cow_4k_child_first_write"), Some(3442 / 3));
-        assert_eq!(peers.goal("mmbench", "munmap_4k_64m"), Some(150 * 16384));
-        assert_eq!(peers.goal("mmbench", "base_counter"), None);
-        assert_eq!((peers.goal("kernel", "alloc_free_4k"), peers.goal("thpfork", "never.1")), (None, None));
+        let goal = |suite, row| peers.goal(suite, row, |_| Some(1000));
+        assert_eq!(goal("mmbench", "mmap_64m_empty"), Some(4271 / 3));
+        assert_eq!(goal("mmbench", "fault_4k_write"), Some(900));
+        assert_eq!(goal("mmbench", "cow_4k_child_first_write"), Some(3442 / 3));
+        assert_eq!(goal("mmbench", "munmap_4k_64m"), Some(150 * 16384));
+        assert_eq!(goal("mmbench", "base_counter"), None);
+        assert_eq!((goal("kernel", "alloc_free_4k"), goal("thpfork", "never.1")), (None, None));
+        assert_eq!(goal("hvopools", "alias-mask-bbm2-pmd-2.demote.permille"), Some(1250));
+        let (suite, row) = ("hvo", "alias-mask-bbm2-pmd-8.optimise_512.instructions");
+        assert_eq!(goal(suite, row), Some(1010));
+        assert_eq!(peers.goal(suite, row, |_| None), None);
     }
 
     /// The machine of `make bench` is that of Linux; one option that differs is named.

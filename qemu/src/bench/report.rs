@@ -5,6 +5,7 @@ use super::pivot;
 use super::rows::{End, Output, Row};
 use super::suite::{Chosen, Layout};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What stands below a table with Linux in it.
@@ -74,7 +75,10 @@ impl Report {
     #[must_use]
     pub fn new(chosen: &Chosen, output: Output, peers: &Peers, machine: Machine) -> Report {
         let suite = chosen.suite.name;
-        let figures: Vec<_> = output.rows.into_iter().map(|row| figure(suite, row, peers, machine)).collect();
+        let values: BTreeMap<_, _> = output.rows.iter().map(|row| (row.name.clone(), row.value)).collect();
+        let value = |name: &str| values.get(name).copied();
+        let figures: Vec<_> =
+            output.rows.into_iter().map(|row| figure(suite, row, peers, machine, value)).collect();
         let absent = peers
             .names(suite)
             .filter(|name| chosen.is_whole() && !figures.iter().any(|figure| figure.name == *name))
@@ -116,7 +120,13 @@ fn is_error(figure: &Figure) -> bool {
     figure.unit == "errno" || figure.unit == "none"
 }
 
-fn figure(suite: &str, row: Row, peers: &Peers, machine: Machine) -> Figure {
+fn figure(
+    suite: &str,
+    row: Row,
+    peers: &Peers,
+    machine: Machine,
+    others: impl Fn(&str) -> Option<i64>,
+) -> Figure {
     let comparable = machine == Machine::OfThePeers && !row.is_error();
     let of_linux = |linux: Linux| LinuxFigures {
         linux_6_1: linux.linux_6_1,
@@ -125,7 +135,7 @@ fn figure(suite: &str, row: Row, peers: &Peers, machine: Machine) -> Figure {
         ratio: comparable.then(|| (row.value as f64 / linux.linux_7_2 as f64 * 10_000.0).round() / 10_000.0),
     };
     let linux = peers.linux(suite, &row.name).map(of_linux);
-    let goal = peers.goal(suite, &row.name);
+    let goal = peers.goal(suite, &row.name, others);
     let met = goal.filter(|_| comparable).map(|goal| row.value <= goal);
     Figure { name: row.name, unit: row.unit, value: row.value, mean: row.mean, linux, goal, met }
 }
@@ -147,6 +157,12 @@ impl fmt::Display for Report {
         }
         if self.layout == Layout::Tables {
             pivot::write(f, &self.figures)?;
+            for figure in self.figures.iter().filter(|figure| pivot::takes(figure)) {
+                if let (Some(goal), Some(met)) = (figure.goal, figure.met) {
+                    let word = if met { "met" } else { "MISSED" };
+                    writeln!(f, "{:<56} {:>11} {goal:>11} {word}", figure.name, figure.value)?;
+                }
+            }
         }
         for name in &self.absent {
             writeln!(f, "{name:<32} {:>11}", "absent")?;

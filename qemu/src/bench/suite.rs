@@ -34,7 +34,8 @@ pub struct Suite {
     pub rows_of: Option<&'static str>,
     /// The boot choices under which it is measured.
     pub choices: &'static str,
-    /// Further boot choices: it is booted with each of them, one after the other.
+    /// Further boot choices: it is booted with each of them, one after the other. Words `cpu=`, `smp=` and `mem=` among
+    /// them are about the machine.
     pub each: &'static [&'static str],
     /// The boot choices under which it is measured once more, to hold each row against.
     pub against: Option<&'static str>,
@@ -87,6 +88,53 @@ const THP: &[&str] = &["promotion", "sequential", "dense", "random", "sparse", "
 /// What entries that are smaller than a hugetlb page are good for.
 const HGM: &[&str] = &["postcopy"];
 
+/// Struct pages of hugetlb pages given back and had again, and pools with that and without.
+const HVO: &[&str] = &["lists", "sizes", "walkers"];
+const HVO_POOLS: &[&str] = &["upstream"];
+
+/// Each strategy on 1 to 8 CPUs; those that can do with tails that lead to their head by its address; and those that
+/// need no FEAT_BBM, on a CPU without it.
+const EACH_STRATEGY: &[&str] = &[
+    "cpu=max smp=1 hvo=alias",
+    "cpu=max smp=2 hvo=alias",
+    "cpu=max smp=4 hvo=alias",
+    "cpu=max smp=8 hvo=alias",
+    "cpu=max smp=1 hvo=bbml2",
+    "cpu=max smp=2 hvo=bbml2",
+    "cpu=max smp=4 hvo=bbml2",
+    "cpu=max smp=8 hvo=bbml2",
+    "cpu=max smp=1 hvo=pause",
+    "cpu=max smp=2 hvo=pause",
+    "cpu=max smp=4 hvo=pause",
+    "cpu=max smp=8 hvo=pause",
+    "cpu=max smp=1 hvo=stop-machine",
+    "cpu=max smp=2 hvo=stop-machine",
+    "cpu=max smp=4 hvo=stop-machine",
+    "cpu=max smp=8 hvo=stop-machine",
+    "cpu=max smp=1 hvo=fault",
+    "cpu=max smp=2 hvo=fault",
+    "cpu=max smp=4 hvo=fault",
+    "cpu=max smp=8 hvo=fault",
+    "cpu=max smp=4 hvo=bbml2 tails=pointer",
+    "cpu=max smp=4 hvo=pause tails=pointer",
+    "cpu=max smp=4 hvo=stop-machine tails=pointer",
+    "cpu=max smp=4 hvo=fault tails=pointer",
+    "cpu=cortex-a72 smp=4 hvo=alias vmemmap=pte",
+    "cpu=cortex-a72 smp=4 hvo=alias",
+    "cpu=cortex-a72 smp=4 hvo=pause",
+    "cpu=cortex-a72 smp=4 hvo=stop-machine",
+    "cpu=cortex-a72 smp=4 hvo=fault",
+];
+
+/// Each strategy beside another CPU.
+const EACH_POOL: &[&str] = &[
+    "cpu=max smp=2 hvo=alias",
+    "cpu=max smp=2 hvo=bbml2",
+    "cpu=max smp=2 hvo=pause",
+    "cpu=max smp=2 hvo=stop-machine",
+    "cpu=max smp=2 hvo=fault",
+];
+
 /// Pages that a child of `thpfork` touches in each 2 MiB, and policies.
 const THPFORK: &[&str] = &[
     "1",
@@ -122,7 +170,7 @@ const AS_LINUX: &str = "thp=always hugepages=64";
 
 /// Every suite. `threshold` shows that a reservation that is promoted at its first page costs what a huge page at the
 /// first touch does. Atomic operations and lines that `mapcount` counts are counted on the model.
-pub const SUITES: [Suite; 8] = [
+pub const SUITES: [Suite; 10] = [
     Suite { name: "mmbench", choices: AS_LINUX, parts: MMBENCH, ..PLAIN },
     Suite {
         name: "threshold",
@@ -142,6 +190,25 @@ pub const SUITES: [Suite; 8] = [
         each: EACH_SCHEME,
         parts: COLLAPSE,
         layout: Layout::Tables,
+        ..PLAIN
+    },
+    Suite {
+        name: "hvo",
+        // 4096 pages of 2 MiB; none is optimised at boot.
+        choices: "mem=12G hugepages=0",
+        each: EACH_STRATEGY,
+        parts: HVO,
+        layout: Layout::Tables,
+        when: When::Named,
+        ..PLAIN
+    },
+    Suite {
+        name: "hvopools",
+        choices: "mem=16G hugepages=0",
+        each: EACH_POOL,
+        parts: HVO_POOLS,
+        layout: Layout::Tables,
+        when: When::Named,
         ..PLAIN
     },
     Suite { name: "thp", parts: THP, layout: Layout::Tables, ..PLAIN },
@@ -249,11 +316,26 @@ fn boot_once(
     give_up: impl FnMut() -> bool,
 ) -> Result<Measured, Error> {
     let mut options = options.clone();
+    let choices = set_machine(&mut options, choices);
     // A choice that is given twice counts as the last: what the environment asks for goes over the suite's.
     options.append = format!("{choices} {} bench={}", options.append, chosen.asked());
     let outcome = Session::boot(&options, boot)?.finish_unless(give_up)?;
     let output = rows::read(&outcome.log, chosen.rows_of());
     Ok(Measured { output, status: outcome.status, log: outcome.log })
+}
+
+/// Sets the machine as the words say that are about it; returns the others, which are for the kernel.
+fn set_machine(options: &mut Options, choices: &str) -> String {
+    let mut others = Vec::new();
+    for word in choices.split_whitespace() {
+        match word.split_once('=') {
+            Some(("cpu", cpu)) => cpu.clone_into(&mut options.cpu),
+            Some(("mem", mem)) => mem.clone_into(&mut options.mem),
+            Some(("smp", smp)) => options.smp = smp.parse().unwrap_or(options.smp),
+            _ => others.push(word),
+        }
+    }
+    others.join(" ")
 }
 
 impl Measured {
@@ -292,6 +374,19 @@ mod tests {
             .and_then(|rest| rest.split("\n}").next())
             .unwrap();
         assert_eq!(list.split('"').skip(1).step_by(2).collect::<Vec<_>>(), SCHEMES);
+    }
+
+    /// Words about the machine change it and are not the kernel's; those of the suites can be read.
+    #[test]
+    fn words_about_the_machine() {
+        let mut options = Options::for_bench().unwrap();
+        let others = set_machine(&mut options, "mem=12G hugepages=0 cpu=max smp=4 hvo=alias");
+        assert_eq!((options.mem.as_str(), options.cpu.as_str(), options.smp), ("12G", "max", 4));
+        assert_eq!(others, "hugepages=0 hvo=alias");
+        for word in SUITES.iter().flat_map(|suite| suite.each).flat_map(|each| each.split_whitespace()) {
+            let cpus = word.strip_prefix("smp=").map_or(Ok(1), str::parse::<u32>);
+            assert!(cpus.is_ok_and(|cpus| (1..=8).contains(&cpus)), "{word}");
+        }
     }
 
     /// Nothing is everything; a part of a suite is not whole; what is no suite is named.

@@ -11,7 +11,7 @@ use crate::{print, println};
 /// Narrowest column of a table.
 const NARROW: usize = 9;
 /// Figures that a table has room for.
-const MAX_COLUMNS: usize = 16;
+const MAX_COLUMNS: usize = 20;
 
 /// One figure.
 struct Cell {
