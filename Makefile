@@ -39,9 +39,9 @@ help:
 	  '                 ONLY=name,name for some of them, TABLE=1 to write the table of tests/teeth/README.md' \
 	  'make debug       boot halted, with gdb attached and the commands of qemu/gdb loaded' \
 	  'make bench       measure in guest instructions, beside Linux: the same figures at each run;' \
-	  '                 SUITE=... one suite (mmbench, kernel, mapcount, hgm, collapse, threshold, thp, thpfork) or a part (mmbench:fault:cow), STRICT=1' \
+	  '                 SUITE=... one suite (mmbench, kernel, mapcount, hgm, collapse, threshold, thp, thpfork, hvo, hvopools) or a part (mmbench:fault:cow), STRICT=1' \
 	  '                 fails at a row that is an error; the figures also go to target/bench/;' \
-	  '                 FIGURES=1 takes those of thp, thpfork, mapcount, hgm and collapse into docs' \
+	  '                 FIGURES=1 takes those of thp, thpfork, mapcount, hgm, collapse, hvo and hvopools into docs' \
 	  'make figures     write the tables of docs from tests/figures, without measuring' \
 	  'make lint        format check and clippy, warnings denied' \
 	  'make doc         the documentation of all crates, in target/doc and target/$(TARGET)/doc' \

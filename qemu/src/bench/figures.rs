@@ -11,21 +11,24 @@
 //! |---|---|
 //! | `reservations` | `docs/reservations.md` |
 //! | `hgm` | `docs/hgm.md` |
+//! | `hvo` | `docs/hvo.md` |
 
 mod hgm;
+mod hvo;
 mod reservations;
 
 use super::peers::Peers;
 use super::suite::Chosen;
 use crate::artefacts::root;
 use crate::error::Error;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// The suites whose figures are committed.
-pub const SUITES: [&str; 5] = ["thp", "thpfork", "mapcount", "hgm", "collapse"];
+pub const SUITES: [&str; 7] = ["thp", "thpfork", "mapcount", "hgm", "collapse", "hvo", "hvopools"];
 /// The pages, from the top of the tree.
-pub const PAGES: [&str; 2] = ["docs/reservations.md", "docs/hgm.md"];
+pub const PAGES: [&str; 3] = ["docs/reservations.md", "docs/hgm.md", "docs/hvo.md"];
 const END: &str = "<!-- end of figures -->";
 /// Where there is no figure.
 const NOTHING: &str = "–";
@@ -39,6 +42,10 @@ enum Form {
     Mib,
     /// Of all 262,144 entries of 4 KiB that a page of 1 GiB has: how much for each.
     OfEntries,
+    /// Of so many: how much for each, rounded.
+    Of(i64),
+    /// Of 1000: by how many per cent it is more.
+    More,
 }
 
 /// A column: its head, the figures whose sum it has, with `@` for the line's name and before a colon their suite, where
@@ -86,6 +93,18 @@ fn committed(suite: &str) -> Result<Figures, Error> {
     parse(&read(&path)?).map_err(std::io::Error::other).map_err(Error::file(&path))
 }
 
+/// The figures of a suite that tables quote; `None`: all are kept. Of so many boots most are in no table.
+fn quoted(suite: &str) -> Option<BTreeSet<String>> {
+    let tables = hvo::TABLES.iter().filter(|table| table.suite == suite);
+    let of_table = |table: &Table| {
+        let keys = table.columns.iter().flat_map(|column| column.1);
+        let names = keys.flat_map(|key| table.lines.iter().map(|(name, _)| key.replace('@', name)));
+        names.collect::<Vec<_>>()
+    };
+    let quoted: BTreeSet<_> = tables.flat_map(of_table).collect();
+    (!quoted.is_empty()).then_some(quoted)
+}
+
 /// Whether figures of this are taken: all of a suite of the page, or a part of `thpfork`.
 #[must_use]
 pub fn takes(chosen: &Chosen) -> bool {
@@ -105,6 +124,9 @@ pub fn take(chosen: &Chosen, json: &str) -> Result<(), Error> {
             Some(known) => *known = figure,
             None => all.push(figure),
         }
+    }
+    if let Some(quoted) = quoted(suite) {
+        all.retain(|(name, ..)| quoted.contains(name));
     }
     let objects: Vec<_> = all.iter().map(|(_, _, object)| object.as_str()).collect();
     std::fs::write(&path, format!("[\n{}\n]\n", objects.join(",\n"))).map_err(Error::file(&path))
@@ -152,7 +174,7 @@ fn fill(text: &str, figure: &dyn Fn(&str, &str) -> Option<i64>) -> Result<String
             made += "\n";
         }
         if let Some(name) = line.strip_prefix("<!-- figures: ").and_then(|rest| rest.strip_suffix(" -->")) {
-            let mut tables = reservations::TABLES.iter().chain(hgm::TABLES);
+            let mut tables = reservations::TABLES.iter().chain(hgm::TABLES).chain(hvo::TABLES);
             let table = tables.find(|table| table.name == name);
             table.ok_or(format!("there is no table {name}"))?.write(&mut made, figure);
             within = true;
@@ -186,6 +208,8 @@ impl Form {
     fn write(self, figure: i64) -> String {
         match self {
             Form::Mib if figure != 0 => format!("{} MiB", figure as f64 / f64::from(1 << 20)),
+            Form::Of(all) => with_commas((figure + all / 2) / all),
+            Form::More => format!("{:+.1} %", (figure - 1000) as f64 / 10.0),
             Form::OfEntries => format!("{:.2}", figure as f64 / f64::from(1 << 18)),
             Form::Number | Form::Mib => with_commas(figure),
         }
@@ -216,6 +240,9 @@ mod tests {
         let written = [0, 999, 1000, 22_932, -1_234_567].map(|figure| Form::Number.write(figure));
         assert_eq!(written, ["0", "999", "1,000", "22,932", "-1,234,567"]);
         assert_eq!([0, 1_614_187].map(|figure| Form::OfEntries.write(figure)), ["0.00", "6.16"]);
+        assert_eq!([9, 511_999].map(|figure| Form::Of(512).write(figure)), ["0", "1,000"]);
+        let written = [1000, 1030, 562, 4757].map(|figure| Form::More.write(figure));
+        assert_eq!(written, ["+0.0 %", "+3.0 %", "-43.8 %", "+375.7 %"]);
         let written = [0, 1 << 20, 1_835_008, 2 << 20].map(|figure| Form::Mib.write(figure));
         assert_eq!(written, ["0", "1 MiB", "1.75 MiB", "2 MiB"]);
     }

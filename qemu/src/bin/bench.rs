@@ -18,13 +18,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const USAGE: &str = "usage: quire-bench KERNEL | --figures
 
 Boots the ELF file KERNEL with the options of qemu/machine.conf and its [bench], once
-for each suite of SUITE (all but thpfork where it is empty; `mmbench:fault:cow` is a part of one),
+for each suite of SUITE (all but thpfork, hvo and hvopools where it is empty; `mmbench:fault:cow` is a part of one),
 prints the figures and writes target/bench/<suite>.json and .log.
 
 The exit status is 0 if every suite came to its end, whatever it cost, and no row of threshold
 is off. With STRICT=1 a row that is an error, or is absent where Linux has one, makes it 1.
 
-FIGURES=1 takes what thpfork, and as a whole thp, mapcount, hgm and collapse gave into tests/figures, and writes the
+FIGURES=1 takes what thpfork, and as a whole thp, mapcount, hgm, collapse, hvo and hvopools gave into tests/figures, and writes the
 tables of docs anew; --figures only writes the tables.";
 
 fn main() -> ExitCode {
