@@ -228,8 +228,9 @@ pub trait PhysMem {
     /// Fills `bytes` bytes from `at` with zeros. Both are multiples of 64.
     fn zero(at: PhysAddr, bytes: u64);
     /// Fills `bytes` bytes from `at` with lines of 64 bytes: two words that are given, and zeros. Both are multiples of 64.
+    /// Who reads a word meanwhile finds it old or new.
     fn fill(at: PhysAddr, bytes: u64, words: [u64; 2]);
-    /// Copies `bytes` bytes; the ranges do not overlap.
+    /// Copies `bytes` bytes; the ranges do not overlap. Of whole pages, who reads a word meanwhile finds it old or new.
     fn copy(to: PhysAddr, from: PhysAddr, bytes: u64);
     /// Whether two ranges of `bytes` bytes hold the same. All three are multiples of 64.
     fn equal(a: PhysAddr, b: PhysAddr, bytes: u64) -> bool;

@@ -61,6 +61,9 @@ impl Frames {
     /// Takes `n` single pages, or none.
     pub(super) fn alloc(mm: &Mm, n: u64) -> Result<Frames, OutOfMemory> {
         let mut frames = Frames::NONE;
+        if frames.pieces.try_reserve(n.min(FEW) as usize).is_err() {
+            return Err(OutOfMemory);
+        }
         // A few come from this CPU's list, where those of another folio may have gone.
         let mut order = if n < FEW { Order::PAGE } else { MAX_ORDER };
         while frames.len < n {
@@ -122,12 +125,15 @@ impl Iterator for Iter<'_> {
 
 /// A block, as single pages of vmemmap; the largest ones only where they are to be had for nothing.
 fn take(mm: &Mm, order: Order) -> Option<Pfn> {
-    let block = match order {
-        Order::PAGE => mm.alloc_pages(order, PageKind::Vmemmap).ok()?,
-        _ => mm.alloc_free_block(order, PageKind::Vmemmap)?,
-    };
-    let first = block.pfn();
     // The references are the entries' from now on, or whose these frames are.
+    if order == Order::PAGE {
+        let page = mm.alloc_pages(order, PageKind::Vmemmap).ok()?;
+        let pfn = page.pfn();
+        page.leave();
+        return Some(pfn);
+    }
+    let block = mm.alloc_free_block(order, PageKind::Vmemmap)?;
+    let first = block.pfn();
     mm.split_page(block, order).for_each(FolioRef::leave);
     Some(first)
 }

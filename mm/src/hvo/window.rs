@@ -182,7 +182,7 @@ impl Window<'_> {
             .change(|_| move |_: Desc| relay, |told| teller.tell(StepKind::HvoRepoint, Owed::Flush, told));
         let runs = stale.flush();
         teller.tell_still(StepKind::HvoFlush, Owed::Nothing);
-        tails::rewrite_page(division.relay, division.info);
+        tails::write_pages(division.relay, 1, division.info);
         teller.tell_still(StepKind::HvoCopy, Owed::Nothing);
         let stale = runs.change(
             |_| pieces(division, SHARED),

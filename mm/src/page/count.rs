@@ -4,9 +4,10 @@
 //! ([`PageRef::try_get`]): that is how code works that walks physical memory without a lock. The count is
 //! read first, and the compare-and-swap is not attempted on zero, since a compare-and-swap needs write
 //! permission even where it fails, and a tail may be mapped read-only. Interrupts stay masked from that read
-//! to the compare-and-swap: whoever maps struct pages read-only first holds every CPU by an interrupt, so a
-//! count that was read as live cannot belong to a read-only tail by the time it is swapped (Linux closes the
-//! same race by an RCU grace period, commit bd225530a4c7).
+//! to the compare-and-swap: whoever maps struct pages read-only first holds every CPU, or waits until each has
+//! been seen with its interrupts open ([`crate::env::KernelEnv::grace_period`]), so a count that was read as live
+//! cannot belong to a read-only tail by the time it is swapped (Linux closes the same race by an RCU grace period,
+//! commit bd225530a4c7).
 #![forbid(unsafe_code)]
 
 use core::mem::offset_of;

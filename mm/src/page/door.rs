@@ -42,7 +42,8 @@ macro_rules! accessors {
             // 2. validity for reads and writes: `kernel_access` gives a pointer to the bytes that `va`
             //    translates to with the right asked for; vmemmap is mapped for all RAM;
             // 3. no non-atomic access meanwhile: struct pages are accessed here only, always atomically, and
-            //    HVO copies them through the linear map only while no other CPU can reach them.
+            //    what HVO writes through the linear map while others read it by vmemmap, mapped read-only, it writes by
+            //    the backend's vector stores, each element of which is single-copy atomic.
             unsafe { <$atomic>::from_ptr(kernel_access(va, access).cast()) }
         }
         #[inline(always)]

@@ -4,7 +4,9 @@
 //! Code that walks physical memory (compaction, memory failure, a scanner for a debugger) meets pages that
 //! are free, half made, tails, or the tails of an optimised folio, which are read-only and in the `pointer`
 //! encoding even look like heads. So the head is looked up, its count taken and the lookup repeated, all with
-//! interrupts masked: no remap of vmemmap can come between, as it holds every CPU by an interrupt first.
+//! interrupts masked: no page can become a read-only tail meanwhile, as whoever makes it one holds every CPU first, or
+//! waits until each has been seen with interrupts open. The head may become another one, where a folio is divided: that
+//! is what the second lookup is for.
 #![forbid(unsafe_code)]
 
 use arch::{Cpu, Machine, Order, Pfn};

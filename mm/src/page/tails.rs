@@ -14,7 +14,7 @@
 #![forbid(unsafe_code)]
 
 use core::mem::offset_of;
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::Ordering;
 
 use arch::addr::PAGE_SIZE;
 use arch::layout::STRUCT_PAGE_BYTES;
@@ -41,28 +41,18 @@ pub fn encode(encoding: TailEncoding, head: PageRef, order: Order) -> u64 {
     }
 }
 
-/// Fills `pages` frames from `at` on with pristine tails that hold `info`. They hold struct pages that nobody can reach
-/// yet: they are written through the linear map.
+/// Fills `pages` frames from `at` on with pristine tails that hold `info`, through the linear map. Either nobody can reach
+/// the struct pages that they hold yet, or they hold pristine tails, mapped read-only: readers find the old word or the
+/// new one in each.
 pub(crate) fn write_pages(at: PhysAddr, pages: u64, info: u64) {
     const { assert!(STRUCT_PAGE_BYTES == 64 && INFO_WORD == 1) };
     Machine::fill(at, pages * PAGE_SIZE, [0, info]);
 }
 
-/// Makes the frame of pristine tails at `at` one of such that hold `info`. Readers find the old word or the new one in
-/// each. The frame is mapped read-only, and written through the linear map.
-pub(crate) fn rewrite_page(at: PhysAddr, info: u64) {
-    for n in 0..PER_VMEMMAP_PAGE {
-        Machine::write_bytes(at.add(n * STRUCT_PAGE_BYTES + INFO as u64), &info.to_le_bytes());
-    }
-}
-
-/// Makes the first struct page of the frame at `at`, a copy of a head, a pristine tail that holds `info`. Its word
-/// first: from then on readers take it for one. The frame is written through the linear map.
+/// Makes the first struct page of the frame at `at`, a copy of a head, a pristine tail that holds `info`. Readers find the
+/// old word or the new one in each place. The frame is mapped read-only, and written through the linear map.
 pub(crate) fn write_first(at: PhysAddr, info: u64) {
-    let word = |n: usize, value: u64| Machine::write_bytes(at.add(8 * n as u64), &value.to_le_bytes());
-    word(INFO_WORD, info);
-    fence(Ordering::Release);
-    (0..WORDS).filter(|&n| n != INFO_WORD).for_each(|n| word(n, 0));
+    Machine::fill(at, STRUCT_PAGE_BYTES, [0, info]);
 }
 
 impl PageRef {
