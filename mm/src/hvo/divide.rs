@@ -61,7 +61,7 @@ pub fn is_possible(mm: &Mm, into: Order) -> bool {
 }
 
 /// Maps the vmemmap of a frozen, optimised folio as that of optimised folios of order `into`, which the caller makes of
-/// it ([`FolioRef::divide_optimised`]). [`is_possible`] holds. May sleep.
+/// it (`FolioRef::divide_optimised`). [`is_possible`] holds. May sleep.
 ///
 /// # Errors
 /// [`HvoError`]: why the folio stayed as it was.

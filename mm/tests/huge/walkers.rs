@@ -3,15 +3,17 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::common::{LEVELS, Variant, folio, give_back, is_writable};
-use arch::contract::Cpu;
+use arch::contract::{Cpu, FaultStatus, Privilege};
 use arch::features::BbmLevel;
-use arch::model::{Job, run_on_cpus};
-use arch::{Machine, Order, Pfn};
+use arch::model::{Job, possible, run_on_cpus};
+use arch::{Access, Machine, Order, Pfn};
 use mm::Mm;
+use mm::config::{HvoStrategy, TailEncoding, VmemmapMap};
 use mm::hugetlb::HugeSize;
 use mm::hvo;
 use mm::page::{PageKind, page_of};
 use mm::stats::Counter;
+use mm::steps::StepKind;
 use mm::testkit::Random;
 
 /// Folios that come and go.
@@ -128,6 +130,35 @@ fn nothing_becomes_read_only_under_a_walker() {
             run_on_cpus(jobs);
             assert!(writable.load(Ordering::Acquire), "{variant:?}");
             assert!(!is_writable(tail), "{variant:?}");
+            hvo::restore_folio(mm, owned.page()).unwrap();
+            give_back(mm, owned);
+        });
+    }
+}
+
+/// While a block of vmemmap is replaced directly at FEAT_BBM level 2, a TLB may hold it and a page of the table: whoever
+/// gets a TLB conflict abort for that drops both, tries again, and has no other after it.
+#[test]
+fn conflicts_are_dropped() {
+    for hvo in [HvoStrategy::Alias, HvoStrategy::Bbml2] {
+        let variant =
+            Variant { vmemmap: VmemmapMap::Pmd, tails: TailEncoding::Mask, bbm: BbmLevel::Level2, hvo };
+        variant.builder().boot(|mm, env| {
+            let owned = folio(mm);
+            let page = owned.nth(70);
+            env.on_step(move |step| {
+                if step.kind == StepKind::HvoSplitReplace {
+                    let may_conflict = || {
+                        let all = possible(page.address(), Access::Read, Privilege::Kernel);
+                        all.contains(&Err(FaultStatus::TlbConflict))
+                    };
+                    assert!(may_conflict());
+                    let tries = (0..1000).take_while(|_| may_conflict()).map(|_| page.flags()).count();
+                    assert!(!may_conflict(), "after {tries} tries");
+                }
+            });
+            hvo::optimize_folio(mm, owned.page()).unwrap();
+            assert!(mm.stats.get(Counter::HvoConflict) >= 1);
             hvo::restore_folio(mm, owned.page()).unwrap();
             give_back(mm, owned);
         });

@@ -17,7 +17,7 @@
 //! | a walker that has read a count | no CPU is held between read and swap (`stop-machine`, `pause`); a grace period (`fault`) | a grace period | a grace period |
 //!
 //! # Contract
-//! The blocks of a batch are split, as [`super::HvoSplit`] says, before a strategy sees it. A strategy changes every
+//! The blocks of a batch are split, as [`crate::config::HvoSplit`] says, before a strategy sees it. A strategy changes every
 //! entry of the batch. It returns when the new translations hold on every CPU and no TLB holds an old one, so that the
 //! caller may free what the old ones mapped. It cannot fail: everything was found and allocated before. The caller holds
 //! no spinlock.
