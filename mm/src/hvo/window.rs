@@ -10,6 +10,7 @@
 //!   by break   pages:   break . flush . make
 //!   by rights  pages:   read-only . flush . (copy) . other address . flush                        towards the shared page
 //!                       other address . flush . (copy) . writable . flush                         towards pages of their own
+//!                       relay . flush . rewrite . other address . flush . writable . flush        towards smaller folios
 //! ```
 #![forbid(unsafe_code)]
 

@@ -379,9 +379,3 @@ impl<const N: usize> Clean<'_, N> {
         Displaced::new(self.old, self.first.level)
     }
 }
-
-/// The rights of `flags` without write permission.
-#[must_use]
-pub fn read_only(flags: PteFlags) -> PteFlags {
-    flags | PteFlags::READ_ONLY
-}

@@ -33,7 +33,12 @@ pub(super) fn bulk(arena: &mut Arena<'_>) -> Result<(), Failure> {
     expect_value("the last word copied", word(b.add(PAGE_SIZE - 8)), PATTERN)?;
     expect_that("a copy is equal", Machine::equal(a, b, PAGE_SIZE).then_some(()))?;
     Machine::zero(b, PAGE_SIZE);
-    expect_value("the last word zeroed", word(b.add(PAGE_SIZE - 8)), 0)
+    expect_value("the last word zeroed", word(b.add(PAGE_SIZE - 8)), 0)?;
+    Machine::fill(a.add(64), PAGE_SIZE - 64, [PATTERN, 7]);
+    expect_value("before what is filled", word(a.add(56)), 0)?;
+    expect_value("the first word of the last line", word(a.add(PAGE_SIZE - 64)), PATTERN)?;
+    expect_value("the second", word(a.add(PAGE_SIZE - 56)), 7)?;
+    expect_value("the last", word(a.add(PAGE_SIZE - 8)), 0)
 }
 
 pub(super) fn code(arena: &mut Arena<'_>) -> Result<(), Failure> {
