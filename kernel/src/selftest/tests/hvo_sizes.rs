@@ -74,6 +74,8 @@ fn to_and_fro(mm: &'static Mm, size: HugeSize, folios: u64) -> Verdict {
     if let Some(head) = heads(mm, size).next() {
         walkers.name_frozen(head);
     }
+    // On one CPU all may be over before a walker has its first turn.
+    check!(within_ms(5000, || walkers.looks().asked > 0), "no walker began");
     let free = || mm.free_page_count() + mm.hvo.kept_pages(mm);
     // A page that is freed while a walker holds it is free a moment later.
     let settles_at = |pages| within_ms(5000, || free() == pages);
