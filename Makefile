@@ -19,11 +19,11 @@ endif
 # What may be given to `make run`, `debug` and `bench`; qemu/machine.conf says what it is otherwise.
 export CPU SMP MEM EL2 APPEND QEMU QEMU_ARGS TIMEOUT GDB GDB_ARGS
 # What `make bench` is told by the environment.
-export SUITE STRICT FIGURES
+export EXPERIMENT JOBS STRICT FIGURES
 
 # ---- run ------------------------------------------------------------------------------------------------------
 
-.PHONY: help run bench figures debug
+.PHONY: help run bench experiments figures debug
 help:
 	@printf '%s\n' \
 	  'make run         build, boot in QEMU: the tour, then the console (Ctrl-A x leaves QEMU)' \
@@ -39,9 +39,11 @@ help:
 	  '                 ONLY=name,name for some of them, TABLE=1 to write the table of tests/teeth/README.md' \
 	  'make debug       boot halted, with gdb attached and the commands of qemu/gdb loaded' \
 	  'make bench       measure in guest instructions, beside Linux: the same figures at each run;' \
-	  '                 SUITE=... one suite (mmbench, kernel, mapcount, hgm, collapse, threshold, thp, thpfork, hvo, hvopools) or a part (mmbench:fault:cow), STRICT=1' \
-	  '                 fails at a row that is an error; the figures also go to target/bench/;' \
-	  '                 FIGURES=1 takes those of thp, thpfork, mapcount, hgm, collapse, hvo and hvopools into docs' \
+	  '                 EXPERIMENT=... some experiments of experiments/, or parts (mmbench:group=fault,cow),' \
+	  '                 JOBS=... so many boots at a time, STRICT=1 fails at a row that is an error;' \
+	  '                 lists what has moved by more than 1 % since the last run and since tests/figures;' \
+	  '                 the figures also go to target/bench/; FIGURES=1 takes them into the tree and docs' \
+	  'make experiments list the experiments: what each asks' \
 	  'make figures     write the tables of docs from tests/figures, without measuring' \
 	  'make lint        format check and clippy, warnings denied' \
 	  'make doc         the documentation of all crates, in target/doc and target/$(TARGET)/doc' \
@@ -67,6 +69,9 @@ run: need-host+machine+c+qemu kernel programs runner
 bench: need-host+machine+c+qemu kernel programs runner
 	$(HOST) cargo build -q -p tests --bin counts </dev/null
 	target/debug/quire-bench $(KERNEL)
+
+experiments: runner
+	target/debug/quire-bench --list
 
 figures: runner
 	target/debug/quire-bench --figures

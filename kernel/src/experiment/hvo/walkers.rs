@@ -140,7 +140,7 @@ impl Drop for Walkers {
 }
 
 /// Prints the rows, where there is another CPU.
-pub(super) fn run(mm: &'static Mm, sheet: &mut Sheet) -> Option<()> {
+pub(super) fn run(mm: &'static Mm, sheet: &mut Sheet<'_, '_>) -> Option<()> {
     let walkers = mm.env.online_cpus() as u64 - 1;
     if walkers == 0 {
         return Some(());
@@ -172,9 +172,10 @@ pub(super) fn run(mm: &'static Mm, sheet: &mut Sheet) -> Option<()> {
     drop(threads);
     done?;
     let name = "walkers";
-    remaps.note(name, sheet)?;
-    sheet.add(name, "folios", ROUNDS * n as u64 * 2, "count")?;
-    sheet.add(name, "tries", tries, "count")?;
-    sheet.add(name, "progress", tries * each * 1000 / (ran * walkers).max(1), "permille")?;
-    sheet.add(name, "wrong", wrong, "count")
+    remaps.note(name, sheet);
+    sheet.add(name, "folios", ROUNDS * n as u64 * 2, "count");
+    sheet.add(name, "tries", tries, "count");
+    sheet.add(name, "progress", tries * each * 1000 / (ran * walkers).max(1), "permille");
+    sheet.add(name, "wrong", wrong, "count");
+    Some(())
 }

@@ -10,7 +10,8 @@ use mm::Mm;
 use mm::kalloc::KArc;
 use mm::space::{AddressSpace, Advice, MapFlags, MapProt, MmapRequest};
 
-use super::kernel::Times;
+use super::Run;
+use super::times::Times;
 use crate::time;
 
 /// How many VMAs, and what the rows of each are called.
@@ -26,11 +27,11 @@ const ROUNDS: u64 = 50;
 const FIRST: u64 = 0x10_0000_0000;
 
 /// Prints the rows.
-pub(super) fn run(mm: &'static Mm) {
+pub(super) fn run(mm: &'static Mm, run: &mut Run<'_>) {
     for (vmas, names) in SIZES {
         let Ok(space) = mm.new_space() else { return };
         if let Some(times) = measure(mm, &space, vmas) {
-            times.iter().zip(names).for_each(|(times, name)| times.print(name));
+            times.iter().zip(names).for_each(|(times, name)| times.say(name, run));
         }
         mm.destroy_space(&space);
     }

@@ -13,8 +13,9 @@ use mm::space::{AddressSpace, Advice, MapProt, MmapRequest};
 use mm::stats::Counter;
 use mm::thp::promote::promote_range;
 
-use super::kernel::Times;
-use crate::{println, time};
+use super::Run;
+use super::times::Times;
+use crate::time;
 
 const ROUNDS: u64 = 8;
 const BLOCK: u64 = 2 << 20;
@@ -66,12 +67,12 @@ const LONGEST: [(Counter, &str); 3] = [
 ];
 
 /// Prints the rows.
-pub(super) fn run(mm: &'static Mm) {
+pub(super) fn run(mm: &'static Mm, run: &mut Run<'_>) {
     let (mode, threshold) = (mm.thp.mode(), mm.thp.threshold());
     for road in ROADS {
         let Ok(space) = mm.new_space() else { break };
-        if measure(mm, &space, &road).is_none() {
-            println!("{} -1 none", road.name);
+        if measure(mm, &space, &road, run).is_none() {
+            run.line(format_args!("{} -1 none", road.name));
         }
         mm.destroy_space(&space);
     }
@@ -81,7 +82,7 @@ pub(super) fn run(mm: &'static Mm) {
 }
 
 /// `None`: memory is out, or each range was promoted by another before.
-fn measure(mm: &'static Mm, space: &KArc<AddressSpace>, road: &Road) -> Option<()> {
+fn measure(mm: &'static Mm, space: &KArc<AddressSpace>, road: &Road, run: &mut Run<'_>) -> Option<()> {
     let mut times = Times::default();
     let mut sums = [0; COUNTED.len()];
     mm.thp.set_mode(road.mode);
@@ -109,12 +110,12 @@ fn measure(mm: &'static Mm, space: &KArc<AddressSpace>, road: &Road) -> Option<(
         }
     }
     let rounds = times.count();
-    times.print(road.name);
+    times.say(road.name, run);
     for (sum, (_, each, unit, what)) in sums.iter().zip(COUNTED) {
-        println!("{}.{what} {} {unit}", road.name, (sum * each).checked_div(rounds)?);
+        run.line(format_args!("{}.{what} {} {unit}", road.name, (sum * each).checked_div(rounds)?));
     }
     for (counter, what) in LONGEST {
-        println!("{}.{what} {} ns", road.name, mm.stats.get(counter));
+        run.line(format_args!("{}.{what} {} ns", road.name, mm.stats.get(counter)));
     }
     Some(())
 }

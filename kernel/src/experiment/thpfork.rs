@@ -9,9 +9,8 @@ use arch::addr::PAGE_SIZE;
 use mm::Mm;
 use mm::stats::Counter;
 
-use super::policies::{POLICIES, Policy, under_each};
-use super::{End, program};
-use crate::println;
+use super::Run;
+use super::policies::{Policy, chosen, under_each};
 
 /// Pages in each 2 MiB; negative: a random number from 1 to that.
 const PAGES: [&str; 4] = ["1", "-64", "-128", "-512"];
@@ -27,29 +26,25 @@ const BESIDE: [(&str, &str, &[Counter], u64); 6] = [
     ("given_back", "pages", &[Counter::ResPagesGivenBack], 1),
 ];
 
-/// Prints the rows of each policy and number of pages; `words` are numbers and policies, all where there are none.
-pub(super) fn run(mm: &'static Mm, words: &[&str]) -> End {
-    let named = |word: &&str| words.contains(word);
-    let every_number = !PAGES.iter().any(named);
-    let every_policy = !POLICIES.iter().any(|policy| named(&policy.name));
-    for pages in PAGES.into_iter().filter(|pages| every_number || named(pages)) {
-        let all = under_each(mm, |policy| {
-            if every_policy || named(&policy.name) { under_one(mm, policy, pages) } else { Some(()) }
-        });
-        if all.is_none() {
-            return End::Broken;
-        }
+/// Prints the rows of the policies and numbers that were asked for.
+pub(super) fn run(mm: &'static Mm, run: &mut Run<'_>) -> Option<()> {
+    let asked = run.asked;
+    let numbers = || PAGES.into_iter().filter(|pages| asked.wants("pages", pages));
+    run.expect(numbers().count() * chosen(asked).count());
+    for pages in numbers() {
+        under_each(mm, run, |policy, run| under_one(mm, run, policy, pages))?;
     }
-    End::Complete
+    Some(())
 }
 
-fn under_one(mm: &Mm, policy: &Policy, pages: &str) -> Option<()> {
+fn under_one(mm: &Mm, run: &mut Run<'_>, policy: &Policy, pages: &str) -> Option<()> {
     let counts = || BESIDE.map(|(.., counters, _)| counters.iter().map(|&c| mm.stats.get(c)).sum::<u64>());
     let before = counts();
-    println!("bench: next {}.{pages} failing_child children", policy.name);
-    program::run(&["thpfork", CHUNK_MIB, pages])?;
+    run.step(format_args!("{}, {pages} pages", policy.name));
+    run.line(format_args!("bench: next {}.{pages} failing_child children", policy.name));
+    run.program(&["thpfork", CHUNK_MIB, pages])?;
     for ((word, unit, _, each), (after, before)) in BESIDE.into_iter().zip(counts().into_iter().zip(before)) {
-        println!("{}.{pages}.{word} {} {unit}", policy.name, (after - before) * each);
+        run.line(format_args!("{}.{pages}.{word} {} {unit}", policy.name, (after - before) * each));
     }
     Some(())
 }

@@ -1,4 +1,4 @@
-//! The suite `kernel`: the allocator, stopping the machine, HVO, fork, many VMAs, and whole programs, measured within
+//! `kernel`: the allocator, stopping the machine, HVO, fork, many VMAs, and whole programs, measured within
 //! the kernel.
 
 use arch::addr::PAGE_SIZE;
@@ -9,77 +9,47 @@ use mm::page::{PageKind, PageRef};
 use mm::space::{Advice, MapProt, MmapRequest};
 use mm::{hvo, stats::Counter};
 
-use super::End;
-use crate::{println, process, time};
+use super::Run;
+use super::times::Times;
+use crate::process::{self, Observer};
+use crate::time;
 
 const ROUNDS: usize = 15;
 /// Where a block is mapped that is cut.
 const BLOCK: u64 = 0x4000_0000;
 
 /// Prints every row.
-pub(super) fn run(mm: &'static Mm, _: &[&str]) -> End {
-    measure("alloc_free_4k", || {
+pub(super) fn run(mm: &'static Mm, run: &mut Run<'_>) -> Option<()> {
+    measure(run, "alloc_free_4k", || {
         if let Ok(page) = mm.alloc_pages(Order::PAGE, PageKind::Kernel) {
             mm.free_pages(page, Order::PAGE);
         }
     });
-    measure("alloc_free_2m", || {
+    measure(run, "alloc_free_2m", || {
         if let Ok(block) = mm.alloc_pages(Order::PMD, PageKind::Kernel) {
             mm.free_pages(block, Order::PMD);
         }
     });
-    measure("stop_machine", || mm.env.stop_machine(&mut || ()));
-    measure_hvo(mm);
-    measure_fork(mm);
-    measure_groups(mm);
-    super::vmas::run(mm);
-    measure_program(mm, "run_hello", &["hello"]);
+    measure(run, "stop_machine", || mm.env.stop_machine(&mut || ()));
+    measure_hvo(mm, run);
+    measure_fork(mm, run);
+    measure_groups(mm, run);
+    super::vmas::run(mm, run);
+    measure_program(mm, run, "run_hello", &["hello"]);
     // 512 writes to a reservation, one promotion.
-    measure_program(mm, "run_walka", &["walka"]);
-    End::Complete
+    measure_program(mm, run, "run_walka", &["walka"]);
+    Some(())
 }
 
 /// Times `work` and prints its rows.
-fn measure(name: &str, mut work: impl FnMut()) {
+fn measure(run: &mut Run<'_>, name: &str, mut work: impl FnMut()) {
     let mut times = Times::default();
     for _ in 0..ROUNDS {
         let began = time::now_ns();
         work();
         times.add(time::now_ns() - began);
     }
-    times.print(name);
-}
-
-/// Of a series: how many, their sum, the shortest, all in ns.
-pub(super) struct Times {
-    count: u64,
-    sum: u64,
-    min: u64,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Times { count: 0, sum: 0, min: u64::MAX }
-    }
-}
-
-impl Times {
-    pub(super) fn add(&mut self, ns: u64) {
-        self.count += 1;
-        self.sum += ns;
-        self.min = self.min.min(ns);
-    }
-
-    pub(super) fn count(&self) -> u64 {
-        self.count
-    }
-
-    pub(super) fn print(&self, name: &str) {
-        if let Some(mean) = self.sum.checked_div(self.count) {
-            println!("{name} {mean} ns");
-            println!("{name}.min {} ns", self.min);
-        }
-    }
+    times.say(name, run);
 }
 
 /// Pages of the space that forks.
@@ -87,7 +57,7 @@ const FORK_PAGES: u64 = 4096;
 
 /// Sharing the pages of a space, the end of the child, and the parent's writes afterwards, in ns a page of 4 KiB;
 /// nothing of it is a block.
-fn measure_fork(mm: &'static Mm) {
+fn measure_fork(mm: &'static Mm, run: &mut Run<'_>) {
     let Ok(parent) = mm.new_space() else { return };
     let (mut fork, mut end, mut copy, mut reuse) =
         (Times::default(), Times::default(), Times::default(), Times::default());
@@ -119,15 +89,15 @@ fn measure_fork(mm: &'static Mm) {
         }
     }
     mm.destroy_space(&parent);
-    fork.print("fork_share_4k");
-    end.print("fork_end_4k");
-    copy.print("cow_copy_4k");
-    reuse.print("cow_reuse_4k");
+    fork.say("fork_share_4k", run);
+    end.say("fork_end_4k", run);
+    copy.say("cow_copy_4k", run);
+    reuse.say("cow_reuse_4k", run);
 }
 
 /// What mprotect of 64 KiB and of its first page costs: where the 16 entries are one contiguous group, and where they
 /// are not. Each row beside its time has its stores to descriptors and its TLBI operations.
-fn measure_groups(mm: &'static Mm) {
+fn measure_groups(mm: &'static Mm, run: &mut Run<'_>) {
     const GROUP: u64 = 16 * PAGE_SIZE;
     let rw = MapProt::READ | MapProt::WRITE;
     let mode = mm.thp.mode();
@@ -163,22 +133,22 @@ fn measure_groups(mm: &'static Mm) {
             }
         }
         mm.destroy_space(&space);
-        times.print(name);
-        println!("{name}.stores {} count", counts[0]);
-        println!("{name}.tlbi {} count", counts[1]);
+        times.say(name, run);
+        run.line(format_args!("{name}.stores {} count", counts[0]));
+        run.line(format_args!("{name}.tlbi {} count", counts[1]));
     }
     mm.thp.set_mode(mode);
 }
 
 /// A folio as it lies in the pool, optimised and restored.
-fn measure_hvo(mm: &'static Mm) {
+fn measure_hvo(mm: &'static Mm, run: &mut Run<'_>) {
     let Ok(head) = mm.alloc_pages(Order::PMD, PageKind::Hugetlb) else { return };
     head.prep_compound(PageKind::Hugetlb, Order::PMD, mm.config.tails);
     if head.freeze(1) {
         let (mut there, mut back) = (Times::default(), Times::default());
         if (0..ROUNDS).all(|_| round_trip(mm, *head, &mut there, &mut back)) {
-            there.print("hvo_optimise_2m");
-            back.print("hvo_restore_2m");
+            there.say("hvo_optimise_2m", run);
+            back.say("hvo_restore_2m", run);
         }
     }
     mm.free_pages(head, Order::PMD);
@@ -196,14 +166,14 @@ fn round_trip(mm: &Mm, head: PageRef, there: &mut Times, back: &mut Times) -> bo
 }
 
 /// Runs a program once and prints how long that took and how many faults it had.
-fn measure_program(mm: &Mm, name: &str, args: &[&str]) {
+fn measure_program(mm: &Mm, run: &mut Run<'_>, name: &str, args: &[&str]) {
     let (began, faults) = (time::now_ns(), mm.stats.get(Counter::PgFault));
-    let Ok(process) = process::run(args[0], args, Some(|_, _| ())) else { return };
+    let Ok(process) = process::run(args[0], args, Some(Observer::Stops(|_, _| ()))) else { return };
     let status = process.wait();
     let (took, faults) = (time::now_ns() - began, mm.stats.get(Counter::PgFault) - faults);
-    println!("{name} {took} ns");
-    println!("{name}_faults {faults} count");
+    run.line(format_args!("{name} {took} ns"));
+    run.line(format_args!("{name}_faults {faults} count"));
     if status.shell_code() != 0 {
-        println!("error: {}: {status}", args[0]);
+        run.line(format_args!("error: {}: {status}", args[0]));
     }
 }

@@ -20,6 +20,7 @@
 use arrayvec::ArrayString;
 use mm::Mm;
 
+use super::{Asked, Run};
 use crate::{files, println};
 
 const FOLDER: &str = "/sys/kernel/mm/transparent_hugepage/";
@@ -47,7 +48,7 @@ const fn policy(name: &'static str, values: [&'static str; FILES.len()]) -> Poli
 }
 
 /// All of them.
-pub(super) const POLICIES: [Policy; 9] = [
+const POLICIES: [Policy; 9] = [
     policy("never", ["never", "256", "async", "all", "0", "511", "10000"]),
     policy("always", ["always", "256", "async", "all", "0", "511", "10000"]),
     policy("underused", ["always", "256", "async", "all", "1", "255", "10000"]),
@@ -82,12 +83,22 @@ fn write(mm: &Mm, file: &str, value: &str) {
     }
 }
 
-/// Runs `work` under each policy, and puts the settings back afterwards. Stops where `work` answers `None`.
-pub(super) fn under_each(mm: &Mm, mut work: impl FnMut(&Policy) -> Option<()>) -> Option<()> {
+/// The policies that were asked for.
+pub(super) fn chosen<'w>(asked: &'w Asked<'w>) -> impl Iterator<Item = &'static Policy> + use<'w> {
+    POLICIES.iter().filter(|policy| asked.wants("policy", policy.name))
+}
+
+/// Runs `work` under each policy that was asked for, and puts the settings back afterwards. Stops where `work` answers
+/// `None`.
+pub(super) fn under_each(
+    mm: &Mm,
+    run: &mut Run<'_>,
+    mut work: impl FnMut(&Policy, &mut Run<'_>) -> Option<()>,
+) -> Option<()> {
     let before = FILES.map(|file| read(mm, file));
-    let done = POLICIES.iter().try_for_each(|policy| {
+    let done = chosen(run.asked).try_for_each(|policy| {
         FILES.iter().zip(policy.values).for_each(|(file, value)| write(mm, file, value));
-        work(policy)
+        work(policy, run)
     });
     FILES.iter().zip(before).for_each(|(file, value)| write(mm, file, &value));
     done

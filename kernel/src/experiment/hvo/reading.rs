@@ -84,16 +84,15 @@ impl Reading {
     }
 
     /// Writes all of it down.
-    pub(super) fn note(&self, table: impl Display + Copy, sheet: &mut Sheet) -> Option<()> {
-        sheet.add(table, "instructions", self.ns, "ns")?;
+    pub(super) fn note(&self, table: impl Display + Copy, sheet: &mut Sheet<'_, '_>) {
+        sheet.add(table, "instructions", self.ns, "ns");
         for ((_, column), value) in COUNTED.iter().zip(self.counted) {
-            sheet.add(table, column, value, "count")?;
+            sheet.add(table, column, value, "count");
         }
         let Pauses { count, total_ns, longest_ns } = self.pauses;
         let of_cpus = [(self.ipis, "count"), (count, "count"), (total_ns, "ns"), (longest_ns, "ns")];
         for (column, (value, unit)) in OF_CPUS.iter().zip(of_cpus) {
-            sheet.add(table, column, value, unit)?;
+            sheet.add(table, column, value, unit);
         }
-        Some(())
     }
 }

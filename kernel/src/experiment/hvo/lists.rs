@@ -108,17 +108,19 @@ impl Drop for Folios {
 }
 
 /// The first remap of a block of vmemmap, which may have to be split, and then lists of all lengths.
-pub(super) fn lists(mm: &'static Mm, sheet: &mut Sheet) -> Option<()> {
+pub(super) fn lists(mm: &'static Mm, sheet: &mut Sheet<'_, '_>) -> Option<()> {
     let folios = Folios::take(mm, Order::PMD, LENGTHS[LENGTHS.len() - 1]);
     let most = folios.heads().len();
     let all = LENGTHS.into_iter().filter(|&n| n <= most);
     let longest = all.clone().next_back().unwrap_or(0);
     if longest < LENGTHS[LENGTHS.len() - 1] {
-        println!("hvo: longer lists are left out: memory has {most} folios of 2 MiB (MEM=12G has 4096)");
+        sheet.remark(format_args!(
+            "longer lists are left out: memory has {most} folios of 2 MiB (MEM=12G has 4096)"
+        ));
     }
     for n in [1, longest] {
         let (there, _) = folios.round_trip(n)?;
-        there.note(format_args!("first_{n}"), sheet)?;
+        there.note(format_args!("first_{n}"), sheet);
     }
     for n in all {
         let rounds = if n <= SHORT { ROUNDS } else { 1 };
@@ -128,18 +130,18 @@ pub(super) fn lists(mm: &'static Mm, sheet: &mut Sheet) -> Option<()> {
             least = Some(optimise.less(least));
             back = Some(restore.less(back));
         }
-        least?.note(format_args!("optimise_{n}"), sheet)?;
-        back?.note(format_args!("restore_{n}"), sheet)?;
+        least?.note(format_args!("optimise_{n}"), sheet);
+        back?.note(format_args!("restore_{n}"), sheet);
     }
     Some(())
 }
 
 /// One folio of each size that HVO treats, when nothing has to be split any more.
-pub(super) fn sizes(mm: &'static Mm, sheet: &mut Sheet) -> Option<()> {
+pub(super) fn sizes(mm: &'static Mm, sheet: &mut Sheet<'_, '_>) -> Option<()> {
     for (order, name) in [(9, "2m"), (13, "32m"), (18, "1g")] {
         let folios = Folios::take(mm, Order::new(order), 1);
         if folios.heads().is_empty() {
-            println!("hvo: a folio of {name} is left out: memory has none (MEM=4G has one)");
+            sheet.remark(format_args!("a folio of {name} is left out: memory has none (MEM=4G has one)"));
             continue;
         }
         folios.round_trip(1)?;
@@ -148,9 +150,9 @@ pub(super) fn sizes(mm: &'static Mm, sheet: &mut Sheet) -> Option<()> {
         let there = folios.optimise(1)?;
         let freed = (freed() - before) * arch::addr::PAGE_SIZE;
         let back = folios.restore(1)?;
-        sheet.add(format_args!("size_{name}"), "freed", freed, "bytes")?;
-        there.note(format_args!("optimise_{name}"), sheet)?;
-        back.note(format_args!("restore_{name}"), sheet)?;
+        sheet.add(format_args!("size_{name}"), "freed", freed, "bytes");
+        there.note(format_args!("optimise_{name}"), sheet);
+        back.note(format_args!("restore_{name}"), sheet);
     }
     Some(())
 }

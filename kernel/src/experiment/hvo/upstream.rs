@@ -22,7 +22,7 @@ use crate::println;
 const OPERATIONS: [&str; 4] = ["allocate", "free", "demote", "free_2m"];
 
 /// Prints the four operations; the pools are as before afterwards.
-pub(super) fn run(mm: &'static Mm, sheet: &mut Sheet) -> Option<()> {
+pub(super) fn run(mm: &'static Mm, sheet: &mut Sheet<'_, '_>) -> Option<()> {
     let before = [HugeSize::G1, HugeSize::M2].map(|size| mm.hugetlb.counts(size).persistent());
     let switch = mm.hvo.switch();
     let measured = measure(mm, sheet);
@@ -32,21 +32,21 @@ pub(super) fn run(mm: &'static Mm, sheet: &mut Sheet) -> Option<()> {
     measured
 }
 
-fn measure(mm: &'static Mm, sheet: &mut Sheet) -> Option<()> {
+fn measure(mm: &'static Mm, sheet: &mut Sheet<'_, '_>) -> Option<()> {
     // What is in the pools of both sizes would be counted among them.
     let _ = (mm.hugetlb.set_nr(mm, HugeSize::G1, 0), mm.hugetlb.set_nr(mm, HugeSize::M2, 0));
     let pages = most(mm)?;
     if pages == 0 {
-        println!("hvo: pools of 1 GiB are left out: memory has no page of it (MEM=4G has some)");
+        sheet.remark(format_args!("pools of 1 GiB are left out: memory has no page of it (MEM=4G has some)"));
         return Some(());
     }
     let off = cycle(mm, Switch::Off, pages)?;
     let on = cycle(mm, Switch::On, pages)?;
     for (name, (on, off)) in OPERATIONS.into_iter().zip(on.into_iter().zip(off)) {
-        sheet.add(name, "pages", pages, "count")?;
-        sheet.add(name, "off", off.ns, "ns")?;
-        on.note(name, sheet)?;
-        sheet.add(name, "permille", on.ns * 1000 / off.ns.max(1), "permille")?;
+        sheet.add(name, "pages", pages, "count");
+        sheet.add(name, "off", off.ns, "ns");
+        on.note(name, sheet);
+        sheet.add(name, "permille", on.ns * 1000 / off.ns.max(1), "permille");
     }
     Some(())
 }
