@@ -12,9 +12,11 @@
 //! | `reservations` | `docs/reservations.md` |
 //! | `hgm` | `docs/hgm.md` |
 //! | `hvo` | `docs/hvo.md` |
+//! | `mapcount` | `docs/mapcount.md` |
 
 mod hgm;
 mod hvo;
+mod mapcount;
 mod reservations;
 
 use super::experiment::Chosen;
@@ -27,9 +29,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// The experiments of whose figures tables are made.
-const EXPERIMENTS: [&str; 7] = ["thp", "thpfork", "mapcount", "hgm", "collapse", "hvo", "hvopools"];
+const EXPERIMENTS: [&str; 8] = ["thp", "thpfork", "mapcount", "curves", "hgm", "collapse", "hvo", "hvopools"];
 /// The pages, from the top of the tree.
-pub const PAGES: [&str; 3] = ["docs/reservations.md", "docs/hgm.md", "docs/hvo.md"];
+pub const PAGES: [&str; 4] = ["docs/reservations.md", "docs/hgm.md", "docs/hvo.md", "docs/mapcount.md"];
 const END: &str = "<!-- end of figures -->";
 /// Where there is no figure.
 const NOTHING: &str = "–";
@@ -47,6 +49,10 @@ enum Form {
     Of(i64),
     /// Of 1000: by how many per cent it is more.
     More,
+    /// Of 10,000: per cent.
+    PerCent,
+    /// With commas; below zero it is the number of an error: the operation was refused.
+    Cost,
 }
 
 /// A column: its head, the figures whose sum it has, with `@` for the line's name and before a colon their experiment, where
@@ -192,7 +198,7 @@ fn fill(text: &str, figure: &dyn Fn(&str, &str) -> Option<i64>) -> Result<String
             made += "\n";
         }
         if let Some(name) = line.strip_prefix("<!-- figures: ").and_then(|rest| rest.strip_suffix(" -->")) {
-            let mut tables = reservations::TABLES.iter().chain(hgm::TABLES).chain(hvo::TABLES);
+            let mut tables = reservations::TABLES.iter().chain(hgm::TABLES).chain(hvo::TABLES).chain(mapcount::TABLES);
             let table = tables.find(|table| table.name == name);
             table.ok_or(format!("there is no table {name}"))?.write(&mut made, figure);
             within = true;
@@ -228,8 +234,11 @@ impl Form {
             Form::Mib if figure != 0 => format!("{} MiB", figure as f64 / f64::from(1 << 20)),
             Form::Of(all) => with_commas((figure + all / 2) / all),
             Form::More => format!("{:+.1} %", (figure - 1000) as f64 / 10.0),
+            Form::PerCent if figure % 100 == 0 => (figure / 100).to_string(),
+            Form::PerCent => format!("{:.1}", figure as f64 / 100.0),
+            Form::Cost if figure < 0 => "refused".to_owned(),
             Form::OfEntries => format!("{:.2}", figure as f64 / f64::from(1 << 18)),
-            Form::Number | Form::Mib => with_commas(figure),
+            Form::Number | Form::Mib | Form::Cost => with_commas(figure),
         }
     }
 }
@@ -259,6 +268,9 @@ mod tests {
         assert_eq!(written, ["0", "999", "1,000", "22,932", "-1,234,567"]);
         assert_eq!([0, 1_614_187].map(|figure| Form::OfEntries.write(figure)), ["0.00", "6.16"]);
         assert_eq!([9, 511_999].map(|figure| Form::Of(512).write(figure)), ["0", "1,000"]);
+        let written = [0, 10_000, 2611, 9999].map(|figure| Form::PerCent.write(figure));
+        assert_eq!(written, ["0", "100", "26.1", "100.0"]);
+        assert_eq!([-11, 124_026].map(|figure| Form::Cost.write(figure)), ["refused", "124,026"]);
         let written = [1000, 1030, 562, 4757].map(|figure| Form::More.write(figure));
         assert_eq!(written, ["+0.0 %", "+3.0 %", "-43.8 %", "+375.7 %"]);
         let written = [0, 1 << 20, 1_835_008, 2 << 20].map(|figure| Form::Mib.write(figure));

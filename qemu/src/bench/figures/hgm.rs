@@ -3,7 +3,7 @@
 use super::{Column, Form, Table};
 
 /// The ways of counting.
-const SCHEMES: &[(&str, &str)] = &[
+pub(super) const SCHEMES: &[(&str, &str)] = &[
     ("rfc-v1", "`rfc-v1`"),
     ("rfc-v1+counted", "`rfc-v1+counted`"),
     ("rfc-v2", "`rfc-v2`"),
