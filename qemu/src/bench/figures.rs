@@ -198,7 +198,8 @@ fn fill(text: &str, figure: &dyn Fn(&str, &str) -> Option<i64>) -> Result<String
             made += "\n";
         }
         if let Some(name) = line.strip_prefix("<!-- figures: ").and_then(|rest| rest.strip_suffix(" -->")) {
-            let mut tables = reservations::TABLES.iter().chain(hgm::TABLES).chain(hvo::TABLES).chain(mapcount::TABLES);
+            let mut tables =
+                reservations::TABLES.iter().chain(hgm::TABLES).chain(hvo::TABLES).chain(mapcount::TABLES);
             let table = tables.find(|table| table.name == name);
             table.ok_or(format!("there is no table {name}"))?.write(&mut made, figure);
             within = true;
