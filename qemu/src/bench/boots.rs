@@ -45,10 +45,10 @@ pub struct All {
 
 /// What is to be done for an experiment.
 enum Work {
-    /// Boot with these choices.
-    Boot(String),
+    /// Boot with these choices, and ask the kernel for this.
+    Boot(String, String),
     /// The same, to hold the rows of the other boot against.
-    Against(String),
+    Against(String, String),
     /// Run the program beside this one.
     Beside(String),
 }
@@ -63,8 +63,8 @@ struct Job {
 
 fn jobs(chosen: &[Chosen]) -> VecDeque<Job> {
     let of_one = |(of, one): (usize, &Chosen)| {
-        let boots = one.experiment.boots().into_iter().map(Work::Boot);
-        let against = one.experiment.against().map(|choices| Work::Against(choices.to_owned()));
+        let boots = one.boots().into_iter().map(|(choices, asked)| Work::Boot(choices, asked));
+        let against = one.experiment.against().map(|choices| Work::Against(choices.to_owned(), one.asked()));
         let beside = one.experiment.beside().map(|program| Work::Beside(program.to_owned()));
         let all: Vec<_> = boots.chain(against).chain(beside).collect();
         let parts = all.len();
@@ -162,7 +162,7 @@ fn ended_well(measured: &Measured) -> bool {
 
 /// Puts the parts of one experiment together; `None` where it was not begun.
 fn together(chosen: &Chosen, parts: Vec<Option<Measured>>) -> Option<All> {
-    let boots = chosen.experiment.boots().len();
+    let boots = chosen.boots().len();
     let has_against = chosen.experiment.against().is_some();
     let (mut ours, mut against) = (None::<Measured>, None);
     for (n, part) in parts.into_iter().enumerate() {
@@ -198,19 +198,21 @@ impl Bench<'_> {
             return Ok(None);
         }
         match &job.work {
-            Work::Boot(choices) | Work::Against(choices) => self.boot_once(one, job, choices).map(Some),
+            Work::Boot(choices, asked) | Work::Against(choices, asked) => {
+                self.boot_once(one, job, choices, asked).map(Some)
+            }
             Work::Beside(program) => beside(program, one).map(Some),
         }
     }
 
-    fn boot_once(&self, chosen: &Chosen, job: &Job, choices: &str) -> Result<Measured, Error> {
+    fn boot_once(&self, chosen: &Chosen, job: &Job, choices: &str, asked: &str) -> Result<Measured, Error> {
         let mut options = self.options.clone();
         let words = set_machine(&mut options, choices);
         // A choice that is given twice counts as the last: what the environment asks for goes over the experiment's.
-        options.append = format!("{words} {} bench={}", options.append, chosen.asked());
+        options.append = format!("{words} {} bench={asked}", options.append);
         let _share = self.memory.take(bytes(&options.mem));
         let which = if job.parts > 1 { format!(" {}/{}", job.part + 1, job.parts) } else { String::new() };
-        let progress = Progress::new(format!("{}{which}", chosen.argument), choices);
+        let progress = Progress::new(format!("{asked}{which}"), choices);
         let console: Sink = Box::new(progress);
         let session = Session::start(&options, self.boot, Console::Pipes, console)?;
         let outcome = session.finish_unless(|| (self.give_up)())?;
@@ -344,12 +346,8 @@ mod tests {
         let others = set_machine(&mut options, "mem=12G hugepages=0 cpu=max smp=4 hvo=alias");
         assert_eq!((options.mem.as_str(), options.cpu.as_str(), options.smp), ("12G", "max", 4));
         assert_eq!(others, "hugepages=0 hvo=alias");
-        for word in all()
-            .unwrap()
-            .iter()
-            .flat_map(|one| one.boots())
-            .flat_map(|boot| boot.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        {
+        let boots: Vec<_> = choose("", &all().unwrap()).unwrap().iter().flat_map(Chosen::boots).collect();
+        for word in boots.iter().flat_map(|(choices, _)| choices.split_whitespace()) {
             let cpus = word.strip_prefix("smp=").map_or(Ok(1), str::parse::<u32>);
             assert!(cpus.is_ok_and(|cpus| (1..=8).contains(&cpus)), "{word}");
         }
@@ -377,9 +375,9 @@ mod tests {
             ]
         );
         assert!(matches!(&jobs[1].work, Work::Beside(program) if program == "counts"));
-        assert!(matches!(&jobs[3].work, Work::Against(choices) if choices.contains("thp=always")));
+        assert!(matches!(&jobs[3].work, Work::Against(choices, _) if choices.contains("thp=always")));
         assert!(
-            matches!(&jobs[4].work, Work::Boot(choices) if choices.starts_with("mem=16G") && choices.ends_with("hvo=alias"))
+            matches!(&jobs[4].work, Work::Boot(choices, _) if choices.starts_with("mem=16G") && choices.ends_with("hvo=alias"))
         );
     }
 

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `choices` | boot choices; words `cpu=`, `smp=` and `mem=` among them are about the machine | none |
 //! | `each` | further choices: it is booted with each of them, and the rows of all are its rows | one boot |
+//! | `apart` | keys: it is booted anew for each of their values, so that none finds what another has left | none |
 //! | `against` | choices under which it is measured once more, to hold each row against | not |
 //! | `rows_of` | the experiment that the kernel is asked for, where it is another one | its own name |
 //! | `beside` | a program beside this one that has more rows, for what the machine cannot be asked; it is told what is chosen | none |
@@ -62,6 +63,7 @@ struct Bench {
     rows_of: Option<String>,
     choices: String,
     each: Vec<String>,
+    apart: Vec<String>,
     against: Option<String>,
     layout: Layout,
     beside: Option<String>,
@@ -99,7 +101,7 @@ impl Experiment {
     }
 
     /// The choices of each of its boots.
-    pub(super) fn boots(&self) -> Vec<String> {
+    fn each(&self) -> Vec<String> {
         let Bench { choices, each, .. } = &self.bench;
         let one = [String::new()];
         let each: &[String] = if each.is_empty() { &one } else { each };
@@ -182,9 +184,40 @@ impl Chosen {
         self.experiment.bench.rows_of.as_deref().unwrap_or(&self.experiment.name)
     }
 
-    /// What the kernel is asked for.
+    /// What the kernel is asked for in a boot that is not apart from others.
     pub(super) fn asked(&self) -> String {
         self.argument.replacen(&self.experiment.name, self.rows_of(), 1)
+    }
+
+    /// The values of a key of words that are chosen, all where none is.
+    fn values(&self, key: &str) -> Vec<String> {
+        let chosen = self.words().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        match (chosen, self.experiment.keys.get(key)) {
+            (Some(chosen), _) => chosen.split(',').map(str::to_owned).collect(),
+            (None, Some(Key::Words { values, .. })) => values.clone(),
+            (None, _) => Vec::new(),
+        }
+    }
+
+    /// What the kernel is asked for in each boot, by the keys whose values are kept apart.
+    fn apart(&self) -> Vec<String> {
+        let apart = &self.experiment.bench.apart;
+        let is_apart =
+            |word: &&str| word.split_once('=').is_some_and(|(key, _)| apart.iter().any(|one| one == key));
+        let others: String =
+            self.words().filter(|word| !is_apart(word)).map(|word| format!(":{word}")).collect();
+        let with = |asked: &String, key: &String| {
+            self.values(key).into_iter().map(|value| format!("{asked}:{key}={value}")).collect::<Vec<_>>()
+        };
+        let begin = vec![format!("{}{others}", self.rows_of())];
+        apart.iter().fold(begin, |all, key| all.iter().flat_map(|asked| with(asked, key)).collect())
+    }
+
+    /// Each boot: its choices, and what the kernel is asked for.
+    pub(super) fn boots(&self) -> Vec<(String, String)> {
+        let apart = self.apart();
+        let of_choices = |choices: String| apart.iter().map(move |asked| (choices.clone(), asked.clone()));
+        self.experiment.each().into_iter().flat_map(of_choices).collect()
     }
 
     /// What is chosen, `key=value` each.
@@ -267,11 +300,11 @@ mod tests {
         let list = config.split("Mapcount, \"mapcount\" {").nth(1).unwrap().split("\n}").next().unwrap();
         assert_eq!(words(list), values("mapcount", "scheme"));
         let boots: Vec<_> = words(list).iter().map(|scheme| format!("hvo=off mapcount={scheme}")).collect();
-        assert_eq!(find("curves").boots(), boots);
-        assert_eq!(find("collapse").boots(), boots);
+        assert_eq!(find("curves").each(), boots);
+        assert_eq!(find("collapse").each(), boots);
         assert_eq!(values("thp", "policy"), values("thpfork", "policy"));
         assert_eq!(values("thp", "policy"), values("timeline", "policy"));
-        assert_eq!(find("kernel").boots(), [""]);
+        assert_eq!(find("kernel").each(), [""]);
     }
 
     /// Each says all that an experiment has to say, as a question first.
@@ -306,5 +339,18 @@ mod tests {
         assert!(!part.is_whole() && choose("mmbench", &all).unwrap()[0].is_whole());
         assert_eq!((part.rows_of(), part.asked().as_str()), ("mmbench", "mmbench:group=fault,cow"));
         assert_eq!(part.words().collect::<Vec<_>>(), ["group=fault,cow"]);
+    }
+
+    /// Values that are kept apart have a boot each, those that were chosen.
+    #[test]
+    fn boots_apart() {
+        let all = experiments();
+        let boots = |words: &str| choose(words, &all).unwrap()[0].boots();
+        assert_eq!(boots("thpfork").len(), 4 * 9);
+        let two = boots("thpfork:policy=never:pages=-64,1");
+        let asked = ["thpfork:pages=-64:policy=never", "thpfork:pages=1:policy=never"];
+        assert_eq!(two, asked.map(|asked| (String::new(), asked.to_owned())));
+        assert_eq!(boots("thp:mib=8"), [(String::new(), "thp:mib=8".to_owned())]);
+        assert_eq!(boots("curves:operation=fork").len(), 8);
     }
 }
