@@ -1,0 +1,207 @@
+//! Every operation beside Linux.
+
+use super::bars::{self, Bar, Group, Room};
+use super::{Drawn, Plot, Table, both, cell, legend};
+use crate::axis::Axis;
+use crate::canvas::{Swatch, Window};
+use crate::error::Error;
+use crate::store::{Origin, Store};
+use crate::words::{count, per_cent, ratio, with_commas};
+use serde::Deserialize;
+
+pub(super) const PLOT: Plot = Plot {
+    id: "linux",
+    title: "What does an operation cost, held against Linux?",
+    short: "Beside Linux",
+    experiment: "mmbench",
+    about: "Guest instructions of each operation, divided by those of Linux 7.2 on the same machine, for one and the \
+            same program. The line at 1 is Linux; what ends left of it is cheaper here.",
+    console: Some("run mmbench"),
+    draw,
+};
+
+/// A row of what `make compare-linux` leaves.
+#[derive(Deserialize)]
+struct Compared {
+    name: String,
+    unit: String,
+    linux: i64,
+    quire: i64,
+    ratio: f64,
+}
+
+/// One operation.
+struct Row {
+    name: String,
+    quire: i64,
+    linux: i64,
+    ratio: f64,
+    met: Option<bool>,
+}
+
+/// What operations are about, by the first words of their names.
+const GROUPS: [(&str, &[&str]); 9] = [
+    ("Page faults", &["fault"]),
+    ("Fork and exit", &["fork"]),
+    ("Copy on write", &["cow"]),
+    ("Unmapping", &["munmap", "madv_dontneed"]),
+    ("Mapping and rights", &["mmap", "mprotect", "syscall"]),
+    ("Moving", &["mremap"]),
+    ("Huge pages made and split", &["madv_collapse", "split"]),
+    ("Population", &["map_populate", "madv_populate"]),
+    ("smaps", &["smaps"]),
+];
+
+/// What measures the processor is no operation.
+const PROCESSOR: &str = "base_";
+
+fn rows(store: &Store) -> Result<Option<(Vec<Row>, Origin)>, Error> {
+    let stored = store.set("mmbench")?;
+    let met = |name: &str| {
+        let rows = stored.iter().flat_map(|set| &set.rows);
+        rows.filter(|row| row.name == name).find_map(|row| row.met)
+    };
+    if let Some((compared, origin)) = store.measured::<Vec<Compared>>("linux")? {
+        let of_time = compared.into_iter().filter(|row| row.unit == "ns");
+        let rows = of_time.map(|row| {
+            let Compared { name, linux, quire, ratio, .. } = row;
+            Row { met: met(&name), name, quire, linux, ratio }
+        });
+        return Ok(Some((operations(rows), origin)));
+    }
+    Ok(stored.as_ref().map(|set| {
+        let compared = set.rows.iter().filter_map(|row| {
+            let linux = row.linux.as_ref()?;
+            let (name, linux, ratio) = (row.name.clone(), linux.linux_7_2, linux.ratio?);
+            Some(Row { name, quire: row.value, linux, ratio, met: row.met })
+        });
+        (operations(compared), set.origin.clone())
+    }))
+}
+
+fn operations(rows: impl Iterator<Item = Row>) -> Vec<Row> {
+    let mut rows: Vec<_> =
+        rows.filter(|row| !row.name.starts_with(PROCESSOR) && row.ratio > 0.0).collect();
+    rows.sort_by(|one, other| one.ratio.total_cmp(&other.ratio));
+    rows
+}
+
+/// The colour: the goal is met, it is missed or there is none, Linux is cheaper.
+fn series(row: &Row) -> usize {
+    match row.met {
+        _ if row.ratio > 1.0 => 6,
+        Some(true) => 0,
+        _ => 4,
+    }
+}
+
+fn group_of(name: &str) -> &'static str {
+    let known = GROUPS.iter().find(|(_, firsts)| firsts.iter().any(|first| name.starts_with(first)));
+    known.map_or("Others", |group| group.0)
+}
+
+fn groups(rows: &[Row]) -> Vec<Group> {
+    let bar = |row: &Row| Bar {
+        name: row.name.clone(),
+        series: series(row),
+        to: Some(row.ratio),
+        figure: ratio(row.ratio),
+        tip: format!(
+            "{}: {} here, {} on Linux, {} of it",
+            row.name,
+            with_commas(row.quire),
+            with_commas(row.linux),
+            per_cent(row.ratio)
+        ),
+    };
+    let titles = GROUPS.iter().map(|group| group.0).chain(["Others"]);
+    let of_title = |title: &str| Group {
+        title: title.to_owned(),
+        bars: rows.iter().filter(|row| group_of(&row.name) == title).map(bar).collect(),
+    };
+    titles.map(of_title).filter(|group| !group.bars.is_empty()).collect()
+}
+
+fn finding(rows: &[Row]) -> String {
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return String::new() };
+    let cheaper = rows.iter().filter(|row| row.ratio < 1.0).count();
+    let goals = rows.iter().filter_map(|row| row.met);
+    let met = goals.clone().filter(|met| *met).count();
+    let all = if cheaper == rows.len() { "all".to_owned() } else { cheaper.to_string() };
+    let goals = match goals.count() {
+        0 => String::new(),
+        goals => format!(" {met} of {goals} goals are met."),
+    };
+    format!(
+        "Of {}, {all} cost less than on Linux; the one in the middle needs {} of its instructions, {} only {}, \
+         and {}, at the other end, {}.{goals}",
+        count(rows.len(), "operation"),
+        per_cent(rows[rows.len() / 2].ratio),
+        first.name,
+        per_cent(first.ratio),
+        last.name,
+        per_cent(last.ratio),
+    )
+}
+
+/// The groups in two columns of about the same height.
+fn columns(groups: &[Group], step: i32) -> (&[Group], &[Group]) {
+    let taller = |at: &usize| bars::height(&groups[..*at], step).max(bars::height(&groups[*at..], step));
+    let at = (0..=groups.len()).min_by_key(taller).unwrap_or(0);
+    groups.split_at(at)
+}
+
+fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
+    let Some((rows, origin)) = rows(store)? else { return Ok(None) };
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let groups = groups(&rows);
+    let step = |window: Window| window.pick(20, 19);
+    let axis = Axis::logarithmic(rows.iter().map(|row| row.ratio).chain([1.0]), ratio_tick);
+    let label = format!("Bars of {} operations, each by Linux 7.2, logarithmic", rows.len());
+    let height = |window: Window| {
+        let (one, other) = columns(&groups, step(window));
+        let step = step(window);
+        window.pick(bars::height(one, step).max(bars::height(other, step)), bars::height(&groups, step))
+    };
+    let pictures = both(&label, height, |pen| {
+        let (step, half) = (step(pen.window), pen.window.width() / 2);
+        let room = |x, width| Room {
+            corner: (x, 0),
+            width,
+            left: pen.window.pick(200, 168),
+            right: pen.window.pick(44, 40),
+            step,
+        };
+        match pen.window {
+            Window::Wide => {
+                let (one, other) = columns(&groups, step);
+                bars::draw(pen, one, room(0, half - 14), &axis, 1.0)?;
+                bars::draw(pen, other, room(half + 14, half - 14), &axis, 1.0)
+            }
+            Window::Narrow => bars::draw(pen, &groups, room(0, pen.window.width()), &axis, 1.0),
+        }
+    })?;
+    let mut table = Table::new(["operation", "Quire", "Linux 7.2", "ratio", "goal"]);
+    for row in &rows {
+        let goal = row.met.map_or(super::NOTHING, |met| if met { "met" } else { "missed" });
+        let (quire, linux) = (cell(Some(row.quire)), cell(Some(row.linux)));
+        table.push([row.name.clone(), quire, linux, format!("{:.3}", row.ratio), goal.to_owned()]);
+    }
+    let met = rows.iter().any(|row| row.met == Some(true));
+    let dearer = rows.iter().any(|row| row.ratio > 1.0);
+    let others = if met { "cheaper, and the goal is missed or there is none" } else { "cheaper than Linux" };
+    let entries = [
+        met.then_some((0, Swatch::Area, "the goal is met".to_owned())),
+        Some((4, Swatch::Area, others.to_owned())),
+        dearer.then_some((6, Swatch::Area, "dearer than Linux".to_owned())),
+    ];
+    let legend = legend(&entries.into_iter().flatten().collect::<Vec<_>>())?;
+    Ok(Some(Drawn { finding: finding(&rows), pictures, legend, table, origin }))
+}
+
+/// Ticks of ratios have no needless zeros.
+fn ratio_tick(value: f64) -> String {
+    format!("{}", (value * 1000.0).round() / 1000.0)
+}
