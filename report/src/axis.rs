@@ -33,25 +33,35 @@ impl Axis {
     #[must_use]
     pub fn binary(high: f64, write: impl Fn(f64) -> String) -> Axis {
         let high = high.max(1.0);
-        let step = 2f64.powf((high / 4.0).log2().ceil());
+        let step = 2f64.powf((high / 4.0).log2().round());
         let last = (high / step).ceil() as u32;
         let ticks = (0..=last).map(|n| f64::from(n) * step).map(|value| (value, write(value)));
         Axis { logarithmic: false, low: 0.0, high: f64::from(last) * step, ticks: ticks.collect() }
     }
 
-    /// Logarithmic, over all of `values` that are more than 0, with ticks at powers of ten, and at 2 and 5 times them
-    /// where there are few of those.
+    /// Logarithmic, over all of `values` that are more than 0, with ticks at powers of ten, and between them where
+    /// there are few of those; at every second one where they would be more than `most`.
     #[must_use]
-    pub fn logarithmic(values: impl Iterator<Item = f64>, write: impl Fn(f64) -> String) -> Axis {
+    pub fn logarithmic(
+        values: impl Iterator<Item = f64>,
+        most: usize,
+        write: impl Fn(f64) -> String,
+    ) -> Axis {
         let (low, high) = values
             .filter(|value| *value > 0.0)
             .fold((f64::INFINITY, 0f64), |(low, high), value| (low.min(value), high.max(value)));
         let (low, high) = if low > high { (1.0, 10.0) } else { (low / 1.15, high * 1.15) };
         let decades = (high / low).log10();
-        let steps: &[f64] = if decades > 3.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let steps: &[f64] = match decades {
+            0.0..0.8 => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0],
+            0.8..3.0 => &[1.0, 2.0, 5.0],
+            _ => &[1.0],
+        };
         let exponents = low.log10().floor() as i32..=high.log10().ceil() as i32;
         let all = exponents.flat_map(|exponent| steps.iter().map(move |step| step * 10f64.powi(exponent)));
-        let ticks = all.filter(|tick| (low..=high).contains(tick)).map(|tick| (tick, write(tick)));
+        let ticks: Vec<_> = all.filter(|tick| (low..=high).contains(tick)).collect();
+        let every = if ticks.len() > most { 2 } else { 1 };
+        let ticks = ticks.into_iter().step_by(every).map(|tick| (tick, write(tick)));
         Axis { logarithmic: true, low, high, ticks: ticks.collect() }
     }
 
@@ -168,7 +178,7 @@ impl Panel<'_> {
         pen.heading((x + 4, y + 10), self.title)?;
         let area = pen.area.clone().shrink((x, y + 22), (self.size.0, self.size.1 - 22));
         let mut chart = ChartBuilder::on(&area)
-            .margin_right(12)
+            .margin_right(18)
             .margin_top(6)
             .x_label_area_size(if self.x_title.is_empty() { 24 } else { 42 })
             .y_label_area_size(self.left)

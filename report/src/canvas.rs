@@ -217,7 +217,8 @@ pub fn swatch(series: usize, kind: Swatch) -> Drawing<String> {
         Swatch::Area => pen.rectangle((8, 1), (20, 13), Ink::Series(series)),
     })?;
     let inner = drawn.split_once('\n').map_or("", |(_, inner)| inner);
-    Ok(format!("<svg class=\"swatch\" viewBox=\"0 0 28 14\" aria-hidden=\"true\">{inner}"))
+    let (class, left, width) = if kind == Swatch::Area { ("swatch square", 8, 12) } else { ("swatch", 0, 28) };
+    Ok(format!("<svg class=\"{class}\" viewBox=\"{left} 0 {width} 14\" aria-hidden=\"true\">{inner}"))
 }
 
 /// What a legend shows of a series.

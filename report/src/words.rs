@@ -34,6 +34,9 @@ pub fn bytes(figure: f64) -> String {
         _ => (1_073_741_824.0, "GiB"),
     };
     let figure = figure / by;
+    if figure == 0.0 {
+        return "0".to_owned();
+    }
     let places = usize::from(figure.fract().abs() > 0.05 && figure < 100.0);
     format!("{figure:.places$} {unit}")
 }

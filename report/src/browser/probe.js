@@ -64,7 +64,7 @@
         for (let m = n + 1; m < texts.length; m++) {
           const across = Math.min(box.right, boxes[m].right) - Math.max(box.left, boxes[m].left);
           const down = Math.min(box.bottom, boxes[m].bottom) - Math.max(box.top, boxes[m].top);
-          if (across > 1 && down > 4) say(`texts overlap: ${called(text)} and ${called(texts[m])}`);
+          if (across > -2 && down > 4) say(`texts touch: ${called(text)} and ${called(texts[m])}`);
         }
         // What was drawn before the text and lies behind its middle.
         const [x, y] = [(box.left + box.right) / 2, (box.top + box.bottom) / 2];

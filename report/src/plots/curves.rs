@@ -90,7 +90,7 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
                 corner: window.pick((n * width, 0), (0, n * (high(window) + 14))),
                 size: (width, high(window)),
                 x: &x(window.pick(3, 1)),
-                y: &Axis::logarithmic(own, short),
+                y: &Axis::logarithmic(own, 8, short),
                 x_title: "pages",
                 left: 52,
             }

@@ -5,7 +5,7 @@ use crate::axis::{Axis, Curve, Kind, Panel};
 use crate::canvas::{Swatch, Window};
 use crate::error::Error;
 use crate::store::{Set, Store, once};
-use crate::words::{short, with_commas};
+use crate::words::{count, short, with_commas};
 
 pub(super) const PLOT: Plot = Plot {
     id: "density",
@@ -84,16 +84,18 @@ fn control<'a>(all: &'a [Policy], of: &Policy) -> Option<&'a Policy> {
 fn finding(all: &[Policy], pages: &[Pages]) -> String {
     let ours = || all.iter().filter(|policy| policy.kind == Kind::Marked);
     let sentence = |pages: &Pages| {
-        let had = ours().filter_map(|policy| Some((children(policy, *pages)?, policy)));
-        let least = had.clone().min_by_key(|one| one.0)?;
-        let most = had.max_by_key(|one| one.0)?;
-        let text = pages.text();
-        (least.0 != most.0).then(|| {
-            format!("of {text} pages, {} with {} and {} with {}", least.0, least.1.name, most.0, most.1.name)
-        })
+        let had: Vec<_> = ours().filter_map(|policy| Some((children(policy, *pages)?, &policy.name))).collect();
+        let (least, most) = (had.iter().min_by_key(|one| one.0)?, had.iter().rev().max_by_key(|one| one.0)?);
+        let others = had.iter().filter(|one| one.0 == most.0).count() - 1;
+        let and = if others == 0 { String::new() } else { format!(" and {}", count(others, "other")) };
+        let (few, many) = (with_commas(least.0), with_commas(most.0));
+        (few != many).then(|| format!("{}: {few} with {}, {many} with {}{and}", pages.text(), least.1, most.1))
     };
     let sentences: Vec<_> = pages.iter().filter_map(sentence).collect();
-    if sentences.is_empty() { String::new() } else { format!("Children {}.", sentences.join("; ")) }
+    if sentences.is_empty() {
+        return String::new();
+    }
+    format!("Children that fit, by the pages that they touch of each 512: {}.", sentences.join("; "))
 }
 
 /// Points beside one another instead of one over the other, as several policies fit the same number; those of Linux
@@ -133,13 +135,17 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     // Linux below: where both are, ours is seen.
     let mut curves: Vec<_> = all.iter().rev().map(curve).collect();
     curves.sort_by_key(|curve| curve.kind == Kind::Marked);
-    let x = Axis::with_ticks(pages.iter().map(|pages| (pages.mean(), pages.text())).collect());
+    let x = |window: Window| {
+        // On a phone there is no room for more than the most.
+        let text = |pages: &Pages| window.pick(pages.text(), pages.0.abs().to_string());
+        Axis::with_ticks(pages.iter().map(|pages| (pages.mean(), text(pages))).collect())
+    };
     let counts = || all.iter().flat_map(|policy| policy.children.iter().map(|one| one.1 as f64));
-    let y = Axis::logarithmic(counts(), short);
+    let y = Axis::logarithmic(counts(), 10, short);
     let shares = beside(&all, &pages);
     let groups = Axis::groups(pages.iter().map(|pages| pages.text()).collect());
-    let most = shares.iter().flat_map(|curve| curve.points.iter().map(|point| point.1)).fold(100.0, f64::max);
-    let per_cent = Axis::from_zero(most, 5, |value| format!("{value} %"));
+    let most = shares.iter().flat_map(|curve| curve.points.iter().map(|point| point.1)).fold(100.0, f64::max) * 1.04;
+    let per_cent = Axis::from_zero(most, 6, |value| format!("{value} %"));
     let high = |window: Window| window.pick(380, 290);
     let label = "Curves: children that fit against pages touched, by policy, on Quire and on Linux";
     let pictures = both(label, |window| window.pick(380, 2 * 290 + 14), |pen| {
@@ -150,9 +156,9 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
             title: "children",
             corner: (0, 0),
             size: (width, high(window)),
-            x: &x,
+            x: &x(window),
             y: &y,
-            x_title: "pages touched of each 512",
+            x_title: window.pick("pages touched of each 512", "pages touched of each 512, at most"),
             left: 50,
         };
         panel.draw(pen, &curves, |curve, (_, children)| tip(curve, format!("{children} children")))?;
@@ -161,11 +167,12 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
             corner: window.pick((width, 0), (0, high(window) + 14)),
             x: &groups,
             y: &per_cent,
+            x_title: "pages touched of each 512",
             ..panel
         };
         panel.draw(pen, &shares, |curve, (_, share)| tip(curve, format!("{share:.1} % of {SMALL}")))
     })?;
-    let heads = ["policy".to_owned()].into_iter().chain(pages.iter().map(|pages| format!("{} pages", pages.text())));
+    let heads = ["policy".to_owned()].into_iter().chain(pages.iter().map(|pages| format!("of {} pages", pages.text())));
     let mut table = Table::new(heads);
     for policy in &all {
         let figures = pages.iter().map(|pages| cell(children(policy, *pages)));
@@ -177,12 +184,5 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     };
     let legend = legend(&all.iter().map(entry).collect::<Vec<_>>())?;
     let finding = finding(&all, &pages);
-    let finding = with_largest(finding, counts());
     Ok(Some(Drawn { finding, pictures, legend, table, origin: set.origin }))
-}
-
-/// The sentence with the largest count.
-fn with_largest(sentence: String, counts: impl Iterator<Item = f64>) -> String {
-    let most = counts.fold(0f64, f64::max);
-    format!("{sentence} The most that fit are {}.", with_commas(most as i64))
 }

@@ -114,7 +114,7 @@ fn finding(faults: &[Fault]) -> String {
         most.map(|(_, part, value)| {
             let share = per_cent(*value as f64 / fault.total as f64);
             let total = with_commas(fault.total);
-            format!("{}: {total} instructions, most of them ({share}) for {}.", spaced(fault.name), spaced(part))
+            format!("{}: {total} instructions, {share} of them {}.", spaced(fault.name), spaced(part))
         })
     };
     faults.iter().filter_map(sentence).collect::<Vec<_>>().join(" ")

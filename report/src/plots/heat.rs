@@ -14,7 +14,7 @@ pub(super) const PLOT: Plot = Plot {
     short: "Ways of counting × questions",
     experiment: "mapcount",
     about: "Per cent of answers that are the truth, of the same random states for each way of counting (mapcount=). \
-            = is always the truth, ≤ the truth or more, ≈ wrong either way.",
+            ↑: the other answers are over it; ↓: under it; ↕: either. What has no arrow is always the truth.",
     console: Some("experiment mapcount"),
     draw,
 };
@@ -45,17 +45,17 @@ impl Answers {
 
     fn sign(self) -> &'static str {
         match (self.over > 0, self.under > 0) {
-            (false, false) => "=",
-            (true, false) => "≤",
-            (false, true) => "≥",
-            (true, true) => "≈",
+            (false, false) => "",
+            (true, false) => " ↑",
+            (false, true) => " ↓",
+            (true, true) => " ↕",
         }
     }
 
     fn text(self) -> String {
         let exact = self.exact as f64 / 100.0;
         let places = usize::from(self.exact != 10_000);
-        format!("{} {exact:.places$}", self.sign())
+        format!("{exact:.places$}{}", self.sign())
     }
 
     /// The field of the map: the last one is for what is always the truth.
@@ -109,7 +109,7 @@ impl Map<'_> {
         let left = window.pick(160, 0);
         let width = (window.width() - left) / self.questions.len() as i32;
         for (n, question) in self.questions.iter().enumerate() {
-            let lines = folded(&called(question), window.pick(40, 9));
+            let lines = folded(&called(question), window.pick(40, 8));
             let x = left + n as i32 * width + width / 2;
             let first = Map::head(window) - 10 - 13 * (lines.len() as i32 - 1);
             for (n, line) in lines.iter().enumerate() {

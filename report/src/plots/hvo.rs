@@ -69,20 +69,21 @@ fn points(set: &Set, boot: &str, way: &str) -> Vec<(f64, f64)> {
     points
 }
 
-const WAYS: [(&str, &str); 2] = [("optimise", "give back"), ("restore", "have again")];
+const WAYS: [(&str, &str); 2] = [("optimise", "Given back"), ("restore", "Had again")];
 
 fn finding(panels: &[(String, Vec<Curve>)]) -> String {
     let sentence = |(title, curves): &(String, Vec<Curve>)| {
-        let last = |curve: &Curve| curve.points.last().map(|point| (point.1, point.0));
-        let ends = curves.iter().filter_map(|curve| Some((last(curve)?, &curve.name)));
-        let least = ends.clone().min_by(|one, other| one.0.0.total_cmp(&other.0.0))?;
-        let most = ends.max_by(|one, other| one.0.0.total_cmp(&other.0.0))?;
+        let last = |curve: &Curve| curve.points.last().copied();
+        let ends = || curves.iter().filter_map(|curve| Some((last(curve)?, &curve.name)));
+        let least = ends().min_by(|one, other| one.0.1.total_cmp(&other.0.1))?;
+        let most = ends().max_by(|one, other| one.0.1.total_cmp(&other.0.1))?;
+        let whole = |figure: f64| with_commas(figure.round() as i64);
         Some(format!(
-            "{title}, in a list of {}: from {} ({}) to {} ({}).",
-            with_commas(least.0.1 as i64),
-            with_commas(least.0.0.round() as i64),
+            "{title}, in a list of {}: {} ({}) to {} ({}).",
+            whole(least.0.0),
+            whole(least.0.1),
             least.1,
-            with_commas(most.0.0.round() as i64),
+            whole(most.0.1),
             most.1
         ))
     };

@@ -15,15 +15,16 @@ pub(super) const PLOT: Plot = Plot {
     short: "Pauses",
     experiment: "hvo",
     about: "The longest time for which HVO keeps all other CPUs from running, in guest instructions, by what is done \
-            and by strategy; logarithmic. What has no bar holds nobody.",
+            and by strategy; logarithmic. What has no bar holds nobody; with fault, who touches an entry that is \
+            being changed waits for it, and nobody else.",
     console: Some("experiment hvo walkers"),
     draw,
 };
 
 /// What is done, by the names of the figures.
 const DEEDS: [(&str, &str); 6] = [
-    ("first_1", "the first folio of a block of vmemmap"),
-    ("optimise_1", "one folio given back"),
+    ("first_1", "The first folio of a block of vmemmap"),
+    ("optimise_1", "One folio given back"),
     ("optimise_512", "512 folios given back"),
     ("restore_512", "512 folios had again"),
     ("optimise_4096", "4096 folios given back"),
@@ -92,8 +93,7 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
         Group { title: called(deed).to_owned(), bars: boots.iter().filter_map(bar).collect() }
     };
     let groups: Vec<_> = deeds.iter().map(group).collect();
-    let values = groups.iter().flat_map(|group| group.bars.iter().filter_map(|bar| bar.to));
-    let axis = Axis::logarithmic(values.chain([1.0]), short);
+    let values = || groups.iter().flat_map(|group| group.bars.iter().filter_map(|bar| bar.to));
     let step = |window: Window| window.pick(20, 19);
     let half = groups.len().div_ceil(2);
     let height = |window: Window| {
@@ -104,6 +104,7 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     let pictures = both(label, height, |pen| {
         let window = pen.window;
         let width = window.pick(window.width() / 2 - 14, window.width());
+        let axis = Axis::logarithmic(values().chain([1.0]), window.pick(8, 4), short);
         let room = |x| Room {
             corner: (x, 0),
             width,

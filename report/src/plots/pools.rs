@@ -23,10 +23,10 @@ pub(super) const PLOT: Plot = Plot {
 
 /// Operations, by the names of the figures.
 const DEEDS: [(&str, &str); 4] = [
-    ("allocate", "allocate"),
-    ("free", "free"),
-    ("demote", "demote to 2 MiB"),
-    ("free_2m", "free the 2 MiB"),
+    ("allocate", "Allocate"),
+    ("free", "Free"),
+    ("demote", "Demote to 2 MiB"),
+    ("free_2m", "Free the 2 MiB"),
 ];
 
 /// The colour of Linux.

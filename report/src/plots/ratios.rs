@@ -158,7 +158,7 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     }
     let groups = groups(&rows);
     let step = |window: Window| window.pick(20, 19);
-    let axis = Axis::logarithmic(rows.iter().map(|row| row.ratio).chain([1.0]), ratio_tick);
+    let axis = Axis::logarithmic(rows.iter().map(|row| row.ratio).chain([1.0]), 8, ratio_tick);
     let label = format!("Bars of {} operations, each by Linux 7.2, logarithmic", rows.len());
     let height = |window: Window| {
         let (one, other) = columns(&groups, step(window));
@@ -170,8 +170,8 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
         let room = |x, width| Room {
             corner: (x, 0),
             width,
-            left: pen.window.pick(200, 168),
-            right: pen.window.pick(44, 40),
+            left: pen.window.pick(206, 196),
+            right: pen.window.pick(46, 38),
             step,
         };
         match pen.window {
