@@ -1,7 +1,7 @@
 //! `quire-report`: writes the page of plots, and opens it as a reader does.
 #![forbid(unsafe_code, unstable_features)]
 
-use report::browser;
+use report::browser::{Browser, VIEWS};
 use report::error::Error;
 use report::page;
 use report::store::Store;
@@ -37,10 +37,10 @@ fn write() -> Result<ExitCode, Error> {
 }
 
 fn check() -> Result<ExitCode, Error> {
-    let findings = browser::check(&page::file())?;
+    let findings = Browser::start()?.check(&page::file())?;
     for finding in &findings {
         println!("{finding}");
     }
-    println!("report-check: {} views, {} findings", browser::VIEWS.len(), findings.len());
+    println!("report-check: {} views, {} findings", VIEWS.len(), findings.len());
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -42,20 +42,32 @@ pub const VIEWS: [View; 4] = [
     View { name: "desk-dark", size: DESK, scale: 1, scheme: "dark" },
 ];
 
-/// What is wrong with the page `file`, in sentences that begin with the view.
-///
-/// # Errors
-/// [`Error::Browser`]: it cannot be started, or does not answer. [`Error::Tree`]: a picture cannot be written.
-pub fn check(file: &Path) -> Result<Vec<String>, Error> {
-    let mut chromium = Chromium::start()?;
-    let mut findings = Vec::new();
-    for view in VIEWS {
-        let (found, picture) = look(&mut chromium, file, view)?;
-        findings.extend(found.into_iter().map(|finding| format!("{}: {finding}", view.name)));
-        let path = file.with_file_name(format!("{}.png", view.name));
-        std::fs::write(&path, picture).map_err(qemu::Error::file(&path))?;
+/// A browser that looks at pages, one after the other.
+pub struct Browser(Chromium);
+
+impl Browser {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// [`Error::Browser`], [`Error::Tree`]: it cannot be started.
+    pub fn start() -> Result<Browser, Error> {
+        Ok(Browser(Chromium::start()?))
     }
-    Ok(findings)
+
+    /// What is wrong with the page `file`, in sentences that begin with the view.
+    ///
+    /// # Errors
+    /// [`Error::Browser`]: it does not answer. [`Error::Tree`]: a picture cannot be written.
+    pub fn check(&mut self, file: &Path) -> Result<Vec<String>, Error> {
+        let mut findings = Vec::new();
+        for view in VIEWS {
+            let (found, picture) = look(&mut self.0, file, view)?;
+            findings.extend(found.into_iter().map(|finding| format!("{}: {finding}", view.name)));
+            let path = file.with_file_name(format!("{}.png", view.name));
+            std::fs::write(&path, picture).map_err(qemu::Error::file(&path))?;
+        }
+        Ok(findings)
+    }
 }
 
 /// What is wrong in one view, and the picture.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -48,7 +49,9 @@ impl Chromium {
     pub(super) fn start() -> Result<Chromium, Error> {
         let named = std::env::var("CHROMIUM").ok().filter(|name| !name.trim().is_empty());
         let program = named.unwrap_or_else(|| "chromium".to_owned());
-        let profile = std::env::temp_dir().join(format!("quire-report-{}", std::process::id()));
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let profile = std::env::temp_dir().join(format!("quire-report-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&profile).map_err(qemu::Error::file(&profile))?;
         let log = profile.join("log");
         let said = std::fs::File::create(&log).map_err(qemu::Error::file(&log))?;
