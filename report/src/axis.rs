@@ -84,7 +84,8 @@ impl Axis {
     /// Where a figure is between two pixels.
     #[must_use]
     pub fn pixel(&self, figure: f64, from: i32, to: i32) -> i32 {
-        let place = |figure: f64| if self.logarithmic { figure.max(f64::MIN_POSITIVE).log10() } else { figure };
+        let place =
+            |figure: f64| if self.logarithmic { figure.max(f64::MIN_POSITIVE).log10() } else { figure };
         let (low, high) = (place(self.low), place(self.high));
         let share = ((place(figure) - low) / (high - low)).clamp(0.0, 1.0);
         from + (share * f64::from(to - from)).round() as i32
@@ -212,5 +213,56 @@ impl Panel<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(axis: &Axis) -> Vec<&str> {
+        axis.ticks().iter().map(|tick| tick.1.as_str()).collect()
+    }
+
+    /// Ticks are round, reach over the largest figure, and their number is about what was asked for.
+    #[test]
+    fn ticks_are_round() {
+        let write = |value: f64| value.to_string();
+        assert_eq!(texts(&Axis::from_zero(1060.0, 5, write)), ["0", "250", "500", "750", "1000", "1250"]);
+        assert_eq!(texts(&Axis::from_zero(7.0, 7, write)), ["0", "1", "2", "3", "4", "5", "6", "7"]);
+        assert_eq!(texts(&Axis::from_zero(0.0, 2, write)), ["0", "0.5", "1"]);
+        assert_eq!(texts(&Axis::binary(5.0, write)), ["0", "1", "2", "3", "4", "5"]);
+        assert_eq!(texts(&Axis::binary(33.0, write)), ["0", "8", "16", "24", "32", "40"]);
+        let logarithmic = |values: &[f64], most| {
+            let axis = Axis::logarithmic(values.iter().copied(), most, write);
+            texts(&axis).join(" ")
+        };
+        assert_eq!(logarithmic(&[0.0, 8.0, 25.0], 8), "7 10 15 20");
+        assert_eq!(logarithmic(&[3.0, 400.0], 8), "5 10 20 50 100 200");
+        assert_eq!(logarithmic(&[1.0, 400_000.0], 8), "1 10 100 1000 10000 100000");
+        assert_eq!(logarithmic(&[1.0, 400_000.0], 4), "1 100 10000");
+        assert_eq!(logarithmic(&[], 4), "1 2 5 10");
+    }
+
+    /// A figure is where its share of the axis is; what is beside the axis stays at its end.
+    #[test]
+    fn figures_have_their_place() {
+        let axis = Axis::from_zero(100.0, 5, short);
+        assert_eq!(
+            [-5.0, 0.0, 25.0, 100.0, 500.0].map(|value| axis.pixel(value, 10, 210)),
+            [10, 10, 60, 210, 210]
+        );
+        let axis = Axis::with_ticks(vec![(1.0, "a".to_owned()), (100.0, "b".to_owned())]);
+        assert_eq!(axis.pixel(10.0, 0, 1000), 500);
+        assert_eq!(
+            (axis.pixel(0.0, 0, 1000), axis.format_ext(&100.0), axis.format_ext(&3.0)),
+            (0, "b".to_owned(), String::new())
+        );
+        let axis = Axis::groups(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!((axis.pixel(1.0, 0, 100), axis.pixel(2.0, 0, 100)), (25, 75));
+    }
+
+    fn short(value: f64) -> String {
+        crate::words::short(value)
     }
 }

@@ -114,11 +114,7 @@ impl<'a> Pen<'a> {
     fn style(&self, ink: Ink, pixels: f64, anchor: (HPos, VPos)) -> TextStyle<'static> {
         // plotters writes sizes divided by this.
         let font = ("sans-serif", pixels * 1.24).into_font();
-        TextStyle {
-            font,
-            color: ink.colour().to_backend_color(),
-            pos: Pos::new(anchor.0, anchor.1),
-        }
+        TextStyle { font, color: ink.colour().to_backend_color(), pos: Pos::new(anchor.0, anchor.1) }
     }
 
     /// The style of what stands at axes.
@@ -177,14 +173,12 @@ impl<'a> Pen<'a> {
     /// # Errors
     /// What plotters says.
     pub fn mark(&self, series: usize, (x, y): At) -> Drawing {
-        let shape = |points: &[(i32, i32)]| -> Vec<At> {
-            points.iter().map(|(dx, dy)| (x + dx, y + dy)).collect()
-        };
+        let shape =
+            |points: &[(i32, i32)]| -> Vec<At> { points.iter().map(|(dx, dy)| (x + dx, y + dy)).collect() };
         let ink = Ink::Series(series).colour();
         let polygon = |points| self.area.draw(&Polygon::new(shape(points), ink.filled()));
-        let stroke = |points: &[(i32, i32)]| {
-            self.area.draw(&PathElement::new(shape(points), ink.stroke_width(2)))
-        };
+        let stroke =
+            |points: &[(i32, i32)]| self.area.draw(&PathElement::new(shape(points), ink.stroke_width(2)));
         match series % crate::palette::SERIES {
             0 => self.area.draw(&Circle::new((x, y), 4, ink.filled())),
             1 => polygon(&[(-4, -4), (4, -4), (4, 4), (-4, 4)]),
@@ -217,7 +211,8 @@ pub fn swatch(series: usize, kind: Swatch) -> Drawing<String> {
         Swatch::Area => pen.rectangle((8, 1), (20, 13), Ink::Series(series)),
     })?;
     let inner = drawn.split_once('\n').map_or("", |(_, inner)| inner);
-    let (class, left, width) = if kind == Swatch::Area { ("swatch square", 8, 12) } else { ("swatch", 0, 28) };
+    let (class, left, width) =
+        if kind == Swatch::Area { ("swatch square", 8, 12) } else { ("swatch", 0, 28) };
     Ok(format!("<svg class=\"{class}\" viewBox=\"{left} 0 {width} 14\" aria-hidden=\"true\">{inner}"))
 }
 

@@ -159,7 +159,8 @@ fn facts(drawn: &[(&Plot, Option<Drawn>)]) -> Result<Vec<(&'static str, String)>
     let measured = here.clone().filter(|drawn| matches!(drawn.origin, Origin::Measured(_))).count();
     let stored = here.count() - measured;
     let missing = drawn.len() - measured - stored;
-    let parts = [(measured, "measured in this checkout"), (stored, "of stored figures"), (missing, "to be measured")];
+    let parts =
+        [(measured, "measured in this checkout"), (stored, "of stored figures"), (missing, "to be measured")];
     let parts: Vec<_> =
         parts.iter().filter(|part| part.0 > 0).map(|(number, what)| format!("{number} {what}")).collect();
     facts.push(("Plots", parts.join(", ")));

@@ -101,3 +101,28 @@ fn variable(kind: u8, number: u32) -> Option<String> {
     };
     Some(made)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every placeholder becomes a variable of the style sheet, which has it in both schemes; other colours stay.
+    #[test]
+    fn placeholders_become_variables() {
+        let style = include_str!("page.css");
+        let inks = [Ink::Text, Ink::Muted, Ink::Grid, Ink::Surface].into_iter();
+        let inks = inks.chain((0..SERIES).map(Ink::Series)).chain((0..SERIES).map(Ink::Dashed));
+        for ink in inks.chain((0..HEATS).map(Ink::Heat)).chain((0..HEATS).map(Ink::OnHeat)) {
+            let RGBColor(red, green, blue) = ink.colour();
+            let made = themed(&format!("<rect fill=\"#{red:02X}{green:02X}{blue:02X}\" x=\"1\"/>"));
+            let name = made.split_once("var(").unwrap().1.split_once(')').unwrap().0;
+            assert!(made.starts_with("<rect fill=\"var(--") && made.ends_with(" x=\"1\"/>"), "{made}");
+            assert_eq!(style.matches(&format!("{name}: #")).count(), 2, "{name}");
+        }
+        assert_eq!(
+            themed("<a b=\"#123456\" c=\"#5\" d=\"#400000\""),
+            "<a b=\"#123456\" c=\"#5\" d=\"var(--text)\""
+        );
+        assert!(themed("stroke=\"#510002\"").contains("var(--s2)\" stroke-dasharray=\""));
+    }
+}

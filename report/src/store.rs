@@ -7,9 +7,9 @@
 //! Rows that say that an operation failed are no figures. A file that is there and cannot be read is an error: a page
 //! that silently showed older figures would lie.
 
+use crate::error::Error;
 use jiff::Timestamp;
 use qemu::bench::report::{Figure, is_error};
-use crate::error::Error;
 use qemu::root;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};

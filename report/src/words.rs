@@ -83,3 +83,28 @@ pub fn and(words: &[&str]) -> String {
 pub fn count(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Figures as they are written.
+    #[test]
+    fn forms() {
+        let written = [0.0, 7.0, 999.0, 1000.0, 1500.0, 1250.0, 22_000.0, 123_456.0, 4e6, 2.5e9].map(short);
+        assert_eq!(written, ["0", "7", "999", "1 k", "1.5 k", "1.25 k", "22 k", "123 k", "4 M", "2.5 G"]);
+        let written = [0.0, 512.0, 4096.0, 16_986_931.0, 33_554_432.0, 1_073_741_824.0].map(bytes);
+        assert_eq!(written, ["0", "512 B", "4 KiB", "16.2 MiB", "32 MiB", "1 GiB"]);
+        assert_eq!(
+            [0.0, 0.05, 0.063, 0.29, 1.0, 2.5].map(per_cent),
+            ["0 %", "5 %", "6.3 %", "29 %", "100 %", "250 %"]
+        );
+        assert_eq!([0.0634, 0.29, 1.0, 12.34].map(ratio), ["0.063", "0.29", "1.00", "12.3"]);
+        assert_eq!(
+            [and(&[]), and(&["a"]), and(&["a", "b"]), and(&["a", "b", "c"])],
+            ["", "a", "a and b", "a, b and c"]
+        );
+        assert_eq!([count(1, "row"), count(2, "row")], ["1 row", "2 rows"]);
+        assert_eq!(spaced("cow_4k_child"), "cow 4k child");
+    }
+}

@@ -25,7 +25,8 @@ impl Folders {
     /// With the samples as stored figures.
     fn full() -> Folders {
         let folders = Folders::empty();
-        for file in std::fs::read_dir(root().join("report/samples")).unwrap().map(|file| file.unwrap().path()) {
+        for file in std::fs::read_dir(root().join("report/samples")).unwrap().map(|file| file.unwrap().path())
+        {
             std::fs::copy(&file, folders.stored().join(file.file_name().unwrap())).unwrap();
         }
         folders
@@ -89,7 +90,11 @@ fn every_plot_is_drawn() {
         assert_eq!(drawn.pictures.len(), 2, "{}", plot.id);
         for (picture, class) in drawn.pictures.iter().zip(["wide", "narrow"]) {
             assert!(picture.starts_with(&format!("<svg class=\"{class}\" viewBox=\"0 0 ")), "{}", plot.id);
-            assert!(picture.contains("role=\"img\" aria-label=\"") && picture.ends_with("</svg>"), "{}", plot.id);
+            assert!(
+                picture.contains("role=\"img\" aria-label=\"") && picture.ends_with("</svg>"),
+                "{}",
+                plot.id
+            );
             assert!(picture.matches("<title>").count() > 5, "{} has tips", plot.id);
         }
         assert!(drawn.finding.contains(|letter: char| letter.is_ascii_digit()), "{}", drawn.finding);
@@ -156,7 +161,11 @@ fn figures_come_from_the_files() {
 fn sentences_follow_the_figures() {
     let folders = Folders::full();
     assert!(drawn("linux", &folders).finding.starts_with("Of 10 operations, all cost less"));
-    assert!(drawn("pauses", &folders).finding.starts_with("alias, bbml2 and fault hold nobody; pause for up to 355,887"));
+    assert!(
+        drawn("pauses", &folders)
+            .finding
+            .starts_with("alias, bbml2 and fault hold nobody; pause for up to 355,887")
+    );
     folders.change("hvo", "alias-mask-bbm2-pmd-4.optimise_1.longest", 400_000);
     let finding = drawn("pauses", &folders).finding;
     assert!(finding.starts_with("bbml2 and fault hold nobody; alias for up to 400,000"), "{finding}");
@@ -178,7 +187,11 @@ fn what_is_missing_says_what_to_run() {
     assert_eq!(page.matches("class=\"missing\"").count(), PLOTS.len());
     assert!(!page.contains("<svg"));
     for plot in PLOTS {
-        assert!(page.contains(&format!("<code>make bench EXPERIMENT={}</code>", plot.experiment)), "{}", plot.id);
+        assert!(
+            page.contains(&format!("<code>make bench EXPERIMENT={}</code>", plot.experiment)),
+            "{}",
+            plot.id
+        );
     }
 }
 
@@ -192,7 +205,8 @@ fn parts_are_drawn() {
     let row = "[{\"name\":\"mm-owner.fork.8\",\"unit\":\"ns\",\"value\":77}]";
     folders.write("measured/curves.json", row);
     assert_eq!(times(&drawn("curves", &folders), "<title>"), [1, 1]);
-    folders.write("measured/mapcount.json", "[{\"name\":\"mm-owner.split_2m\",\"unit\":\"ns\",\"value\":84}]");
+    folders
+        .write("measured/mapcount.json", "[{\"name\":\"mm-owner.split_2m\",\"unit\":\"ns\",\"value\":84}]");
     assert!((plot("questions").draw)(&folders.store()).unwrap().is_none());
     page(&folders.store()).unwrap();
 }
@@ -267,5 +281,9 @@ fn it_stands_alone() {
     assert!(colours.len() > 1000);
     assert!(colours.iter().all(|colour| ["var(", "none", "tran"].contains(colour)));
     let anchors: Vec<_> = PLOTS.iter().map(|plot| plot.id).collect();
-    assert!(anchors.iter().all(|id| page.contains(&format!("href=\"#{id}\"")) && page.contains(&format!(" id=\"{id}\""))));
+    assert!(
+        anchors
+            .iter()
+            .all(|id| page.contains(&format!("href=\"#{id}\"")) && page.contains(&format!(" id=\"{id}\"")))
+    );
 }

@@ -60,8 +60,13 @@ const MISTAKES: [(&str, &str, &str, &[&str]); 11] = [
     ("clipped", "<text x='395' y='60' font-size='14'>long text</text>", "a text leaves its picture", ALL),
     ("touching", "<text x='60' y='52' font-size='14'>other</text>", "texts touch", ALL),
     ("shrunk", "<text x='60' y='160' font-size='3'>x</text>", "letters of ", ALL),
-    ("behind", "<rect x='50' y='90' width='90' height='40' fill='var(--text)'/>\
-        <text x='60' y='112' font-size='14' fill='var(--text)'>on it</text>", "contrast 1.00", ALL),
+    (
+        "behind",
+        "<rect x='50' y='90' width='90' height='40' fill='var(--text)'/>\
+        <text x='60' y='112' font-size='14' fill='var(--text)'>on it</text>",
+        "contrast 1.00",
+        ALL,
+    ),
 ];
 const ALL: &[&str] = &["phone-light", "phone-dark", "desk-light", "desk-dark"];
 const PHONE: &[&str] = &["phone-light", "phone-dark"];
@@ -97,5 +102,7 @@ fn mistakes_are_found() {
         }
     }
     let empty = small_page("").replace("<section class='card' id='one'>", "<section>");
-    assert!(findings(&mut browser, "empty", &empty).iter().any(|finding| finding.ends_with("it has no plot")));
+    assert!(
+        findings(&mut browser, "empty", &empty).iter().any(|finding| finding.ends_with("it has no plot"))
+    );
 }

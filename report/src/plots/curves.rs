@@ -99,11 +99,13 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
             })
         })
     })?;
-    let heads = ["operation and pages".to_owned()].into_iter().chain(schemes.iter().map(|&name| name.to_owned()));
+    let heads =
+        ["operation and pages".to_owned()].into_iter().chain(schemes.iter().map(|&name| name.to_owned()));
     let mut table = Table::new(heads);
     for operation in &operations {
         for pages in &pages {
-            let figures = schemes.iter().map(|scheme| cell(set.value(&format!("{scheme}.{operation}.{pages}"))));
+            let figures =
+                schemes.iter().map(|scheme| cell(set.value(&format!("{scheme}.{operation}.{pages}"))));
             table.push([format!("{operation} {pages}")].into_iter().chain(figures));
         }
     }

@@ -84,12 +84,14 @@ fn control<'a>(all: &'a [Policy], of: &Policy) -> Option<&'a Policy> {
 fn finding(all: &[Policy], pages: &[Pages]) -> String {
     let ours = || all.iter().filter(|policy| policy.kind == Kind::Marked);
     let sentence = |pages: &Pages| {
-        let had: Vec<_> = ours().filter_map(|policy| Some((children(policy, *pages)?, &policy.name))).collect();
+        let had: Vec<_> =
+            ours().filter_map(|policy| Some((children(policy, *pages)?, &policy.name))).collect();
         let (least, most) = (had.iter().min_by_key(|one| one.0)?, had.iter().rev().max_by_key(|one| one.0)?);
         let others = had.iter().filter(|one| one.0 == most.0).count() - 1;
         let and = if others == 0 { String::new() } else { format!(" and {}", count(others, "other")) };
         let (few, many) = (with_commas(least.0), with_commas(most.0));
-        (few != many).then(|| format!("{}: {few} with {}, {many} with {}{and}", pages.text(), least.1, most.1))
+        (few != many)
+            .then(|| format!("{}: {few} with {}, {many} with {}{and}", pages.text(), least.1, most.1))
     };
     let sentences: Vec<_> = pages.iter().filter_map(sentence).collect();
     if sentences.is_empty() {
@@ -108,7 +110,8 @@ fn beside(all: &[Policy], pages: &[Pages]) -> Vec<Curve> {
             let small = children(control(all, policy)?, *pages)?;
             let x = n as f64 + 0.6 + step * (place as f64 + 0.5);
             let share = children(policy, *pages)? as f64 / small as f64 * 100.0;
-            let points = if half > 0.0 { vec![(x - half, share), (x + half, share)] } else { vec![(x, share)] };
+            let points =
+                if half > 0.0 { vec![(x - half, share), (x + half, share)] } else { vec![(x, share)] };
             Some(Curve { series: policy.series, kind: policy.kind, name: policy.name.clone(), points })
         };
         pages.iter().enumerate().filter_map(share).collect::<Vec<_>>()
@@ -144,35 +147,42 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     let y = Axis::logarithmic(counts(), 10, short);
     let shares = beside(&all, &pages);
     let groups = Axis::groups(pages.iter().map(|pages| pages.text()).collect());
-    let most = shares.iter().flat_map(|curve| curve.points.iter().map(|point| point.1)).fold(100.0, f64::max) * 1.04;
+    let most =
+        shares.iter().flat_map(|curve| curve.points.iter().map(|point| point.1)).fold(100.0, f64::max) * 1.04;
     let per_cent = Axis::from_zero(most, 6, |value| format!("{value} %"));
     let high = |window: Window| window.pick(380, 290);
     let label = "Curves: children that fit against pages touched, by policy, on Quire and on Linux";
-    let pictures = both(label, |window| window.pick(380, 2 * 290 + 14), |pen| {
-        let window = pen.window;
-        let width = window.pick(window.width() / 2, window.width());
-        let tip = |curve: &Curve, text: String| format!("{}: {text}", curve.name);
-        let panel = Panel {
-            title: "children",
-            corner: (0, 0),
-            size: (width, high(window)),
-            x: &x(window),
-            y: &y,
-            x_title: window.pick("pages touched of each 512", "pages touched of each 512, at most"),
-            left: 50,
-        };
-        panel.draw(pen, &curves, |curve, (_, children)| tip(curve, format!("{children} children")))?;
-        let panel = Panel {
-            title: &format!("children, of those with {SMALL}"),
-            corner: window.pick((width, 0), (0, high(window) + 14)),
-            x: &groups,
-            y: &per_cent,
-            x_title: "pages touched of each 512",
-            ..panel
-        };
-        panel.draw(pen, &shares, |curve, (_, share)| tip(curve, format!("{share:.1} % of {SMALL}")))
-    })?;
-    let heads = ["policy".to_owned()].into_iter().chain(pages.iter().map(|pages| format!("of {} pages", pages.text())));
+    let pictures = both(
+        label,
+        |window| window.pick(380, 2 * 290 + 14),
+        |pen| {
+            let window = pen.window;
+            let width = window.pick(window.width() / 2, window.width());
+            let tip = |curve: &Curve, text: String| format!("{}: {text}", curve.name);
+            let panel = Panel {
+                title: "children",
+                corner: (0, 0),
+                size: (width, high(window)),
+                x: &x(window),
+                y: &y,
+                x_title: window.pick("pages touched of each 512", "pages touched of each 512, at most"),
+                left: 50,
+            };
+            panel.draw(pen, &curves, |curve, (_, children)| tip(curve, format!("{children} children")))?;
+            let panel = Panel {
+                title: &format!("children, of those with {SMALL}"),
+                corner: window.pick((width, 0), (0, high(window) + 14)),
+                x: &groups,
+                y: &per_cent,
+                x_title: "pages touched of each 512",
+                ..panel
+            };
+            panel.draw(pen, &shares, |curve, (_, share)| tip(curve, format!("{share:.1} % of {SMALL}")))
+        },
+    )?;
+    let heads = ["policy".to_owned()]
+        .into_iter()
+        .chain(pages.iter().map(|pages| format!("of {} pages", pages.text())));
     let mut table = Table::new(heads);
     for policy in &all {
         let figures = pages.iter().map(|pages| cell(children(policy, *pages)));
@@ -185,4 +195,16 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     let legend = legend(&all.iter().map(entry).collect::<Vec<_>>())?;
     let finding = finding(&all, &pages);
     Ok(Some(Drawn { finding, pictures, legend, table, origin: set.origin }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A random number from 1 on stands at its mean.
+    #[test]
+    fn pages_are_read() {
+        assert_eq!((Pages(1).mean(), Pages(1).text().as_str()), (1.0, "1"));
+        assert_eq!((Pages(-64).mean(), Pages(-64).text().as_str()), (32.5, "1–64"));
+    }
 }

@@ -99,7 +99,8 @@ fn draw_axis(pen: &Pen, faults: &[&Fault], top: i32) -> Drawing<i32> {
             let share = value as f64 / fault.total as f64;
             // A seam, so that neighbours are told apart without their colours.
             pen.line(&[(to, y), (to, y + BAR)], Ink::Surface, 2)?;
-            let tip = format!("{}: {} of {}, {}", spaced(part), with_commas(value), fault.total, per_cent(share));
+            let tip =
+                format!("{}: {} of {}, {}", spaced(part), with_commas(value), fault.total, per_cent(share));
             pen.tip((from, y), (to, y + BAR), tip)?;
         }
         let end = axis.pixel(fault.total as f64, left, right);
@@ -143,4 +144,20 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     let names = parts.iter().enumerate().map(|(n, part)| (n, Swatch::Area, spaced(part)));
     let legend = legend(&names.collect::<Vec<_>>())?;
     Ok(Some(Drawn { finding: finding(&faults), pictures, legend, table, origin: set.origin }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Faults of like cost share an axis, in whatever order they come.
+    #[test]
+    fn axes_are_for_like_costs() {
+        let fault = |name, total| Fault { name, parts: Vec::new(), total };
+        let faults =
+            [fault("a", 800), fault("b", 40_000), fault("c", 5000), fault("d", 100), fault("e", 9000)];
+        let names = |axis: &Vec<&Fault>| axis.iter().map(|fault| fault.name).collect::<String>();
+        let axes: Vec<_> = by_axis(&faults).iter().map(names).collect();
+        assert_eq!(axes, ["ac", "be", "d"]);
+    }
 }

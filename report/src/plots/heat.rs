@@ -53,15 +53,23 @@ impl Answers {
     }
 
     fn text(self) -> String {
-        let exact = self.exact as f64 / 100.0;
-        let places = usize::from(self.exact != 10_000);
-        format!("{exact:.places$}{}", self.sign())
+        let exact = if self.exact == 10_000 {
+            "100".to_owned()
+        } else {
+            // What is not always the truth is not rounded up to that.
+            format!("{:.1}", (self.exact as f64 / 100.0).min(99.9))
+        };
+        exact + self.sign()
     }
 
     /// The field of the map: the last one is for what is always the truth.
     fn heat(self) -> usize {
         let below = HEATS - 1;
-        if self.exact == 10_000 { below } else { (self.exact.max(0) as usize * below / 10_000).min(below - 1) }
+        if self.exact == 10_000 {
+            below
+        } else {
+            (self.exact.max(0) as usize * below / 10_000).min(below - 1)
+        }
     }
 }
 
@@ -149,13 +157,15 @@ impl Map<'_> {
 
     fn finding(&self) -> String {
         let exact = |scheme: &&str| {
-            let answers = self.questions.iter().filter_map(|question| Answers::of(self.set, scheme, question));
+            let answers =
+                self.questions.iter().filter_map(|question| Answers::of(self.set, scheme, question));
             answers.filter(|answers| answers.exact == 10_000).count()
         };
         let most = self.schemes.iter().map(exact).max().unwrap_or(0);
         let best: Vec<_> = self.schemes.iter().filter(|scheme| exact(scheme) == most).copied().collect();
         let sound = self.schemes.iter().filter(|scheme| {
-            let answers = self.questions.iter().filter_map(|question| Answers::of(self.set, scheme, question));
+            let answers =
+                self.questions.iter().filter_map(|question| Answers::of(self.set, scheme, question));
             answers.clone().count() > 0 && answers.clone().all(|answers| answers.under == 0)
         });
         let sound: Vec<_> = sound.copied().collect();
@@ -186,7 +196,8 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     }
     let label = "Heat map: ways of counting against questions, per cent of true answers";
     let pictures = both(label, |window| map.height(window), |pen| map.draw(pen))?;
-    let heads = ["way of counting".to_owned()].into_iter().chain(map.questions.iter().map(|name| called(name)));
+    let heads =
+        ["way of counting".to_owned()].into_iter().chain(map.questions.iter().map(|name| called(name)));
     let mut table = Table::new(heads);
     for scheme in &map.schemes {
         let cell = |question: &&str| match Answers::of(&set, scheme, question) {
@@ -200,4 +211,27 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     }
     let finding = map.finding();
     Ok(Some(Drawn { finding, pictures, legend: Vec::new(), table, origin: set.origin.clone() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is always the truth has a field and a text of its own; an arrow says on which side the others are.
+    #[test]
+    fn answers_are_judged() {
+        let answers = |exact, over, under| Answers { exact, over, under };
+        assert_eq!((answers(10_000, 0, 0).text().as_str(), answers(10_000, 0, 0).heat()), ("100", HEATS - 1));
+        assert_eq!((answers(9999, 1, 0).text().as_str(), answers(9999, 1, 0).heat()), ("99.9 ↑", HEATS - 2));
+        assert_eq!((answers(835, 0, 9165).text().as_str(), answers(835, 0, 9165).heat()), ("8.3 ↓", 0));
+        assert_eq!(answers(6772, 712, 2516).text(), "67.7 ↕");
+    }
+
+    /// Names are folded between words.
+    #[test]
+    fn names_are_folded() {
+        assert_eq!(folded("share of a page (PSS)", 8), ["share of", "a page", "(PSS)"]);
+        assert_eq!(folded("shared", 3), ["shared"]);
+        assert_eq!(folded("mapped at all", 40), ["mapped at all"]);
+    }
 }

@@ -128,25 +128,33 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     let columns = |window: Window| window.pick(2, 1);
     let rows = |window: Window| (panels.len() as i32 + columns(window) - 1) / columns(window);
     let label = "Curves: instructions for each folio against the length of the list, by strategy of HVO";
-    let pictures = both(label, |window| rows(window) * (high(window) + 14) - 14, |pen| {
-        let window = pen.window;
-        let width = window.width() / columns(window);
-        panels.iter().enumerate().try_for_each(|(n, (title, curves))| {
-            let (column, row) = (n as i32 % columns(window), n as i32 / columns(window));
-            Panel {
-                title,
-                corner: (column * width, row * (high(window) + 14)),
-                size: (width, high(window)),
-                x: &x,
-                y: &y,
-                x_title: "folios of the list",
-                left: 50,
-            }
-            .draw(pen, curves, |curve, (folios, figure)| {
-                format!("{}, list of {folios}: {} for each", curve.name, with_commas(figure.round() as i64))
+    let pictures = both(
+        label,
+        |window| rows(window) * (high(window) + 14) - 14,
+        |pen| {
+            let window = pen.window;
+            let width = window.width() / columns(window);
+            panels.iter().enumerate().try_for_each(|(n, (title, curves))| {
+                let (column, row) = (n as i32 % columns(window), n as i32 / columns(window));
+                Panel {
+                    title,
+                    corner: (column * width, row * (high(window) + 14)),
+                    size: (width, high(window)),
+                    x: &x,
+                    y: &y,
+                    x_title: "folios of the list",
+                    left: 50,
+                }
+                .draw(pen, curves, |curve, (folios, figure)| {
+                    format!(
+                        "{}, list of {folios}: {} for each",
+                        curve.name,
+                        with_commas(figure.round() as i64)
+                    )
+                })
             })
-        })
-    })?;
+        },
+    )?;
     let heads = ["boot, and what is done".to_owned()].into_iter();
     let mut table = Table::new(heads.chain(folios.iter().map(|folios| format!("of {folios}, for each"))));
     for name in &boots {
@@ -163,4 +171,21 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     let legend = legend(&names.collect::<Vec<_>>())?;
     let finding = finding(&panels);
     Ok(Some(Drawn { finding, pictures, legend, table, origin: set.origin }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A strategy may have a stroke in its name.
+    #[test]
+    fn boots_are_read() {
+        let boot = Boot::of("stop-machine-mask-bbm2-pmd-4").unwrap();
+        assert_eq!(
+            (boot.strategy, boot.machine(), boot.is_usual()),
+            ("stop-machine", "FEAT_BBM level 2", true)
+        );
+        assert!(!Boot::of("alias-mask-bbm0-pte-4").unwrap().is_usual());
+        assert!(Boot::of("alias-mask").is_none());
+    }
 }

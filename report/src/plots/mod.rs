@@ -106,9 +106,7 @@ fn both(
 
 /// A legend of names, in the order of their series.
 fn legend(names: &[(usize, Swatch, String)]) -> Result<Vec<(String, String)>, Error> {
-    let entry = |(series, kind, name): &(usize, Swatch, String)| {
-        Ok((swatch(*series, *kind)?, name.clone()))
-    };
+    let entry = |(series, kind, name): &(usize, Swatch, String)| Ok((swatch(*series, *kind)?, name.clone()));
     names.iter().map(entry).collect()
 }
 

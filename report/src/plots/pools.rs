@@ -38,13 +38,13 @@ fn called(deed: &str) -> &str {
 
 fn finding(set: &Set, boots: &[(&str, Boot)], deeds: &[&str], peers: &Peers) -> String {
     let sentence = |deed: &&str| {
-        let own = boots.iter().filter_map(|(name, boot)| {
-            Some((set.value(&format!("{name}.{deed}.permille"))?, boot.strategy))
-        });
+        let own = boots
+            .iter()
+            .filter_map(|(name, boot)| Some((set.value(&format!("{name}.{deed}.permille"))?, boot.strategy)));
         let least = own.min()?;
-        let upstream = peers.upstream(deed).map_or(String::new(), |upstream| {
-            format!(" (upstream {})", ratio(upstream as f64 / 1000.0))
-        });
+        let upstream = peers
+            .upstream(deed)
+            .map_or(String::new(), |upstream| format!(" (upstream {})", ratio(upstream as f64 / 1000.0)));
         Some(format!("{}: from {} with {}{upstream}", called(deed), ratio(least.0 as f64 / 1000.0), least.1))
     };
     let all: Vec<_> = deeds.iter().filter_map(sentence).collect();
@@ -56,8 +56,10 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     let peers = Peers::load()?;
     let strategies = strategies(&set);
     let rows = || set.parts::<3>().filter(|([_, _, what], _)| *what == "permille");
-    let boots: Vec<_> =
-        once(rows().map(|([boot, _, _], _)| boot)).into_iter().filter_map(|name| Some((name, Boot::of(name)?))).collect();
+    let boots: Vec<_> = once(rows().map(|([boot, _, _], _)| boot))
+        .into_iter()
+        .filter_map(|name| Some((name, Boot::of(name)?)))
+        .collect();
     let deeds = once(rows().map(|([_, deed, _], _)| deed));
     if boots.is_empty() {
         return Ok(None);

@@ -68,8 +68,10 @@ fn columns(window: Window) -> i32 {
 fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     let Some(set) = store.set(PLOT.experiment)? else { return Ok(None) };
     let policies = once(set.parts::<3>().map(|([policy, _, _], _)| policy));
-    let whats: Vec<_> =
-        once(set.parts::<3>().map(|([_, _, what], _)| what)).into_iter().filter(|what| *what != TIME).collect();
+    let whats: Vec<_> = once(set.parts::<3>().map(|([_, _, what], _)| what))
+        .into_iter()
+        .filter(|what| *what != TIME)
+        .collect();
     let curves = |policy: &str| -> Vec<Curve> {
         let curve = |(series, what): (usize, &&str)| Curve {
             series,
@@ -88,34 +90,44 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     let high = |window: Window| window.pick(190, 168);
     let rows = |window: Window| (panels.len() as i32 + columns(window) - 1) / columns(window);
     let label = "Small panels, one a policy: bytes touched, used and promoted over time";
-    let pictures = both(label, |window| rows(window) * (high(window) + 10) - 10, |pen| {
-        let window = pen.window;
-        let width = window.width() / columns(window);
-        let x = Axis::from_zero(last, window.pick(5, 2), short);
-        // Bytes have ticks in binary units.
-        let y = Axis::binary(most, bytes);
-        panels.iter().enumerate().try_for_each(|(n, (policy, curves))| {
-            let (column, row) = (n as i32 % columns(window), n as i32 / columns(window));
-            Panel {
-                title: policy,
-                corner: (column * width, row * (high(window) + 10)),
-                size: (width, high(window)),
-                x: &x,
-                y: &y,
-                x_title: "",
-                left: window.pick(64, 56),
-            }
-            .draw(pen, curves, |curve, (at, figure)| {
-                format!("{policy}, {} at {}: {}", curve.name, short(at), bytes(figure))
+    let pictures = both(
+        label,
+        |window| rows(window) * (high(window) + 10) - 10,
+        |pen| {
+            let window = pen.window;
+            let width = window.width() / columns(window);
+            let x = Axis::from_zero(last, window.pick(5, 2), short);
+            // Bytes have ticks in binary units.
+            let y = Axis::binary(most, bytes);
+            panels.iter().enumerate().try_for_each(|(n, (policy, curves))| {
+                let (column, row) = (n as i32 % columns(window), n as i32 / columns(window));
+                Panel {
+                    title: policy,
+                    corner: (column * width, row * (high(window) + 10)),
+                    size: (width, high(window)),
+                    x: &x,
+                    y: &y,
+                    x_title: "",
+                    left: window.pick(64, 56),
+                }
+                .draw(pen, curves, |curve, (at, figure)| {
+                    format!("{policy}, {} at {}: {}", curve.name, short(at), bytes(figure))
+                })
             })
-        })
-    })?;
-    let mut table = Table::new(["policy and instructions since the start".to_owned()].into_iter().chain(
-        whats.iter().map(|what| format!("{what}, bytes")),
-    ));
+        },
+    )?;
+    let mut table = Table::new(
+        ["policy and instructions since the start".to_owned()]
+            .into_iter()
+            .chain(whats.iter().map(|what| format!("{what}, bytes"))),
+    );
     for policy in &policies {
-        for sample in once(set.parts::<3>().filter(|([name, _, _], _)| name == policy).map(|(parts, _)| parts[1])) {
-            let at = set.value(&format!("{policy}.{sample}.{TIME}")).map_or(super::NOTHING.to_owned(), with_commas);
+        for sample in
+            once(set.parts::<3>().filter(|([name, _, _], _)| name == policy).map(|(parts, _)| parts[1]))
+        {
+            let at = set
+                .value(&format!("{policy}.{sample}.{TIME}"))
+                .map_or(super::NOTHING.to_owned(), with_commas);
             let figures = whats.iter().map(|what| cell(set.value(&format!("{policy}.{sample}.{what}"))));
             table.push([format!("{policy} {at}")].into_iter().chain(figures));
         }
