@@ -39,6 +39,10 @@
     if (letters < LEAST_LETTERS) say(`letters of ${letters.toFixed(1)} pixels in ${called(element)}`);
   };
 
+  // Tables that are folded away are looked at, too.
+  const folded = [...document.querySelectorAll("details:not([open])")];
+  folded.forEach((details) => { details.open = true; });
+
   if (document.documentElement.scrollWidth > width) {
     say(`it is ${document.documentElement.scrollWidth} pixels wide, the window ${width}`);
   }
@@ -92,5 +96,6 @@
     const box = element.getBoundingClientRect();
     if (!element.closest(".scroll") && (box.left < 0 || box.right > width + 1)) say(`${called(element)} leaves the window`);
   }
+  folded.forEach((details) => { details.open = false; });
   return { findings, height: document.documentElement.scrollHeight };
 })()

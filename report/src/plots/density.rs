@@ -90,14 +90,17 @@ fn finding(all: &[Policy], pages: &[Pages]) -> String {
         let others = had.iter().filter(|one| one.0 == most.0).count() - 1;
         let and = if others == 0 { String::new() } else { format!(" and {}", count(others, "other")) };
         let (few, many) = (with_commas(least.0), with_commas(most.0));
-        (few != many)
-            .then(|| format!("{}: {few} with {}, {many} with {}{and}", pages.text(), least.1, most.1))
+        let pages = match pages {
+            Pages(1) => "1 page".to_owned(),
+            pages => format!("{} pages", pages.text()),
+        };
+        (few != many).then(|| format!("{pages}: {few} with {}, {many} with {}{and}", least.1, most.1))
     };
     let sentences: Vec<_> = pages.iter().filter_map(sentence).collect();
     if sentences.is_empty() {
         return String::new();
     }
-    format!("Children that fit, by the pages that they touch of each 512: {}.", sentences.join("; "))
+    format!("Children that fit, where each touches so much of every 512 pages. {}.", sentences.join("; "))
 }
 
 /// Points beside one another instead of one over the other, as several policies fit the same number; those of Linux

@@ -90,7 +90,7 @@ fn series(row: &Row) -> usize {
     match row.met {
         _ if row.ratio > 1.0 => 6,
         Some(true) => 0,
-        _ => 4,
+        _ => 7,
     }
 }
 
@@ -193,7 +193,7 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     let others = if met { "cheaper, and the goal is missed or there is none" } else { "cheaper than Linux" };
     let entries = [
         met.then_some((0, Swatch::Area, "the goal is met".to_owned())),
-        Some((4, Swatch::Area, others.to_owned())),
+        Some((7, Swatch::Area, others.to_owned())),
         dearer.then_some((6, Swatch::Area, "dearer than Linux".to_owned())),
     ];
     let legend = legend(&entries.into_iter().flatten().collect::<Vec<_>>())?;
@@ -242,7 +242,7 @@ mod tests {
         let row = |ratio, met| series(&Row { name: String::new(), quire: 1, linux: 1, ratio, met });
         assert_eq!(
             [row(0.3, Some(true)), row(0.5, Some(false)), row(0.5, None), row(1.1, Some(true))],
-            [0, 4, 4, 6]
+            [0, 7, 7, 6]
         );
     }
 }
