@@ -12,6 +12,8 @@ use std::path::PathBuf;
 const STYLE: &str = include_str!("page.css");
 /// What measures an experiment.
 const MEASURE: &str = "make bench EXPERIMENT=";
+/// What measures Linux, and holds both side by side.
+const COMPARE: &str = "make compare-linux";
 
 /// Where the page stands.
 #[must_use]
@@ -78,7 +80,9 @@ pub fn page(store: &Store) -> Result<String, Error> {
 }
 
 fn card(plot: &Plot, drawn: Option<&Drawn>) -> Markup {
-    let measure = format!("{MEASURE}{}", plot.experiment);
+    let compared = drawn.is_some_and(|drawn| matches!(drawn.origin, Origin::Compared(_)));
+    let bench = format!("{MEASURE}{}", plot.experiment);
+    let measure = if compared { COMPARE } else { bench.as_str() };
     html! {
         section.card id=(plot.id) {
             h2 { (plot.title) }
@@ -135,7 +139,7 @@ fn table(table: &Table) -> Markup {
 fn origin(origin: &Origin) -> Markup {
     html! {
         @match origin {
-            Origin::Measured(day) => { span.badge.here { "Measured in this checkout" } " on " (day) "." },
+            Origin::Measured(day) | Origin::Compared(day) => { span.badge.here { "Measured in this checkout" } " on " (day) "." },
             Origin::Stored(Some((commit, day))) => {
                 span.badge { "Stored figures" } " of commit " code { (commit) } ", " (day) "."
             },
@@ -156,7 +160,7 @@ fn facts(drawn: &[(&Plot, Option<Drawn>)]) -> Result<Vec<(&'static str, String)>
     facts.push(("Machine", format!("{cpus} {}, {} of RAM, under QEMU", machine.cpu, machine.mem)));
     facts.push(("Linux", format!("6.1 and 7.2, measured under QEMU {} on the same machine", peers.qemu())));
     let here = drawn.iter().flat_map(|(_, drawn)| drawn);
-    let measured = here.clone().filter(|drawn| matches!(drawn.origin, Origin::Measured(_))).count();
+    let measured = here.clone().filter(|drawn| !matches!(drawn.origin, Origin::Stored(_))).count();
     let stored = here.count() - measured;
     let missing = drawn.len() - measured - stored;
     let parts =

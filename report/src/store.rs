@@ -30,6 +30,8 @@ pub struct Store {
 pub enum Origin {
     /// Measured in this checkout, then.
     Measured(String),
+    /// The same, by `make compare-linux`.
+    Compared(String),
     /// Stored in the tree; where git knows it, since which commit, of which day.
     Stored(Option<(String, String)>),
 }
@@ -77,16 +79,16 @@ impl Store {
         Ok((!rows.is_empty()).then_some(Set { experiment, rows, origin }))
     }
 
-    /// What a program other than `make bench` has left beside its figures, and when; `None` where it has not.
+    /// What `make compare-linux` has left beside the figures, and when; `None` where it has not.
     ///
     /// # Errors
     /// As for [`Store::set`].
-    pub fn measured<T: DeserializeOwned>(&self, name: &str) -> Result<Option<(T, Origin)>, Error> {
+    pub fn compared<T: DeserializeOwned>(&self, name: &str) -> Result<Option<(T, Origin)>, Error> {
         let path = self.measured.join(format!("{name}.json"));
         if !path.exists() {
             return Ok(None);
         }
-        Ok(Some((read(&path)?, Origin::Measured(written(&path)?))))
+        Ok(Some((read(&path)?, Origin::Compared(written(&path)?))))
     }
 }
 

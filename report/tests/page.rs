@@ -124,7 +124,8 @@ fn what_is_in_the_pictures() {
     assert!(density.pictures[0].contains("stroke-dasharray"), "Linux is dashed");
     // 5 strategies of 5 lists in 2 directions with FEAT_BBM, 4 without.
     assert_eq!(times(&drawn("hvo", &folders), "<title>"), [90, 90]);
-    assert_eq!(times(&drawn("pauses", &folders), "<title>"), [30, 30]);
+    // 5 strategies, 6 deeds, and what others get done.
+    assert_eq!(times(&drawn("pauses", &folders), "<title>"), [35, 35]);
     // 5 strategies and upstream.
     assert_eq!(times(&drawn("pools", &folders), "<title>"), [24, 24]);
 }
@@ -234,10 +235,19 @@ fn a_comparison_goes_first() {
     let folders = Folders::full();
     let rows = "[{\"program\":\"mmbench\",\"name\":\"fault_4k_write\",\"unit\":\"ns\",\"linux\":1000,\"quire\":2500,\
         \"ratio\":2.5},{\"program\":\"thpfork\",\"name\":\"never.1\",\"unit\":\"children\",\"linux\":3,\"quire\":3,\
-        \"ratio\":1.0}]";
+        \"ratio\":1.0},{\"program\":\"mmbench\",\"name\":\"x\",\"unit\":\"ns\",\"linux\":0,\"quire\":1}]";
     folders.write("measured/linux.json", rows);
     let linux = drawn("linux", &folders);
-    assert_eq!(linux.table.lines.len(), 1);
+    assert!(page(&folders.store()).unwrap().contains("Again: <code>make compare-linux</code>"));
+    assert_eq!((linux.table.lines.len(), linux.table.heads[2].as_str()), (1, "Linux"));
+    let machine =
+        "{\"linux\":\"7.2.99\",\"suite\":\"x\",\"args\":\"mitigations=off\",\"cpu\":\"y\",\"qemu\":\"7.2\"}";
+    folders.write("measured/linux-machine.json", machine);
+    let linux = drawn("linux", &folders);
+    assert!(
+        linux.finding.ends_with("Linux is 7.2.99, measured here under QEMU 7.2, with “mitigations=off”.")
+    );
+    assert_eq!(linux.table.heads[2], "Linux 7.2.99");
     assert_eq!(linux.table.lines[0][..4], ["fault_4k_write", "2,500", "1,000", "2.500"]);
     assert!(linux.legend.iter().any(|(_, name)| name == "dearer than Linux"));
 }

@@ -45,6 +45,8 @@ pub(super) struct Room {
 const AROUND: i32 = 38;
 /// The line of ticks.
 const TICKS: i32 = 22;
+/// From one text of it to the next.
+const APART: i32 = 28;
 
 /// The height of `groups`.
 pub(super) fn height(groups: &[Group], step: i32) -> i32 {
@@ -57,11 +59,20 @@ pub(super) fn draw(pen: &Pen, groups: &[Group], room: Room, axis: &Axis, from: f
     let (x, y) = room.corner;
     let (left, right) = (x + room.left, x + room.width - room.right);
     let bottom = y + height(groups, room.step);
-    for (value, text) in axis.ticks() {
-        let at = axis.pixel(*value, left, right);
-        let ink = if *value == from { Ink::Muted } else { Ink::Grid };
+    let ticks = axis.ticks().iter();
+    let mut ticks: Vec<_> =
+        ticks.map(|(value, text)| (axis.pixel(*value, left, right), *value == from, text)).collect();
+    // From where bars begin outwards: a text that has no room is left out.
+    let begin = axis.pixel(from, left, right);
+    ticks.sort_by_key(|tick| (tick.0 - begin).abs());
+    let mut written: Vec<i32> = Vec::new();
+    for (at, is_begin, text) in ticks {
+        let ink = if is_begin { Ink::Muted } else { Ink::Grid };
         pen.line(&[(at, y + TICKS), (at, bottom)], ink, 1)?;
-        pen.text((at, y + 10), HPos::Center, Ink::Muted, text)?;
+        if written.iter().all(|other| (at - other).abs() >= APART) {
+            pen.text((at, y + 10), HPos::Center, Ink::Muted, text)?;
+            written.push(at);
+        }
     }
     let mut y = y + TICKS;
     for group in groups {

@@ -7,7 +7,7 @@ use crate::axis::Axis;
 use crate::canvas::{Swatch, Window};
 use crate::error::Error;
 use crate::store::{Set, Store, once};
-use crate::words::{and, short, with_commas};
+use crate::words::{and, per_cent, short, with_commas};
 
 pub(super) const PLOT: Plot = Plot {
     id: "pauses",
@@ -16,7 +16,8 @@ pub(super) const PLOT: Plot = Plot {
     experiment: "hvo",
     about: "The longest time for which HVO keeps all other CPUs from running, in guest instructions, by what is done \
             and by strategy; logarithmic. What has no bar holds nobody; with fault, who touches an entry that is \
-            being changed waits for it, and nobody else.",
+            being changed waits for it, and nobody else. Below: the share of their work that walkers of all struct \
+            pages on the other CPUs get done while folios go to and fro.",
     console: Some("experiment hvo walkers"),
     draw,
 };
@@ -34,6 +35,9 @@ const DEEDS: [(&str, &str); 6] = [
 fn called(deed: &str) -> &str {
     DEEDS.iter().find(|(name, _)| *name == deed).map_or(deed, |(_, called)| *called)
 }
+
+/// The space above the walkers.
+const ABOVE: i32 = 16;
 
 /// The boots that are compared: as most were measured, on the CPU that lets all strategies be.
 fn is_compared(boot: &Boot) -> bool {
@@ -61,6 +65,20 @@ fn finding(set: &Set, strategies: &[&str], boots: &[(&str, Boot)]) -> String {
         (false, true) => format!("{} {hold} nobody.", and(&none)),
         _ => format!("{}.", and(&some)),
     }
+}
+
+/// What walkers of all struct pages on the other CPUs had time for while folios went to and fro.
+fn walkers(set: &Set, strategies: &[&str], boots: &[(&str, Boot)]) -> Option<Group> {
+    let bar = |(name, boot): &(&str, Boot)| {
+        let share = set.value(&format!("{name}.walkers.progress"))? as f64 / 1000.0;
+        let series = strategies.iter().position(|known| *known == boot.strategy)?;
+        let (name, figure) = (boot.strategy.to_owned(), per_cent(share));
+        let tip = format!("{name}: {figure} of what they do alone");
+        Some(Bar { name, series, to: Some(share * 100.0), figure, tip })
+    };
+    let bars: Vec<_> = boots.iter().filter_map(bar).collect();
+    let title = "What the other CPUs get done meanwhile".to_owned();
+    (!bars.is_empty()).then_some(Group { title, bars })
 }
 
 fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
@@ -96,9 +114,14 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     let values = || groups.iter().flat_map(|group| group.bars.iter().filter_map(|bar| bar.to));
     let step = |window: Window| window.pick(20, 19);
     let half = groups.len().div_ceil(2);
-    let height = |window: Window| {
+    let walkers: Vec<_> = walkers(&set, &strategies, &boots).into_iter().collect();
+    let pauses = |window: Window| {
         let groups = window.pick(&groups[..half], &groups[..]);
         bars::height(groups, step(window))
+    };
+    let height = |window: Window| {
+        let walkers = if walkers.is_empty() { 0 } else { bars::height(&walkers, step(window)) + ABOVE };
+        pauses(window) + walkers
     };
     let label = "Bars: the longest pause of other CPUs, by what is done and by strategy of HVO";
     let pictures = both(label, height, |pen| {
@@ -115,17 +138,22 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
         match window {
             Window::Wide => {
                 bars::draw(pen, &groups[..half], room(0), &axis, 1.0)?;
-                bars::draw(pen, &groups[half..], room(width + 28), &axis, 1.0)
+                bars::draw(pen, &groups[half..], room(width + 28), &axis, 1.0)?;
             }
-            Window::Narrow => bars::draw(pen, &groups, room(0), &axis, 1.0),
+            Window::Narrow => bars::draw(pen, &groups, room(0), &axis, 1.0)?,
         }
+        let axis = Axis::from_zero(100.0, 5, |value| format!("{value} %"));
+        let room = Room { corner: (0, pauses(window) + ABOVE), width: window.width(), ..room(0) };
+        if walkers.is_empty() { Ok(()) } else { bars::draw(pen, &walkers, room, &axis, 0.0) }
     })?;
     let all = once(longest().map(|([_, deed, _], _)| deed));
     let heads = ["boot".to_owned()].into_iter().chain(all.iter().map(|deed| called(deed).to_owned()));
+    let heads = heads.chain(["others meanwhile, of 1000".to_owned()]);
     let mut table = Table::new(heads);
     for name in &names {
         let figures = all.iter().map(|deed| cell(set.value(&format!("{name}.{deed}.longest"))));
-        table.push([(*name).to_owned()].into_iter().chain(figures));
+        let walkers = cell(set.value(&format!("{name}.walkers.progress")));
+        table.push([(*name).to_owned()].into_iter().chain(figures).chain([walkers]));
     }
     let entries = strategies.iter().enumerate().map(|(n, name)| (n, Swatch::Area, (*name).to_owned()));
     let legend = legend(&entries.collect::<Vec<_>>())?;

@@ -5,7 +5,7 @@ use super::{Drawn, Plot, Table, both, cell, legend};
 use crate::axis::Axis;
 use crate::canvas::{Swatch, Window};
 use crate::error::Error;
-use crate::store::{Origin, Store};
+use crate::store::{Origin, Store, once};
 use crate::words::{count, per_cent, ratio, with_commas};
 use serde::Deserialize;
 
@@ -14,7 +14,7 @@ pub(super) const PLOT: Plot = Plot {
     title: "What does an operation cost, held against Linux?",
     short: "Beside Linux",
     experiment: "mmbench",
-    about: "Guest instructions of each operation, divided by those of Linux 7.2 on the same machine, for one and the \
+    about: "Guest instructions of each operation, divided by those of Linux on the same machine, for one and the \
             same program. The line at 1 is Linux; what ends left of it is cheaper here.",
     console: Some("run mmbench"),
     draw,
@@ -27,7 +27,25 @@ struct Compared {
     unit: String,
     linux: i64,
     quire: i64,
-    ratio: f64,
+    /// Where either has failed there is none.
+    ratio: Option<f64>,
+}
+
+/// On what it has measured.
+#[derive(Deserialize)]
+struct Machine {
+    linux: String,
+    qemu: String,
+    args: String,
+}
+
+/// The operations, and the Linux that they are held against.
+struct Comparison {
+    rows: Vec<Row>,
+    linux: String,
+    /// What else is to be said of it.
+    remark: String,
+    origin: Origin,
 }
 
 /// One operation.
@@ -55,19 +73,27 @@ const GROUPS: [(&str, &[&str]); 9] = [
 /// What measures the processor is no operation.
 const PROCESSOR: &str = "base_";
 
-fn rows(store: &Store) -> Result<Option<(Vec<Row>, Origin)>, Error> {
+fn comparison(store: &Store) -> Result<Option<Comparison>, Error> {
     let stored = store.set("mmbench")?;
     let met = |name: &str| {
         let rows = stored.iter().flat_map(|set| &set.rows);
         rows.filter(|row| row.name == name).find_map(|row| row.met)
     };
-    if let Some((compared, origin)) = store.measured::<Vec<Compared>>("linux")? {
+    if let Some((compared, origin)) = store.compared::<Vec<Compared>>("linux")? {
         let of_time = compared.into_iter().filter(|row| row.unit == "ns");
-        let rows = of_time.map(|row| {
+        let rows = of_time.filter_map(|row| {
             let Compared { name, linux, quire, ratio, .. } = row;
-            Row { met: met(&name), name, quire, linux, ratio }
+            Some(Row { met: met(&name), name, quire, linux, ratio: ratio? })
         });
-        return Ok(Some((operations(rows), origin)));
+        let machine = store.compared::<Machine>("linux-machine")?.map(|(machine, _)| machine);
+        let (linux, remark) = machine.map_or(("Linux".to_owned(), String::new()), |machine| {
+            let Machine { linux, qemu, args } = machine;
+            (
+                format!("Linux {linux}"),
+                format!(" Linux is {linux}, measured here under QEMU {qemu}, with “{args}”."),
+            )
+        });
+        return Ok(Some(Comparison { rows: operations(rows), linux, remark, origin }));
     }
     Ok(stored.as_ref().map(|set| {
         let compared = set.rows.iter().filter_map(|row| {
@@ -75,12 +101,17 @@ fn rows(store: &Store) -> Result<Option<(Vec<Row>, Origin)>, Error> {
             let (name, linux, ratio) = (row.name.clone(), linux.linux_7_2, linux.ratio?);
             Some(Row { name, quire: row.value, linux, ratio, met: row.met })
         });
-        (operations(compared), set.origin.clone())
+        let (linux, remark) = ("Linux 7.2".to_owned(), String::new());
+        Comparison { rows: operations(compared), linux, remark, origin: set.origin.clone() }
     }))
 }
 
 fn operations(rows: impl Iterator<Item = Row>) -> Vec<Row> {
-    let mut rows: Vec<_> = rows.filter(|row| !row.name.starts_with(PROCESSOR) && row.ratio > 0.0).collect();
+    let is_shown = |row: &Row| {
+        let what = workload(&row.name).map(|[_, _, what]| what);
+        !row.name.starts_with(PROCESSOR) && what.is_none_or(|what| OF_WORKLOADS.contains(&what))
+    };
+    let mut rows: Vec<_> = rows.filter(|row| is_shown(row) && row.ratio > 0.0).collect();
     rows.sort_by(|one, other| one.ratio.total_cmp(&other.ratio));
     rows
 }
@@ -94,14 +125,25 @@ fn series(row: &Row) -> usize {
     }
 }
 
-fn group_of(name: &str) -> &'static str {
+/// Of a workload, `<policy>.<way>.<what>`, what is shown: all writes together, and the dear ones among them.
+const OF_WORKLOADS: [&str; 2] = ["total", "p99"];
+
+fn workload(name: &str) -> Option<[&str; 3]> {
+    <[&str; 3]>::try_from(name.split('.').collect::<Vec<_>>()).ok()
+}
+
+/// The group, and the name in it.
+fn group_of(name: &str) -> (String, String) {
+    if let Some([policy, way, what]) = workload(name) {
+        return (format!("Workloads, thp={policy}"), format!("{way}, {what}"));
+    }
     let known = GROUPS.iter().find(|(_, firsts)| firsts.iter().any(|first| name.starts_with(first)));
-    known.map_or("Others", |group| group.0)
+    (known.map_or("Others", |group| group.0).to_owned(), name.to_owned())
 }
 
 fn groups(rows: &[Row]) -> Vec<Group> {
     let bar = |row: &Row| Bar {
-        name: row.name.clone(),
+        name: group_of(&row.name).1,
         series: series(row),
         to: Some(row.ratio),
         figure: ratio(row.ratio),
@@ -113,12 +155,13 @@ fn groups(rows: &[Row]) -> Vec<Group> {
             per_cent(row.ratio)
         ),
     };
-    let titles = GROUPS.iter().map(|group| group.0).chain(["Others"]);
+    let named: Vec<_> = rows.iter().map(|row| (group_of(&row.name).0, row)).collect();
+    let titles = once(GROUPS.iter().map(|group| group.0).chain(named.iter().map(|one| one.0.as_str())));
     let of_title = |title: &str| Group {
         title: title.to_owned(),
-        bars: rows.iter().filter(|row| group_of(&row.name) == title).map(bar).collect(),
+        bars: named.iter().filter(|one| one.0 == title).map(|one| bar(one.1)).collect(),
     };
-    titles.map(of_title).filter(|group| !group.bars.is_empty()).collect()
+    titles.into_iter().map(of_title).filter(|group| !group.bars.is_empty()).collect()
 }
 
 fn finding(rows: &[Row]) -> String {
@@ -151,14 +194,14 @@ fn columns(groups: &[Group], step: i32) -> (&[Group], &[Group]) {
 }
 
 fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
-    let Some((rows, origin)) = rows(store)? else { return Ok(None) };
+    let Some(Comparison { rows, linux, remark, origin }) = comparison(store)? else { return Ok(None) };
     if rows.is_empty() {
         return Ok(None);
     }
     let groups = groups(&rows);
     let step = |window: Window| window.pick(20, 19);
     let axis = Axis::logarithmic(rows.iter().map(|row| row.ratio).chain([1.0]), 8, ratio_tick);
-    let label = format!("Bars of {} operations, each by Linux 7.2, logarithmic", rows.len());
+    let label = format!("Bars of {} operations, each by {linux}, logarithmic", rows.len());
     let height = |window: Window| {
         let (one, other) = columns(&groups, step(window));
         let step = step(window);
@@ -182,7 +225,7 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
             Window::Narrow => bars::draw(pen, &groups, room(0, pen.window.width()), &axis, 1.0),
         }
     })?;
-    let mut table = Table::new(["operation", "Quire", "Linux 7.2", "ratio", "goal"]);
+    let mut table = Table::new(["operation", "Quire", &linux, "ratio", "goal"]);
     for row in &rows {
         let goal = row.met.map_or(super::NOTHING, |met| if met { "met" } else { "missed" });
         let (quire, linux) = (cell(Some(row.quire)), cell(Some(row.linux)));
@@ -197,7 +240,7 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
         dearer.then_some((6, Swatch::Area, "dearer than Linux".to_owned())),
     ];
     let legend = legend(&entries.into_iter().flatten().collect::<Vec<_>>())?;
-    Ok(Some(Drawn { finding: finding(&rows), pictures, legend, table, origin }))
+    Ok(Some(Drawn { finding: finding(&rows) + &remark, pictures, legend, table, origin }))
 }
 
 /// Ticks of ratios have no needless zeros.
@@ -220,20 +263,24 @@ mod tests {
                 row("new_thing", 0.2),
                 row("madv_collapse_x", 2.0),
                 row("mmap_x", 0.1),
+                row("never.dense.p50", 0.1),
+                row("never.dense.total", 0.4),
             ]
             .into_iter(),
         );
         let groups = groups(&rows);
         let titles: Vec<_> = groups.iter().map(|group| group.title.as_str()).collect();
-        assert_eq!(titles, ["Unmapping", "Mapping and rights", "Huge pages made and split", "Others"]);
-        assert_eq!(groups.iter().map(|group| group.bars.len()).sum::<usize>(), 4);
+        let known = ["Unmapping", "Mapping and rights", "Huge pages made and split"];
+        assert_eq!(titles, [&known[..], &["Others", "Workloads, thp=never"]].concat());
+        assert_eq!(groups.iter().map(|group| group.bars.len()).sum::<usize>(), 5);
+        assert_eq!(groups[4].bars[0].name, "dense, total");
         assert_eq!(
             finding(&rows),
-            "Of 4 operations, 3 cost less than on Linux; the one in the middle needs 50 % of \
+            "Of 5 operations, 4 cost less than on Linux; the one in the middle needs 40 % of \
             its instructions, mmap_x only 10 %, and madv_collapse_x, at the other end, 200 %."
         );
         let (one, other) = columns(&groups, 20);
-        assert_eq!((one.len(), other.len()), (2, 2));
+        assert_eq!((one.len(), other.len()), (2, 3));
     }
 
     /// The colour says whether the goal is met; what is dearer than Linux is so whatever the goal.
