@@ -122,6 +122,8 @@ fn what_is_in_the_pictures() {
     assert_eq!(times(&drawn("timeline", &folders), "<polygon"), [9, 9], "what was touched is an area");
     let density = drawn("density", &folders);
     assert!(density.pictures[0].contains("stroke-dasharray"), "Linux is dashed");
+    assert!(density.pictures[0].contains("<title>always: 8.8 % of never<"), "21 of 239 children");
+    assert!(density.pictures[0].contains("<title>Linux 7.2, always: 7.0 % of never<"), "16 of Linux's own 230");
     // 5 strategies of 5 lists in 2 directions with FEAT_BBM, 4 without.
     assert_eq!(times(&drawn("hvo", &folders), "<title>"), [90, 90]);
     // 5 strategies, 6 deeds, and what others get done.
