@@ -5,6 +5,7 @@ use crate::plots::{Drawn, PLOTS, Plot, Table};
 use crate::store::{Origin, Store, git};
 use crate::words::count;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use qemu::bench::experiment::{self, Experiment};
 use qemu::bench::peers::Peers;
 use qemu::{Options, root};
 use std::path::PathBuf;
@@ -36,11 +37,11 @@ pub fn write(store: &Store) -> Result<PathBuf, Error> {
 /// The text of the page.
 ///
 /// # Errors
-/// As for [`write`], and what plotters says.
+/// As for [`write()`], and what plotters says.
 pub fn page(store: &Store) -> Result<String, Error> {
     let drawn = PLOTS.iter().map(|plot| Ok((*plot, (plot.draw)(store)?)));
     let drawn: Vec<(&Plot, Option<Drawn>)> = drawn.collect::<Result<_, Error>>()?;
-    let facts = facts(&drawn)?;
+    let (facts, experiments) = (facts(&drawn)?, experiment::all()?);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -66,7 +67,7 @@ pub fn page(store: &Store) -> Result<String, Error> {
                         @for (plot, _) in &drawn { a href={ "#" (plot.id) } { (plot.short) } }
                     }
                 }
-                main { @for (plot, drawn) in &drawn { (card(plot, drawn.as_ref())) } }
+                main { @for (plot, drawn) in &drawn { (card(plot, drawn.as_ref(), experiments.iter().find(|one| one.name == plot.experiment))) } }
                 footer {
                     p {
                         "One guest instruction is one nanosecond of the machine that measures. "
@@ -79,7 +80,7 @@ pub fn page(store: &Store) -> Result<String, Error> {
     Ok(page.into_string())
 }
 
-fn card(plot: &Plot, drawn: Option<&Drawn>) -> Markup {
+fn card(plot: &Plot, drawn: Option<&Drawn>, experiment: Option<&Experiment>) -> Markup {
     let compared = drawn.is_some_and(|drawn| matches!(drawn.origin, Origin::Compared(_)));
     let bench = format!("{MEASURE}{}", plot.experiment);
     let measure = if compared { COMPARE } else { bench.as_str() };
@@ -98,9 +99,12 @@ fn card(plot: &Plot, drawn: Option<&Drawn>) -> Markup {
                     p.about { (plot.about) }
                     p.how {
                         (origin(&drawn.origin)) " Again: " code { (measure) }
-                        @if let Some(console) = plot.console { ", on the console: " code { (console) } }
+                        @if experiment.is_some() {
+                            ", on the console: " code { "experiment " (plot.experiment) }
+                        }
                         "."
                     }
+                    @if let Some(experiment) = experiment { (what_is_done(experiment)) }
                     details {
                         summary { "The figures" }
                         (table(&drawn.table))
@@ -112,6 +116,20 @@ fn card(plot: &Plot, drawn: Option<&Drawn>) -> Markup {
                     p { "and then " code { "make report" } "." }
                     p.about { (plot.about) }
                 },
+            }
+        }
+    }
+}
+
+/// What the experiment's own file says of it.
+fn what_is_done(experiment: &Experiment) -> Markup {
+    html! {
+        details {
+            summary { "What is done" }
+            dl.done {
+                dt { "Workload" } dd { (experiment.workload) }
+                dt { "Beside each other" } dd { (experiment.compares) }
+                dt { "Comes from" } dd { (experiment.seed) }
             }
         }
     }

@@ -123,7 +123,10 @@ fn what_is_in_the_pictures() {
     let density = drawn("density", &folders);
     assert!(density.pictures[0].contains("stroke-dasharray"), "Linux is dashed");
     assert!(density.pictures[0].contains("<title>always: 8.8 % of never<"), "21 of 239 children");
-    assert!(density.pictures[0].contains("<title>Linux 7.2, always: 7.0 % of never<"), "16 of Linux's own 230");
+    assert!(
+        density.pictures[0].contains("<title>Linux 7.2, always: 7.0 % of never<"),
+        "16 of Linux's own 230"
+    );
     // 5 strategies of 5 lists in 2 directions with FEAT_BBM, 4 without.
     assert_eq!(times(&drawn("hvo", &folders), "<title>"), [90, 90]);
     // 5 strategies, 6 deeds, and what others get done.
@@ -181,6 +184,22 @@ fn sentences_follow_the_figures() {
     folders.change("faultparts", "fault_4k_write.tables", 1000);
     let finding = drawn("faults", &folders).finding;
     assert!(finding.contains("fault 4k write: 1,738 instructions, 58 % of them tables."), "{finding}");
+}
+
+/// What an experiment's own file says of it stands with its plot.
+#[test]
+fn experiments_are_told() {
+    let page = page(&Folders::full().store()).unwrap();
+    let experiments = qemu::bench::experiment::all().unwrap();
+    for experiment in experiments.iter().filter(|one| PLOTS.iter().any(|plot| plot.experiment == one.name)) {
+        let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        assert!(page.contains(&format!("<dd>{}</dd>", escaped(&experiment.workload))), "{}", experiment.name);
+        assert!(
+            page.contains(&format!("<code>experiment {}</code>", experiment.name)),
+            "{}",
+            experiment.name
+        );
+    }
 }
 
 /// Without any figures every plot is a box that says what to run, and there is no picture.

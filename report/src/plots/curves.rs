@@ -13,8 +13,8 @@ pub(super) const PLOT: Plot = Plot {
     short: "Cost against pages",
     experiment: "curves",
     about: "A folio of 2 MiB of which so many pages are mapped by entries of 4 KiB; guest instructions of one \
-            operation, for each way of counting mappings (mapcount=). Both axes are logarithmic.",
-    console: None,
+            operation, for each way of counting mappings (mapcount=); one that has no curve refuses the \
+            operation. Both axes are logarithmic.",
     draw,
 };
 

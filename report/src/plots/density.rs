@@ -15,7 +15,6 @@ pub(super) const PLOT: Plot = Plot {
     about: "Children of 256 MiB each that write so many pages of every 2 MiB, a random number up to that where it is \
             a range, until memory is out; by policy for huge pages. Left in the mean number of pages, both axes \
             logarithmic; right against small pages only, of the same kernel.",
-    console: Some("run thpfork"),
     draw,
 };
 

@@ -16,7 +16,6 @@ pub(super) const PLOT: Plot = Plot {
     experiment: "faultparts",
     about: "Guest instructions of one fault, by the part of the kernel that they are spent in. Faults of much \
             different cost have an axis of their own.",
-    console: None,
     draw,
 };
 

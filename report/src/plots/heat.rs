@@ -15,7 +15,6 @@ pub(super) const PLOT: Plot = Plot {
     experiment: "mapcount",
     about: "Per cent of answers that are the truth, of the same random states for each way of counting (mapcount=). \
             ↑: the other answers are over it; ↓: under it; ↕: either. What has no arrow is always the truth.",
-    console: Some("experiment mapcount"),
     draw,
 };
 

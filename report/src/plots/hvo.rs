@@ -14,7 +14,6 @@ pub(super) const PLOT: Plot = Plot {
     experiment: "hvo",
     about: "Guest instructions on all CPUs for each folio of 2 MiB of a list, by the length of the list, for each \
             strategy of HVO; on a CPU with FEAT_BBM level 2, and on one without FEAT_BBM.",
-    console: Some("experiment hvo lists"),
     draw,
 };
 

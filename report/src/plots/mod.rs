@@ -41,8 +41,6 @@ pub struct Plot {
     pub experiment: &'static str,
     /// What it shows, without figures.
     pub about: &'static str,
-    /// How the same is had on the kernel's console, where it is.
-    pub console: Option<&'static str>,
     /// Draws it; `None` where figures are missing.
     pub draw: fn(&Store) -> Result<Option<Drawn>, Error>,
 }

@@ -18,7 +18,6 @@ pub(super) const PLOT: Plot = Plot {
             and by strategy; logarithmic. What has no bar holds nobody; with fault, who touches an entry that is \
             being changed waits for it, and nobody else. Below: the share of their work that walkers of all struct \
             pages on the other CPUs get done while folios go to and fro.",
-    console: Some("experiment hvo walkers"),
     draw,
 };
 

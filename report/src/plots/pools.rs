@@ -17,7 +17,6 @@ pub(super) const PLOT: Plot = Plot {
     experiment: "hvopools",
     about: "The cost of an operation on a pool of pages of 1 GiB with HVO, divided by the cost without it; by \
             strategy, beside the best series for Linux, which was measured on another machine.",
-    console: Some("experiment hvo upstream"),
     draw,
 };
 

@@ -16,7 +16,6 @@ pub(super) const PLOT: Plot = Plot {
     experiment: "mmbench",
     about: "Guest instructions of each operation, divided by those of Linux on the same machine, for one and the \
             same program. The line at 1 is Linux; what ends left of it is cheaper here.",
-    console: Some("run mmbench"),
     draw,
 };
 

@@ -14,7 +14,6 @@ pub(super) const PLOT: Plot = Plot {
     experiment: "timeline",
     about: "A process by policy for huge pages: bytes that it has touched, bytes that are used for it, and bytes in \
             huge pages that were promoted, against guest instructions since the start. All panels have the same axes.",
-    console: None,
     draw,
 };
 
