@@ -12,8 +12,9 @@ pub(super) const PLOT: Plot = Plot {
     title: "How much of the memory that is used was ever touched?",
     short: "Memory over time",
     experiment: "timeline",
-    about: "A process by policy for huge pages: bytes that it has touched, bytes that are used for it, and bytes in \
-            huge pages that were promoted, against guest instructions since the start. All panels have the same axes.",
+    about: "A process by policy for huge pages: bytes that it has touched and not given up, bytes taken from memory \
+            for it (used), and bytes in huge pages (promoted), against guest instructions since the start. All panels \
+            have the same axes.",
     draw,
 };
 
