@@ -23,7 +23,7 @@ export EXPERIMENT JOBS STRICT FIGURES
 
 # ---- run ------------------------------------------------------------------------------------------------------
 
-.PHONY: help run bench experiments figures debug
+.PHONY: help run bench experiments figures report report-check debug
 help:
 	@printf '%s\n' \
 	  'make run         build, boot in QEMU: the tour, then the console (Ctrl-A x leaves QEMU)' \
@@ -45,6 +45,10 @@ help:
 	  '                 the figures also go to target/bench/; FIGURES=1 takes them into the tree and docs' \
 	  'make experiments list the experiments: what each asks' \
 	  'make figures     write the tables of docs from tests/figures, without measuring' \
+	  'make report      the figures as one page of plots, target/report/index.html; MEASURE=1 runs make bench first' \
+	  'make report-check' \
+	  '                 opens that page in chromium, as on a phone and on a desk, in light and dark, and says what is' \
+	  '                 wrong; pictures of it go to target/report/; CHROMIUM=... another browser of that family' \
 	  'make lint        format check and clippy, warnings denied' \
 	  'make doc         the documentation of all crates, in target/doc and target/$(TARGET)/doc' \
 	  'make setup       only install what all of these need' \
@@ -75,6 +79,15 @@ experiments: runner
 
 figures: runner
 	target/debug/quire-bench --figures
+
+# The figures that there are, or MEASURE=1: those of today.
+report: need-host $(if $(filter 1,$(MEASURE)),bench)
+	$(HOST) cargo build -q -p report </dev/null
+	target/debug/quire-report
+
+report-check: need-host+browser
+	$(HOST) cargo build -q -p report </dev/null
+	target/debug/quire-report --check
 
 debug: need-host+machine+c+qemu+gdb kernel programs runner
 	target/debug/quire-run --gdb $(KERNEL)
@@ -114,11 +127,11 @@ target/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h) Makefile | 
 
 # ---- prove ----------------------------------------------------------------------------------------------------
 
-HOST_CRATES := -p arch -p mm -p qemu -p tests
+HOST_CRATES := -p arch -p mm -p qemu -p report -p tests
 
 .PHONY: test test-host teeth soak soak-hvo planted lint doc
 test: PROFILE := release
-test: need-host+machine+c+qemu+gdb kernel kernel-checked programs runner
+test: need-host+machine+c+qemu+gdb+browser kernel kernel-checked programs runner
 	tests/run all
 
 test-host: need-host
@@ -156,7 +169,7 @@ doc: need-host+machine
 
 .PHONY: setup clean
 setup:
-	qemu/setup.sh host machine fmt clippy c qemu gdb
+	qemu/setup.sh host machine fmt clippy c qemu gdb browser
 
 # need-host+qemu: what of these is missing is installed, or named, all at once.
 need-%:

@@ -43,6 +43,7 @@ impl From<Children> for Linux {
 /// The machine on which Linux was measured; the words are those of `qemu/machine.conf`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Machine {
+    qemu: String,
     machine: String,
     cpu: String,
     cpu_options: String,
@@ -84,6 +85,8 @@ struct GoalsFile {
     /// Of other experiments, by their name.
     rows: BTreeMap<String, BTreeMap<String, i64>>,
     beside: BTreeMap<String, BTreeMap<String, Beside>>,
+    /// By operation on a pool, of 1000 without HVO.
+    upstream: BTreeMap<String, i64>,
 }
 
 /// At most so many per cent of another row of the experiment.
@@ -134,6 +137,18 @@ impl Peers {
         let share = linux.linux_7_2 / self.goals.linux_7_2_divided_by.max(1);
         let asked_for = self.goals.at_most.get(row).map(|most| most.cost * most.units);
         Some(asked_for.map_or(share, |cost| cost.min(share)))
+    }
+
+    /// The version of QEMU under which Linux was measured.
+    #[must_use]
+    pub fn qemu(&self) -> &str {
+        &self.machine.qemu
+    }
+
+    /// What HVO makes of an operation on a pool in the best series for Linux, of 1000 without it.
+    #[must_use]
+    pub fn upstream(&self, operation: &str) -> Option<i64> {
+        self.goals.upstream.get(operation).copied()
     }
 
     /// The rows of Linux for `experiment`.

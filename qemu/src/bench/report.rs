@@ -5,7 +5,7 @@ use super::peers::{Linux, Peers};
 use super::pivot;
 use super::rows::{End, Output, Row};
 use crate::error::Error;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub enum Machine {
 }
 
 /// One object of the JSON list.
-#[derive(Debug, Serialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub struct Figure {
     /// What was measured.
     pub name: String,
@@ -46,15 +46,19 @@ pub struct Figure {
 }
 
 /// The figures of Linux in an object; `ratio` is ours to 7.2's, to four places.
-#[derive(Debug, Serialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub struct LinuxFigures {
+    /// Linux 6.1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    linux_6_1: Option<i64>,
-    linux_7_2: i64,
+    pub linux_6_1: Option<i64>,
+    /// Linux 7.2.
+    pub linux_7_2: i64,
+    /// Linux 7.2 without mitigations only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    linux_7_2_default: Option<i64>,
+    pub linux_7_2_default: Option<i64>,
+    /// Where the machine is the one that Linux was measured on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ratio: Option<f64>,
+    pub ratio: Option<f64>,
 }
 
 /// What is said of one experiment.
@@ -152,7 +156,9 @@ impl Report {
     }
 }
 
-fn is_error(figure: &Figure) -> bool {
+/// Whether it says that an operation failed.
+#[must_use]
+pub fn is_error(figure: &Figure) -> bool {
     figure.unit == "errno" || figure.unit == "none"
 }
 
