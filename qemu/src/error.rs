@@ -35,6 +35,13 @@ pub enum Error {
         /// The last lines of the log.
         tail: String,
     },
+    /// No recording was made: why, the last lines of the machine's log.
+    Recording {
+        /// What was in the way.
+        why: String,
+        /// The last lines of the log.
+        tail: String,
+    },
     /// Talking to a running machine failed.
     Io(io::Error),
 }
@@ -65,6 +72,10 @@ impl fmt::Display for Error {
             Error::File(path, error) => write!(f, "{}: {error}", path.display()),
             Error::Wait { pattern, why, tail } => {
                 write!(f, "waited for `{pattern}`, but {why}; the last lines were:\n{tail}")
+            }
+            Error::Recording { why, tail } if tail.is_empty() => write!(f, "nothing was recorded: {why}"),
+            Error::Recording { why, tail } => {
+                write!(f, "nothing was recorded: {why}; the last lines were:\n{tail}")
             }
             Error::Io(error) => write!(f, "the machine cannot be talked to: {error}"),
         }
