@@ -1,4 +1,4 @@
-"""Loads Quire's commands into gdb (docs/gdb.md): `help pt` and so on explain each."""
+"""Loads Quire's commands into gdb (docs/gdb.md): `help pt` and so on explain each. And the printers of its types."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ import gdb
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from quire import pages, remap, replay, tables, writer  # noqa: E402
+from quire import pages, printers, remap, replay, reservations, tables, writer  # noqa: E402
 
 gdb.execute("set pagination off")
 gdb.execute("set confirm off")
@@ -17,7 +17,10 @@ gdb.execute("set trust-readonly-sections on")
 
 tables.PtCommand()
 pages.PageCommand()
+pages.FolioCommand()
 pages.VmemmapCommand()
+reservations.ReservationsCommand()
 remap.RemapCommand()
 replay.ReplayCommand()
 writer.WhoWroteCommand()
+printers.register()
