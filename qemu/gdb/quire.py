@@ -7,7 +7,7 @@ import gdb
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from quire import pages, printers, remap, replay, reservations, tables, writer  # noqa: E402
+from quire import cost, pages, printers, remap, replay, reservations, tables, writer  # noqa: E402
 
 gdb.execute("set pagination off")
 gdb.execute("set confirm off")
@@ -23,4 +23,5 @@ reservations.ReservationsCommand()
 remap.RemapCommand()
 replay.ReplayCommand()
 writer.WhoWroteCommand()
+cost.CostCommand()
 printers.register()

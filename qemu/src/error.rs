@@ -42,6 +42,8 @@ pub enum Error {
         /// The last lines of the log.
         tail: String,
     },
+    /// A fault was not taken apart: why.
+    Parts(String),
     /// Talking to a running machine failed.
     Io(io::Error),
 }
@@ -77,6 +79,7 @@ impl fmt::Display for Error {
             Error::Recording { why, tail } => {
                 write!(f, "nothing was recorded: {why}; the last lines were:\n{tail}")
             }
+            Error::Parts(why) => f.write_str(why),
             Error::Io(error) => write!(f, "the machine cannot be talked to: {error}"),
         }
     }

@@ -23,6 +23,7 @@
 //! | [`record`] | the same machine recorded, so that gdb can go back |
 //! | [`terminal`] | the same machine with a person in front of it |
 //! | [`mod@bench`] | what things cost, held against Linux |
+//! | [`parts`] | what a page fault is made of |
 #![forbid(unstable_features)]
 
 pub mod artefacts;
@@ -34,6 +35,7 @@ pub mod debugger;
 pub mod error;
 pub mod image;
 pub mod initrd;
+pub mod parts;
 pub mod record;
 pub mod session;
 pub mod symbols;

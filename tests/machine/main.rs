@@ -14,6 +14,7 @@ mod crash;
 mod debug;
 mod gigabyte;
 mod leftover;
+mod parts;
 mod selftests;
 mod strategies;
 mod tour;
@@ -88,6 +89,7 @@ fn run_all(arguments: &Arguments) -> Result<Conclusion, Error> {
         console::trials,
         crash::trials,
         debug::trials,
+        parts::trials,
         leftover::trials,
         gigabyte::trials,
         strategies::trials,
