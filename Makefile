@@ -17,13 +17,13 @@ export QUIRE_MAPCOUNT_PIN := $(MAPCOUNT_PIN)
 endif
 
 # What may be given to `make run`, `debug` and `bench`; qemu/machine.conf says what it is otherwise.
-export CPU SMP MEM EL2 APPEND QEMU QEMU_ARGS TIMEOUT GDB GDB_ARGS
+export CPU SMP MEM EL2 APPEND QEMU QEMU_ARGS TIMEOUT GDB GDB_ARGS COMMANDS
 # What `make bench` is told by the environment.
 export EXPERIMENT JOBS STRICT FIGURES
 
 # ---- run ------------------------------------------------------------------------------------------------------
 
-.PHONY: help run bench experiments figures report report-check debug
+.PHONY: help run bench experiments figures report report-check debug debug-reverse
 help:
 	@printf '%s\n' \
 	  'make run         build, boot in QEMU: the tour, then the console (Ctrl-A x leaves QEMU)' \
@@ -38,6 +38,8 @@ help:
 	  'make teeth       break the code on purpose, in every way of tests/teeth: does some test notice?' \
 	  '                 ONLY=name,name for some of them, TABLE=1 to write the table of tests/teeth/README.md' \
 	  'make debug       boot halted, with gdb attached and the commands of qemu/gdb loaded' \
+	  'make debug-reverse  record a boot of one CPU, then gdb on its replay, which can go back (docs/gdb.md);' \
+	  '                 COMMANDS="hvo; selftest thp" is typed in, GDB_ARGS="-batch -x FILE" runs a script' \
 	  'make bench       measure in guest instructions, beside Linux: the same figures at each run;' \
 	  '                 EXPERIMENT=... some experiments of experiments/, or parts (mmbench:group=fault,cow),' \
 	  '                 JOBS=... so many boots at a time, STRICT=1 fails at a row that is an error;' \
@@ -92,6 +94,9 @@ report-check: need-host+browser
 debug: need-host+machine+c+qemu+gdb kernel programs runner
 	target/debug/quire-run --gdb $(KERNEL)
 
+debug-reverse: need-host+machine+c+qemu+img+gdb kernel programs runner
+	target/debug/quire-run --record --with record $(KERNEL)
+
 # ---- build ----------------------------------------------------------------------------------------------------
 
 KERNEL = target/$(TARGET)/$(PROFILE)/kernel
@@ -131,7 +136,7 @@ HOST_CRATES := -p arch -p mm -p qemu -p report -p tests
 
 .PHONY: test test-host teeth soak soak-hvo planted lint doc
 test: PROFILE := release
-test: need-host+machine+c+qemu+gdb+browser kernel kernel-checked programs runner
+test: need-host+machine+c+qemu+img+gdb+browser kernel kernel-checked programs runner
 	tests/run all
 
 test-host: need-host
@@ -169,7 +174,7 @@ doc: need-host+machine
 
 .PHONY: setup clean
 setup:
-	qemu/setup.sh host machine fmt clippy c qemu gdb browser
+	qemu/setup.sh host machine fmt clippy c qemu img gdb browser
 
 # need-host+qemu: what of these is missing is installed, or named, all at once.
 need-%:

@@ -9,6 +9,7 @@
 #     qemu      QEMU for the machine
 #     gdb       a gdb that knows the machine
 #     browser   chromium, to look at the page of plots
+#     img       QEMU's program that makes disks: a recording is kept beside one
 #
 # With nothing missing it says nothing and takes a tenth of a second. On Debian 12 it installs with apt-get, as
 # root or through sudo, without a question. Elsewhere it prints what to install, and ends with status 1.
@@ -31,6 +32,7 @@ have() {
     qemu) [ -n "${QEMU:-}" ] || command -v qemu-system-aarch64 >/dev/null ;;
     gdb) [ -n "${GDB:-}" ] || command -v gdb-multiarch >/dev/null ;;
     browser) [ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null ;;
+    img) command -v qemu-img >/dev/null ;;
     *)
         echo "quire: setup.sh knows no need \`$1'" >&2
         exit 2
@@ -57,6 +59,7 @@ debian_packages() {
     qemu) echo qemu-system-arm ;;
     gdb) echo gdb-multiarch ;;
     browser) echo chromium fonts-liberation ;;
+    img) echo qemu-utils ;;
     esac
 }
 
@@ -75,6 +78,7 @@ advice() {
         "Arch aarch64-linux-gnu-gdb; Homebrew gdb); another name than gdb-multiarch is given by GDB=" ;;
     browser) echo "chromium (packages: Debian, Fedora, Arch chromium); another browser of that family," \
         "for example google-chrome, is given by CHROMIUM=" ;;
+    img) echo "qemu-img (packages: Debian, Ubuntu qemu-utils; Fedora qemu-img; Arch qemu-img; Homebrew qemu)" ;;
     esac
 }
 

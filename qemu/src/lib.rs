@@ -20,8 +20,10 @@
 //! | [`child`] | a QEMU that cannot outlive us |
 //! | [`symbols`] | function and line for each line of a backtrace |
 //! | [`debugger`] | the same machine, halted, with gdb attached |
+//! | [`record`] | the same machine recorded, so that gdb can go back |
 //! | [`terminal`] | the same machine with a person in front of it |
 //! | [`mod@bench`] | what things cost, held against Linux |
+//! | [`parts`] | what a page fault is made of |
 #![forbid(unstable_features)]
 
 pub mod artefacts;
@@ -33,6 +35,8 @@ pub mod debugger;
 pub mod error;
 pub mod image;
 pub mod initrd;
+pub mod parts;
+pub mod record;
 pub mod session;
 pub mod symbols;
 pub mod terminal;
@@ -40,4 +44,5 @@ pub mod terminal;
 pub use artefacts::{Boot, kernel, root};
 pub use config::Options;
 pub use error::Error;
+pub use record::Recording;
 pub use session::{Outcome, Session, Status};

@@ -27,6 +27,7 @@ mod asked;
 mod collapse;
 mod curves;
 mod description;
+mod faultparts;
 mod hgm;
 mod hvo;
 mod kernel;
@@ -57,6 +58,7 @@ type Does = fn(&'static Mm, &mut Run<'_>) -> Option<()>;
 const ALL: &[(&str, Does)] = &[
     ("collapse", collapse::run),
     ("curves", curves::run),
+    ("faultparts", faultparts::run),
     ("hgm", hgm::run),
     ("hvo", hvo::remaps),
     ("hvopools", hvo::pools),
