@@ -52,7 +52,8 @@ help:
 	  '                 opens that page in chromium, as on a phone and on a desk, in light and dark, and says what is' \
 	  '                 wrong; pictures of it go to target/report/; CHROMIUM=... another browser of that family' \
 	  'make lint        format check and clippy, warnings denied' \
-	  'make doc         the documentation of all crates, in target/doc and target/$(TARGET)/doc' \
+	  'make doc         docs/ as a book, in target/book, and the documentation of all crates, in target/doc' \
+	  '                 and target/$(TARGET)/doc' \
 	  'make setup       only install what all of these need' \
 	  'make clean       remove target/' \
 	  '' \
@@ -166,9 +167,18 @@ lint: need-host+machine+fmt+clippy
 	$(HOST) cargo clippy -q $(HOST_CRATES) --all-targets -- -D warnings
 	$(MACHINE) cargo clippy -q -p arch -p mm -p kernel --target $(TARGET) -- -D warnings
 
-doc: need-host+machine
+doc: need-host+machine $(MDBOOK)
+	$(MDBOOK) build docs
 	RUSTDOCFLAGS=-Dwarnings $(HOST) cargo doc -q --no-deps $(HOST_CRATES)
 	RUSTDOCFLAGS=-Dwarnings $(MACHINE) cargo doc -q --no-deps -p arch -p mm -p kernel --target $(TARGET)
+
+# The program that makes a book of docs/: built once, kept below target/. Another is given by MDBOOK=.
+MDBOOK ?= target/tools/bin/mdbook
+target/tools/bin/mdbook: | need-host
+	echo 'building mdbook, which makes a book of docs/; this once it takes a minute or two' >&2
+	$(HOST) cargo install -q mdbook --version 0.5.4 --locked --no-default-features --features search \
+		--root target/tools --target-dir target/tools/build </dev/null
+	rm -rf target/tools/build
 
 # ---- the rest -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,59 @@
+//! The book of `docs/`: every page is a chapter, and no link of any page of the tree leads nowhere.
+
+use std::path::{Path, PathBuf};
+
+use crate::tree::files;
+
+/// The targets of Markdown links in the text, but for those that leave the tree.
+fn links(text: &str) -> Vec<String> {
+    let ends = text.match_indices("](").map(|(at, _)| &text[at + 2..]);
+    let targets = ends.filter_map(|rest| rest.split_once(')').map(|(target, _)| target.to_owned()));
+    targets.filter(|target| !target.contains("://") && !target.contains(' ')).collect()
+}
+
+/// What a heading is called in a link: lower case, spaces as hyphens, no signs.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase();
+    kept.chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+/// Every page of `docs/` stands in `SUMMARY.md`, and nothing else does.
+#[test]
+fn every_page_is_a_chapter() {
+    let pages = files().into_iter().filter_map(|file| file.path.strip_prefix("docs/").map(str::to_owned));
+    let mut pages: Vec<_> = pages.filter(|page| page.ends_with(".md") && page != "SUMMARY.md").collect();
+    let summary = std::fs::read_to_string(qemu::root().join("docs/SUMMARY.md")).unwrap();
+    let mut chapters = links(&summary);
+    pages.sort();
+    chapters.sort();
+    assert_eq!(chapters, pages);
+}
+
+/// A link leads to a file of the tree, and behind `#` to a heading of it.
+#[test]
+fn links_lead_somewhere() {
+    let all = files();
+    let mut seen = 0;
+    for file in all.iter().filter(|file| file.path.ends_with(".md")) {
+        let folder = Path::new(&file.path).parent().unwrap_or(Path::new(""));
+        for link in links(&file.text) {
+            let (path, heading) =
+                link.split_once('#').map_or((link.as_str(), None), |(path, to)| (path, Some(to)));
+            let target = if path.is_empty() { PathBuf::from(&file.path) } else { folder.join(path) };
+            let text = std::fs::read_to_string(qemu::root().join(&target));
+            let is_there = text.is_ok() || qemu::root().join(&target).exists();
+            assert!(is_there, "{}: `{link}` leads to no file", file.path);
+            if let (Some(heading), Ok(text)) = (heading, text) {
+                let found = text.lines().filter(|line| line.starts_with('#'));
+                let found =
+                    found.map(|line| anchor(line.trim_start_matches('#'))).any(|name| name == heading);
+                assert!(found, "{}: `{link}` leads to no heading", file.path);
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen} links");
+}
