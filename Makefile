@@ -18,12 +18,14 @@ endif
 
 # What may be given to `make run`, `debug` and `bench`; qemu/machine.conf says what it is otherwise.
 export CPU SMP MEM EL2 APPEND QEMU QEMU_ARGS TIMEOUT GDB GDB_ARGS COMMANDS
-# What `make bench` is told by the environment.
+# What `make bench` is told by the environment, and what `make compare-linux` is.
 export EXPERIMENT JOBS STRICT FIGURES
+export LINUX LINUX_ARGS LINUX_SOURCES DEBIAN_MIRROR
+compare-linux: export ONLY := $(ONLY)
 
 # ---- run ------------------------------------------------------------------------------------------------------
 
-.PHONY: help run bench experiments figures report report-check debug debug-reverse
+.PHONY: help run bench compare-linux experiments figures report report-check debug debug-reverse
 help:
 	@printf '%s\n' \
 	  'make run         build, boot in QEMU: the tour, then the console (Ctrl-A x leaves QEMU)' \
@@ -46,6 +48,9 @@ help:
 	  '                 lists what has moved by more than 1 % since the last run and since tests/figures;' \
 	  '                 the figures also go to target/bench/; FIGURES=1 takes them into the tree and docs' \
 	  'make experiments list the experiments: what each asks' \
+	  'make compare-linux  the same programs on Debian'"'"'s Linux and on Quire, on the same machine: fetches the' \
+	  '                 kernel and busybox as packages; LINUX=7.2 a version or a suite, LINUX=list what there' \
+	  '                 is, LINUX_ARGS=... its boot arguments, ONLY=mmbench:fault a part; docs/linux.md' \
 	  'make figures     write the tables of docs from tests/figures, without measuring' \
 	  'make report      the figures as one page of plots, target/report/index.html; MEASURE=1 runs make bench first' \
 	  'make report-check' \
@@ -76,6 +81,9 @@ run: need-host+machine+c+qemu kernel programs runner
 bench: need-host+machine+c+qemu kernel programs runner
 	$(HOST) cargo build -q -p tests --bin counts </dev/null
 	target/debug/quire-bench $(KERNEL)
+
+compare-linux: need-host+machine+c+qemu+debian kernel programs runner
+	target/debug/quire-linux $(KERNEL)
 
 experiments: runner
 	target/debug/quire-bench --list
@@ -184,7 +192,7 @@ target/tools/bin/mdbook: | need-host
 
 .PHONY: setup clean
 setup:
-	qemu/setup.sh host machine fmt clippy c qemu img gdb browser
+	qemu/setup.sh host machine fmt clippy c qemu img gdb browser debian
 
 # need-host+qemu: what of these is missing is installed, or named, all at once.
 need-%:

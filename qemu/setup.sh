@@ -10,6 +10,7 @@
 #     gdb       a gdb that knows the machine
 #     browser   chromium, to look at the page of plots
 #     img       QEMU's program that makes disks: a recording is kept beside one
+#     debian    apt, dpkg and the keys of Debian's archive, for packages of another machine
 #
 # With nothing missing it says nothing and takes a tenth of a second. On Debian 12 it installs with apt-get, as
 # root or through sudo, without a question. Elsewhere it prints what to install, and ends with status 1.
@@ -33,6 +34,10 @@ have() {
     gdb) [ -n "${GDB:-}" ] || command -v gdb-multiarch >/dev/null ;;
     browser) [ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null ;;
     img) command -v qemu-img >/dev/null ;;
+    debian)
+        command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null &&
+            [ -e /usr/share/keyrings/debian-archive-keyring.gpg ]
+        ;;
     *)
         echo "quire: setup.sh knows no need \`$1'" >&2
         exit 2
@@ -60,6 +65,7 @@ debian_packages() {
     gdb) echo gdb-multiarch ;;
     browser) echo chromium fonts-liberation ;;
     img) echo qemu-utils ;;
+    debian) echo apt dpkg debian-archive-keyring ;;
     esac
 }
 
@@ -79,6 +85,8 @@ advice() {
     browser) echo "chromium (packages: Debian, Fedora, Arch chromium); another browser of that family," \
         "for example google-chrome, is given by CHROMIUM=" ;;
     img) echo "qemu-img (packages: Debian, Ubuntu qemu-utils; Fedora qemu-img; Arch qemu-img; Homebrew qemu)" ;;
+    debian) echo "apt-get, dpkg-deb and the keys of Debian's archive (packages: Debian, Ubuntu, Fedora" \
+        "apt dpkg debian-archive-keyring or debian-keyring)" ;;
     esac
 }
 

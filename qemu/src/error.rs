@@ -44,6 +44,8 @@ pub enum Error {
     },
     /// A fault was not taken apart: why.
     Parts(String),
+    /// Linux cannot be had, or not be run: a sentence.
+    Linux(String),
     /// Talking to a running machine failed.
     Io(io::Error),
 }
@@ -80,6 +82,7 @@ impl fmt::Display for Error {
                 write!(f, "nothing was recorded: {why}; the last lines were:\n{tail}")
             }
             Error::Parts(why) => f.write_str(why),
+            Error::Linux(sentence) => f.write_str(sentence),
             Error::Io(error) => write!(f, "the machine cannot be talked to: {error}"),
         }
     }

@@ -24,6 +24,7 @@
 //! | [`terminal`] | the same machine with a person in front of it |
 //! | [`mod@bench`] | what things cost, held against Linux |
 //! | [`parts`] | what a page fault is made of |
+//! | [`linux`] | Linux itself on the same machine, and both beside each other |
 #![forbid(unstable_features)]
 
 pub mod artefacts;
@@ -35,6 +36,7 @@ pub mod debugger;
 pub mod error;
 pub mod image;
 pub mod initrd;
+pub mod linux;
 pub mod parts;
 pub mod record;
 pub mod session;

@@ -3,8 +3,12 @@
 use crate::artefacts::root;
 use crate::config::{Entry, Options};
 use crate::error::Error;
+use crate::linux::script::LEAN;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+
+/// The boot arguments of the configuration that the figures call `default`.
+const WITHOUT_MITIGATIONS: &str = "mitigations=off";
 
 /// What Linux has in one row: guest instructions for one operation, or how many children fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +56,16 @@ struct Machine {
     icount: String,
 }
 
+/// The kernels that were measured.
+#[derive(Debug, Deserialize)]
+struct Versions {
+    linux_6_1: String,
+    linux_7_2: String,
+}
+
 #[derive(Deserialize)]
 struct PeersFile {
+    versions: Versions,
     machine: Machine,
     mmbench: BTreeMap<String, Instructions>,
     thpfork: BTreeMap<String, Children>,
@@ -99,6 +111,7 @@ struct Beside {
 /// All of it.
 #[derive(Debug)]
 pub struct Peers {
+    versions: Versions,
     machine: Machine,
     /// By experiment.
     rows: BTreeMap<&'static str, Rows>,
@@ -112,15 +125,27 @@ impl Peers {
     /// [`Error::File`], with what the file's syntax misses.
     pub fn load() -> Result<Peers, Error> {
         let (peers, goals) = (read("linux-arm64.toml")?, read("goals.toml")?);
-        let PeersFile { machine, mmbench, thpfork } = peers;
+        let PeersFile { versions, machine, mmbench, thpfork } = peers;
         let rows = BTreeMap::from([("mmbench", rows(mmbench)), ("thpfork", rows(thpfork))]);
-        Ok(Peers { machine, rows, goals })
+        Ok(Peers { versions, machine, rows, goals })
     }
 
     /// What Linux has for `row` of `experiment`, where it was measured.
     #[must_use]
     pub fn linux(&self, experiment: &str, row: &str) -> Option<Linux> {
         self.rows.get(experiment)?.get(row).copied()
+    }
+
+    /// What of a row is about Linux `version` with the boot arguments `arguments`; `None` where that was not measured.
+    #[must_use]
+    pub fn column(&self, version: &str, arguments: &str) -> Option<fn(Linux) -> Option<i64>> {
+        let (is_6_1, is_7_2) = (version == self.versions.linux_6_1, version == self.versions.linux_7_2);
+        match arguments {
+            LEAN if is_6_1 => Some(|linux| linux.linux_6_1),
+            LEAN if is_7_2 => Some(|linux| Some(linux.linux_7_2)),
+            WITHOUT_MITIGATIONS if is_7_2 => Some(|linux| linux.linux_7_2_default),
+            _ => None,
+        }
     }
 
     /// The most that `row` of `experiment` shall cost, where it has a goal; `figure` says what its other rows do.
