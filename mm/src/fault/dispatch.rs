@@ -11,8 +11,8 @@ use crate::kalloc::KArc;
 use crate::locks::ReadGuard;
 use crate::pgtable::flush::FlushRange;
 use crate::space::{AddressSpace, Vma, VmaKind};
-use crate::stats::Counter;
 use crate::thp::reclaim;
+use crate::trace::Point;
 use crate::userfault;
 
 impl Mm {
@@ -26,7 +26,7 @@ impl Mm {
         space: &KArc<AddressSpace>,
         info: &FaultInfo,
     ) -> Result<FaultDone, FaultError> {
-        self.resolve(space, info, info.access)
+        self.resolve_told(space, info, info.access)
     }
 
     /// Sees to it that the private page of `info.va`, which the VMA lets be read, is the space's own, as by a write;
@@ -40,7 +40,27 @@ impl Mm {
         space: &KArc<AddressSpace>,
         info: &FaultInfo,
     ) -> Result<FaultDone, FaultError> {
-        self.resolve(space, info, Access::Read)
+        self.resolve_told(space, info, Access::Read)
+    }
+
+    /// [`Self::resolve`], as a slice.
+    #[inline(always)]
+    fn resolve_told(
+        &self,
+        space: &KArc<AddressSpace>,
+        info: &FaultInfo,
+        needs: Access,
+    ) -> Result<FaultDone, FaultError> {
+        let begin = || [info.va.raw(), info.access as u64, 0, 0];
+        let end = |done: &Result<FaultDone, FaultError>| {
+            let result = match done {
+                Ok(FaultDone::Made) => 0,
+                Ok(FaultDone::Spurious) => 1,
+                Err(_) => 2,
+            };
+            (0, [info.va.raw(), result, 0, 0])
+        };
+        self.stats.slice(Point::Fault, (1, begin), end, || self.resolve(space, info, needs))
     }
 
     /// Does what `info` asks for, in a VMA that lets `needs` be done.
@@ -51,7 +71,6 @@ impl Mm {
         info: &FaultInfo,
         needs: Access,
     ) -> Result<FaultDone, FaultError> {
-        self.stats.inc(Counter::PgFault);
         let mmap = space.mmap_lock.read(self.env);
         let vmas = space.vmas();
         let Some(&vma) = vmas.holding(info.va) else {
@@ -98,7 +117,7 @@ impl Mm {
             done = self.dispatch_again(space, info, needs, vma);
         }
         if done == Ok(FaultDone::Spurious) {
-            self.stats.inc(Counter::PgFaultSpurious);
+            self.stats.note(Point::Spurious, 1, || [info.va.raw(), 0, 0, 0]);
         }
         drop(mmap);
         if let Err(FaultReason::Told(ticket)) = done {
@@ -129,7 +148,7 @@ impl Mm {
         let start = info.va.align_down(PAGE_SIZE);
         let range = FlushRange { start, end: start.add(PAGE_SIZE), level: None, depth: Depth::AllLevels };
         space.flusher(self).flush(range);
-        self.stats.inc(Counter::TlbConflict);
+        self.stats.note(Point::Conflict, 1, || [info.va.raw(), 0, 0, 0]);
         FaultDone::Spurious
     }
 

@@ -10,7 +10,7 @@ use super::hold;
 use super::window::Window;
 use crate::Mm;
 use crate::config::HvoSplit;
-use crate::stats::Counter;
+use crate::trace::Point;
 
 /// Splits the blocks of the batch that are not split yet. May sleep.
 pub(super) fn split(mm: &Mm, batch: &mut Batch) {
@@ -34,7 +34,7 @@ pub(super) fn split(mm: &Mm, batch: &mut Batch) {
 pub(super) fn settle(mm: &Mm, splits: alloc::vec::Vec<super::batch::Split>) {
     for split in splits {
         match split.table {
-            None => mm.stats.inc(Counter::HvoSplitPmd),
+            None => mm.stats.note(Point::VmemmapSplit, 1, || [split.va.raw(), 0, 0, 0]),
             Some(table) => mm.free_table(table),
         }
     }
