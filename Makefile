@@ -20,10 +20,12 @@ endif
 export CPU SMP MEM EL2 APPEND QEMU QEMU_ARGS TIMEOUT GDB GDB_ARGS
 # What `make bench` is told by the environment.
 export SUITE STRICT FIGURES
+# What `make trace` is told by the environment.
+export POINTS FILTER BUFFER NAME
 
 # ---- run ------------------------------------------------------------------------------------------------------
 
-.PHONY: help run bench figures debug
+.PHONY: help run bench figures trace debug
 help:
 	@printf '%s\n' \
 	  'make run         build, boot in QEMU: the tour, then the console (Ctrl-A x leaves QEMU)' \
@@ -43,12 +45,16 @@ help:
 	  '                 fails at a row that is an error; the figures also go to target/bench/;' \
 	  '                 FIGURES=1 takes those of thp, thpfork, mapcount, hgm, collapse, hvo and hvopools into docs' \
 	  'make figures     write the tables of docs from tests/figures, without measuring' \
+	  'make trace       EXPERIMENT=hvo: an experiment of the console with tracepoints on, as a file in target/trace' \
+	  '                 that ui.perfetto.dev opens, held against the counters; or COMMAND="run hello";' \
+	  '                 POINTS=... points and rooms (all), FILTER=..., BUFFER=... KiB a CPU (8192), NAME=... of the' \
+	  '                 file, and the variables of run below' \
 	  'make lint        format check and clippy, warnings denied' \
 	  'make doc         the documentation of all crates, in target/doc and target/$(TARGET)/doc' \
 	  'make setup       only install what all of these need' \
 	  'make clean       remove target/' \
 	  '' \
-	  'Variables of run, debug and bench (their defaults and more are in qemu/machine.conf):' \
+	  'Variables of run, trace, debug and bench (their defaults and more are in qemu/machine.conf):' \
 	  '  CPU=max            the CPU model, for example cortex-a72' \
 	  '  SMP=2              the number of CPUs' \
 	  '  MEM=512M           the size of RAM' \
@@ -70,6 +76,9 @@ bench: need-host+machine+c+qemu kernel programs runner
 
 figures: runner
 	target/debug/quire-bench --figures
+
+trace: need-host+machine+c+qemu kernel programs runner
+	target/debug/quire-trace $(KERNEL) $(or $(COMMAND),experiment $(or $(EXPERIMENT),hvo))
 
 debug: need-host+machine+c+qemu+gdb kernel programs runner
 	target/debug/quire-run --gdb $(KERNEL)

@@ -22,6 +22,7 @@
 //! | [`debugger`] | the same machine, halted, with gdb attached |
 //! | [`terminal`] | the same machine with a person in front of it |
 //! | [`mod@bench`] | what things cost, held against Linux |
+//! | [`trace`] | a command with tracepoints on, as a file for ui.perfetto.dev |
 #![forbid(unstable_features)]
 
 pub mod artefacts;
@@ -36,6 +37,7 @@ pub mod initrd;
 pub mod session;
 pub mod symbols;
 pub mod terminal;
+pub mod trace;
 
 pub use artefacts::{Boot, kernel, root};
 pub use config::Options;
