@@ -219,6 +219,16 @@ impl Stats {
     pub fn note(&self, point: Point, n: u64, args: impl FnOnce() -> Args) {
         self.tell(point, Phase::Instant, n, args);
     }
+    /// As [`Self::note`], where a slice begins; the same thread ends it by [`Self::end`].
+    #[inline(always)]
+    pub fn begin(&self, point: Point, n: u64, args: impl FnOnce() -> Args) {
+        self.tell(point, Phase::Begin, n, args);
+    }
+    /// As [`Self::note`], where a slice ends.
+    #[inline(always)]
+    pub fn end(&self, point: Point, n: u64, args: impl FnOnce() -> Args) {
+        self.tell(point, Phase::End, n, args);
+    }
     /// What `f` does is a slice, of which `n` is counted at the beginning, and at the end as much as `end` says.
     #[inline(always)]
     pub fn slice<R>(

@@ -15,6 +15,9 @@ use crate::thp::reclaim;
 use crate::trace::Point;
 use crate::userfault;
 
+/// What the point says of a fault that made an entry.
+const MADE: u64 = 0;
+
 impl Mm {
     /// Resolves a fault on a user address of `space`. May sleep; no spinlock is held.
     ///
@@ -26,7 +29,7 @@ impl Mm {
         space: &KArc<AddressSpace>,
         info: &FaultInfo,
     ) -> Result<FaultDone, FaultError> {
-        self.resolve_told(space, info, info.access)
+        self.resolve(space, info, info.access)
     }
 
     /// Sees to it that the private page of `info.va`, which the VMA lets be read, is the space's own, as by a write;
@@ -40,27 +43,7 @@ impl Mm {
         space: &KArc<AddressSpace>,
         info: &FaultInfo,
     ) -> Result<FaultDone, FaultError> {
-        self.resolve_told(space, info, Access::Read)
-    }
-
-    /// [`Self::resolve`], as a slice.
-    #[inline(always)]
-    fn resolve_told(
-        &self,
-        space: &KArc<AddressSpace>,
-        info: &FaultInfo,
-        needs: Access,
-    ) -> Result<FaultDone, FaultError> {
-        let begin = || [info.va.raw(), info.access as u64, 0, 0];
-        let end = |done: &Result<FaultDone, FaultError>| {
-            let result = match done {
-                Ok(FaultDone::Made) => 0,
-                Ok(FaultDone::Spurious) => 1,
-                Err(_) => 2,
-            };
-            (0, [info.va.raw(), result, 0, 0])
-        };
-        self.stats.slice(Point::Fault, (1, begin), end, || self.resolve(space, info, needs))
+        self.resolve(space, info, Access::Read)
     }
 
     /// Does what `info` asks for, in a VMA that lets `needs` be done.
@@ -71,18 +54,43 @@ impl Mm {
         info: &FaultInfo,
         needs: Access,
     ) -> Result<FaultDone, FaultError> {
+        self.stats.begin(Point::Fault, 1, || [info.va.raw(), info.access as u64, 0, 0]);
         let mmap = space.mmap_lock.read(self.env);
         let vmas = space.vmas();
         let Some(&vma) = vmas.holding(info.va) else {
             drop(vmas);
             drop(mmap);
-            return self.resolve_outside(space, info, needs);
+            let done = self.resolve_outside(space, info, needs);
+            return self.fault_ends(info, done);
         };
         drop(vmas);
         match self.dispatch(space, info, needs, &vma) {
-            Ok(FaultDone::Made) => Ok(FaultDone::Made),
-            other => self.settle(space, info, needs, (&vma, mmap), other),
+            Ok(FaultDone::Made) => {
+                drop(mmap);
+                self.stats.end(Point::Fault, 0, || [info.va.raw(), MADE, 0, 0]);
+                Ok(FaultDone::Made)
+            }
+            other => {
+                let done = self.settle(space, info, needs, (&vma, mmap), other);
+                self.fault_ends(info, done)
+            }
         }
+    }
+
+    /// Says that the fault has ended so.
+    #[cold]
+    fn fault_ends(
+        &self,
+        info: &FaultInfo,
+        done: Result<FaultDone, FaultError>,
+    ) -> Result<FaultDone, FaultError> {
+        let result = match done {
+            Ok(FaultDone::Made) => MADE,
+            Ok(FaultDone::Spurious) => 1,
+            Err(_) => 2,
+        };
+        self.stats.end(Point::Fault, 0, || [info.va.raw(), result, 0, 0]);
+        done
     }
 
     /// What no VMA holds, a stack may that grows.

@@ -93,7 +93,7 @@ points! {
     "fault": {
         /// A page fault of a user address; `access` is 0 for a read, 1 for a write, 2 for a fetch; `result` 0 made,
         /// 1 nothing to do, 2 refused.
-        Fault "fault" Slice [PgFault] ("va", "access") => ("va", "result");
+        Fault "page_fault" Slice [PgFault] ("va", "access") => ("va", "result");
         /// A fault that found the entry already good.
         Spurious "spurious" Instant [PgFaultSpurious] ("va");
         /// A TLB conflict abort of a user, resolved.
@@ -133,11 +133,11 @@ points! {
     }
     "reclaim": {
         /// Memory is short: what nobody needs is given back, until so many pages are free.
-        Reclaim "reclaim" Slice ("pages") => ("freed");
+        Reclaim "give_back" Slice ("pages") => ("freed");
         /// A huge page was split for its zeros.
         Underused "underused" Instant [ThpUnderusedSplitPage] ("pfn", "freed");
         /// Pages of zeros that a promotion had filled were given back.
-        GivenBack "given_back" Instant [ResPagesGivenBack] ("pfn");
+        GivenBack "zeros_given_back" Instant [ResPagesGivenBack] ("pfn");
         /// A process is killed for want of memory.
         Oom "oom" Instant ("pid", "resident");
     }
@@ -202,7 +202,7 @@ points! {
         Contig "contig" Slice [AllocContigSuccess] ("pfn", "order") => ("result");
     }
     "hugetlb": {
-        /// A fault in memory of hugetlb, a part of `fault`.
+        /// A fault in memory of hugetlb, a part of `page_fault`.
         HugetlbFault "hugetlb_fault" Slice ("va", "bytes") => ("va");
         /// Free folios are divided into smaller ones.
         Demote "demote" Slice ("bytes", "folios") => ("folios");
