@@ -17,6 +17,7 @@ mod leftover;
 mod selftests;
 mod strategies;
 mod tour;
+mod trace;
 
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 use qemu::{Boot, Error, Options};
@@ -91,6 +92,7 @@ fn run_all(arguments: &Arguments) -> Result<Conclusion, Error> {
         leftover::trials,
         gigabyte::trials,
         strategies::trials,
+        trace::trials,
     ];
     for room in rooms {
         trials.extend(room(&harness));

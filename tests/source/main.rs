@@ -6,6 +6,7 @@
 mod as_measured;
 mod figures;
 mod owners;
+mod points;
 mod rust;
 mod settings;
 mod size;

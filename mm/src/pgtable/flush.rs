@@ -142,8 +142,9 @@ impl<'a> Flusher<'a> {
     pub(super) fn note_unfold(&self, va: VirtAddr) {
         self.stats.note(Point::Unfold, 1, || [va.raw(), 0, 0, 0]);
     }
-    fn note_tlbi_va(&self, n: u64, (va, bytes): (VirtAddr, u64)) {
-        self.stats.note(Point::TlbiVa, n, || [va.raw(), bytes, 0, 0]);
+    #[inline(always)]
+    fn note_tlbi_va(&self, n: u64, (start, end): (VirtAddr, VirtAddr)) {
+        self.stats.note(Point::TlbiVa, n, || [start.raw(), end.raw().wrapping_sub(start.raw()), 0, 0]);
     }
     fn note_tlbi_all(&self) {
         self.stats.note(Point::TlbiAll, 1, || [0; 4]);
@@ -152,34 +153,30 @@ impl<'a> Flusher<'a> {
     /// Removes the translations of a range from every TLB, and waits until no CPU uses them.
     #[inline(always)]
     pub fn flush(&self, range: FlushRange) {
-        let of = (range.start, range.end.offset_from(range.start));
-        self.round(of, || self.invalidate(range));
+        self.round(|| (range.start, range.end), || self.invalidate(range));
     }
 
     /// One round, of what `invalidate` drops.
     #[inline(always)]
-    fn round(&self, (va, bytes): (VirtAddr, u64), invalidate: impl FnOnce()) {
-        let begin = || [va.raw(), bytes, 0, 0];
-        self.stats.slice(
-            Point::Flush,
-            (1, begin),
-            |()| (0, [va.raw(), 0, 0, 0]),
-            || {
-                Machine::dsb(Dsb::IshSt);
-                invalidate();
-                Machine::dsb(Dsb::Ish);
-            },
-        );
+    fn round(&self, range: impl Fn() -> (VirtAddr, VirtAddr), invalidate: impl FnOnce()) {
+        self.stats.begin(Point::Flush, 1, || {
+            let (start, end) = range();
+            [start.raw(), end.raw().wrapping_sub(start.raw()), 0, 0]
+        });
+        Machine::dsb(Dsb::IshSt);
+        invalidate();
+        Machine::dsb(Dsb::Ish);
+        self.stats.end(Point::Flush, 0, || [range().0.raw(), 0, 0, 0]);
         self.synchronise_context();
     }
 
     /// As [`Self::flush`], of the leaves of `level` in several runs, with one wait for all.
     pub(super) fn flush_runs(&self, level: Level, runs: &[Run]) {
-        let bytes = level.entry_bytes();
-        let start = runs.iter().map(|run| run.first).min().unwrap_or(VirtAddr::new(0));
-        let end = runs.iter().map(|run| run.end(bytes)).max().unwrap_or(start);
-        let of = (start, end.offset_from(start));
-        self.round(of, || self.invalidate_runs(level, runs));
+        let range = || {
+            let start = runs.iter().map(|run| run.first).min().unwrap_or(VirtAddr::new(0));
+            (start, runs.iter().map(|run| run.end(level.entry_bytes())).max().unwrap_or(start))
+        };
+        self.round(range, || self.invalidate_runs(level, runs));
     }
 
     /// By one operation for all that lies between the first and the last, where the CPU has such; what it drops beside
@@ -205,7 +202,7 @@ impl<'a> Flusher<'a> {
         for va in runs.iter().flat_map(|run| (0..run.entries).map(|n| run.first.add(n * stride))) {
             Machine::tlbi(Tlbi::Va { va, tag, depth, level }, FlushScope::Broadcast);
         }
-        self.note_tlbi_va(entries, (start, end.offset_from(start)));
+        self.note_tlbi_va(entries, (start, end));
     }
 
     /// After a store that made an invalid descriptor valid: visible to walkers, and to this CPU's next
@@ -229,7 +226,7 @@ impl<'a> Flusher<'a> {
             FlushTag::User(cell) if range.is_one() => {
                 let tag = Tag::Asid(cell.asid());
                 Machine::tlbi(Tlbi::Va { va: start, tag, depth, level }, FlushScope::Broadcast);
-                self.note_tlbi_va(1, (start, range.end.offset_from(start)));
+                self.note_tlbi_va(1, (start, range.end));
             }
             _ => self.invalidate_many(range),
         }
@@ -245,11 +242,11 @@ impl<'a> Flusher<'a> {
         let by_range = Machine::features().tlbi_range;
         if operations == 1 {
             broadcast(Tlbi::Va { va: start, tag, depth, level });
-            self.note_tlbi_va(1, (start, end.offset_from(start)));
+            self.note_tlbi_va(1, (start, end));
         } else if pages <= MAX_RANGE_PAGES && (by_range || operations < MAX_OPS) {
             // Without the feature this is one operation for each entry.
             broadcast(Tlbi::Range { start, pages, tag, depth, level });
-            self.note_tlbi_va(if by_range { 1 } else { operations }, (start, end.offset_from(start)));
+            self.note_tlbi_va(if by_range { 1 } else { operations }, (start, end));
         } else if let Tag::Asid(asid) = tag {
             broadcast(Tlbi::Asid(asid));
             self.stats.note(Point::TlbiAsid, 1, || [asid.raw().into(), 0, 0, 0]);

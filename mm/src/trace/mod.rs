@@ -1,4 +1,4 @@
-//! Room 15: static tracepoints, and what they write down.
+//! Room 17: static tracepoints, and what they write down.
 //!
 //! **Guarantee.** A point that is off is one load and one test: two instructions. One that is on writes a record of
 //! fixed size to the ring of its CPU: without a lock, without an allocation, and without touching a struct page, so it
@@ -118,7 +118,7 @@ impl Trace {
     #[inline]
     pub fn switched(&self, to: Running, name: &str) {
         if self.is_on(Point::Switch) {
-            let [first, second] = words_of(name);
+            let [first, second] = record::words_of(name);
             let args = [to.thread, to.pid.into(), first, second];
             self.record(Point::Switch, Phase::Instant, 1, args);
         }
@@ -136,14 +136,6 @@ impl Trace {
 
 fn running(ring: &Ring) -> Running {
     Running { thread: ring.thread.load(Ordering::Relaxed), pid: ring.pid.load(Ordering::Relaxed) as u32 }
-}
-
-/// The first 16 bytes of a name, and zeros, in two words.
-fn words_of(name: &str) -> [u64; 2] {
-    let mut bytes = [0; 16];
-    bytes.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
-    let [a, b] = [0, 8].map(|at| core::array::from_fn(|n| bytes[at + n]));
-    [u64::from_le_bytes(a), u64::from_le_bytes(b)]
 }
 
 impl fmt::Debug for Trace {

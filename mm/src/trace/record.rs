@@ -100,3 +100,11 @@ impl Record {
         })
     }
 }
+
+/// The first 16 bytes of a name, and zeros, in two words.
+pub(super) fn words_of(name: &str) -> [u64; 2] {
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+    let [a, b] = [0, 8].map(|at| core::array::from_fn(|n| bytes[at + n]));
+    [u64::from_le_bytes(a), u64::from_le_bytes(b)]
+}
