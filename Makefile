@@ -17,15 +17,15 @@ export QUIRE_MAPCOUNT_PIN := $(MAPCOUNT_PIN)
 endif
 
 # What may be given to `make run`, `debug` and `bench`; qemu/machine.conf says what it is otherwise.
-export CPU SMP MEM EL2 APPEND QEMU QEMU_ARGS TIMEOUT GDB GDB_ARGS
+export CPU SMP MEM EL2 APPEND QEMU QEMU_ARGS TIMEOUT GDB GDB_ARGS COMMANDS
 # What `make bench` is told by the environment.
-export SUITE STRICT FIGURES
+export EXPERIMENT JOBS STRICT FIGURES
 # What `make trace` is told by the environment.
 export POINTS FILTER BUFFER NAME
 
 # ---- run ------------------------------------------------------------------------------------------------------
 
-.PHONY: help run bench figures trace debug
+.PHONY: help run bench experiments figures report report-check trace debug debug-reverse
 help:
 	@printf '%s\n' \
 	  'make run         build, boot in QEMU: the tour, then the console (Ctrl-A x leaves QEMU)' \
@@ -40,11 +40,19 @@ help:
 	  'make teeth       break the code on purpose, in every way of tests/teeth: does some test notice?' \
 	  '                 ONLY=name,name for some of them, TABLE=1 to write the table of tests/teeth/README.md' \
 	  'make debug       boot halted, with gdb attached and the commands of qemu/gdb loaded' \
+	  'make debug-reverse  record a boot of one CPU, then gdb on its replay, which can go back (docs/gdb.md);' \
+	  '                 COMMANDS="hvo; selftest thp" is typed in, GDB_ARGS="-batch -x FILE" runs a script' \
 	  'make bench       measure in guest instructions, beside Linux: the same figures at each run;' \
-	  '                 SUITE=... one suite (mmbench, kernel, mapcount, hgm, collapse, threshold, thp, thpfork, hvo, hvopools) or a part (mmbench:fault:cow), STRICT=1' \
-	  '                 fails at a row that is an error; the figures also go to target/bench/;' \
-	  '                 FIGURES=1 takes those of thp, thpfork, mapcount, hgm, collapse, hvo and hvopools into docs' \
+	  '                 EXPERIMENT=... some experiments of experiments/, or parts (mmbench:group=fault,cow),' \
+	  '                 JOBS=... so many boots at a time, STRICT=1 fails at a row that is an error;' \
+	  '                 lists what has moved by more than 1 % since the last run and since tests/figures;' \
+	  '                 the figures also go to target/bench/; FIGURES=1 takes them into the tree and docs' \
+	  'make experiments list the experiments: what each asks' \
 	  'make figures     write the tables of docs from tests/figures, without measuring' \
+	  'make report      the figures as one page of plots, target/report/index.html; MEASURE=1 runs make bench first' \
+	  'make report-check' \
+	  '                 opens that page in chromium, as on a phone and on a desk, in light and dark, and says what is' \
+	  '                 wrong; pictures of it go to target/report/; CHROMIUM=... another browser of that family' \
 	  'make trace       EXPERIMENT=hvo: an experiment of the console with tracepoints on, as a file in target/trace' \
 	  '                 that ui.perfetto.dev opens, held against the counters; or COMMAND="run hello";' \
 	  '                 POINTS=... points and rooms (all), FILTER=..., BUFFER=... KiB a CPU (8192), NAME=... of the' \
@@ -74,14 +82,29 @@ bench: need-host+machine+c+qemu kernel programs runner
 	$(HOST) cargo build -q -p tests --bin counts </dev/null
 	target/debug/quire-bench $(KERNEL)
 
+experiments: runner
+	target/debug/quire-bench --list
+
 figures: runner
 	target/debug/quire-bench --figures
+
+# The figures that there are, or MEASURE=1: those of today.
+report: need-host $(if $(filter 1,$(MEASURE)),bench)
+	$(HOST) cargo build -q -p report </dev/null
+	target/debug/quire-report
+
+report-check: need-host+browser
+	$(HOST) cargo build -q -p report </dev/null
+	target/debug/quire-report --check
 
 trace: need-host+machine+c+qemu kernel programs runner
 	target/debug/quire-trace $(KERNEL) $(or $(COMMAND),experiment $(or $(EXPERIMENT),hvo))
 
 debug: need-host+machine+c+qemu+gdb kernel programs runner
 	target/debug/quire-run --gdb $(KERNEL)
+
+debug-reverse: need-host+machine+c+qemu+img+gdb kernel programs runner
+	target/debug/quire-run --record --with record $(KERNEL)
 
 # ---- build ----------------------------------------------------------------------------------------------------
 
@@ -118,11 +141,11 @@ target/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h) Makefile | 
 
 # ---- prove ----------------------------------------------------------------------------------------------------
 
-HOST_CRATES := -p arch -p mm -p qemu -p tests
+HOST_CRATES := -p arch -p mm -p qemu -p report -p tests
 
 .PHONY: test test-host teeth soak soak-hvo planted lint doc
 test: PROFILE := release
-test: need-host+machine+c+qemu+gdb kernel kernel-checked programs runner
+test: need-host+machine+c+qemu+img+gdb+browser kernel kernel-checked programs runner
 	tests/run all
 
 test-host: need-host
@@ -160,7 +183,7 @@ doc: need-host+machine
 
 .PHONY: setup clean
 setup:
-	qemu/setup.sh host machine fmt clippy c qemu gdb
+	qemu/setup.sh host machine fmt clippy c qemu img gdb browser
 
 # need-host+qemu: what of these is missing is installed, or named, all at once.
 need-%:

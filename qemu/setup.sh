@@ -8,6 +8,8 @@
 #     c         a C compiler for the user programs
 #     qemu      QEMU for the machine
 #     gdb       a gdb that knows the machine
+#     browser   chromium, to look at the page of plots
+#     img       QEMU's program that makes disks: a recording is kept beside one
 #
 # With nothing missing it says nothing and takes a tenth of a second. On Debian 12 it installs with apt-get, as
 # root or through sudo, without a question. Elsewhere it prints what to install, and ends with status 1.
@@ -29,6 +31,8 @@ have() {
     c) [ -n "${USER_CC:-}" ] || command -v aarch64-linux-gnu-gcc >/dev/null ;;
     qemu) [ -n "${QEMU:-}" ] || command -v qemu-system-aarch64 >/dev/null ;;
     gdb) [ -n "${GDB:-}" ] || command -v gdb-multiarch >/dev/null ;;
+    browser) [ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null ;;
+    img) command -v qemu-img >/dev/null ;;
     *)
         echo "quire: setup.sh knows no need \`$1'" >&2
         exit 2
@@ -54,6 +58,8 @@ debian_packages() {
     c) echo gcc-aarch64-linux-gnu ;;
     qemu) echo qemu-system-arm ;;
     gdb) echo gdb-multiarch ;;
+    browser) echo chromium fonts-liberation ;;
+    img) echo qemu-utils ;;
     esac
 }
 
@@ -70,6 +76,9 @@ advice() {
         "Fedora qemu-system-aarch64; Arch qemu-system-aarch64; Homebrew qemu); another name is given by QEMU=" ;;
     gdb) echo "a gdb that knows aarch64, version 13 or newer (packages: Debian, Ubuntu gdb-multiarch; Fedora gdb;" \
         "Arch aarch64-linux-gnu-gdb; Homebrew gdb); another name than gdb-multiarch is given by GDB=" ;;
+    browser) echo "chromium (packages: Debian, Fedora, Arch chromium); another browser of that family," \
+        "for example google-chrome, is given by CHROMIUM=" ;;
+    img) echo "qemu-img (packages: Debian, Ubuntu qemu-utils; Fedora qemu-img; Arch qemu-img; Homebrew qemu)" ;;
     esac
 }
 

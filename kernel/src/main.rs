@@ -21,7 +21,6 @@
 // A binary exports nothing: `pub` says what a room shows the others.
 #![allow(unreachable_pub)]
 
-mod bench;
 mod boot;
 mod console;
 mod cpu;
@@ -29,6 +28,7 @@ mod crash;
 mod descriptors;
 mod dt;
 mod env;
+mod experiment;
 mod files;
 mod heap;
 mod initrd;

@@ -4,13 +4,13 @@
 //! |---|---|
 //! | `selftest`, `selftest=<filter>` | runs the self-tests (whose name contains the filter), then powers off |
 //! | `selftest=list` | lists their names, then powers off |
-//! | `bench`, `bench=<suite>` | measures (every suite, or one, `suite:word:word` a part of it), then powers off |
+//! | `bench=<experiment>` | measures (`experiment:key=value:key=value`), then powers off |
 //! | `tour=off` | no tour before the console |
 //! | `crash=panic`, `crash=stack`, `crash=null`, `crash=bbm`, `crash=unlocked`, `crash=tail` | ends so |
 //! | none of these | the tour, then the console |
 //!
-//! The exit status is 1 once a self-test or a stop of the tour has failed, a soak has found something wrong or a suite
-//! has broken off, else 0.
+//! The exit status is 1 once a self-test or a stop of the tour has failed, a soak has found something wrong or an
+//! experiment has broken off, else 0.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ use mm::hvo::{AtBoot, choice};
 use mm::thp::{khugepaged, promoter};
 
 use crate::selftest::{Outcome, Summary};
-use crate::{bench, boot, console, initrd, power, println, sched, selftest, show, soak, stop, tour};
+use crate::{boot, console, experiment, initrd, power, println, sched, selftest, show, soak, stop, tour};
 
 /// Something has failed in this session.
 static FAILED: AtomicBool = AtomicBool::new(false);
@@ -59,11 +59,7 @@ pub fn main(mm: &'static Mm) {
                 FAILED.store(true, Ordering::Relaxed);
             }
         }
-        Task::Bench(suite) => {
-            if bench::run(mm, suite) == bench::Outcome::Broken {
-                FAILED.store(true, Ordering::Relaxed);
-            }
-        }
+        Task::Bench(asked) => note(experiment::bench(mm, asked)),
         Task::Crash(how) => crash(mm, how),
         Task::Tour => {
             tour(mm);
@@ -93,6 +89,17 @@ pub fn selftest(mm: &'static Mm, filter: &str) -> Outcome {
 /// The soak of HVO; one that finds something wrong is remembered.
 pub fn soak_hvo(mm: &'static Mm, seconds: u64) {
     if soak::hvo(mm, seconds) == soak::Outcome::Wrong {
+        FAILED.store(true, Ordering::Relaxed);
+    }
+}
+
+/// An experiment on the console; one that breaks off is remembered.
+pub fn experiment(mm: &'static Mm, asked: &experiment::Asked<'_>) {
+    note(experiment::show(mm, asked));
+}
+
+fn note(outcome: experiment::Outcome) {
+    if outcome == experiment::Outcome::Broken {
         FAILED.store(true, Ordering::Relaxed);
     }
 }
@@ -157,7 +164,7 @@ fn task() -> Task {
         let asked = match (key, value) {
             ("selftest", "list") => Task::ListSelfTests,
             ("selftest", filter) => Task::SelfTest(filter),
-            ("bench", suite) => Task::Bench(suite),
+            ("bench", asked) => Task::Bench(asked),
             ("crash", "panic" | "stack" | "null" | "bbm" | "unlocked" | "tail") => Task::Crash(value),
             _ => {
                 match (key, value) {

@@ -14,6 +14,9 @@ pub enum Console<'a> {
     Terminal,
     /// Pipes, and the machine waits for gdb at this socket before its first instruction.
     Halted(&'a Path),
+    /// A recording is replayed, which waits for gdb at this socket: nothing is typed, and what is written was seen
+    /// when it was recorded.
+    Replayed(&'a Path),
 }
 
 /// The command that starts QEMU. Its standard streams are left to the caller.
@@ -44,10 +47,22 @@ pub fn qemu(options: &Options, boot: &Boot, console: Console<'_>) -> Command {
             command.args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"])
         }
         Console::Terminal => command.args(["-serial", "mon:stdio"]),
-        Console::Halted(socket) => command
-            .args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console", "-S"])
-            .args(["-chardev", &format!("socket,id=gdb,path={},server=on,wait=off", socket.display())])
-            .args(["-gdb", "chardev:gdb"]),
+        Console::Halted(socket) => {
+            command.args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
+            wait_for_gdb(&mut command, socket)
+        }
+        Console::Replayed(socket) => {
+            command.args(["-chardev", "null,id=console", "-serial", "chardev:console"]);
+            wait_for_gdb(&mut command, socket)
+        }
     };
     command
+}
+
+/// The machine waits at `socket` before its first instruction.
+fn wait_for_gdb<'a>(command: &'a mut Command, socket: &Path) -> &'a mut Command {
+    command
+        .arg("-S")
+        .args(["-chardev", &format!("socket,id=gdb,path={},server=on,wait=off", socket.display())])
+        .args(["-gdb", "chardev:gdb"])
 }

@@ -1,4 +1,4 @@
-//! The machine, halted before its first instruction, with gdb attached.
+//! The machine, halted before its first instruction, or a recording of it at its end, with gdb attached.
 //!
 //! The stub listens on a socket of its own in the temporary folder, so that any number of sessions can run side by
 //! side. gdb gets the kernel's symbols and `qemu/gdb/quire.py`. QEMU ends when gdb does.
@@ -8,6 +8,7 @@ use crate::child::{Child, Group, shell_status};
 use crate::command::Console;
 use crate::config::Options;
 use crate::error::Error;
+use crate::record::Recording;
 use crate::session::{Session, Sink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,6 +22,8 @@ pub struct Debugger {
     socket: Socket,
     options: Options,
     elf: PathBuf,
+    /// What gdb does first, once it is attached.
+    first: &'static [&'static str],
 }
 
 /// A finished gdb.
@@ -41,7 +44,18 @@ impl Debugger {
         let socket = Socket::fresh();
         let session = Session::start(options, boot, Console::Halted(&socket.0), sink)?;
         socket.wait(&session)?;
-        Ok(Debugger { session, socket, options: options.clone(), elf: boot.elf.clone() })
+        Ok(Debugger { session, socket, options: options.clone(), elf: boot.elf.clone(), first: &[] })
+    }
+
+    /// Replays a recording of `boot`: gdb finds the machine at the recording's end.
+    ///
+    /// # Errors
+    /// As for [`Debugger::halt`].
+    pub fn replay(recording: &Recording, boot: &Boot, sink: Sink) -> Result<Debugger, Error> {
+        let (socket, options) = (Socket::fresh(), recording.replayed());
+        let session = Session::start(&options, boot, Console::Replayed(&socket.0), sink)?;
+        socket.wait(&session)?;
+        Ok(Debugger { session, socket, options, elf: boot.elf.clone(), first: &["-ex", "replay end"] })
     }
 
     /// The gdb command that attaches, with the scripts loaded, `GDB_ARGS` and then `more` at the end.
@@ -52,6 +66,7 @@ impl Debugger {
             .args(["-q", "-iex", "set pagination off", "-ex", "set confirm off", "-x"])
             .arg(root().join("qemu/gdb/quire.py"))
             .args(["-ex", &format!("target remote {}", self.socket.0.display())])
+            .args(self.first)
             .args(&self.options.gdb_args)
             .args(more)
             .arg(&self.elf)

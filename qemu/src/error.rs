@@ -35,6 +35,15 @@ pub enum Error {
         /// The last lines of the log.
         tail: String,
     },
+    /// No recording was made: why, the last lines of the machine's log.
+    Recording {
+        /// What was in the way.
+        why: String,
+        /// The last lines of the log.
+        tail: String,
+    },
+    /// A fault was not taken apart: why.
+    Parts(String),
     /// Talking to a running machine failed.
     Io(io::Error),
 }
@@ -66,6 +75,11 @@ impl fmt::Display for Error {
             Error::Wait { pattern, why, tail } => {
                 write!(f, "waited for `{pattern}`, but {why}; the last lines were:\n{tail}")
             }
+            Error::Recording { why, tail } if tail.is_empty() => write!(f, "nothing was recorded: {why}"),
+            Error::Recording { why, tail } => {
+                write!(f, "nothing was recorded: {why}; the last lines were:\n{tail}")
+            }
+            Error::Parts(why) => f.write_str(why),
             Error::Io(error) => write!(f, "the machine cannot be talked to: {error}"),
         }
     }

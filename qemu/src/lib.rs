@@ -20,9 +20,11 @@
 //! | [`child`] | a QEMU that cannot outlive us |
 //! | [`symbols`] | function and line for each line of a backtrace |
 //! | [`debugger`] | the same machine, halted, with gdb attached |
+//! | [`record`] | the same machine recorded, so that gdb can go back |
 //! | [`terminal`] | the same machine with a person in front of it |
 //! | [`mod@bench`] | what things cost, held against Linux |
 //! | [`trace`] | a command with tracepoints on, as a file for ui.perfetto.dev |
+//! | [`parts`] | what a page fault is made of |
 #![forbid(unstable_features)]
 
 pub mod artefacts;
@@ -34,6 +36,8 @@ pub mod debugger;
 pub mod error;
 pub mod image;
 pub mod initrd;
+pub mod parts;
+pub mod record;
 pub mod session;
 pub mod symbols;
 pub mod terminal;
@@ -42,4 +46,5 @@ pub mod trace;
 pub use artefacts::{Boot, kernel, root};
 pub use config::Options;
 pub use error::Error;
+pub use record::Recording;
 pub use session::{Outcome, Session, Status};

@@ -96,7 +96,7 @@ impl Session {
         command.stderr(writer.try_clone()?).stdout(writer);
         let group = match console {
             Console::Terminal => Group::Shared,
-            Console::Pipes | Console::Halted(_) => {
+            Console::Pipes | Console::Halted(_) | Console::Replayed(_) => {
                 command.stdin(Stdio::piped());
                 Group::Own
             }
@@ -119,8 +119,16 @@ impl Session {
     /// # Errors
     /// [`Error::Io`], also once the machine has ended.
     pub fn send_line(&mut self, line: &str) -> Result<(), Error> {
+        self.send(&format!("{line}\n"))
+    }
+
+    /// Types `text`.
+    ///
+    /// # Errors
+    /// As for [`Session::send_line`].
+    pub fn send(&mut self, text: &str) -> Result<(), Error> {
         let stdin = self.stdin.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        stdin.write_all(format!("{line}\n").as_bytes())?;
+        stdin.write_all(text.as_bytes())?;
         Ok(stdin.flush()?)
     }
 
@@ -166,6 +174,12 @@ impl Session {
     #[must_use]
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&lock(&self.shared).bytes).into_owned()
+    }
+
+    /// Whether nothing more can come: the machine has ended, or its limit has passed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        lock(&self.shared).ended || self.limit.is_some_and(|limit| self.started.elapsed() >= limit)
     }
 
     /// The process id of QEMU.

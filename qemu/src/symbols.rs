@@ -98,7 +98,7 @@ fn names(loader: &Loader, address: u64) -> Vec<String> {
 }
 
 /// The path in this tree, in a crate of the registry, or in Rust's library, without what differs between hosts.
-fn shorten(file: &str) -> &str {
+pub(crate) fn shorten(file: &str) -> &str {
     let root = crate::artefacts::root().to_string_lossy();
     if let Some(inside) = file.strip_prefix(root.as_ref()) {
         return inside.trim_start_matches('/');

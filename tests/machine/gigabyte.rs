@@ -56,7 +56,7 @@ fn is_collapsed(harness: &Harness) -> Verdict {
     for (mem, word) in
         [(MEM, "rfc-v2.collapse_1g_step_2_of_2 "), ("512M", "rfc-v2: a folio of 1 GiB is left out: ")]
     {
-        let append = "tour=off bench=mapcount:rfc-v2".to_owned();
+        let append = "tour=off bench=mapcount:scheme=rfc-v2".to_owned();
         let options = Options { mem: mem.to_owned(), append, ..harness.options.clone() };
         let outcome = fleet::run(&options, &harness.release)?;
         let said = outcome.log.lines().any(|line| line.starts_with(word));

@@ -14,6 +14,8 @@ mod crash;
 mod debug;
 mod gigabyte;
 mod leftover;
+mod parts;
+mod reverse;
 mod selftests;
 mod strategies;
 mod tour;
@@ -89,6 +91,8 @@ fn run_all(arguments: &Arguments) -> Result<Conclusion, Error> {
         console::trials,
         crash::trials,
         debug::trials,
+        reverse::trials,
+        parts::trials,
         leftover::trials,
         gigabyte::trials,
         strategies::trials,

@@ -13,7 +13,7 @@ use tests::fleet;
 pub(crate) fn trials(harness: &Arc<Harness>) -> Vec<Trial> {
     vec![
         harness.trial("trace::an_experiment_agrees_with_its_counters", |harness| {
-            agrees(harness, "experiment hvo sizes", &["hvo_optimise", "hvo_restore", "flush", "store"])
+            agrees(harness, "experiment hvo part=sizes", &["hvo_optimise", "hvo_restore", "flush", "store"])
         }),
         harness.trial("trace::a_program_agrees_with_its_counters", |harness| {
             agrees(harness, "run fork", &["page_fault", "cow", "alloc", "free"])

@@ -1,9 +1,11 @@
 //! What the source text must keep, whatever the code does: the tags of the two walks, the fence around `unsafe`,
 //! who owns references, the size of files, programs that must stay as they were measured, that what can be set is
-//! documented, that documented figures are those that were measured, and a tree that stands alone.
+//! documented, that documented figures are those that were measured, that experiments are
+//! listed and done, and a tree that stands alone.
 #![forbid(unsafe_code, unstable_features)]
 
 mod as_measured;
+mod experiments;
 mod figures;
 mod owners;
 mod points;

@@ -65,7 +65,7 @@ const COMMANDS: &[Command] = commands! {
     "split" "<pfn>" "make single pages of a folio" => moving::split,
     "compact" "" "move pages up until all that can be is in one piece" => moving::compact,
     "contig" "<order>" "2^order pages in one piece, by moving what is in the way; given back at once" => moving::contig,
-    "experiment" "mapcount|thp|hgm|hvo [part]" "ways of counting mappings; policies for huge pages; smaller entries than hugetlb pages; struct pages given back: what each costs and gives" => machine::experiment,
+    "experiment" "list|about <name>|<name> [key=value ...]" "what designs cost and give, side by side: which there are, what one asks, and its figures" => machine::experiment,
     "trace" "[points|on|off|filter|buffer|clear|show|dump]" "tracepoints: which are on, what they have written down; `on` and `off` take points and rooms" => trace::trace,
     "ls" "[path]" "settings and counters" => memory::ls,
     "cat" "<path>" "read one" => memory::cat,

@@ -3,13 +3,12 @@
 
 use arch::{Machine, Mmu};
 use mm::Mm;
-use mm::config::{ConfigError, Mapcount};
-use mm::hvo::HvoError;
 
 use super::commands::{Complaint, none};
+use crate::experiment::{Asked, Description, EXPERIMENTS, Refused};
 use crate::sched::State;
 use crate::selftest::{self, Outcome};
-use crate::{bench, initrd, println, process, sched, session, stop, time};
+use crate::{initrd, println, process, sched, session, stop, time};
 
 /// `tour`
 pub(super) fn tour(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
@@ -108,71 +107,24 @@ pub(super) fn features(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     Ok(())
 }
 
-/// `experiment mapcount [scheme]`, `experiment thp [part]`, `experiment hgm [part]`, `experiment hvo [part]`
+/// `experiment list`, `experiment about <name>`, `experiment <name> [key=value ...]`
 pub(super) fn experiment(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
-    match args.split_first() {
-        Some((&"mapcount", schemes)) => count_mappings(mm, schemes),
-        Some((&"thp", parts)) => compare_policies(mm, parts),
-        Some((&"hgm", parts)) => compare_grains(mm, parts),
-        Some((&"hvo", parts)) => measure_hvo(mm, parts),
-        _ => Err(Complaint::Usage),
+    let asked = match *args {
+        [] => return Err(Complaint::Usage),
+        ["list"] => {
+            EXPERIMENTS.iter().for_each(|one| println!("    {:<10} {}", one.name, one.asks));
+            return Ok(());
+        }
+        ["about", name] => Description::of(name).ok_or(Refused::NoExperiment(name)).map(|one| {
+            println!("{one}");
+            None
+        }),
+        [name, ref words @ ..] => Asked::new(name, words.iter().copied()).map(Some),
+    };
+    if let Some(asked) = asked.map_err(Complaint::new)? {
+        session::experiment(mm, &asked);
     }
-}
-
-/// Says what times of the console are worth.
-fn say_whose_times(suite: &str) {
-    println!(
-        "    times are those of this machine and of one run; `make bench SUITE={suite}` counts instructions"
-    );
-}
-
-fn compare_policies(mm: &'static Mm, parts: &[&str]) -> Result<(), Complaint> {
-    if let Some(word) = bench::thp::no_part(parts) {
-        return Err(Complaint::new(format_args!(
-            "there is no part `{word}`; there are{}",
-            bench::thp::Parts
-        )));
-    }
-    say_whose_times("thp");
-    bench::thp::experiment(mm, parts).ok_or_else(|| Complaint::new("a program did not come to a good end"))
-}
-
-fn compare_grains(mm: &'static Mm, parts: &[&str]) -> Result<(), Complaint> {
-    if let Some(word) = bench::hgm::no_part(parts) {
-        return Err(Complaint::new(format_args!(
-            "there is no part `{word}`; there are{}",
-            bench::hgm::Parts
-        )));
-    }
-    say_whose_times("hgm");
-    bench::hgm::experiment(mm, parts).ok_or_else(|| Complaint::new("a program did not come to a good end"))
-}
-
-fn measure_hvo(mm: &'static Mm, parts: &[&str]) -> Result<(), Complaint> {
-    if let Some(word) = bench::hvo::no_part(parts) {
-        return Err(Complaint::new(format_args!(
-            "there is no part `{word}`; there are{}",
-            bench::hvo::Parts
-        )));
-    }
-    if bench::hvo::is_off(mm) {
-        return Err(Complaint::new(HvoError::Off));
-    }
-    say_whose_times("hvo");
-    bench::hvo::experiment(mm, parts).ok_or_else(|| Complaint::new("a part did not come to a good end"))
-}
-
-fn count_mappings(mm: &'static Mm, schemes: &[&str]) -> Result<(), Complaint> {
-    if let Some(word) = bench::mapcount::no_scheme(schemes) {
-        let (key, permitted) = (Mapcount::KEY, Mapcount::WORDS);
-        return Err(Complaint::new(ConfigError::Word { key, value: word, permitted }));
-    }
-    say_whose_times("mapcount");
-    match bench::mapcount::experiment(mm, schemes) {
-        Ok(0) => Ok(()),
-        Ok(broken) => Err(Complaint::new(format_args!("{broken} states broke a contract"))),
-        Err(error) => Err(Complaint::new(error)),
-    }
+    Ok(())
 }
 
 /// `config`

@@ -56,8 +56,14 @@ pub use user::run_user;
 use crate::descriptors::Descriptors;
 use crate::print;
 
-/// Told of each line that a process writes and that begins with `@stop `, in the middle of its system call.
-pub type Observer = fn(&Process, &str);
+/// Who is told of what a process writes to the console, in the middle of its system call.
+#[derive(Clone, Copy)]
+pub enum Observer {
+    /// Told of each line that begins with `@stop `, of what follows; all else is printed.
+    Stops(fn(&Process, &str)),
+    /// Told of all; nothing is printed.
+    All(fn(&[u8])),
+}
 
 /// One process.
 pub struct Process {
@@ -106,11 +112,12 @@ impl Process {
     pub fn group(&self) -> u32 {
         self.first.as_ref().map_or(self.pid, |first| first.pid)
     }
-    /// What it writes goes to the console; its observer is told first, where it has one and the line is for it.
+    /// What it writes goes to the console, unless it is for its observer.
     pub(crate) fn output(&self, bytes: &[u8]) {
-        let line = core::str::from_utf8(bytes).ok().and_then(|line| line.strip_prefix("@stop "));
-        match (self.observer, line) {
-            (Some(observe), Some(stop)) => observe(self, stop.trim_end()),
+        let stop = || core::str::from_utf8(bytes).ok()?.strip_prefix("@stop ");
+        match (self.observer, stop()) {
+            (Some(Observer::All(hear)), _) => hear(bytes),
+            (Some(Observer::Stops(observe)), Some(stop)) => observe(self, stop.trim_end()),
             _ => bytes.utf8_chunks().for_each(|chunk| {
                 print!("{}", chunk.valid());
                 if !chunk.invalid().is_empty() {

@@ -23,7 +23,7 @@ use mm::thp::policy::{self, Backing};
 use super::counters::Counters;
 use super::record;
 use super::stop::Stop;
-use crate::process::{self, Process};
+use crate::process::{self, Observer, Process};
 use crate::{println, sched, show, the_mm, time};
 
 /// How long kpromoted may take: far longer than it does.
@@ -85,7 +85,7 @@ pub(super) fn run(mm: &'static Mm) {
     let mut threshold: ArrayString<24> = ArrayString::new();
     // 24 bytes hold every threshold.
     let _ = write!(threshold, "threshold={}", mm.thp.threshold());
-    match process::run("walka", &["walka", "512", &threshold], Some(observe)) {
+    match process::run("walka", &["walka", "512", &threshold], Some(Observer::Stops(observe))) {
         Ok(process) => {
             let status = process.wait();
             let mut stop =

@@ -18,7 +18,7 @@ use mm::page::{Flags, PageKind, page_of};
 use super::remap;
 use super::stop::Stop;
 use super::walk_a::{check_hardware, parse, walk};
-use crate::process::{self, Process};
+use crate::process::{self, Observer, Process};
 use crate::{println, show, the_mm};
 
 /// The pool before the process began.
@@ -37,7 +37,8 @@ pub(super) fn run(mm: &'static Mm) {
         return;
     }
     *POOL.lock() = mm.hugetlb.counts(HugeSize::M2);
-    let status = process::run("hugetlb", &["hugetlb", "1"], Some(observe)).map(|process| process.wait());
+    let status = process::run("hugetlb", &["hugetlb", "1"], Some(Observer::Stops(observe)))
+        .map(|process| process.wait());
     let mut stop = Stop::begin("B", "the process verified the page's contents, and ended");
     match status {
         Ok(status) => stop.check(status.shell_code() == 0, format_args!("it ended with {status}")),

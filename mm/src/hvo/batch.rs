@@ -4,8 +4,7 @@
 //! what runs while entries are broken cannot touch a struct page.
 #![forbid(unsafe_code)]
 
-use alloc::vec::Vec;
-
+use allocator_api2::vec::Vec;
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::pte::{Kind, PteFlags};
 use arch::{Desc, DescTable, Level, Machine, Pfn, PhysAddr, PhysMem, VirtAddr};
@@ -15,6 +14,7 @@ use super::frames::Frames;
 use super::layout::Layout;
 use crate::Mm;
 use crate::error::OutOfMemory;
+use crate::kalloc::KAlloc;
 use crate::pgtable::{LooseTable, Run, walk};
 
 /// How vmemmap is mapped where nobody shares it.
@@ -45,17 +45,29 @@ pub struct Split {
 }
 
 /// A list of folios, and what their remap needs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
-    plans: Vec<Plan>,
+    plans: Vec<Plan, KAlloc>,
     /// The entries of each of them, in the same order.
-    runs: Vec<Run>,
-    splits: Vec<Split>,
+    runs: Vec<Run, KAlloc>,
+    /// How many entries these are.
+    entries: u64,
+    splits: Vec<Split, KAlloc>,
     /// The entry of each of these, in the same order.
-    blocks: Vec<Run>,
+    blocks: Vec<Run, KAlloc>,
 }
 
 impl Batch {
+    /// Nothing to do.
+    pub(super) const fn new() -> Self {
+        Batch {
+            plans: Vec::new_in(KAlloc),
+            runs: Vec::new_in(KAlloc),
+            entries: 0,
+            splits: Vec::new_in(KAlloc),
+            blocks: Vec::new_in(KAlloc),
+        }
+    }
     /// Room for one more, so that it can be pushed for nothing.
     pub(super) fn reserve(&mut self) -> Result<(), OutOfMemory> {
         let room = self.plans.try_reserve(1).and_then(|()| self.runs.try_reserve(1));
@@ -64,7 +76,9 @@ impl Batch {
     /// Adds a plan for which there is room.
     pub(super) fn push(&mut self, plan: Plan) {
         let first = plan.layout.page(plan.pfn, plan.layout.kept());
-        self.runs.push(Run { first, entries: plan.layout.freed() });
+        let entries = plan.layout.freed();
+        self.entries += entries;
+        self.runs.push(Run { first, entries });
         self.plans.push(plan);
     }
     /// Whether there is nothing to do.
@@ -73,7 +87,7 @@ impl Batch {
     }
     /// Entries that are to be changed.
     pub(super) fn entries(&self) -> u64 {
-        self.runs.iter().map(|run| run.entries).sum()
+        self.entries
     }
     pub(super) fn plans(&self) -> &[Plan] {
         &self.plans
@@ -97,7 +111,7 @@ impl Batch {
         }
         (&mut self.splits[..left], &self.blocks[..left])
     }
-    pub(super) fn into_parts(self) -> (Vec<Plan>, Vec<Split>) {
+    pub(super) fn into_parts(self) -> (Vec<Plan, KAlloc>, Vec<Split, KAlloc>) {
         (self.plans, self.splits)
     }
 

@@ -19,8 +19,7 @@
 //! With `tails=pointer` each folio's tails say something else, and the way is by a restore.
 #![forbid(unsafe_code)]
 
-use alloc::vec::Vec;
-
+use allocator_api2::vec::Vec;
 use arch::{Order, Pfn, PhysAddr};
 
 use super::batch::{SHARED, survey};
@@ -30,6 +29,7 @@ use super::{HvoError, Switch, strategy};
 use crate::Mm;
 use crate::config::TailEncoding;
 use crate::error::OutOfMemory;
+use crate::kalloc::KAlloc;
 use crate::page::{FolioRef, PageKind, PageRef, page_of, tails};
 use crate::pgtable::Run;
 use crate::stats::Counter;
@@ -51,7 +51,7 @@ pub struct Division {
     /// A page for each head but the first, filled with tails of a piece.
     pub(super) heads: Frames,
     /// The entries that come to map these, one by one.
-    pub(super) head_runs: Vec<Run>,
+    pub(super) head_runs: Vec<Run, KAlloc>,
 }
 
 /// Whether optimised folios are divided into folios of this order by [`divide_folio`]: these are to be optimised, and can
@@ -88,7 +88,7 @@ pub fn divide_folio(mm: &Mm, head: PageRef, into: Order) -> Result<(), HvoError>
 fn plan(mm: &Mm, pfn: Pfn, from: Layout, into: Layout, relay: &FolioRef) -> Result<Division, HvoError> {
     survey(mm, pfn, from, SHARED, |_, _| Ok(()))?;
     let shared = mm.hvo.shared.get_or_make(mm, into.order())?;
-    let mut head_runs = Vec::new();
+    let mut head_runs = Vec::new_in(KAlloc);
     let pieces = from.pages() / into.pages();
     head_runs.try_reserve_exact(pieces as usize).map_err(|_| OutOfMemory)?;
     let first = |piece: u64| from.page(pfn, piece * into.pages());

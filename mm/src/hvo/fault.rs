@@ -11,7 +11,7 @@
 //! | permission | a write to a tail that is shared | nothing: whoever wrote is wrong, and is told |
 //!
 //! # Why the wait ends
-//! Entries are broken under lock V by one CPU, with its interrupts masked, which says so in the [`Window`]. Until it has
+//! Entries are broken under lock V by one CPU, with its interrupts masked, which says so in the [`Breaking`]. Until it has
 //! made them again it waits for nothing that needs another CPU's software: it takes no further lock, allocates and
 //! frees nothing, asks no CPU for anything; a DSB waits for hardware alone. So it does not matter what whoever waits
 //! here holds, be it the zone's lock or a run queue's, nor that his interrupts are masked.
@@ -48,11 +48,11 @@ pub enum Verdict {
 
 /// Which CPU has entries of vmemmap broken at the moment, while others may touch them: its number plus one; 0: none.
 #[derive(Debug)]
-pub struct Window(AtomicUsize);
+pub struct Breaking(AtomicUsize);
 
-impl Window {
+impl Breaking {
     pub(super) const fn new() -> Self {
-        Window(AtomicUsize::new(0))
+        Breaking(AtomicUsize::new(0))
     }
     /// Runs `f`, which breaks entries and makes them. Under lock V, so that no two are open.
     pub(super) fn open<R>(&self, f: impl FnOnce() -> R) -> R {
@@ -91,7 +91,7 @@ pub fn resolve(mm: &Mm, va: VirtAddr, access: Access, status: FaultStatus) -> Ve
 /// Waits until the entry is made that translates `va`.
 fn await_translation(mm: &Mm, va: VirtAddr) -> Verdict {
     loop {
-        let open = mm.hvo.window.0.load(Ordering::SeqCst);
+        let open = mm.hvo.breaking.0.load(Ordering::SeqCst);
         let last = walk(mm.kernel_root(), va).last();
         // The window was read first: if it was closed, what was broken had been made by then.
         match open {

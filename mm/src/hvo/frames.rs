@@ -4,20 +4,20 @@
 //! had, cut into single pages. So 4095 frames are a few runs, or, where memory is in pieces, at worst 4095.
 #![forbid(unsafe_code)]
 
-use alloc::vec::Vec;
-
+use allocator_api2::vec::Vec;
 use arch::addr::PAGE_SIZE;
 use arch::{Order, Pfn, PhysAddr};
 
 use crate::Mm;
 use crate::buddy::MAX_ORDER;
 use crate::error::OutOfMemory;
+use crate::kalloc::KAlloc;
 use crate::page::{FolioRef, PageKind, page_of, tails};
 
 /// Frames, in the order in which entries map them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Frames {
-    pieces: Vec<Piece>,
+    pieces: Vec<Piece, KAlloc>,
     len: u64,
 }
 
@@ -32,7 +32,7 @@ struct Piece {
 }
 
 impl Frames {
-    pub(super) const NONE: Frames = Frames { pieces: Vec::new(), len: 0 };
+    pub(super) const NONE: Frames = Frames { pieces: Vec::new_in(KAlloc), len: 0 };
 
     /// Adds `pages` frames from `first` on.
     pub(super) fn push(&mut self, first: Pfn, pages: u64) -> Result<(), OutOfMemory> {

@@ -29,7 +29,7 @@ pub fn optimize_folio(mm: &Mm, head: PageRef) -> Result<(), HvoError> {
 /// CPUs or flushes. May sleep: the caller holds no spinlock. A folio that cannot be optimised stays as it was.
 pub fn optimize_folios(mm: &Mm, heads: impl IntoIterator<Item = PageRef>) -> BatchOutcome {
     let mut outcome = BatchOutcome::NOTHING;
-    let mut batch = Batch::default();
+    let mut batch = Batch::new();
     let mut heads = heads.into_iter().peekable();
     if let Some(strategy) = strategy::chosen(mm).filter(|_| heads.peek().is_some()) {
         strategy.prepare(mm);
@@ -40,7 +40,7 @@ pub fn optimize_folios(mm: &Mm, heads: impl IntoIterator<Item = PageRef>) -> Bat
             Err(error) => outcome.record(head.pfn(), Err(error)),
         }
         if batch.entries() >= MOST_ENTRIES {
-            carry_out(mm, core::mem::take(&mut batch), &mut outcome);
+            carry_out(mm, core::mem::replace(&mut batch, Batch::new()), &mut outcome);
         }
     }
     carry_out(mm, batch, &mut outcome);

@@ -25,7 +25,7 @@ pub fn restore_folio(mm: &Mm, head: PageRef) -> Result<(), HvoError> {
 // Walk B.9: the way back, by the same stops.
 pub fn restore_folios(mm: &Mm, heads: impl IntoIterator<Item = PageRef>) -> BatchOutcome {
     let mut outcome = BatchOutcome::NOTHING;
-    let mut batch = Batch::default();
+    let mut batch = Batch::new();
     for head in heads {
         match plan(mm, head, &mut batch) {
             Ok(plan) => batch.push(plan),
@@ -35,7 +35,7 @@ pub fn restore_folios(mm: &Mm, heads: impl IntoIterator<Item = PageRef>) -> Batc
             }
         }
         if batch.entries() >= MOST_ENTRIES {
-            carry_out(mm, core::mem::take(&mut batch), &mut outcome);
+            carry_out(mm, core::mem::replace(&mut batch, Batch::new()), &mut outcome);
         }
     }
     carry_out(mm, batch, &mut outcome);

@@ -5,11 +5,14 @@
 //! for ever: each block is split once.
 #![forbid(unsafe_code)]
 
-use super::batch::Batch;
+use allocator_api2::vec::Vec;
+
+use super::batch::{Batch, Split};
 use super::hold;
 use super::window::Window;
 use crate::Mm;
 use crate::config::HvoSplit;
+use crate::kalloc::KAlloc;
 use crate::trace::Point;
 
 /// Splits the blocks of the batch that are not split yet. May sleep.
@@ -23,7 +26,7 @@ pub(super) fn split(mm: &Mm, batch: &mut Batch) {
         }
         HvoSplit::Pause => hold::pause(mm, || Window::with(mm, |window| window.split_by_break(batch))),
         HvoSplit::Fault => {
-            Window::with(mm, |window| mm.hvo.window.open(|| window.split_by_break(batch)));
+            Window::with(mm, |window| mm.hvo.breaking.open(|| window.split_by_break(batch)));
         }
         HvoSplit::Bbml2 => Window::with(mm, |window| window.split_directly(batch)),
         HvoSplit::Refuse | HvoSplit::Auto => {}
@@ -31,7 +34,7 @@ pub(super) fn split(mm: &Mm, batch: &mut Batch) {
 }
 
 /// Counts what was split, and gives back the tables that somebody else had no need of any more.
-pub(super) fn settle(mm: &Mm, splits: alloc::vec::Vec<super::batch::Split>) {
+pub(super) fn settle(mm: &Mm, splits: Vec<Split, KAlloc>) {
     for split in splits {
         match split.table {
             None => mm.stats.note(Point::VmemmapSplit, 1, || [split.va.raw(), 0, 0, 0]),

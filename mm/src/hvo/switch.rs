@@ -7,7 +7,7 @@ use arch::{Order, PhysAddr};
 
 use super::HvoError;
 use super::choice::Choice;
-use super::fault::Window;
+use super::fault::Breaking;
 use super::shared::SharedTails;
 use crate::Mm;
 use crate::config::{HvoSplit, HvoStrategy};
@@ -39,7 +39,7 @@ pub struct Hvo {
     at_boot: AtBoot,
     on: AtomicBool,
     pub(super) shared: SharedTails,
-    pub(super) window: Window,
+    pub(super) breaking: Breaking,
 }
 
 impl Hvo {
@@ -47,7 +47,7 @@ impl Hvo {
     #[must_use]
     pub const fn new(choice: Choice, shared: SharedTails, at_boot: AtBoot) -> Self {
         let on = !matches!(choice.strategy, HvoStrategy::Off);
-        Hvo { choice, at_boot, on: AtomicBool::new(on), shared, window: Window::new() }
+        Hvo { choice, at_boot, on: AtomicBool::new(on), shared, breaking: Breaking::new() }
     }
     /// What was optimised before it had struct pages; never changes, whatever becomes of those folios.
     #[must_use]

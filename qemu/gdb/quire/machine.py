@@ -48,6 +48,25 @@ def number(text):
     if not text.strip():
         raise gdb.GdbError("an address or a number is needed")
     try:
-        return int(gdb.parse_and_eval(text)) & ((1 << 64) - 1)
+        return whole(gdb.parse_and_eval(text))
     except gdb.error as error:
         raise gdb.GdbError(str(error)) from None
+
+
+def whole(value):
+    """The number that a value is, or that stands in a type of one field: Pfn, PhysAddr, PageRef and so on."""
+    while value.type.strip_typedefs().code == gdb.TYPE_CODE_STRUCT:
+        value = value[value.type.strip_typedefs().fields()[0]]
+    return int(value) & ((1 << 64) - 1)
+
+
+def symbol(name):
+    """The address of a label of assembly or of the linker script, which has no type."""
+    words = gdb.execute(f"info address {name}", to_string=True)
+    return int(words.split(" is at ")[1].split()[0].rstrip("."), 16)
+
+
+def label(address):
+    """The label of the assembly at an address."""
+    words = gdb.execute(f"info symbol {address:#x}", to_string=True)
+    return "no symbol" if words.startswith("No symbol") else words.split()[0]

@@ -10,7 +10,7 @@ VMEMMAP_BASE = 0xFFFF_8000_0000_0000
 STRUCT_PAGE = 64
 VMEMMAP_PAGES_PER_HUGE_PAGE = 8
 FIELDS = "<QQIIQQQIIII"
-FLAG_NAMES = ("head", "hvo")
+FLAG_NAMES = ("head", "hvo", "reserved", "moving", "partial", "candidate", "poisoned", "unreliable")
 
 
 def kind_names():
@@ -21,6 +21,37 @@ def kind_names():
 
 def address(pfn):
     return VMEMMAP_BASE + pfn * STRUCT_PAGE
+
+
+def brief(va):
+    """The page whose struct page stands at this address, in a line."""
+    pfn = (va - VMEMMAP_BASE) // STRUCT_PAGE
+    if not VMEMMAP_BASE <= va < VMEMMAP_BASE + (1 << 37) or va % STRUCT_PAGE:
+        return f"no struct page: {va:#x}"
+    if tables.translate(va) is None:
+        return f"pfn {pfn:#x}, whose struct page has no translation"
+    flags, info = words(va, 0, "<QQ")
+    if info & 1:
+        return f"pfn {pfn:#x}, tail of pfn {(head_of(va) - VMEMMAP_BASE) // STRUCT_PAGE:#x}"
+    ref, mapped = words(va, 48, "<II")
+    kind = kind_names().get(flags >> 8 & 0xFF, "unknown")
+    return f"pfn {pfn:#x}, {kind}, order {flags >> 16 & 0xFF}, refcount {ref}, mapcount {mapped}"
+
+
+class FolioCommand(gdb.Command):
+    """folio PFN: the head of the folio that a frame belongs to, and how its struct pages are mapped if HVO is at work."""
+
+    def __init__(self):
+        super().__init__("folio", gdb.COMMAND_DATA)
+
+    def invoke(self, argument, _from_tty):
+        pfn = machine.number(argument)
+        head = (head_of(address(pfn)) - VMEMMAP_BASE) // STRUCT_PAGE
+        if head != pfn:
+            print(f"  pfn {pfn:#x} is page {pfn - head} of the folio of pfn {head:#x}")
+        gdb.execute(f"page {head:#x}")
+        if words(address(head), 0, "<Q")[0] & 2:
+            gdb.execute(f"vmemmap {head:#x}")
 
 
 class PageCommand(gdb.Command):

@@ -7,7 +7,7 @@ import struct
 
 import gdb
 
-from . import machine, tables
+from . import machine, replay, tables
 
 STEPS = [
     "promote_begin", "promote_break", "promote_flush", "promote_make", "promote_replace",
@@ -97,18 +97,25 @@ class StepBreakpoint(gdb.Breakpoint):
 
 
 class RemapCommand(gdb.Command):
-    """remap: stop at each step of every HVO remap and promotion from here on.
+    """remap: stop at each step of every HVO remap and promotion from here on, or back.
 
 `remap` arms the stops; `continue` goes to the next step. `remap hvo`, `remap restore` and `remap promote` stop
-at the steps of that name only. `remap off` disarms. A step is about a run of entries: it shows the first of them
-before, and all of them as they stand in memory now. Which steps there are is the strategy's, `hvo=` of the boot."""
+at the steps of that name only. `remap off` disarms. `remap back`, or `remap back promote` and so on, goes back to the
+step before, with the entries as they were then: only in a recording. A step is about a run of entries: it shows the
+first of them before, and all of them as they stand in memory now. Which steps there are is the strategy's, `hvo=` of
+the boot."""
 
     def __init__(self):
         super().__init__("remap", gdb.COMMAND_RUNNING)
         self.breakpoints = []
 
     def invoke(self, argument, _from_tty):
-        word = argument.strip()
+        back, word = self.parse(argument)
+        if back:
+            replay.position()
+        if back and not word and self.breakpoints:
+            self.go_back()
+            return
         self.disarm()
         if word == "off":
             return
@@ -116,12 +123,33 @@ before, and all of them as they stand in memory now. Which steps there are is th
         if not chosen:
             raise gdb.GdbError(f"no step begins with {word}; the steps are: {' '.join(STEPS)}")
         self.breakpoints = arm(chosen, self.show)
-        print(f"stopping at {len(chosen)} steps; `continue` goes to the next")
+        replay.others.extend(self.breakpoints)
+        if back:
+            self.go_back()
+        else:
+            print(f"stopping at {len(chosen)} steps; `continue` goes to the next")
+
+    @staticmethod
+    def parse(argument):
+        """Whether to go back, and the begin of the names of the steps that are meant."""
+        words = argument.split()
+        back = words[:1] == ["back"]
+        words = words[1:] if back else words
+        if len(words) > 1:
+            raise gdb.GdbError("remap [back] [hvo|restore|promote], or remap off")
+        return back, "".join(words)
+
+    @staticmethod
+    def go_back():
+        gdb.execute("reverse-continue")
+        if replay.position() == 0:
+            print("there is no such step before: the begin of the recording is reached")
 
     def disarm(self):
         for breakpoint in self.breakpoints:
             breakpoint.delete()
         self.breakpoints = []
+        replay.others.clear()
 
     @staticmethod
     def show(step):

@@ -1,34 +1,37 @@
 //! The figures of the pages in `docs`: what was measured last, as it is committed, and the tables made from it.
 //!
 //! ```text
-//!   target/bench/<suite>.json ── FIGURES=1 ──► tests/figures/<suite>.json ──► tables between marks of the pages
+//!   target/bench/<experiment>.json ── FIGURES=1 ──► tests/figures/<experiment>.json ──► tables between marks of the pages
 //! ```
 //! A mark is `<!-- figures: NAME -->`, where a table has that name; its end is `<!-- end of figures -->`. Where a part
-//! of `thpfork` was measured the other rows keep their figures. All other suites count as a whole only: what a part of
-//! one costs depends a little on what ran before in the same boot. A test holds the pages against what is made here.
+//! of `thpfork` was measured the other rows keep their figures. All other experiments count as a whole only: what a part
+//! of one costs depends a little on what ran before in the same boot. A test holds the pages against what is made here.
 //!
 //! | file | the tables of |
 //! |---|---|
 //! | `reservations` | `docs/reservations.md` |
 //! | `hgm` | `docs/hgm.md` |
 //! | `hvo` | `docs/hvo.md` |
+//! | `mapcount` | `docs/mapcount.md` |
 
 mod hgm;
 mod hvo;
+mod mapcount;
 mod reservations;
 
+use super::experiment::Chosen;
+use super::moved::{self, Values};
 use super::peers::Peers;
-use super::suite::Chosen;
 use crate::artefacts::root;
 use crate::error::Error;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// The suites whose figures are committed.
-pub const SUITES: [&str; 7] = ["thp", "thpfork", "mapcount", "hgm", "collapse", "hvo", "hvopools"];
+/// The experiments of whose figures tables are made.
+const EXPERIMENTS: [&str; 8] = ["thp", "thpfork", "mapcount", "curves", "hgm", "collapse", "hvo", "hvopools"];
 /// The pages, from the top of the tree.
-pub const PAGES: [&str; 3] = ["docs/reservations.md", "docs/hgm.md", "docs/hvo.md"];
+pub const PAGES: [&str; 4] = ["docs/reservations.md", "docs/hgm.md", "docs/hvo.md", "docs/mapcount.md"];
 const END: &str = "<!-- end of figures -->";
 /// Where there is no figure.
 const NOTHING: &str = "–";
@@ -46,9 +49,13 @@ enum Form {
     Of(i64),
     /// Of 1000: by how many per cent it is more.
     More,
+    /// Of 10,000: per cent.
+    PerCent,
+    /// With commas; below zero it is the number of an error: the operation was refused.
+    Cost,
 }
 
-/// A column: its head, the figures whose sum it has, with `@` for the line's name and before a colon their suite, where
+/// A column: its head, the figures whose sum it has, with `@` for the line's name and before a colon their experiment, where
 /// it is not the table's, and how it is written.
 struct Column(&'static str, &'static [&'static str], Form);
 
@@ -57,7 +64,7 @@ struct Table {
     name: &'static str,
     /// The head of the first column.
     corner: &'static str,
-    suite: &'static str,
+    experiment: &'static str,
     /// The name in the figures, and what the page calls it.
     lines: &'static [(&'static str, &'static str)],
     columns: &'static [Column],
@@ -80,22 +87,22 @@ fn parse(text: &str) -> Result<Figures, String> {
     lines.map(figure).collect()
 }
 
-fn file(suite: &str) -> PathBuf {
-    root().join("tests/figures").join(format!("{suite}.json"))
+fn file(experiment: &str) -> PathBuf {
+    root().join("tests/figures").join(format!("{experiment}.json"))
 }
 
 fn read(path: &PathBuf) -> Result<String, Error> {
     std::fs::read_to_string(path).map_err(Error::file(path))
 }
 
-fn committed(suite: &str) -> Result<Figures, Error> {
-    let path = file(suite);
+fn committed(experiment: &str) -> Result<Figures, Error> {
+    let path = file(experiment);
     parse(&read(&path)?).map_err(std::io::Error::other).map_err(Error::file(&path))
 }
 
-/// The figures of a suite that tables quote; `None`: all are kept. Of so many boots most are in no table.
-fn quoted(suite: &str) -> Option<BTreeSet<String>> {
-    let tables = hvo::TABLES.iter().filter(|table| table.suite == suite);
+/// The figures of an experiment that tables quote; `None`: all are kept. Of so many boots most are in no table.
+fn quoted(experiment: &str) -> Option<BTreeSet<String>> {
+    let tables = hvo::TABLES.iter().filter(|table| table.experiment == experiment);
     let of_table = |table: &Table| {
         let keys = table.columns.iter().flat_map(|column| column.1);
         let names = keys.flat_map(|key| table.lines.iter().map(|(name, _)| key.replace('@', name)));
@@ -105,10 +112,27 @@ fn quoted(suite: &str) -> Option<BTreeSet<String>> {
     (!quoted.is_empty()).then_some(quoted)
 }
 
-/// Whether figures of this are taken: all of a suite of the page, or a part of `thpfork`.
+/// Whether figures of this are taken: those of all of an experiment, or of a part of `thpfork`.
 #[must_use]
 pub fn takes(chosen: &Chosen) -> bool {
-    SUITES.contains(&chosen.suite.name) && (chosen.is_whole() || chosen.suite.name == "thpfork")
+    chosen.is_whole() || chosen.name() == "thpfork"
+}
+
+/// The committed figures that a run is held against, by name; `None` where there are none of the experiment.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn baseline(experiment: &str) -> Result<Option<Values>, Error> {
+    moved::read(&file(experiment))
+}
+
+/// Those of these figures that are committed.
+pub fn of_baseline<'f>(
+    experiment: &str,
+    figures: impl Iterator<Item = (&'f str, i64)>,
+) -> impl Iterator<Item = (&'f str, i64)> {
+    let quoted = quoted(experiment);
+    figures.filter(move |(name, _)| quoted.as_ref().is_none_or(|quoted| quoted.contains(*name)))
 }
 
 /// Takes the figures of what [`takes`] allows, in the form of their JSON, into those that are committed. Of a part the
@@ -117,15 +141,15 @@ pub fn takes(chosen: &Chosen) -> bool {
 /// # Errors
 /// [`Error::File`].
 pub fn take(chosen: &Chosen, json: &str) -> Result<(), Error> {
-    let (suite, path) = (chosen.suite.name, file(chosen.suite.name));
-    let mut all = if chosen.is_whole() { Figures::new() } else { committed(suite)? };
+    let (name, path) = (chosen.name(), file(chosen.name()));
+    let mut all = if chosen.is_whole() { Figures::new() } else { committed(name)? };
     for figure in parse(json).map_err(std::io::Error::other).map_err(Error::file(&path))? {
         match all.iter_mut().find(|known| known.0 == figure.0) {
             Some(known) => *known = figure,
             None => all.push(figure),
         }
     }
-    if let Some(quoted) = quoted(suite) {
+    if let Some(quoted) = quoted(name) {
         all.retain(|(name, ..)| quoted.contains(name));
     }
     let objects: Vec<_> = all.iter().map(|(_, _, object)| object.as_str()).collect();
@@ -141,11 +165,11 @@ pub fn page(page: &str) -> Result<(String, String), Error> {
     let text = read(&path)?;
     let peers = Peers::load()?;
     let figures: Vec<_> =
-        SUITES.iter().map(|&suite| Ok((suite, committed(suite)?))).collect::<Result<_, Error>>()?;
-    let figure = |suite: &str, name: &str| match name.strip_prefix("linux ") {
-        Some(name) => peers.linux(suite, name).map(|linux| linux.linux_7_2),
+        EXPERIMENTS.iter().map(|&name| Ok((name, committed(name)?))).collect::<Result<_, Error>>()?;
+    let figure = |experiment: &str, name: &str| match name.strip_prefix("linux ") {
+        Some(name) => peers.linux(experiment, name).map(|linux| linux.linux_7_2),
         None => {
-            let (_, rows) = figures.iter().find(|(name, _)| *name == suite)?;
+            let (_, rows) = figures.iter().find(|(name, _)| *name == experiment)?;
             rows.iter().find(|row| row.0 == name).map(|row| row.1)
         }
     };
@@ -174,7 +198,8 @@ fn fill(text: &str, figure: &dyn Fn(&str, &str) -> Option<i64>) -> Result<String
             made += "\n";
         }
         if let Some(name) = line.strip_prefix("<!-- figures: ").and_then(|rest| rest.strip_suffix(" -->")) {
-            let mut tables = reservations::TABLES.iter().chain(hgm::TABLES).chain(hvo::TABLES);
+            let mut tables =
+                reservations::TABLES.iter().chain(hgm::TABLES).chain(hvo::TABLES).chain(mapcount::TABLES);
             let table = tables.find(|table| table.name == name);
             table.ok_or(format!("there is no table {name}"))?.write(&mut made, figure);
             within = true;
@@ -192,8 +217,8 @@ impl Table {
         for (name, called) in self.lines {
             let cell = |column: &Column| {
                 let one = |key: &&str| {
-                    let (suite, key) = key.split_once(':').unwrap_or((self.suite, key));
-                    figure(suite, &key.replace('@', name))
+                    let (experiment, key) = key.split_once(':').unwrap_or((self.experiment, key));
+                    figure(experiment, &key.replace('@', name))
                 };
                 let sum: Option<i64> = column.1.iter().map(one).sum();
                 sum.map_or(NOTHING.to_owned(), |sum| column.2.write(sum))
@@ -210,8 +235,11 @@ impl Form {
             Form::Mib if figure != 0 => format!("{} MiB", figure as f64 / f64::from(1 << 20)),
             Form::Of(all) => with_commas((figure + all / 2) / all),
             Form::More => format!("{:+.1} %", (figure - 1000) as f64 / 10.0),
+            Form::PerCent if figure % 100 == 0 => (figure / 100).to_string(),
+            Form::PerCent => format!("{:.1}", figure as f64 / 100.0),
+            Form::Cost if figure < 0 => "refused".to_owned(),
             Form::OfEntries => format!("{:.2}", figure as f64 / f64::from(1 << 18)),
-            Form::Number | Form::Mib => with_commas(figure),
+            Form::Number | Form::Mib | Form::Cost => with_commas(figure),
         }
     }
 }
@@ -241,6 +269,9 @@ mod tests {
         assert_eq!(written, ["0", "999", "1,000", "22,932", "-1,234,567"]);
         assert_eq!([0, 1_614_187].map(|figure| Form::OfEntries.write(figure)), ["0.00", "6.16"]);
         assert_eq!([9, 511_999].map(|figure| Form::Of(512).write(figure)), ["0", "1,000"]);
+        let written = [0, 10_000, 2611, 9999].map(|figure| Form::PerCent.write(figure));
+        assert_eq!(written, ["0", "100", "26.1", "100.0"]);
+        assert_eq!([-11, 124_026].map(|figure| Form::Cost.write(figure)), ["refused", "124,026"]);
         let written = [1000, 1030, 562, 4757].map(|figure| Form::More.write(figure));
         assert_eq!(written, ["+0.0 %", "+3.0 %", "-43.8 %", "+375.7 %"]);
         let written = [0, 1 << 20, 1_835_008, 2 << 20].map(|figure| Form::Mib.write(figure));
@@ -251,7 +282,7 @@ mod tests {
     /// dash. The rest of the page stays.
     #[test]
     fn tables_stand_at_their_marks() {
-        let figure = |suite: &str, name: &str| match (suite, name) {
+        let figure = |experiment: &str, name: &str| match (experiment, name) {
             ("thp", "promote_512") => Some(22_932),
             ("thp", "promote_512.tlbi_va") => Some(1),
             ("thp", "promote_512.tlbi_asid") => Some(2),
@@ -271,14 +302,13 @@ mod tests {
         assert!(fill(&page("").replace("roads", "streets"), &figure).unwrap_err().contains("streets"));
     }
 
-    /// Parts are taken of `thpfork` only, and nothing of suites that have no table.
+    /// Parts are taken of `thpfork` only.
     #[test]
     fn what_is_taken() {
-        let takes = |words: &str| takes(&crate::bench::suite::choose(words).unwrap()[0]);
-        assert!(takes("thp") && takes("thpfork") && takes("thpfork:-512") && takes("collapse"));
-        assert!(
-            !takes("thp:dense") && !takes("collapse:overflow") && !takes("mmbench") && !takes("threshold")
-        );
+        let all = crate::bench::experiment::all().unwrap();
+        let takes = |words: &str| takes(&crate::bench::experiment::choose(words, &all).unwrap()[0]);
+        assert!(takes("thp") && takes("thpfork") && takes("thpfork:pages=-512") && takes("mmbench"));
+        assert!(!takes("thp:way=dense") && !takes("collapse:part=overflow"));
     }
 
     /// What is no list of figures is refused.

@@ -1,28 +1,33 @@
 //! `make bench`: what things cost on Quire, held against what they cost on Linux.
 //!
 //! ```text
-//!   boot with bench=<suite> ──► log ── rows ─┐
+//!   boots with bench=<name> ──► log ── rows ─┐
 //!   tests/peers/linux-arm64.toml ── peers ───┼── report ──► table on standard output
-//!   tests/peers/goals.toml ───────── peers ──┘         └──► target/bench/<suite>.json, .log
+//!   tests/peers/goals.toml ───────── peers ──┘   │      └──► target/bench/<name>.json, .csv, .log
+//!   the last run, tests/figures ──────────────── moved ────► what has moved
 //! ```
-//! Each suite has a boot of its own, so that none finds what another has left. A goal that is missed is a finding and
-//! no failure; a suite that does not come to its end is one. A suite that is measured under two boot choices, row
+//! Each experiment has boots of its own, so that none finds what another has left. A goal that is missed is a finding and
+//! no failure; an experiment that does not come to its end is one. One that is measured under two boot choices, row
 //! against row, fails where a row is off.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`suite`] | the suites, and the boot of one |
-//! | [`rows`] | what a suite prints → rows |
+//! | [`experiment`] | the files of `experiments/`, and what is chosen of them |
+//! | [`boots`] | the boots of what is chosen, several at a time |
+//! | [`rows`] | what an experiment prints → rows |
 //! | [`peers`] | the figures of Linux, the machine they were measured on, the goals |
-//! | [`report`] | rows and peers → table and JSON |
+//! | [`report`] | rows and peers → table, JSON and CSV |
 //! | [`figures`] | the figures that are committed → tables of the pages in `docs` |
-//! | [`pairs`] | the same suite under two boot choices: by how much each row differs |
+//! | [`moved`] | by how much figures have moved |
+//! | [`pairs`] | the same experiment under two boot choices: by how much each row differs |
 //! | `pivot` | rows `a.b.c` as tables |
 
+pub mod boots;
+pub mod experiment;
 pub mod figures;
+pub mod moved;
 pub mod pairs;
 pub mod peers;
 mod pivot;
 pub mod report;
 pub mod rows;
-pub mod suite;

@@ -1,4 +1,4 @@
-//! The same suite under two boot choices that shall cost the same: row against row.
+//! The same experiment under two boot choices that shall cost the same: row against row.
 //!
 //! A row is off where the two figures differ by more than [`PER_CENT`], where one of them is an error, or where only
 //! one of the boots has it. Figures that are no times, as a frequency, are held against each other likewise.
@@ -54,7 +54,7 @@ impl Pair {
 /// What is said of the two boots.
 #[derive(Debug)]
 pub struct Pairs {
-    suite: &'static str,
+    name: String,
     /// Every row of either, in the order in which they came.
     pub pairs: Vec<Pair>,
     /// How far the worse of the two came.
@@ -62,9 +62,9 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// Holds what the suite printed against what it printed under the other choices.
+    /// Holds what was printed against what it printed under the other choices.
     #[must_use]
-    pub fn new(suite: &'static str, output: &Output, against: &Output) -> Pairs {
+    pub fn new(name: &str, output: &Output, against: &Output) -> Pairs {
         let find = |rows: &'_ Output, name: &str| rows.rows.iter().position(|row| row.name == name);
         let ours =
             output.rows.iter().map(|row| (Some(row), find(against, &row.name).map(|n| &against.rows[n])));
@@ -72,7 +72,7 @@ impl Pairs {
         let pairs = ours.chain(theirs.map(|row| (None, Some(row))));
         let pairs = pairs.filter_map(|(ours, theirs)| Pair::new(ours, theirs)).collect();
         let end = if against.end == End::Broken { End::Broken } else { output.end };
-        Pairs { suite, pairs, end }
+        Pairs { name: name.to_owned(), pairs, end }
     }
 
     /// Rows that differ by more than they may.
@@ -98,7 +98,7 @@ impl Pairs {
 
 impl fmt::Display for Pairs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<32} {:>11} {:>11} {:>11}", self.suite, "here", "against", "ratio")?;
+        writeln!(f, "{:<32} {:>11} {:>11} {:>11}", self.name, "here", "against", "ratio")?;
         for pair in &self.pairs {
             let figure = |figure: Option<i64>| figure.map_or("-".to_owned(), |figure| figure.to_string());
             write!(f, "{:<32} {:>11} {:>11}", pair.name, figure(pair.value), figure(pair.against))?;
@@ -110,7 +110,7 @@ impl fmt::Display for Pairs {
         for pair in self.pairs.iter().filter(|pair| !pair.met) {
             writeln!(f, "error: {} is off by more than {PER_CENT} %", pair.name)?;
         }
-        write!(f, "{}: {} rows, {} off by more than {PER_CENT} %", self.suite, self.pairs.len(), self.off())?;
+        write!(f, "{}: {} rows, {} off by more than {PER_CENT} %", self.name, self.pairs.len(), self.off())?;
         let end = if self.end == End::Complete { "" } else { "; it did NOT come to its end" };
         writeln!(f, "{end}")
     }
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(pairs("a 1 ns\n", "a 0 ns\n").off(), 1);
     }
 
-    /// An error, or a row that one of them lacks, is off; so is a suite of which one did not come to its end.
+    /// An error, or a row that one of them lacks, is off; so is an experiment of which one did not come to its end.
     #[test]
     fn what_is_missing_is_off() {
         let all = pairs("a 1 ns\nb -12 errno\nc 3 ns\n", "a 1 ns\nb 2 ns\nd 4 ns\n");

@@ -43,6 +43,7 @@ impl From<Children> for Linux {
 /// The machine on which Linux was measured; the words are those of `qemu/machine.conf`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Machine {
+    qemu: String,
     machine: String,
     cpu: String,
     cpu_options: String,
@@ -81,12 +82,14 @@ struct GoalsFile {
     linux_7_2_divided_by: i64,
     no_goal: Vec<String>,
     at_most: BTreeMap<String, AtMost>,
-    /// Of other suites, by their name.
+    /// Of other experiments, by their name.
     rows: BTreeMap<String, BTreeMap<String, i64>>,
     beside: BTreeMap<String, BTreeMap<String, Beside>>,
+    /// By operation on a pool, of 1000 without HVO.
+    upstream: BTreeMap<String, i64>,
 }
 
-/// At most so many per cent of another row of the suite.
+/// At most so many per cent of another row of the experiment.
 #[derive(Debug, Deserialize)]
 struct Beside {
     row: String,
@@ -97,7 +100,7 @@ struct Beside {
 #[derive(Debug)]
 pub struct Peers {
     machine: Machine,
-    /// By suite.
+    /// By experiment.
     rows: BTreeMap<&'static str, Rows>,
     goals: GoalsFile,
 }
@@ -114,31 +117,43 @@ impl Peers {
         Ok(Peers { machine, rows, goals })
     }
 
-    /// What Linux has for `row` of `suite`, where it was measured.
+    /// What Linux has for `row` of `experiment`, where it was measured.
     #[must_use]
-    pub fn linux(&self, suite: &str, row: &str) -> Option<Linux> {
-        self.rows.get(suite)?.get(row).copied()
+    pub fn linux(&self, experiment: &str, row: &str) -> Option<Linux> {
+        self.rows.get(experiment)?.get(row).copied()
     }
 
-    /// The most that `row` of `suite` shall cost, where it has a goal; `figure` says what other rows of the suite do.
+    /// The most that `row` of `experiment` shall cost, where it has a goal; `figure` says what its other rows do.
     #[must_use]
-    pub fn goal(&self, suite: &str, row: &str, figure: impl Fn(&str) -> Option<i64>) -> Option<i64> {
-        if let Some(&most) = self.goals.rows.get(suite).and_then(|rows| rows.get(row)) {
+    pub fn goal(&self, experiment: &str, row: &str, figure: impl Fn(&str) -> Option<i64>) -> Option<i64> {
+        if let Some(&most) = self.goals.rows.get(experiment).and_then(|rows| rows.get(row)) {
             return Some(most);
         }
-        if let Some(beside) = self.goals.beside.get(suite).and_then(|rows| rows.get(row)) {
+        if let Some(beside) = self.goals.beside.get(experiment).and_then(|rows| rows.get(row)) {
             return Some(figure(&beside.row)? * beside.per_cent / 100);
         }
-        let has_goal = suite == "mmbench" && !self.goals.no_goal.iter().any(|name| name == row);
-        let linux = self.linux(suite, row).filter(|_| has_goal)?;
+        let has_goal = experiment == "mmbench" && !self.goals.no_goal.iter().any(|name| name == row);
+        let linux = self.linux(experiment, row).filter(|_| has_goal)?;
         let share = linux.linux_7_2 / self.goals.linux_7_2_divided_by.max(1);
         let asked_for = self.goals.at_most.get(row).map(|most| most.cost * most.units);
         Some(asked_for.map_or(share, |cost| cost.min(share)))
     }
 
-    /// The rows of Linux for `suite`.
-    pub fn names(&self, suite: &str) -> impl Iterator<Item = &str> {
-        self.rows.get(suite).into_iter().flatten().map(|(name, _)| name.as_str())
+    /// The version of QEMU under which Linux was measured.
+    #[must_use]
+    pub fn qemu(&self) -> &str {
+        &self.machine.qemu
+    }
+
+    /// What HVO makes of an operation on a pool in the best series for Linux, of 1000 without it.
+    #[must_use]
+    pub fn upstream(&self, operation: &str) -> Option<i64> {
+        self.goals.upstream.get(operation).copied()
+    }
+
+    /// The rows of Linux for `experiment`.
+    pub fn names(&self, experiment: &str) -> impl Iterator<Item = &str> {
+        self.rows.get(experiment).into_iter().flatten().map(|(name, _)| name.as_str())
     }
 
     /// In what `options` are another machine than that of Linux, or boot otherwise; `None` if they are the same.
@@ -194,7 +209,7 @@ mod tests {
     #[test]
     fn goals() {
         let peers = Peers::load().unwrap();
-        let goal = |suite, row| peers.goal(suite, row, |_| Some(1000));
+        let goal = |experiment, row| peers.goal(experiment, row, |_| Some(1000));
         assert_eq!(goal("mmbench", "mmap_64m_empty"), Some(4271 / 3));
         assert_eq!(goal("mmbench", "fault_4k_write"), Some(900));
         assert_eq!(goal("mmbench", "cow_4k_child_first_write"), Some(3442 / 3));
@@ -202,9 +217,9 @@ mod tests {
         assert_eq!(goal("mmbench", "base_counter"), None);
         assert_eq!((goal("kernel", "alloc_free_4k"), goal("thpfork", "never.1")), (None, None));
         assert_eq!(goal("hvopools", "alias-mask-bbm2-pmd-2.demote.permille"), Some(1250));
-        let (suite, row) = ("hvo", "alias-mask-bbm2-pmd-8.optimise_512.instructions");
-        assert_eq!(goal(suite, row), Some(1010));
-        assert_eq!(peers.goal(suite, row, |_| None), None);
+        let (experiment, row) = ("hvo", "alias-mask-bbm2-pmd-8.optimise_512.instructions");
+        assert_eq!(goal(experiment, row), Some(1010));
+        assert_eq!(peers.goal(experiment, row, |_| None), None);
     }
 
     /// The machine of `make bench` is that of Linux; one option that differs is named.

@@ -1,5 +1,7 @@
-//! Rows `a.b.c` as tables: one for each `b`, a line for each `a`, a column for each `c`.
+//! Rows `a.b.c` as tables: one for each `b`, a line for each `a`, a column for each `c`; as series one for each `a`, a line
+//! for each `b`.
 
+use super::experiment::Layout;
 use super::report::Figure;
 use std::fmt;
 
@@ -7,8 +9,8 @@ use std::fmt;
 const NARROW: usize = 7;
 
 /// Writes the tables of the figures whose names have three parts, in the order in which they came.
-pub(super) fn write(f: &mut fmt::Formatter<'_>, figures: &[Figure]) -> fmt::Result {
-    let cells: Vec<Cell<'_>> = figures.iter().filter_map(Cell::of).collect();
+pub(super) fn write(f: &mut fmt::Formatter<'_>, figures: &[Figure], layout: Layout) -> fmt::Result {
+    let cells: Vec<Cell<'_>> = figures.iter().filter_map(Cell::of).map(|cell| cell.turned(layout)).collect();
     for table in distinct(&cells, |cell| cell.table) {
         let cells: Vec<_> = cells.iter().filter(|cell| cell.table == table).copied().collect();
         write_table(f, table, &cells)?;
@@ -35,6 +37,13 @@ impl<'f> Cell<'f> {
         let mut parts = figure.name.split('.');
         let (line, table, column) = (parts.next()?, parts.next()?, parts.next()?);
         parts.next().is_none().then_some(Cell { line, table, column, figure })
+    }
+
+    fn turned(self, layout: Layout) -> Self {
+        match layout {
+            Layout::Series => Cell { table: self.line, line: self.table, ..self },
+            Layout::Tables | Layout::List => self,
+        }
     }
 }
 
@@ -77,16 +86,31 @@ fn write_table(f: &mut fmt::Formatter<'_>, table: &str, cells: &[Cell<'_>]) -> f
 
 #[cfg(test)]
 mod tests {
+    use super::super::experiment::{all, choose};
     use super::super::rows::read;
-    use super::super::suite::choose;
     use super::super::{peers::Peers, report::Machine, report::Report};
+
+    /// As series, there is one for each first word.
+    #[test]
+    fn series() {
+        let all = all().unwrap();
+        let log = "bench: begin timeline\nnever.0.used 8 bytes\nnever.1.used 9 bytes\nfull.0.used 7 bytes\nbench: end timeline\n";
+        let chosen = &choose("timeline", &all).unwrap()[0];
+        let output = read(log, "timeline");
+        let text = Report::new(chosen, output, &Peers::load().unwrap(), Machine::OfThePeers).to_string();
+        assert!(
+            text.contains("never     used\n0            8\n1            9\n\nfull     used\n0           7\n"),
+            "{text}"
+        );
+    }
 
     /// One table for each middle word, with a dash where there is no figure; other rows stand above.
     #[test]
     fn tables() {
+        let all = all().unwrap();
         let log = "bench: begin thp\npromote_512 9 ns\nnever.dense.p50 816 ns\nnever.dense.max 1000 ns\n\
             full.dense.p50 8 ns\nnever.sparse.p50 7 ns\nbench: end thp\n";
-        let chosen = &choose("thp").unwrap()[0];
+        let chosen = &choose("thp", &all).unwrap()[0];
         let report = Report::new(chosen, read(log, "thp"), &Peers::load().unwrap(), Machine::OfThePeers);
         let text = report.to_string();
         let table = "dense      p50      max\nnever      816     1000\nfull         8        -\n\n";

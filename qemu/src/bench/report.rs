@@ -1,10 +1,11 @@
-//! Rows and peers → table and JSON.
+//! Rows and peers → table, JSON and CSV.
 
+use super::experiment::{Chosen, Layout};
 use super::peers::{Linux, Peers};
 use super::pivot;
 use super::rows::{End, Output, Row};
-use super::suite::{Chosen, Layout};
-use serde::Serialize;
+use crate::error::Error;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -22,7 +23,7 @@ pub enum Machine {
 }
 
 /// One object of the JSON list.
-#[derive(Debug, Serialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub struct Figure {
     /// What was measured.
     pub name: String,
@@ -45,47 +46,51 @@ pub struct Figure {
 }
 
 /// The figures of Linux in an object; `ratio` is ours to 7.2's, to four places.
-#[derive(Debug, Serialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub struct LinuxFigures {
+    /// Linux 6.1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    linux_6_1: Option<i64>,
-    linux_7_2: i64,
+    pub linux_6_1: Option<i64>,
+    /// Linux 7.2.
+    pub linux_7_2: i64,
+    /// Linux 7.2 without mitigations only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    linux_7_2_default: Option<i64>,
+    pub linux_7_2_default: Option<i64>,
+    /// Where the machine is the one that Linux was measured on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ratio: Option<f64>,
+    pub ratio: Option<f64>,
 }
 
-/// What is said of one suite.
+/// What is said of one experiment.
 #[derive(Debug)]
 pub struct Report {
-    suite: &'static str,
+    name: String,
     layout: Layout,
-    /// The rows, in the suite's order.
+    /// The rows, in the order in which they came.
     pub figures: Vec<Figure>,
-    /// Rows of Linux that the suite did not print.
+    /// Rows of Linux that were not printed.
     pub absent: Vec<String>,
     remarks: Vec<String>,
-    /// How far the suite came.
+    /// How far it came.
     pub end: End,
 }
 
 impl Report {
-    /// Holds what a suite printed against the peers. Rows count as absent only if all of the suite was asked for.
+    /// Holds what was printed against the peers. Rows count as absent only if all of the experiment was asked for.
     #[must_use]
     pub fn new(chosen: &Chosen, output: Output, peers: &Peers, machine: Machine) -> Report {
-        let suite = chosen.suite.name;
+        let name = chosen.name();
         let values: BTreeMap<_, _> = output.rows.iter().map(|row| (row.name.clone(), row.value)).collect();
         let value = |name: &str| values.get(name).copied();
         let figures: Vec<_> =
-            output.rows.into_iter().map(|row| figure(suite, row, peers, machine, value)).collect();
+            output.rows.into_iter().map(|row| figure(name, row, peers, machine, value)).collect();
         let absent = peers
-            .names(suite)
-            .filter(|name| chosen.is_whole() && !figures.iter().any(|figure| figure.name == *name))
+            .names(name)
+            .filter(|row| chosen.is_whole() && !figures.iter().any(|figure| figure.name == *row))
             .map(str::to_owned)
             .collect();
-        let layout = chosen.suite.layout;
-        Report { suite, layout, figures, absent, remarks: output.remarks, end: output.end }
+        let layout = chosen.experiment.layout();
+        Report { name: name.to_owned(), layout, figures, absent, remarks: output.remarks, end: output.end }
     }
 
     /// The JSON list, one object a line.
@@ -102,6 +107,41 @@ impl Report {
         format!("[\n{}\n]\n", objects.join(",\n"))
     }
 
+    /// The same as CSV, below a head: what a figure has not is empty.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; none that is known.
+    pub fn csv(&self) -> Result<Vec<u8>, Error> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        csv.write_record([
+            "name",
+            "unit",
+            "value",
+            "mean",
+            "linux_6_1",
+            "linux_7_2",
+            "linux_7_2_default",
+            "goal",
+        ])
+        .map_err(std::io::Error::from)?;
+        for figure in &self.figures {
+            let linux = figure.linux.as_ref();
+            let number = |number: Option<i64>| number.map_or(String::new(), |number| number.to_string());
+            csv.write_record([
+                figure.name.clone(),
+                figure.unit.clone(),
+                figure.value.to_string(),
+                number(figure.mean),
+                number(linux.and_then(|linux| linux.linux_6_1)),
+                number(linux.map(|linux| linux.linux_7_2)),
+                number(linux.and_then(|linux| linux.linux_7_2_default)),
+                number(figure.goal),
+            ])
+            .map_err(std::io::Error::from)?;
+        }
+        csv.into_inner().map_err(|error| error.into_error().into())
+    }
+
     /// Rows that say that an operation failed.
     #[must_use]
     pub fn errors(&self) -> usize {
@@ -116,12 +156,14 @@ impl Report {
     }
 }
 
-fn is_error(figure: &Figure) -> bool {
+/// Whether it says that an operation failed.
+#[must_use]
+pub fn is_error(figure: &Figure) -> bool {
     figure.unit == "errno" || figure.unit == "none"
 }
 
 fn figure(
-    suite: &str,
+    experiment: &str,
     row: Row,
     peers: &Peers,
     machine: Machine,
@@ -134,8 +176,8 @@ fn figure(
         linux_7_2_default: linux.linux_7_2_default,
         ratio: comparable.then(|| (row.value as f64 / linux.linux_7_2 as f64 * 10_000.0).round() / 10_000.0),
     };
-    let linux = peers.linux(suite, &row.name).map(of_linux);
-    let goal = peers.goal(suite, &row.name, others);
+    let linux = peers.linux(experiment, &row.name).map(of_linux);
+    let goal = peers.goal(experiment, &row.name, others);
     let met = goal.filter(|_| comparable).map(|goal| row.value <= goal);
     Figure { name: row.name, unit: row.unit, value: row.value, mean: row.mean, linux, goal, met }
 }
@@ -143,20 +185,22 @@ fn figure(
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let compared = self.figures.iter().any(|figure| figure.linux.is_some());
-        if compared {
+        let in_tables = |figure: &Figure| self.layout != Layout::List && pivot::takes(figure);
+        if self.figures.iter().all(in_tables) {
+            writeln!(f, "{}", self.name)?;
+        } else if compared {
             let heads = ["Quire", "Linux 6.1", "Linux 7.2", "ratio", "goal"];
-            write!(f, "{:<32}", self.suite)?;
+            write!(f, "{:<32}", self.name)?;
             heads.iter().try_for_each(|head| write!(f, " {head:>11}"))?;
             writeln!(f)?;
         } else {
-            writeln!(f, "{:<32} {:>11} {:>11}", self.suite, "least", "mean")?;
+            writeln!(f, "{:<32} {:>11} {:>11}", self.name, "least", "mean")?;
         }
-        let in_tables = |figure: &Figure| self.layout == Layout::Tables && pivot::takes(figure);
         for figure in self.figures.iter().filter(|figure| !in_tables(figure)) {
             write_row(f, figure, compared)?;
         }
-        if self.layout == Layout::Tables {
-            pivot::write(f, &self.figures)?;
+        if self.layout != Layout::List {
+            pivot::write(f, &self.figures, self.layout)?;
             for figure in self.figures.iter().filter(|figure| pivot::takes(figure)) {
                 if let (Some(goal), Some(met)) = (figure.goal, figure.met) {
                     let word = if met { "met" } else { "MISSED" };
@@ -174,7 +218,7 @@ impl fmt::Display for Report {
         if compared {
             writeln!(f, "  | {LEGEND}")?;
         }
-        write!(f, "{}: {} rows", self.suite, self.figures.len())?;
+        write!(f, "{}: {} rows", self.name, self.figures.len())?;
         if met + missed > 0 {
             write!(f, ", {met} goals met, {missed} missed")?;
         }
@@ -213,8 +257,8 @@ fn write_row(f: &mut fmt::Formatter<'_>, figure: &Figure, compared: bool) -> fmt
 
 #[cfg(test)]
 mod tests {
+    use super::super::experiment::{all, choose};
     use super::super::rows::read;
-    use super::super::suite::choose;
     use super::*;
 
     const LOG: &str = "bench: begin mmbench\ncntfrq 1000000000 Hz\nbase_counter 2 ns\nbase_counter.min 2 ns\n\
@@ -222,7 +266,12 @@ mod tests {
         fork_4k_64m -12 errno\nmadv_collapse_2m -22 errno\nbench: end mmbench\n";
 
     fn report(choice: &str, machine: Machine) -> Report {
-        Report::new(&choose(choice).unwrap()[0], read(LOG, "mmbench"), &Peers::load().unwrap(), machine)
+        Report::new(
+            &choose(choice, &all().unwrap()).unwrap()[0],
+            read(LOG, "mmbench"),
+            &Peers::load().unwrap(),
+            machine,
+        )
     }
 
     /// The JSON is a list of objects with name, unit and value, and Linux and the ratio where there is one.
@@ -241,7 +290,18 @@ mod tests {
         assert!(list[5].get("ratio").is_none() && list[5].get("met").is_none());
     }
 
-    /// Errors and absent rows are shown and counted; a part of a suite misses nothing.
+    /// The CSV has the same figures below its head.
+    #[test]
+    fn csv_rows() {
+        let csv = report("mmbench", Machine::OfThePeers).csv().unwrap();
+        let text = String::from_utf8(csv).unwrap();
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("name,unit,value,mean,linux_6_1,linux_7_2,linux_7_2_default,goal"));
+        assert_eq!(lines.next(), Some("cntfrq,Hz,1000000000,,,,,"));
+        assert_eq!(lines.nth(2), Some("fault_4k_write,ns,901,1000,2087,2893,3415,900"));
+    }
+
+    /// Errors and absent rows are shown and counted; a part of an experiment misses nothing.
     #[test]
     fn errors_are_shown() {
         let whole = report("mmbench", Machine::OfThePeers);
@@ -249,7 +309,7 @@ mod tests {
         let text = whole.to_string();
         assert!(text.contains("-22 errno\n") && text.contains("absent\n"), "{text}");
         assert!(text.ends_with("mmbench: 6 rows, 1 goals met, 1 missed, 2 errors, 63 absent\n"), "{text}");
-        assert!(report("mmbench:fault", Machine::OfThePeers).absent.is_empty());
+        assert!(report("mmbench:group=fault", Machine::OfThePeers).absent.is_empty());
     }
 
     /// On another machine nothing is held against Linux.
@@ -260,11 +320,11 @@ mod tests {
         assert!(!other.json().contains("ratio"));
     }
 
-    /// A suite that broke off is said to have.
+    /// An experiment that broke off is said to have.
     #[test]
-    fn broken_suites_are_named() {
+    fn broken_experiments_are_named() {
         let output = read("bench: begin kernel\nstop_machine 7 ns\n", "kernel");
-        let kernel = &choose("kernel").unwrap()[0];
+        let kernel = &choose("kernel", &all().unwrap()).unwrap()[0];
         let report = Report::new(kernel, output, &Peers::load().unwrap(), Machine::OfThePeers);
         assert!(report.to_string().contains("did NOT come to its end"));
         assert_eq!(report.end, End::Broken);

@@ -1,26 +1,27 @@
-//! What a suite prints → rows.
+//! What an experiment prints → rows.
 //!
 //! | line | meaning |
 //! |---|---|
-//! | `bench: begin <suite>` | rows of that suite follow |
+//! | `bench: begin <experiment>` | its rows follow |
 //! | `<name> <value> <unit>` | one figure; for a series in ns: the mean |
 //! | `<name>.min <value> ns` | the cheapest operation of the series |
 //! | `<name> -<errno> errno` | the operation failed |
 //! | `<name> -1 none` | the series is empty: every operation of it failed |
 //! | `bench: next <name> <key> <unit>` | the next word `<key>=<value>` is a figure: of a program that prints no rows |
-//! | `bench: end <suite>` | the suite is complete |
-//! | `bench: broken <suite>` | it is not |
+//! | `progress: ...` | how far it is; no row, and no remark |
+//! | `bench: end <experiment>` | it is complete |
+//! | `bench: broken <experiment>` | it is not |
 //!
 //! Other lines between begin and end are kept as remarks.
 
-/// One row of a suite.
+/// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// What was measured, without `.min`.
     pub name: String,
     /// The unit; `errno` and `none` say that there is no figure.
     pub unit: String,
-    /// The figure: the cheapest operation where the suite says it.
+    /// The figure: the cheapest operation where it is said.
     pub value: i64,
     /// The mean of the series whose cheapest operation is `value`.
     pub mean: Option<i64>,
@@ -34,7 +35,7 @@ impl Row {
     }
 }
 
-/// How far a suite came.
+/// How far an experiment came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// To its end.
@@ -43,7 +44,7 @@ pub enum End {
     Broken,
 }
 
-/// What one suite printed.
+/// What one experiment printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     /// The rows, in the order in which they came.
@@ -55,7 +56,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Adds what another program printed of the same suite. It came to its end if both did.
+    /// Adds what another program printed of the same experiment. It came to its end if both did.
     pub fn append(&mut self, more: Output) {
         more.rows.into_iter().for_each(|row| take(self, row));
         self.remarks.extend(more.remarks);
@@ -65,14 +66,14 @@ impl Output {
     }
 }
 
-/// Reads what the suite `suite` printed into `log`.
+/// Reads what the experiment `name` printed into `log`.
 #[must_use]
-pub fn read(log: &str, suite: &str) -> Output {
+pub fn read(log: &str, name: &str) -> Output {
     let mut output = Output { rows: Vec::new(), remarks: Vec::new(), end: End::Broken };
     let mut next = None;
-    let (begin, end, broken) = marks(suite);
+    let (begin, end, broken) = marks(name);
     let lines = log.lines().map(str::trim).skip_while(|line| *line != begin).skip(1);
-    for line in lines.filter(|line| !line.is_empty()) {
+    for line in lines.filter(|line| !line.is_empty() && !line.starts_with("progress: ")) {
         if line == end {
             output.end = End::Complete;
             break;
@@ -115,8 +116,8 @@ impl Next {
     }
 }
 
-fn marks(suite: &str) -> (String, String, String) {
-    (format!("bench: begin {suite}"), format!("bench: end {suite}"), format!("bench: broken {suite}"))
+fn marks(name: &str) -> (String, String, String) {
+    (format!("bench: begin {name}"), format!("bench: end {name}"), format!("bench: broken {name}"))
 }
 
 /// The row that a line is; none if it is something else.
@@ -160,7 +161,7 @@ mod tests {
 
     /// Rows of two programs are one output; that is whole if both are.
     #[test]
-    fn a_suite_of_two_programs() {
+    fn rows_of_two_programs() {
         let of = |rows: &str, end| read(&format!("bench: begin x\n{rows}bench: {end} x\n"), "x");
         let mut output = of("a 1 ns\n", "end");
         output.append(of("a.lines 2 lines\na 3 ns\n", "end"));
@@ -172,10 +173,10 @@ mod tests {
 
     /// A series is one row with the cheapest operation as its figure, an error is a row, other lines are remarks.
     #[test]
-    fn a_whole_suite() {
+    fn a_whole_output() {
         let log = "Quire 0.1\nfault_4k_write 1 ns\nbench: begin mmbench\ncntfrq 1000000000 Hz\n\
             fault_4k_write 951 ns\r\nfault_4k_write.min 890 ns\n\nfork -12 errno\nmprotect_ro_4k_64m -1 none\n\
-            warning: no memory\nmap_atomics_2m 512 atomics\nbench: end mmbench\nlater 1 ns\n";
+            progress: 1 of 2: fork\nwarning: no memory\nmap_atomics_2m 512 atomics\nbench: end mmbench\nlater 1 ns\n";
         let output = read(log, "mmbench");
         assert_eq!(
             output.rows,
@@ -193,9 +194,9 @@ mod tests {
         assert_eq!(errors, ["fork", "mprotect_ro_4k_64m"]);
     }
 
-    /// Without its end a suite is broken, whatever it has printed: power that goes off, a kill, another suite's end.
+    /// Without its end it is broken, whatever it has printed: power that goes off, a kill, another one's end.
     #[test]
-    fn a_broken_suite() {
+    fn a_broken_output() {
         for end in ["", "bench: broken x\n", "bench: end y\n"] {
             let output = read(&format!("bench: begin x\na 1 ns\n{end}"), "x");
             assert_eq!(output.end, End::Broken, "{end}");

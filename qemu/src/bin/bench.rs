@@ -1,53 +1,49 @@
-//! `quire-bench`: boots a kernel once for each suite, prints its figures beside those of Linux, writes them as JSON.
+//! `quire-bench`: boots a kernel for each experiment, prints its figures beside those of Linux, says what has moved, and
+//! writes JSON and CSV.
 #![forbid(unstable_features)]
 
+use qemu::bench::boots::{self, All, Measured};
+use qemu::bench::experiment::{self, Chosen};
 use qemu::bench::figures;
+use qemu::bench::moved::{self, Extent, Moved};
 use qemu::bench::pairs::Pairs;
 use qemu::bench::peers::Peers;
 use qemu::bench::report::{Machine, Report};
 use qemu::bench::rows::End;
-use qemu::bench::suite::{self, Chosen, Measured};
 use qemu::session::tail;
 use qemu::{Boot, Error, Options, Status, root};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const USAGE: &str = "usage: quire-bench KERNEL | --figures
+const USAGE: &str = "usage: quire-bench KERNEL | --list | --figures
 
-Boots the ELF file KERNEL with the options of qemu/machine.conf and its [bench], once
-for each suite of SUITE (all but thpfork, hvo and hvopools where it is empty; `mmbench:fault:cow` is a part of one),
-prints the figures and writes target/bench/<suite>.json and .log.
+Boots the ELF file KERNEL with the options of qemu/machine.conf and its [bench] for each
+experiment of EXPERIMENT (all where it is empty; `mmbench:group=fault,cow` is a part of one),
+JOBS boots at a time (as many as there are processors), prints the figures, lists rows that
+have moved by more than 1 % since the last run and since those of tests/figures, and writes
+target/bench/<experiment>.json, .csv and .log (<experiment>.part.json of a part).
 
-The exit status is 0 if every suite came to its end, whatever it cost, and no row of threshold
-is off. With STRICT=1 a row that is an error, or is absent where Linux has one, makes it 1.
+The exit status is 0 if every experiment came to its end, whatever it cost, and no row of
+threshold is off. With STRICT=1 a row that is an error, or is absent where Linux has one, makes it 1.
 
-FIGURES=1 takes what thpfork, and as a whole thp, mapcount, hgm, collapse, hvo and hvopools gave into tests/figures, and writes the
-tables of docs anew; --figures only writes the tables.";
+FIGURES=1 takes what whole experiments gave, and parts of thpfork, into tests/figures, and writes the
+tables of docs anew; --figures only writes the tables. --list lists the experiments.";
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let kernel = match (words.next(), words.next()) {
         (Some(kernel), None) if !kernel.starts_with('-') => kernel,
         (Some(option), None) if option == "--figures" => return ended(figures::write_pages()),
+        (Some(option), None) if option == "--list" => return ended(list()),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
         }
     };
-    let variable = |name| std::env::var(name).unwrap_or_default();
-    let chosen = match suite::choose(&variable("SUITE")) {
-        Ok(chosen) => chosen,
-        Err(sentence) => {
-            eprintln!("quire-bench: SUITE: {sentence}");
-            return ExitCode::from(2);
-        }
-    };
-    let wish = if variable("STRICT") == "1" { Wish::EveryRow } else { Wish::Figures };
-    let keep = if variable("FIGURES") == "1" { Keep::InTheTree } else { Keep::InTarget };
-    match run(Path::new(&kernel), &chosen, wish, keep) {
+    match run(Path::new(&kernel)) {
         Ok(code) => code,
         error => ended(error.map(|_| ())),
     }
@@ -64,25 +60,49 @@ fn ended(result: Result<(), Error>) -> ExitCode {
     }
 }
 
-/// Where figures stay.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Keep {
-    /// Below `target/bench`.
-    InTarget,
-    /// In `tests/figures` too, and in the page that is made of them.
-    InTheTree,
+fn list() -> Result<(), Error> {
+    experiment::all()?.iter().for_each(|one| println!("{:<12} {}", one.name, one.asks));
+    Ok(())
 }
 
-/// What makes a run a good one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wish {
-    /// Every suite came to its end.
-    Figures,
-    /// No row is an error either, and none is absent.
-    EveryRow,
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
 }
 
-fn run(kernel: &Path, chosen: &[Chosen], wish: Wish, keep: Keep) -> Result<ExitCode, Error> {
+/// How many boots run at a time; a sentence where `JOBS` is no such number.
+fn at_once() -> Result<usize, String> {
+    match variable("JOBS") {
+        words if words.trim().is_empty() => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        words => words
+            .trim()
+            .parse()
+            .ok()
+            .filter(|&n| n > 0)
+            .ok_or(format!("JOBS={words}: must be a number from 1 on")),
+    }
+}
+
+/// What was asked for, and what everything is held against.
+struct Bench {
+    peers: Peers,
+    machine: Machine,
+    folder: PathBuf,
+    /// A row that is an error or absent is a failure.
+    strict: bool,
+    /// Figures go into the tree.
+    keep: bool,
+}
+
+fn run(kernel: &Path) -> Result<ExitCode, Error> {
+    let all = experiment::all()?;
+    let asked = experiment::choose(&variable("EXPERIMENT"), &all).map_err(|why| format!("EXPERIMENT: {why}"));
+    let (chosen, at_once) = match (asked, at_once()) {
+        (Ok(chosen), Ok(at_once)) => (chosen, at_once),
+        (Err(sentence), _) | (_, Err(sentence)) => {
+            eprintln!("quire-bench: {sentence}");
+            return Ok(ExitCode::from(2));
+        }
+    };
     let options = Options::load(Some("bench"))?;
     let (boot, peers) = (Boot::prepare(kernel)?, Peers::load()?);
     let machine = match peers.other_machine(&options) {
@@ -98,44 +118,84 @@ fn run(kernel: &Path, chosen: &[Chosen], wish: Wish, keep: Keep) -> Result<ExitC
     }
     let folder = root().join("target/bench");
     std::fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
-    let mut good = true;
-    for one in chosen {
-        let give_up = || signal.load(Ordering::Relaxed) != 0;
-        let measured = suite::measure(&options, &boot, one, one.suite.choices, give_up)?;
-        let write = |kind: &str, text: &str| {
-            let path = folder.join(format!("{}.{kind}", one.suite.name));
-            std::fs::write(&path, text).map_err(Error::file(&path))
-        };
-        write("log", &measured.log)?;
-        good &= explain(&measured);
-        if let Some(choices) = one.suite.against {
-            let against = suite::measure(&options, &boot, one, choices, give_up)?;
-            write("against.log", &against.log)?;
-            let pairs = Pairs::new(one.suite.name, &measured.output, &against.output);
-            write("json", &pairs.json())?;
-            println!("{} against {choices}\n{pairs}", one.suite.choices);
-            good &= explain(&against) && pairs.end == End::Complete && pairs.off() == 0;
-        } else {
-            let report = Report::new(one, measured.output, &peers, machine);
-            write("json", &report.json())?;
-            println!("{report}");
-            let every_row = report.errors() == 0 && report.absent.is_empty();
-            good &= report.end == End::Complete && (wish == Wish::Figures || every_row);
-            let sound = report.end == End::Complete && machine == Machine::OfThePeers;
-            if keep == Keep::InTheTree && sound && figures::takes(one) {
-                figures::take(one, &report.json())?;
-                figures::write_pages()?;
-            }
+    let bench =
+        Bench { peers, machine, folder, strict: variable("STRICT") == "1", keep: variable("FIGURES") == "1" };
+    let (mut good, mut complete) = (true, 0);
+    boots::measure_all(
+        &options,
+        &boot,
+        &chosen,
+        at_once,
+        &|| signal.load(Ordering::Relaxed) != 0,
+        |one, all| {
+            good &= bench.conclude(one, all)?;
+            complete += 1;
+            Ok(())
+        },
+    )?;
+    let success = good && complete == chosen.len();
+    Ok(if success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Bench {
+    /// Prints and writes what one experiment gave; whether it went well.
+    fn conclude(&self, chosen: &Chosen, all: All) -> Result<bool, Error> {
+        let All { ours, against } = all;
+        self.write(chosen, "log", ours.log.as_bytes())?;
+        let mut good = explain(chosen, &ours);
+        if let (Some(choices), Some(against)) = (chosen.experiment.against(), against) {
+            self.write(chosen, "against.log", against.log.as_bytes())?;
+            let pairs = Pairs::new(chosen.name(), &ours.output, &against.output);
+            println!("{} against {choices}\n{pairs}", chosen.experiment.choices());
+            let figures = pairs.pairs.iter().filter_map(|pair| Some((pair.name.as_str(), pair.value?)));
+            self.say_what_moved(chosen, figures.collect())?;
+            self.write(chosen, "json", pairs.json().as_bytes())?;
+            return Ok(good & explain(chosen, &against) && pairs.end == End::Complete && pairs.off() == 0);
         }
-        if signal.load(Ordering::Relaxed) != 0 {
-            break;
+        let report = Report::new(chosen, ours.output, &self.peers, self.machine);
+        println!("{report}");
+        let figures = report.figures.iter().map(|figure| (figure.name.as_str(), figure.value));
+        self.say_what_moved(chosen, figures.collect())?;
+        self.write(chosen, "json", report.json().as_bytes())?;
+        self.write(chosen, "csv", &report.csv()?)?;
+        let every_row = report.errors() == 0 && report.absent.is_empty();
+        good &= report.end == End::Complete && (!self.strict || every_row);
+        let sound = report.end == End::Complete && self.machine == Machine::OfThePeers;
+        if self.keep && sound && figures::takes(chosen) {
+            figures::take(chosen, &report.json())?;
+            figures::write_pages()?;
         }
+        Ok(good)
     }
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+
+    /// Where a file of this experiment is; a part has files of its own.
+    fn path(&self, chosen: &Chosen, kind: &str) -> PathBuf {
+        let part = if chosen.is_whole() { "" } else { ".part" };
+        self.folder.join(format!("{}{part}.{kind}", chosen.name()))
+    }
+
+    fn write(&self, chosen: &Chosen, kind: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.path(chosen, kind);
+        std::fs::write(&path, bytes).map_err(Error::file(&path))
+    }
+
+    /// Holds the figures against those of the last run of the same extent, and against those of the tree.
+    fn say_what_moved(&self, chosen: &Chosen, figures: Vec<(&str, i64)>) -> Result<(), Error> {
+        let extent = if chosen.is_whole() { Extent::Whole } else { Extent::Part };
+        if let Some(last) = moved::read(&self.path(chosen, "json"))? {
+            print!("{}", Moved::new("the last run", &last, figures.iter().copied(), extent));
+        }
+        if let (Machine::OfThePeers, Some(baseline)) = (self.machine, figures::baseline(chosen.name())?) {
+            let ours = figures::of_baseline(chosen.name(), figures.into_iter());
+            print!("{}", Moved::new("tests/figures", &baseline, ours, extent));
+        }
+        println!();
+        Ok(())
+    }
 }
 
 /// Whether the machine ended with status 0; says what it said last if not.
-fn explain(measured: &Measured) -> bool {
+fn explain(chosen: &Chosen, measured: &Measured) -> bool {
     let why = match measured.status {
         Status::Exited(0) => return true,
         Status::Exited(status) => format!("the machine ended with status {status}"),
@@ -144,6 +204,6 @@ fn explain(measured: &Measured) -> bool {
         }
         Status::GivenUp => "it was ended by a signal".to_owned(),
     };
-    eprintln!("quire-bench: {why}; the last lines were:\n{}\n", tail(&measured.log, 12));
+    eprintln!("quire-bench: {}: {why}; the last lines were:\n{}\n", chosen.argument, tail(&measured.log, 12));
     false
 }

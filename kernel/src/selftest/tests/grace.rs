@@ -95,7 +95,8 @@ fn later_sections_see_what_was_written(mm: &'static Mm) -> Verdict {
     Ok(())
 }
 
-/// While threads run everywhere, grace periods end, and no CPU stands still for one.
+/// While threads run everywhere, grace periods end, and no CPU stands still for one; a CPU that does not pass by itself
+/// in time is interrupted.
 fn grace_holds_nobody(mm: &'static Mm) -> Verdict {
     require!(mm.env.online_cpus() > 1, "two CPUs");
     let threads = Threads::start(mm.env.online_cpus(), &STOP, look)?;
@@ -104,8 +105,14 @@ fn grace_holds_nobody(mm: &'static Mm) -> Verdict {
         mm.env.grace_period();
     }
     let asked = stop::asked().grace - asked;
+    let ipis = stop::ipis().total();
+    let interrupted = within_ms(5000, || {
+        mm.env.grace_period();
+        stop::ipis().total() > ipis
+    });
     drop(threads);
     check_eq!(asked, 50, "grace periods");
+    check!(interrupted, "no grace period interrupts a CPU that runs");
     check_eq!(stop::pauses().count, pauses, "times that a CPU stood still");
     Ok(())
 }

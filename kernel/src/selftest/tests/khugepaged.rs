@@ -9,7 +9,7 @@ use mm::stats::Counter;
 use mm::thp::khugepaged;
 
 use super::kit::{ThpSettings, expect, run, within_ms};
-use crate::process::Process;
+use crate::process::{Observer, Process};
 use crate::selftest::{Verdict, check, check_eq, selftest};
 use crate::{files, settle};
 
@@ -59,7 +59,7 @@ fn a_program_s_memory_becomes_huge(mm: &'static Mm) -> Verdict {
     set(mm, Number::ScanSleepMillisecs, FOR_EVER)?;
     let counts = || [Counter::ThpFaultAlloc, Counter::ThpCollapseAlloc].map(|c| mm.stats.get(c));
     let (before, collapsed) = (counts(), khugepaged::pages_collapsed(mm));
-    let status = run("collapse", &["collapse"], Some(wake_and_wait))?;
+    let status = run("collapse", &["collapse"], Some(Observer::Stops(wake_and_wait)))?;
     check_eq!(status.shell_code(), 0, "the status of collapse");
     check!(BECAME_HUGE.load(Ordering::Relaxed), "khugepaged has not collapsed the block");
     check!(OTHERS_SMALL.load(Ordering::Relaxed), "zeros, or what is MADV_NOHUGEPAGE, became huge");
@@ -76,7 +76,7 @@ fn limits_keep_it_small(mm: &'static Mm) -> Verdict {
     let _settings = ThpSettings::set(mm, ThpMode::Defer, 256)?;
     set(mm, Number::MaxPtesNone, "0")?;
     let before = mm.stats.get(Counter::ThpScanExceedNone);
-    let status = run("collapse", &["collapse", "ms=1"], Some(wake_and_wait))?;
+    let status = run("collapse", &["collapse", "ms=1"], Some(Observer::Stops(wake_and_wait)))?;
     check_eq!(status.shell_code(), 0, "the status of collapse");
     check!(!BECAME_HUGE.load(Ordering::Relaxed), "khugepaged has collapsed beyond its limit");
     check!(mm.stats.get(Counter::ThpScanExceedNone) > before, "the limit was not counted");

@@ -9,7 +9,7 @@ use mm::stats::Counter;
 use mm::thp::promoter;
 
 use super::kit::{ThpSettings, expect, run, within_ms};
-use crate::process::Process;
+use crate::process::{Observer, Process};
 use crate::selftest::{Verdict, check, check_eq, selftest};
 
 selftest!("thp::threshold_1_maps_a_block_at_the_first_write", threshold_1);
@@ -79,7 +79,7 @@ struct Seen {
 fn walk(pages: &str, threshold: &str, below: u8) -> Result<Seen, crate::selftest::NotPassed> {
     AT_BELOW.store(below, Ordering::Relaxed);
     AT_END.store(0, Ordering::Relaxed);
-    let status = run("walka", &["walka", pages, threshold], Some(note))?;
+    let status = run("walka", &["walka", pages, threshold], Some(Observer::Stops(note)))?;
     check_eq!(status.shell_code(), 0, "the status of walka");
     let frames = [&FIRST_FRAME, &LAST_FRAME].map(|frame| frame.load(Ordering::Relaxed));
     Ok(Seen {

@@ -22,12 +22,12 @@ impl Strategy for Fault {
         hold::grace_period(mm);
     }
     fn optimise(&self, mm: &Mm, batch: &Batch) {
-        Window::with(mm, |window| mm.hvo.window.open(|| window.by_break(batch, Way::Optimise)));
+        Window::with(mm, |window| mm.hvo.breaking.open(|| window.by_break(batch, Way::Optimise)));
     }
     fn restore(&self, mm: &Mm, batch: &Batch) {
-        Window::with(mm, |window| mm.hvo.window.open(|| window.by_break(batch, Way::Restore)));
+        Window::with(mm, |window| mm.hvo.breaking.open(|| window.by_break(batch, Way::Restore)));
     }
     fn divide(&self, mm: &Mm, division: &Division) {
-        Window::with(mm, |window| mm.hvo.window.open(|| window.divide_by_break(division)));
+        Window::with(mm, |window| mm.hvo.breaking.open(|| window.divide_by_break(division)));
     }
 }

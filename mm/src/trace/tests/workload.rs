@@ -41,7 +41,7 @@ fn work(mm: &Mm, space: &KArc<AddressSpace>) {
     mm.mprotect(space, BASE, 4096, MapProt::READ).unwrap();
     let more = BASE + (6 << 20);
     let _may_fail = mm.madvise(space, more, 2 << 20, Advice::Collapse);
-    mm.hugetlb.set_nr(mm, crate::hugetlb::HugeSize::M2, 2);
+    assert_eq!(mm.hugetlb.set_nr(mm, crate::hugetlb::HugeSize::M2, 2).persistent, 2);
     let request = MmapRequest::anonymous(2 << 20, RW).with(MapFlags::HUGETLB);
     let huge = mm.mmap(space, &request).unwrap();
     mm.write_user(space, huge, &[1]).unwrap();

@@ -3,7 +3,7 @@
 use super::{Column, Form, Table};
 
 /// The ways of counting.
-const SCHEMES: &[(&str, &str)] = &[
+pub(super) const SCHEMES: &[(&str, &str)] = &[
     ("rfc-v1", "`rfc-v1`"),
     ("rfc-v1+counted", "`rfc-v1+counted`"),
     ("rfc-v2", "`rfc-v2`"),
@@ -20,7 +20,7 @@ macro_rules! postcopy {
         Table {
             name: $name,
             corner: $corner,
-            suite: "hgm",
+            experiment: "hgm",
             lines: &[("whole", "by whole pages"), ("split", "by 4 KiB"), ("ratio", "how many times")],
             columns: &[
                 Column("median fetch", &[concat!("@.", $name, ".median")], Form::Number),
@@ -38,7 +38,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "one-step",
         corner: "1 GiB by 4 KiB becomes one block",
-        suite: "collapse",
+        experiment: "collapse",
         lines: SCHEMES,
         columns: &[
             Column("instructions", &["@.collapse_1g_in_one_step"], Form::Number),
@@ -61,7 +61,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "two-steps",
         corner: "by way of 512 blocks of 2 MiB, a call each",
-        suite: "collapse",
+        experiment: "collapse",
         lines: SCHEMES,
         columns: &[
             Column("to 2 MiB", &["@.collapse_1g_step_1_of_2"], Form::Number),
@@ -92,7 +92,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "counting",
         corner: "counting alone",
-        suite: "mapcount",
+        experiment: "mapcount",
         lines: SCHEMES,
         columns: &[
             Column("one step", &["@.collapse_1g_in_one_step"], Form::Number),
@@ -114,7 +114,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "consumers",
         corner: "one process maps 1 GiB by 4 KiB",
-        suite: "collapse",
+        experiment: "collapse",
         lines: SCHEMES,
         columns: &[
             Column("Private_Hugetlb, KiB", &["@.one_process_maps_1g_by_4k.private_hugetlb"], Form::Number),
@@ -137,7 +137,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "overflow",
         corner: "of 8192 mappings of 1 GiB by 4 KiB",
-        suite: "collapse",
+        experiment: "collapse",
         lines: SCHEMES,
         columns: &[
             Column(

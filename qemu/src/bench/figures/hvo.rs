@@ -44,7 +44,7 @@ macro_rules! a_folio {
         Table {
             name: $name,
             corner: $corner,
-            suite: "hvo",
+            experiment: "hvo",
             lines: BOOTS,
             columns: &[
                 Column("alone", &[concat!("@.", $name, "_1.instructions")], Form::Number),
@@ -63,7 +63,7 @@ macro_rules! a_list {
         Table {
             name: $name,
             corner: $corner,
-            suite: "hvo",
+            experiment: "hvo",
             lines: BOOTS,
             columns: &[
                 Column("stores", &[concat!("@.", $list, ".stores")], Form::Number),
@@ -85,7 +85,7 @@ macro_rules! by_cpus {
         Table {
             name: $name,
             corner: $corner,
-            suite: "hvo",
+            experiment: "hvo",
             lines: STRATEGIES,
             columns: &[
                 Column("1 CPU", &[concat!("@-1.", $way, "_512.instructions")], Form::Of(512)),
@@ -106,7 +106,7 @@ macro_rules! pool {
         Table {
             name: $name,
             corner: $corner,
-            suite: "hvopools",
+            experiment: "hvopools",
             lines: POOLS,
             columns: &[
                 Column("pages of 1 GiB", &[concat!("@.", $table, ".pages")], Form::Number),
@@ -132,7 +132,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "first",
         corner: "the first folio of a block of vmemmap",
-        suite: "hvo",
+        experiment: "hvo",
         lines: BOOTS,
         columns: &[
             Column("instructions", &["@.first_1.instructions"], Form::Number),
@@ -148,7 +148,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "walkers",
         corner: "512 remaps, 64 at a time, beside 3 walkers",
-        suite: "hvo",
+        experiment: "hvo",
         lines: BOOTS,
         columns: &[
             Column("tries meanwhile", &["@.walkers.tries"], Form::Number),
@@ -162,7 +162,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "sizes",
         corner: "`alias`, one folio of",
-        suite: "hvo",
+        experiment: "hvo",
         lines: &[("2m", "2 MiB"), ("32m", "32 MiB"), ("1g", "1 GiB")],
         columns: &[
             Column("bytes freed", &["alias-mask-bbm2-pmd-4.size_@.freed"], Form::Number),

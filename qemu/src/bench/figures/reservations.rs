@@ -19,7 +19,7 @@ macro_rules! way {
         Table {
             name: $name,
             corner: $corner,
-            suite: "thp",
+            experiment: "thp",
             lines: POLICIES,
             columns: &[
                 Column("faults", &[concat!("@.", $name, ".faults")], Form::Number),
@@ -41,7 +41,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "roads",
         corner: "road",
-        suite: "thp",
+        experiment: "thp",
         lines: &[
             ("promote_512", "promotion in place, 512 of 512 populated"),
             ("promote_256", "promotion in place, 256"),
@@ -59,7 +59,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "locks",
         corner: "road",
-        suite: "thp",
+        experiment: "thp",
         lines: &[
             ("promote_512", "promotion in place, 512 of 512 populated"),
             ("promote_256", "promotion in place, 256"),
@@ -82,7 +82,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "grow",
         corner: "grow: a heap that gives parts of its midst up",
-        suite: "thp",
+        experiment: "thp",
         lines: POLICIES,
         columns: &[
             Column("faults", &["@.grow.faults"], Form::Number),
@@ -97,7 +97,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "short",
         corner: "short: 16 processes that write 2 MiB each and end",
-        suite: "thp",
+        experiment: "thp",
         lines: POLICIES,
         columns: &[
             Column("instructions in all", &["@.short.total"], Form::Number),
@@ -109,7 +109,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "snapshot",
         corner: "snapshot: a child reads all, the parent writes 64 pages of each region meanwhile, the child ends",
-        suite: "thp",
+        experiment: "thp",
         lines: POLICIES,
         columns: &[
             Column("p50", &["@.snapshot.p50"], Form::Number),
@@ -122,7 +122,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "thpfork",
         corner: "pages of each 2 MiB",
-        suite: "thpfork",
+        experiment: "thpfork",
         lines: &[("1", "1"), ("-64", "1 to 64"), ("-128", "1 to 128"), ("-512", "1 to 512")],
         columns: &[
             Column("`never`", &["never.@"], Form::Number),
