@@ -22,10 +22,12 @@ export CPU SMP MEM EL2 APPEND QEMU QEMU_ARGS TIMEOUT GDB GDB_ARGS COMMANDS
 export EXPERIMENT JOBS STRICT FIGURES
 export LINUX LINUX_ARGS LINUX_SOURCES DEBIAN_MIRROR
 compare-linux: export ONLY := $(ONLY)
+# What `make trace` is told by the environment.
+export POINTS FILTER BUFFER NAME
 
 # ---- run ------------------------------------------------------------------------------------------------------
 
-.PHONY: help run bench compare-linux experiments figures report report-check debug debug-reverse
+.PHONY: help run bench compare-linux experiments figures report report-check trace debug debug-reverse
 help:
 	@printf '%s\n' \
 	  'make run         build, boot in QEMU: the tour, then the console (Ctrl-A x leaves QEMU)' \
@@ -56,13 +58,17 @@ help:
 	  'make report-check' \
 	  '                 opens that page in chromium, as on a phone and on a desk, in light and dark, and says what is' \
 	  '                 wrong; pictures of it go to target/report/; CHROMIUM=... another browser of that family' \
+	  'make trace       EXPERIMENT=hvo: an experiment of the console with tracepoints on, as a file in target/trace' \
+	  '                 that ui.perfetto.dev opens, held against the counters; or COMMAND="run hello";' \
+	  '                 POINTS=... points and rooms (all), FILTER=..., BUFFER=... KiB a CPU (8192), NAME=... of the' \
+	  '                 file, and the variables of run below' \
 	  'make lint        format check and clippy, warnings denied' \
 	  'make doc         docs/ as a book, in target/book, and the documentation of all crates, in target/doc' \
 	  '                 and target/$(TARGET)/doc' \
 	  'make setup       only install what all of these need' \
 	  'make clean       remove target/' \
 	  '' \
-	  'Variables of run, debug and bench (their defaults and more are in qemu/machine.conf):' \
+	  'Variables of run, trace, debug and bench (their defaults and more are in qemu/machine.conf):' \
 	  '  CPU=max            the CPU model, for example cortex-a72' \
 	  '  SMP=2              the number of CPUs' \
 	  '  MEM=512M           the size of RAM' \
@@ -99,6 +105,9 @@ report: need-host $(if $(filter 1,$(MEASURE)),bench)
 report-check: need-host+browser
 	$(HOST) cargo build -q -p report </dev/null
 	target/debug/quire-report --check
+
+trace: need-host+machine+c+qemu kernel programs runner
+	target/debug/quire-trace $(KERNEL) $(or $(COMMAND),experiment $(or $(EXPERIMENT),hvo))
 
 debug: need-host+machine+c+qemu+gdb kernel programs runner
 	target/debug/quire-run --gdb $(KERNEL)

@@ -62,7 +62,7 @@ impl KernelEnv for Env {
     fn now_ns(&self) -> u64 {
         time::now_ns()
     }
-    fn trace(&self, step: &Step) {
+    fn at_step(&self, step: &Step) {
         let listener = *LISTENER.lock();
         if let Some(listener) = listener {
             listener(step);

@@ -13,7 +13,7 @@ pub struct SpawnError;
 pub struct Killed;
 
 /// The kernel, seen from memory management. No spinlock is held across any of these calls, but for
-/// [`Self::now_ns`], [`Self::unpark_all`] and [`Self::trace`], which take no lock of rank below 85.
+/// [`Self::now_ns`], [`Self::unpark_all`] and [`Self::at_step`], which take no lock of rank below 85.
 pub trait KernelEnv: Sync {
     /// CPUs that are up, 1..=[`arch::contract::MAX_CPUS`].
     fn online_cpus(&self) -> usize;
@@ -64,5 +64,5 @@ pub trait KernelEnv: Sync {
 
     /// A step of a remap has been made; see [`crate::steps`]. Must not touch struct pages: some may have no
     /// translation at this moment.
-    fn trace(&self, step: &Step);
+    fn at_step(&self, step: &Step);
 }

@@ -32,6 +32,7 @@ pub mod steps;
 #[cfg(not(target_os = "none"))]
 pub mod testkit;
 pub mod thp;
+pub mod trace;
 mod turnstile;
 pub mod userfault;
 

@@ -5,6 +5,7 @@
 //!
 //! | letter | rank | lock | protects |
 //! |---|--:|---|---|
+//! | - | 7 | trace (sleeping) | that one thread at a time switches tracepoints, or reads what they wrote |
 //! | - | 8 | turn (sleeping) | whose turn it is to use an open file, in the kernel |
 //! | - | 9 | victim (sleeping) | that one thread at a time chooses who is killed for want of memory, in the kernel |
 //! | M | 10 | mmap lock (sleeping) | the VMAs of an address space |
@@ -37,6 +38,7 @@
 //! | H | 60 | hugetlb pool | free huge pages and their numbers |
 //! | - | 62 | failed frames | which pages of hugetlb folios have failed |
 //! | A | 65 | ASIDs | the generation and the map of used ASIDs |
+//! | - | 67 | trace book | the memory of the rings of traces, and what was counted beside them |
 //! | Z | 70 | zone | free lists of the buddy allocator |
 //! | P | 80 | per-CPU lists | one CPU's cache of free pages |
 //! | - | 85 | scheduler | run queue and wait queues, in the kernel |
@@ -53,6 +55,8 @@ use arch::sync::{Rank, sleeping};
 
 use crate::env::KernelEnv;
 
+/// The right to switch tracepoints; a sleeping lock.
+pub const TRACE_TURN: Rank = Rank(7);
 /// Whose turn it is to use an open file (kernel); a sleeping lock.
 pub const TURN: Rank = Rank(8);
 /// The choice of a victim where memory is out (kernel); a sleeping lock.
@@ -117,6 +121,8 @@ pub const HUGETLB_POOL: Rank = Rank(60);
 pub const FAILED_FRAMES: Rank = Rank(62);
 /// ASID allocator.
 pub const ASIDS: Rank = Rank(65);
+/// What belongs to the rings of traces.
+pub const TRACE_BOOK: Rank = Rank(67);
 /// Zone free lists.
 pub const ZONE: Rank = Rank(70);
 /// Per-CPU page lists.

@@ -3,6 +3,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use crate::env::KernelEnv;
+use crate::trace::{Args, Phase, Point, Trace};
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
         /// One counter. Gauges (`nr_…`) go up and down, all others only up.
@@ -195,18 +198,61 @@ counters! {
     AsidRollover = "asid_rollover",
 }
 
-/// All counters of one machine. Relaxed: a snapshot of several may be inconsistent by what happens
-/// meanwhile.
+/// All counters of one machine, and the points that count some of them. Relaxed: a snapshot of several may be
+/// inconsistent by what happens meanwhile.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Stats {
+    /// Which points are on, and what they have written down.
+    pub trace: Trace,
     values: [AtomicU64; Counter::ALL.len()],
 }
 
 impl Stats {
-    /// All zero.
+    /// All zero, and no point is on. Records get their times from `env`.
     #[must_use]
-    pub const fn new() -> Self {
-        Stats { values: [const { AtomicU64::new(0) }; Counter::ALL.len()] }
+    pub const fn new(env: &'static dyn KernelEnv) -> Self {
+        Stats { trace: Trace::new(env), values: [const { AtomicU64::new(0) }; Counter::ALL.len()] }
+    }
+    /// Counts `n` of what the point says, and writes it down where that is on. `args` is asked only then.
+    #[inline(always)]
+    pub fn note(&self, point: Point, n: u64, args: impl FnOnce() -> Args) {
+        self.tell(point, Phase::Instant, n, args);
+    }
+    /// As [`Self::note`], where a slice begins; the same thread ends it by [`Self::end`].
+    #[inline(always)]
+    pub fn begin(&self, point: Point, n: u64, args: impl FnOnce() -> Args) {
+        self.tell(point, Phase::Begin, n, args);
+    }
+    /// As [`Self::note`], where a slice ends.
+    #[inline(always)]
+    pub fn end(&self, point: Point, n: u64, args: impl FnOnce() -> Args) {
+        self.tell(point, Phase::End, n, args);
+    }
+    /// What `f` does is a slice, of which `n` is counted at the beginning, and at the end as much as `end` says.
+    #[inline(always)]
+    pub fn slice<R>(
+        &self,
+        point: Point,
+        (n, begin): (u64, impl FnOnce() -> Args),
+        end: impl Fn(&R) -> (u64, Args),
+        f: impl FnOnce() -> R,
+    ) -> R {
+        self.tell(point, Phase::Begin, n, begin);
+        let result = f();
+        // Asked twice, so that the arguments cost nothing where the point is off.
+        let (n, _) = end(&result);
+        self.tell(point, Phase::End, n, || end(&result).1);
+        result
+    }
+    #[inline(always)]
+    fn tell(&self, point: Point, phase: Phase, n: u64, args: impl FnOnce() -> Args) {
+        if let Some(counter) = point.counter().filter(|_| n != 0) {
+            self.add(counter, n);
+        }
+        if self.trace.is_on(point) && (n != 0 || phase != Phase::Instant) {
+            self.trace.record(point, phase, n, args());
+        }
     }
     /// Adds `n`.
     pub fn add(&self, counter: Counter, n: u64) {
@@ -232,11 +278,5 @@ impl Stats {
     #[must_use]
     pub fn get(&self, counter: Counter) -> u64 {
         self.values[counter as usize].load(Ordering::Relaxed)
-    }
-}
-
-impl Default for Stats {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -1,15 +1,18 @@
 //! The steps of a remap, by name: one function each, which an optimised build keeps, so that a debugger
 //! can stop at every store of a promotion or of an HVO remap and see what is still owed.
 //!
-//! A step is announced right *after* its effect, with the entry before and after it. Each is also handed
-//! to [`KernelEnv::trace`].
+//! A step is announced right *after* its effect, with the entry before and after it. Each is also the point `step` of
+//! [`crate::trace`], and handed to [`KernelEnv::at_step`] for who wants to look at the machine in that moment.
+//!
+//! [`KernelEnv::at_step`]: crate::env::KernelEnv::at_step
 #![forbid(unsafe_code)]
 
 use core::fmt;
 
 use arch::{Desc, Level, PhysAddr, VirtAddr};
 
-use crate::env::KernelEnv;
+use crate::Mm;
+use crate::trace::Point;
 
 /// What must still happen before the step's change holds on every CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +61,13 @@ pub struct Step {
     pub new: Desc,
 }
 
+impl Step {
+    /// Kind, what is owed, level, and entries, as the point `step` has them: a byte each, but the last has more.
+    fn summary(&self) -> u64 {
+        self.kind as u64 | (self.owed as u64) << 8 | (self.level as u64) << 16 | u64::from(self.entries) << 24
+    }
+}
+
 macro_rules! steps {
     ($($(#[$doc:meta])* $variant:ident => $function:ident),+ $(,)?) => {
         /// The names of the steps.
@@ -80,10 +90,19 @@ macro_rules! steps {
             core::hint::black_box((step, StepKind::$variant));
         })+
 
-        /// Announces a step: to a debugger by the function of its name, to the kernel by its trace.
-        pub fn announce(env: &dyn KernelEnv, step: &Step) {
+        impl StepKind {
+            /// Every kind, in the order of their numbers.
+            pub const ALL: &'static [StepKind] = &[$(StepKind::$variant),+];
+        }
+
+        /// Announces a step: to a debugger by the function of its name, to whoever looks on by the kernel, and to the
+        /// trace.
+        pub fn announce(mm: &Mm, step: &Step) {
             match step.kind { $(StepKind::$variant => $function(step)),+ }
-            env.trace(step);
+            mm.stats.note(Point::Step, 1, || {
+                [step.va.raw(), step.old.raw(), step.new.raw(), step.summary()]
+            });
+            mm.env.at_step(step);
         }
     };
 }

@@ -23,6 +23,7 @@
 //! | [`record`] | the same machine recorded, so that gdb can go back |
 //! | [`terminal`] | the same machine with a person in front of it |
 //! | [`mod@bench`] | what things cost, held against Linux |
+//! | [`trace`] | a command with tracepoints on, as a file for ui.perfetto.dev |
 //! | [`parts`] | what a page fault is made of |
 //! | [`linux`] | Linux itself on the same machine, and both beside each other |
 #![forbid(unstable_features)]
@@ -42,6 +43,7 @@ pub mod record;
 pub mod session;
 pub mod symbols;
 pub mod terminal;
+pub mod trace;
 
 pub use artefacts::{Boot, kernel, root};
 pub use config::Options;

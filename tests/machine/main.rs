@@ -19,6 +19,7 @@ mod reverse;
 mod selftests;
 mod strategies;
 mod tour;
+mod trace;
 
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 use qemu::{Boot, Error, Options};
@@ -95,6 +96,7 @@ fn run_all(arguments: &Arguments) -> Result<Conclusion, Error> {
         leftover::trials,
         gigabyte::trials,
         strategies::trials,
+        trace::trials,
     ];
     for room in rooms {
         trials.extend(room(&harness));

@@ -6,7 +6,7 @@ use core::fmt;
 use mm::Mm;
 
 use super::words::Words;
-use super::{inspect, machine, memory, moving};
+use super::{inspect, machine, memory, moving, trace};
 use crate::println;
 
 /// What runs a command: the arguments, without the command's name.
@@ -66,6 +66,7 @@ const COMMANDS: &[Command] = commands! {
     "compact" "" "move pages up until all that can be is in one piece" => moving::compact,
     "contig" "<order>" "2^order pages in one piece, by moving what is in the way; given back at once" => moving::contig,
     "experiment" "list|about <name>|<name> [key=value ...]" "what designs cost and give, side by side: which there are, what one asks, and its figures" => machine::experiment,
+    "trace" "[points|on|off|filter|buffer|clear|show|dump]" "tracepoints: which are on, what they have written down; `on` and `off` take points and rooms" => trace::trace,
     "ls" "[path]" "settings and counters" => memory::ls,
     "cat" "<path>" "read one" => memory::cat,
     "echo" "<value> > <path>" "write one" => memory::echo,

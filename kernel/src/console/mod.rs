@@ -12,6 +12,7 @@
 //! | `inspect` | `pt`, `page`, `vmemmap` |
 //! | `memory` | `hugetlb`, `hvo`, `cat`, `echo`, `ls` and the files with commands of their own |
 //! | `moving` | `rmap`, `migrate`, `split`, `compact`, `contig` |
+//! | `trace` | tracepoints |
 //! | `machine` | `ps`, `run`, `uptime`, `features`, `config`, `poweroff` |
 #![forbid(unsafe_code)]
 // A complaint is kept by value: there may be no memory.
@@ -23,6 +24,7 @@ mod line;
 mod machine;
 mod memory;
 mod moving;
+mod trace;
 mod words;
 
 pub use line::run;

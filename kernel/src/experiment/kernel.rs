@@ -1,12 +1,15 @@
 //! `kernel`: the allocator, stopping the machine, HVO, fork, many VMAs, and whole programs, measured within
 //! the kernel.
 
+use core::hint::black_box;
+
 use arch::addr::PAGE_SIZE;
 use arch::{Order, VirtAddr};
 use mm::Mm;
 use mm::config::ThpMode;
 use mm::page::{PageKind, PageRef};
 use mm::space::{Advice, MapProt, MmapRequest};
+use mm::trace::Point;
 use mm::{hvo, stats::Counter};
 
 use super::Run;
@@ -30,6 +33,7 @@ pub(super) fn run(mm: &'static Mm, run: &mut Run<'_>) -> Option<()> {
             mm.free_pages(block, Order::PMD);
         }
     });
+    measure_point(mm, run);
     measure(run, "stop_machine", || mm.env.stop_machine(&mut || ()));
     measure_hvo(mm, run);
     measure_fork(mm, run);
@@ -39,6 +43,34 @@ pub(super) fn run(mm: &'static Mm, run: &mut Run<'_>) -> Option<()> {
     // 512 writes to a reservation, one promotion.
     measure_program(mm, run, "run_walka", &["walka"]);
     Some(())
+}
+
+/// What a tracepoint costs that is off: a loop with one, and the same without. A point that counts costs its counter
+/// beside that, which would be there without the point too.
+fn measure_point(mm: &'static Mm, run: &mut Run<'_>) {
+    const TURNS: u64 = 1000;
+    let turns = |turn: &dyn Fn(u64)| {
+        let mut least = u64::MAX;
+        for _ in 0..ROUNDS {
+            let began = time::now_ns();
+            turn(TURNS);
+            least = least.min(time::now_ns() - began);
+        }
+        least
+    };
+    let without = turns(&|turns| {
+        (0..turns).for_each(|n| {
+            black_box(n);
+        })
+    });
+    let with = turns(&|turns| {
+        (0..turns).for_each(|n| {
+            mm.stats.note(Point::Make, 1, || [n, 0, 0, 0]);
+            black_box(n);
+        });
+    });
+    run.line(format_args!("loop_1000 {without} ns"));
+    run.line(format_args!("loop_1000_point_off {with} ns"));
 }
 
 /// Times `work` and prints its rows.

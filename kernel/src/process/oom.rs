@@ -17,6 +17,7 @@ use mm::locks::{self, SleepLock};
 use mm::rmap::deferred;
 use mm::space::Usage;
 use mm::stats::Counter;
+use mm::trace::Point;
 
 use super::{Process, Signal, family};
 use crate::{println, sched, the_mm};
@@ -104,6 +105,7 @@ fn choose(needy: &Process) -> Choice {
             kib(usage.tables),
             kib(usage.hugetlb),
         );
+        the_mm().stats.note(Point::Oom, 1, || [pid.into(), usage.resident(), 0, 0]);
         process.kill(Signal::Kill);
     }
     Choice::Victim(process)

@@ -96,6 +96,9 @@ pub(super) fn reschedule(leave: impl FnOnce(&mut Table)) {
     leave(&mut table);
     let mut switched = None;
     if let Some((from, to)) = table.choose() {
+        if let Some((running, name)) = table.traced(to) {
+            the_mm().stats.trace.switched(running, name);
+        }
         switched = table.thread(to).map(|thread| thread.context).zip(table.thread(from));
     }
     if let Some((to, from)) = switched {

@@ -19,6 +19,7 @@ use arch::{Machine, VirtAddr};
 use arrayvec::ArrayVec;
 use mm::kalloc::{KAlloc, KArc};
 use mm::locks;
+use mm::trace::Running;
 
 use super::thread::{State, Thread, ThreadId};
 use crate::list::{Linked, Links, List};
@@ -318,13 +319,23 @@ impl Table {
         (running != next).then_some((running, next))
     }
 
+    /// The thread in a slot, as traces call it, and its name, which is that of its process where it has one.
+    pub(super) fn traced(&mut self, slot: u16) -> Option<(Running, &str)> {
+        let number = ThreadId { slot, tenant: self.slot(slot).tenant }.number();
+        let thread = self.thread(slot)?;
+        let process = thread.process.as_ref();
+        let running = Running { thread: number, pid: process.map_or(0, |process| process.pid()) };
+        Some((running, process.map_or(thread.name, |process| process.name())))
+    }
+
     /// What `ps` prints of the thread in a slot; `None` past the last slot that was ever used.
     fn info(&mut self, slot: u16) -> Option<ThreadInfo> {
         if slot >= self.used {
             return None;
         }
         let state = self.slot(slot).state;
-        let mut info = ThreadInfo { slot: slot.into(), name: "", state, ticks: 0, pid: None };
+        let number = ThreadId { slot, tenant: self.slot(slot).tenant }.number();
+        let mut info = ThreadInfo { slot: slot.into(), number, name: "", state, ticks: 0, pid: None };
         if let Some(thread) = self.thread(slot) {
             (info.name, info.ticks) = (thread.name, thread.ticks);
             info.pid = thread.process.as_ref().map(|process| process.pid());
@@ -338,6 +349,8 @@ impl Table {
 pub struct ThreadInfo {
     /// Its slot.
     pub slot: usize,
+    /// What traces call it ([`ThreadId::number`]).
+    pub number: u64,
     /// Its name.
     pub name: &'static str,
     /// Where it is in its life.

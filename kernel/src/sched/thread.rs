@@ -21,6 +21,10 @@ pub struct ThreadId {
 }
 
 impl ThreadId {
+    /// A number below 2^48 that no other thread has had, as far as 2^32 tenants of a slot go; never 0.
+    pub const fn number(self) -> u64 {
+        (self.tenant as u64) << 16 | self.slot as u64
+    }
     /// The thread as one word, never 0.
     pub const fn to_word(self) -> u64 {
         1 << 63 | (self.tenant as u64) << 16 | self.slot as u64

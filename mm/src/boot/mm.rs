@@ -69,7 +69,7 @@ pub struct Mm {
 }
 
 // It is moved from stack to stack until it has its place.
-const _: () = assert!(size_of::<Mm>() <= 6144);
+const _: () = assert!(size_of::<Mm>() <= 8192);
 
 impl Mm {
     /// Boots: chooses large hugetlb folios, builds the kernel's tables, installs them on this CPU, fills in all struct
@@ -94,7 +94,7 @@ impl Mm {
         let zone = Zone::new("Normal", managed, &ram).map_err(|_| BootError::NoHeap)?;
         early.free().iter().for_each(|&range| zone.add(range));
         let hugetlb = Hugetlb::new().map_err(|_| BootError::NoHeap)?;
-        let stats = Stats::new();
+        let stats = Stats::new(env);
         let at_boot = folios.enter(&hugetlb, &stats);
         Ok(Mm {
             config,

@@ -18,7 +18,7 @@ use super::pages::assert_unused;
 use crate::Mm;
 use crate::mapcount;
 use crate::page::{FolioRef, LastRef, PageKind, PageRef, page_of};
-use crate::stats::Counter;
+use crate::trace::Point;
 
 /// Pages that go back under one lock.
 const PAGES: usize = 64;
@@ -70,7 +70,9 @@ impl<'m> SingleBatch<'m> {
     fn flush(&mut self) {
         let pages = &self.pages[..self.len];
         pages.iter().for_each(|page| Machine::released(page.pfn().phys(), PAGE_SIZE));
-        self.mm.stats.add(Counter::PgFree, pages.len() as u64);
+        self.mm.stats.note(Point::Free, pages.len() as u64, || {
+            [pages.first().map_or(0, |page| page.pfn().raw()), 0, 0, 0]
+        });
         self.mm.zone.free_many(pages);
         self.len = 0;
     }

@@ -15,7 +15,7 @@ use arch::{Machine, Order, PhysMem};
 use super::MigrateType;
 use crate::Mm;
 use crate::page::{Flags, FolioRef, PageKind, PageRef};
-use crate::stats::Counter;
+use crate::trace::Point;
 
 impl Mm {
     /// Gives back all pages of a frozen folio that no entry maps and whose vmemmap is not optimised, but for those that
@@ -52,7 +52,7 @@ impl Mm {
         let (first, n) = (head.nth(start), end - start);
         first.make_free(n);
         Machine::released(first.pfn().phys(), n * PAGE_SIZE);
-        self.stats.add(Counter::PgFree, n);
+        self.stats.note(Point::Free, n, || [first.pfn().raw(), 0, 0, 0]);
         self.zone.free_run(first, n, MigrateType::Movable);
     }
 }

@@ -17,6 +17,7 @@ use crate::page::{Flags, FolioRef, LastRef, PageKind, PageRef, SinglePages};
 use crate::rmap;
 use crate::stats::Counter;
 use crate::thp::reclaim;
+use crate::trace::Point;
 
 impl Mm {
     /// A block of 2^`order` pages, the sole reference to which is the caller's: contents undefined, `kind` and `order`
@@ -82,7 +83,7 @@ impl Mm {
     fn give_out(&self, page: PageRef, order: Order, kind: PageKind) -> FolioRef {
         page.set_kind(kind, order);
         page.set_refcount(1);
-        self.stats.add(Counter::PgAlloc, order.pages());
+        self.stats.note(Point::Alloc, order.pages(), || [page.pfn().raw(), order.raw().into(), 0, 0]);
         FolioRef::from_raw(page)
     }
 
@@ -232,7 +233,7 @@ impl Mm {
 
     fn free_run(&self, run: Option<(PageRef, u64)>, of: MigrateType) {
         if let Some((first, n)) = run {
-            self.stats.add(Counter::PgFree, n);
+            self.stats.note(Point::Free, n, || [first.pfn().raw(), 0, 0, 0]);
             self.zone.free_run(first, n, of);
         }
     }
@@ -269,7 +270,7 @@ impl Mm {
         let used = if flags.contains(Flags::HEAD) { order.pages() } else { 1 };
         page.make_free(used);
         Machine::released(page.pfn().phys(), order.bytes());
-        self.stats.add(Counter::PgFree, order.pages());
+        self.stats.note(Point::Free, order.pages(), || [page.pfn().raw(), 0, 0, 0]);
         self.zone.free(page, order, of);
     }
 

@@ -34,9 +34,9 @@ use crate::page::{Flags, FolioRef, MOST_REFERENCES, PageKind, PageRef};
 use crate::pgtable::{Entry, TableStock, WalkStep, normal_folio, normal_page};
 use crate::rmap;
 use crate::space::{Prot, exclusive, range};
-use crate::stats::Counter;
 use crate::thp::split::{self, NotSplit};
 use crate::thp::{again, promoter};
+use crate::trace::Point;
 
 /// What there is to do about a leaf that grants too little.
 pub(super) enum Verdict {
@@ -243,6 +243,7 @@ fn exchange(site: &Site<'_>, source: &Source, page: PageRef) -> FaultDone {
     if source.folio.as_ref().is_none_or(|folio| !folio.is_kind(PageKind::Anon)) {
         space.add_anon(mm, 1);
     }
-    mm.stats.inc(Counter::CowCopy);
+    mm.stats
+        .note(Point::Cow, 1, || [va.raw(), source.leaf.output(Level::L3).pfn().raw(), page.pfn().raw(), 0]);
     FaultDone::Made
 }

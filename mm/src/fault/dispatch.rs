@@ -11,9 +11,12 @@ use crate::kalloc::KArc;
 use crate::locks::ReadGuard;
 use crate::pgtable::flush::FlushRange;
 use crate::space::{AddressSpace, Vma, VmaKind};
-use crate::stats::Counter;
 use crate::thp::reclaim;
+use crate::trace::Point;
 use crate::userfault;
+
+/// What the point says of a fault that made an entry.
+const MADE: u64 = 0;
 
 impl Mm {
     /// Resolves a fault on a user address of `space`. May sleep; no spinlock is held.
@@ -51,19 +54,43 @@ impl Mm {
         info: &FaultInfo,
         needs: Access,
     ) -> Result<FaultDone, FaultError> {
-        self.stats.inc(Counter::PgFault);
+        self.stats.begin(Point::Fault, 1, || [info.va.raw(), info.access as u64, 0, 0]);
         let mmap = space.mmap_lock.read(self.env);
         let vmas = space.vmas();
         let Some(&vma) = vmas.holding(info.va) else {
             drop(vmas);
             drop(mmap);
-            return self.resolve_outside(space, info, needs);
+            let done = self.resolve_outside(space, info, needs);
+            return self.fault_ends(info, done);
         };
         drop(vmas);
         match self.dispatch(space, info, needs, &vma) {
-            Ok(FaultDone::Made) => Ok(FaultDone::Made),
-            other => self.settle(space, info, needs, (&vma, mmap), other),
+            Ok(FaultDone::Made) => {
+                drop(mmap);
+                self.stats.end(Point::Fault, 0, || [info.va.raw(), MADE, 0, 0]);
+                Ok(FaultDone::Made)
+            }
+            other => {
+                let done = self.settle(space, info, needs, (&vma, mmap), other);
+                self.fault_ends(info, done)
+            }
         }
+    }
+
+    /// Says that the fault has ended so.
+    #[cold]
+    fn fault_ends(
+        &self,
+        info: &FaultInfo,
+        done: Result<FaultDone, FaultError>,
+    ) -> Result<FaultDone, FaultError> {
+        let result = match done {
+            Ok(FaultDone::Made) => MADE,
+            Ok(FaultDone::Spurious) => 1,
+            Err(_) => 2,
+        };
+        self.stats.end(Point::Fault, 0, || [info.va.raw(), result, 0, 0]);
+        done
     }
 
     /// What no VMA holds, a stack may that grows.
@@ -98,7 +125,7 @@ impl Mm {
             done = self.dispatch_again(space, info, needs, vma);
         }
         if done == Ok(FaultDone::Spurious) {
-            self.stats.inc(Counter::PgFaultSpurious);
+            self.stats.note(Point::Spurious, 1, || [info.va.raw(), 0, 0, 0]);
         }
         drop(mmap);
         if let Err(FaultReason::Told(ticket)) = done {
@@ -129,7 +156,7 @@ impl Mm {
         let start = info.va.align_down(PAGE_SIZE);
         let range = FlushRange { start, end: start.add(PAGE_SIZE), level: None, depth: Depth::AllLevels };
         space.flusher(self).flush(range);
-        self.stats.inc(Counter::TlbConflict);
+        self.stats.note(Point::Conflict, 1, || [info.va.raw(), 0, 0, 0]);
         FaultDone::Spurious
     }
 

@@ -21,7 +21,7 @@ use crate::fault::{FaultDone, FaultReason, grants};
 use crate::page::{FolioRef, PageKind};
 use crate::pgtable::{TableStock, normal_folio};
 use crate::space::{AddressSpace, Vma, exclusive};
-use crate::stats::Counter;
+use crate::trace::Point;
 
 /// Lets a write happen at `at`, an address of a slot whose entries grant too little, in a VMA that allows it. M is held
 /// for reading, and F of the slot.
@@ -61,7 +61,9 @@ pub(crate) fn copy_on_write(slot: &Slot<'_>, at: VirtAddr) -> Result<FaultDone, 
     Machine::copy(copy.pfn().phys(), source.pfn().phys(), size.bytes());
     let done = match slot.exchange(leaf, copy.page()) {
         Some(()) => {
-            mm.stats.inc(Counter::CowCopy);
+            mm.stats.note(Point::Cow, 1, || {
+                [slot.va.raw(), source.pfn().raw(), copy.pfn().raw(), size.order().raw().into()]
+            });
             // The references are the entries'.
             copy.leave();
             FaultDone::Made

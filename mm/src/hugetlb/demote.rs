@@ -24,6 +24,7 @@ use super::resize::{Folios, is_optimized};
 use crate::Mm;
 use crate::hvo::{self, HvoError};
 use crate::page::FolioRef;
+use crate::trace::Point;
 
 /// What a demotion reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -65,6 +66,12 @@ impl Hugetlb {
 
     /// Divides up to `n` folios of this size that are free and not promised. May sleep; no spinlock is held.
     pub fn demote(&self, mm: &Mm, size: HugeSize, n: u64) -> Demoted {
+        let end = |demoted: &Demoted| (0, [demoted.folios, 0, 0, 0]);
+        let begin = || [size.bytes(), n, 0, 0];
+        mm.stats.slice(Point::Demote, (0, begin), end, || self.divide(mm, size, n))
+    }
+
+    fn divide(&self, mm: &Mm, size: HugeSize, n: u64) -> Demoted {
         let _one = self.resizing.write(mm.env);
         let mut demoted = Demoted::default();
         let Some(into) = self.demote_size(size) else { return demoted };

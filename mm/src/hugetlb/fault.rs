@@ -16,6 +16,7 @@ use crate::kalloc::KArc;
 use crate::pgtable::TableStock;
 use crate::rmap;
 use crate::space::{AddressSpace, Commit, Vma};
+use crate::trace::Point;
 
 /// By what right the slots of this VMA get their folios.
 const fn claim(vma: &Vma) -> Claim {
@@ -35,6 +36,23 @@ const fn claim(vma: &Vma) -> Claim {
 /// stands.
 // Walk B.2: a hugetlb page is touched for the first time.
 pub fn fault(
+    mm: &Mm,
+    space: &KArc<AddressSpace>,
+    vma: &Vma,
+    size: HugeSize,
+    info: &FaultInfo,
+) -> Result<FaultDone, FaultReason> {
+    let va = info.va.raw();
+    let begin = || [va, size.bytes(), 0, 0];
+    mm.stats.slice(
+        Point::HugetlbFault,
+        (0, begin),
+        |_| (0, [va, 0, 0, 0]),
+        || map(mm, space, vma, size, info),
+    )
+}
+
+fn map(
     mm: &Mm,
     space: &KArc<AddressSpace>,
     vma: &Vma,

@@ -33,6 +33,7 @@ use crate::kalloc::KAlloc;
 use crate::page::{FolioRef, PageKind, PageRef, page_of, tails};
 use crate::pgtable::Run;
 use crate::stats::Counter;
+use crate::trace::Point;
 
 /// What the division of one folio needs.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ pub fn divide_folio(mm: &Mm, head: PageRef, into: Order) -> Result<(), HvoError>
         Ok(division) => {
             tails::write_pages(division.relay, 1, tails::encode(mm.config.tails, head, from.order()));
             strategy.divide(mm, &division);
-            settle(mm, from, into, &division);
+            settle(mm, head.pfn(), (from, into), &division);
             mm.free_pages(relay, Order::PAGE);
             Ok(())
         }
@@ -100,10 +101,11 @@ fn plan(mm: &Mm, pfn: Pfn, from: Layout, into: Layout, relay: &FolioRef) -> Resu
 }
 
 /// One folio is restored, and its pieces are optimised.
-fn settle(mm: &Mm, from: Layout, into: Layout, division: &Division) {
+fn settle(mm: &Mm, pfn: Pfn, (from, into): (Layout, Layout), division: &Division) {
     let pieces = from.pages() / into.pages();
-    mm.stats.inc(Counter::HvoRestore);
-    mm.stats.add(Counter::HvoOptimize, pieces);
+    mm.stats.note(Point::Divide, 1, || [pfn.raw(), pieces, 0, 0]);
+    mm.stats.note(Point::Restore, 1, || [1, 0, 0, 0]);
+    mm.stats.note(Point::Optimise, pieces, || [pieces, 0, 0, 0]);
     mm.stats.add(Counter::NrHvoOptimized, pieces - 1);
     mm.stats.sub(Counter::NrVmemmapFreed, division.heads.len());
 }

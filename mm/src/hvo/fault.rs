@@ -32,7 +32,7 @@ use arch::{Access, Cpu, Dsb, FlushScope, Machine, Mmu, Tlbi, VirtAddr};
 use crate::Mm;
 use crate::page::{PageRef, page_of};
 use crate::pgtable::walk;
-use crate::stats::Counter;
+use crate::trace::Point;
 
 /// What a fault of the kernel at an address of vmemmap comes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +74,14 @@ pub fn is_vmemmap(va: VirtAddr) -> bool {
 pub fn resolve(mm: &Mm, va: VirtAddr, access: Access, status: FaultStatus) -> Verdict {
     match status {
         _ if !is_vmemmap(va) => Verdict::Unknown,
-        FaultStatus::Translation(_) => await_translation(mm, va),
+        FaultStatus::Translation(_) => {
+            let waited = |verdict: &Verdict| {
+                let waited = u64::from(*verdict == Verdict::Retry);
+                (waited, [va.raw(), waited, 0, 0])
+            };
+            let begin = || [va.raw(), 0, 0, 0];
+            mm.stats.slice(Point::Wait, (0, begin), waited, || await_translation(mm, va))
+        }
         FaultStatus::TlbConflict => drop_conflict(mm),
         FaultStatus::Permission(_) if access == Access::Write => refuse_write(mm, va),
         _ => Verdict::Unknown,
@@ -96,7 +103,6 @@ fn await_translation(mm: &Mm, va: VirtAddr) -> Verdict {
     }
     // What this CPU's loads see its walker may see a little later: the store's DSB is another CPU's.
     Machine::relax();
-    mm.stats.inc(Counter::HvoFaultWait);
     Verdict::Retry
 }
 
@@ -105,7 +111,7 @@ fn drop_conflict(mm: &Mm) -> Verdict {
     Machine::tlbi(Tlbi::All, FlushScope::Local);
     Machine::dsb(Dsb::Nsh);
     Machine::isb();
-    mm.stats.inc(Counter::HvoConflict);
+    mm.stats.note(Point::VmemmapConflict, 1, || [0; 4]);
     Verdict::Retry
 }
 

@@ -14,6 +14,7 @@ use crate::page::tails::{self, PER_VMEMMAP_PAGE};
 use crate::page::{Flags, PageKind, PageRef, page_of};
 use crate::pgtable::walk;
 use crate::stats::Counter;
+use crate::trace::Point;
 
 /// Optimises one folio; see [`optimize_folios`].
 ///
@@ -46,8 +47,18 @@ pub fn optimize_folios(mm: &Mm, heads: impl IntoIterator<Item = PageRef>) -> Bat
     outcome
 }
 
-fn carry_out(mm: &Mm, mut batch: Batch, outcome: &mut BatchOutcome) {
-    if let Some(strategy) = strategy::chosen(mm).filter(|_| !batch.is_empty()) {
+fn carry_out(mm: &Mm, batch: Batch, outcome: &mut BatchOutcome) {
+    if batch.is_empty() {
+        return;
+    }
+    let (folios, entries) = (batch.plans().len() as u64, batch.entries());
+    let begin = || [folios, entries, 0, 0];
+    let end = |(): &()| (folios, [folios, 0, 0, 0]);
+    mm.stats.slice(Point::Optimise, (0, begin), end, || optimise(mm, batch, outcome));
+}
+
+fn optimise(mm: &Mm, mut batch: Batch, outcome: &mut BatchOutcome) {
+    if let Some(strategy) = strategy::chosen(mm) {
         split::split(mm, &mut batch);
         strategy.optimise(mm, &batch);
     }
@@ -152,7 +163,6 @@ fn check_tails(
 fn settle(mm: &Mm, plan: Plan) {
     page_of(plan.pfn).set_flags(Flags::HVO);
     mm.stats.inc(Counter::NrHvoOptimized);
-    mm.stats.inc(Counter::HvoOptimize);
     mm.stats.add(Counter::NrVmemmapFreed, plan.frames.len());
     plan.frames.free(mm);
 }

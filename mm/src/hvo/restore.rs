@@ -10,6 +10,7 @@ use crate::Mm;
 use crate::config::TailEncoding;
 use crate::page::{Flags, PageRef, page_of, tails};
 use crate::stats::Counter;
+use crate::trace::Point;
 
 /// Restores one folio; see [`restore_folios`].
 ///
@@ -29,7 +30,7 @@ pub fn restore_folios(mm: &Mm, heads: impl IntoIterator<Item = PageRef>) -> Batc
         match plan(mm, head, &mut batch) {
             Ok(plan) => batch.push(plan),
             Err(error) => {
-                mm.stats.inc(Counter::HvoRestoreFailed);
+                mm.stats.note(Point::RestoreFail, 1, || [head.pfn().raw(), 0, 0, 0]);
                 outcome.record(head.pfn(), Err(error));
             }
         }
@@ -42,7 +43,17 @@ pub fn restore_folios(mm: &Mm, heads: impl IntoIterator<Item = PageRef>) -> Batc
 }
 
 fn carry_out(mm: &Mm, batch: Batch, outcome: &mut BatchOutcome) {
-    if let Some(strategy) = strategy::chosen(mm).filter(|_| !batch.is_empty()) {
+    if batch.is_empty() {
+        return;
+    }
+    let (folios, entries) = (batch.plans().len() as u64, batch.entries());
+    let begin = || [folios, entries, 0, 0];
+    let end = |(): &()| (folios, [folios, 0, 0, 0]);
+    mm.stats.slice(Point::Restore, (0, begin), end, || restore(mm, batch, outcome));
+}
+
+fn restore(mm: &Mm, batch: Batch, outcome: &mut BatchOutcome) {
+    if let Some(strategy) = strategy::chosen(mm) {
         strategy.restore(mm, &batch);
     }
     let (plans, _) = batch.into_parts();
@@ -80,6 +91,5 @@ fn plan(mm: &Mm, head: PageRef, batch: &mut Batch) -> Result<Plan, HvoError> {
 fn settle(mm: &Mm, plan: &Plan) {
     page_of(plan.pfn).clear_flags(Flags::HVO);
     mm.stats.sub(Counter::NrHvoOptimized, 1);
-    mm.stats.inc(Counter::HvoRestore);
     mm.stats.sub(Counter::NrVmemmapFreed, plan.frames.len());
 }

@@ -13,7 +13,7 @@ use super::window::Window;
 use crate::Mm;
 use crate::config::HvoSplit;
 use crate::kalloc::KAlloc;
-use crate::stats::Counter;
+use crate::trace::Point;
 
 /// Splits the blocks of the batch that are not split yet. May sleep.
 pub(super) fn split(mm: &Mm, batch: &mut Batch) {
@@ -37,7 +37,7 @@ pub(super) fn split(mm: &Mm, batch: &mut Batch) {
 pub(super) fn settle(mm: &Mm, splits: Vec<Split, KAlloc>) {
     for split in splits {
         match split.table {
-            None => mm.stats.inc(Counter::HvoSplitPmd),
+            None => mm.stats.note(Point::VmemmapSplit, 1, || [split.va.raw(), 0, 0, 0]),
             Some(table) => mm.free_table(table),
         }
     }

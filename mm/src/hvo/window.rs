@@ -21,7 +21,6 @@ use arch::{Desc, Level, Machine, PhysMem};
 use super::batch::{Batch, OWN, Plan, SHARED, Split};
 use super::divide::Division;
 use crate::Mm;
-use crate::env::KernelEnv;
 use crate::page::tails;
 use crate::pgtable::{Flusher, LooseTable, PtRoot, Runs, Told, WalkStep};
 use crate::steps::{self, Owed, Step, StepKind};
@@ -48,21 +47,21 @@ pub enum Equal {
 pub struct Window<'w> {
     tree: &'w mut PtRoot,
     flusher: Flusher<'w>,
-    env: &'w dyn KernelEnv,
+    mm: &'w Mm,
 }
 
 impl<'w> Window<'w> {
     /// Locks the tree (V) and gives it to `f`. Whoever may touch what `f` breaks is kept away, or waits.
     pub(super) fn with<R>(mm: &Mm, f: impl FnOnce(Window<'_>) -> R) -> R {
-        mm.with_kernel_tree(|tree, flusher| f(Window { tree, flusher, env: mm.env }))
+        mm.with_kernel_tree(|tree, flusher| f(Window { tree, flusher, mm }))
     }
 
     /// Replaces blocks by tables that map the same, by breaks. Until the tables stand, none of the 32768 struct pages of
     /// each block can be touched.
     pub(super) fn split_by_break(self, batch: &mut Batch) {
-        let Window { tree, flusher, env } = self;
+        let Window { tree, flusher, mm } = self;
         let (splits, blocks) = batch.blocks_left(|split| is_block(tree, split));
-        let mut teller = Teller::new(env);
+        let mut teller = Teller::new(mm);
         let broken = Runs::new(tree, flusher, Level::L2, blocks)
             .break_all(|told| teller.tell(StepKind::HvoSplitBreak, Owed::FlushThenMake, told));
         let clean = broken.flush();
@@ -74,9 +73,9 @@ impl<'w> Window<'w> {
     /// The same without a break: until the flush a TLB may hold the block, or pages of the table, which say the same
     /// (FEAT_BBM level 2, R_PVTFW). At level 2 an access may take a TLB conflict abort ([`super::fault`]).
     pub(super) fn split_directly(self, batch: &mut Batch) {
-        let Window { tree, flusher, env } = self;
+        let Window { tree, flusher, mm } = self;
         let (splits, blocks) = batch.blocks_left(|split| is_block(tree, split));
-        let mut teller = Teller::new(env);
+        let mut teller = Teller::new(mm);
         let stale = Runs::new(tree, flusher, Level::L2, blocks).change(
             |n| links(&mut splits[n]),
             |told| teller.tell(StepKind::HvoSplitReplace, Owed::Flush, told),
@@ -88,9 +87,9 @@ impl<'w> Window<'w> {
     /// Breaks all entries, flushes once, and makes them anew.
     // Walk B.6: the entries of the folios' vmemmap.
     pub(super) fn by_break(self, batch: &Batch, way: Way) {
-        let Window { tree, flusher, env } = self;
+        let Window { tree, flusher, mm } = self;
         let (names, plans) = (Names::of(way), batch.plans());
-        let mut teller = Teller::new(env);
+        let mut teller = Teller::new(mm);
         let runs = teller.begin(names.begin, Runs::new(tree, flusher, Level::L3, batch.runs()));
         let broken = runs.break_all(|told| teller.tell(names.broken, Owed::FlushThenMake, told));
         let clean = broken.flush();
@@ -106,9 +105,9 @@ impl<'w> Window<'w> {
     /// From pages of their own to the shared page: read-only first, so that nobody can write either side, and then
     /// another address, behind which the same bytes stand.
     pub(super) fn share_by_rights(self, batch: &Batch, equal: Equal) {
-        let Window { tree, flusher, env } = self;
+        let Window { tree, flusher, mm } = self;
         let plans = batch.plans();
-        let mut teller = Teller::new(env);
+        let mut teller = Teller::new(mm);
         let runs = teller.begin(StepKind::HvoBegin, Runs::new(tree, flusher, Level::L3, batch.runs()));
         let stale = runs.change(
             |_| |old: Desc| old.with_flags(Level::L3, SHARED),
@@ -130,9 +129,9 @@ impl<'w> Window<'w> {
     /// From the shared page to pages of their own: another address first, behind which the same bytes stand, read-only
     /// as before; and then writable.
     pub(super) fn unshare_by_rights(self, batch: &Batch, equal: Equal) {
-        let Window { tree, flusher, env } = self;
+        let Window { tree, flusher, mm } = self;
         let plans = batch.plans();
-        let mut teller = Teller::new(env);
+        let mut teller = Teller::new(mm);
         let runs = teller.begin(StepKind::RestoreBegin, Runs::new(tree, flusher, Level::L3, batch.runs()));
         if equal == Equal::Copied {
             plans.iter().for_each(copy_shared);
@@ -160,8 +159,8 @@ impl<'w> Window<'w> {
 impl Window<'_> {
     /// Divides a folio by breaks.
     pub(super) fn divide_by_break(self, division: &Division) {
-        let Window { tree, flusher, env } = self;
-        let mut teller = Teller::new(env);
+        let Window { tree, flusher, mm } = self;
+        let mut teller = Teller::new(mm);
         let all = [division.all];
         let runs = teller.begin(StepKind::HvoBegin, Runs::new(tree, flusher, Level::L3, &all));
         let broken = runs.break_all(|told| teller.tell(StepKind::HvoBreak, Owed::FlushThenMake, told));
@@ -174,8 +173,8 @@ impl Window<'_> {
 
     /// Divides a folio by way of the relay: every change is one between equal bytes, or of rights alone.
     pub(super) fn divide_by_rights(self, division: &Division) {
-        let Window { tree, flusher, env } = self;
-        let mut teller = Teller::new(env);
+        let Window { tree, flusher, mm } = self;
+        let mut teller = Teller::new(mm);
         let all = [division.all];
         let runs = teller.begin(StepKind::HvoBegin, Runs::new(tree, flusher, Level::L3, &all));
         let relay = Desc::leaf(division.relay, Level::L3, SHARED);
@@ -282,7 +281,7 @@ impl Names {
 
 /// Tells the steps of one list. What stores nothing is told with the first part of what was stored last.
 struct Teller<'w> {
-    env: &'w dyn KernelEnv,
+    mm: &'w Mm,
     /// The first part of the last change; none yet.
     first: Option<Step>,
     /// The next part is the first of another change.
@@ -290,8 +289,8 @@ struct Teller<'w> {
 }
 
 impl<'w> Teller<'w> {
-    fn new(env: &'w dyn KernelEnv) -> Self {
-        Teller { env, first: None, again: true }
+    fn new(mm: &'w Mm) -> Self {
+        Teller { mm, first: None, again: true }
     }
 
     /// The list as it stands, of which nothing is changed yet.
@@ -300,7 +299,7 @@ impl<'w> Teller<'w> {
             let WalkStep { slot, level, desc } = last;
             let (entries, va, owed) = (run.entries as u32, run.first, Owed::Nothing);
             let step = Step { kind, owed, level, entries, va, slot, old: desc, new: desc };
-            steps::announce(self.env, &step);
+            steps::announce(self.mm, &step);
             self.first = Some(step);
         }
         runs
@@ -311,7 +310,7 @@ impl<'w> Teller<'w> {
         let Told { entry, entries, old, new } = told;
         let (level, va, slot) = (entry.level(), entry.va(), entry.slot());
         let step = Step { kind, owed, level, entries, va, slot, old, new };
-        steps::announce(self.env, &step);
+        steps::announce(self.mm, &step);
         if core::mem::take(&mut self.again) {
             self.first = Some(step);
         }
@@ -320,7 +319,7 @@ impl<'w> Teller<'w> {
     /// Something that stores no descriptor, after the last change.
     fn tell_still(&mut self, kind: StepKind, owed: Owed) {
         if let Some(first) = self.first {
-            steps::announce(self.env, &Step { kind, owed, ..first });
+            steps::announce(self.mm, &Step { kind, owed, ..first });
             self.again = true;
         }
     }

@@ -155,7 +155,7 @@ impl Stretch<'_> {
             }
         }
         if stores != 0 {
-            self.flusher().count_stores(stores as u64);
+            self.flusher().note_stores(stores as u64, (self.entry(0).va(), self.level()));
             self.owe(first, end - 1, gather);
         }
     }

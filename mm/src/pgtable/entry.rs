@@ -18,7 +18,6 @@ use super::root::PtRoot;
 use super::table::LooseEntries;
 use super::unlinked::{Displaced, Unmapped};
 use super::verify;
-use crate::stats::Counter;
 
 /// One descriptor of a live tree, under the tree's lock.
 #[must_use]
@@ -171,7 +170,7 @@ impl<'l> Entry<'l> {
         if stores == 0 {
             return;
         }
-        self.flusher.stats().add(Counter::PteStore, stores);
+        self.flusher.note_stores(stores, (self.nth(first).va, self.level));
         let range = FlushRange { end: self.nth(last).leaf_range().end, ..self.nth(first).leaf_range() };
         gather.owe(self.flusher, range);
     }
@@ -214,7 +213,7 @@ impl<'l> Entry<'l> {
                 Err(now) => old = now,
             }
         }
-        self.flusher.stats().inc(Counter::PteStore);
+        self.flusher.note_stores(1, (self.va, self.level));
         true
     }
 
@@ -274,8 +273,8 @@ impl<'l> Entry<'l> {
             entry.put(Desc::INVALID);
             each(&entry, old);
         }
-        self.flusher.stats().add(Counter::PteStore, N as u64);
-        self.flusher.stats().add(Counter::PteBreak, N as u64);
+        self.flusher.note_stores(N as u64, (self.va, self.level));
+        self.flusher.note_breaks(N as u64, (self.va, self.level));
         let end = self.va.add(N as u64 * self.level.entry_bytes());
         let range = FlushRange { end, ..self.range_of(old[0]) };
         let owed = Owed { flusher: self.flusher, range };
@@ -306,7 +305,7 @@ impl<'l> Entry<'l> {
     #[inline(always)]
     pub(super) fn store(&self, new: Desc) {
         self.put(new);
-        self.flusher.stats().inc(Counter::PteStore);
+        self.flusher.note_stores(1, (self.va, self.level));
     }
 
     /// As [`Self::store`], for who counts the stores of a run himself.
@@ -374,7 +373,9 @@ impl<const N: usize> Clean<'_, N> {
             entry.put(desc);
             made(&entry, desc);
         }
-        self.first.flusher.stats().add(Counter::PteStore, N as u64);
+        let Entry { va, level, flusher, .. } = self.first;
+        flusher.note_stores(N as u64, (va, level));
+        flusher.note_makes(N as u64, (va, level));
         self.first.flusher.publish();
         Displaced::new(self.old, self.first.level)
     }

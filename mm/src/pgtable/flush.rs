@@ -13,7 +13,8 @@ use arch::{Asid, Dsb, FlushScope, Level, Machine, Mmu, Tlbi, VirtAddr};
 
 use super::runs::Run;
 use crate::locks;
-use crate::stats::{Counter, Stats};
+use crate::stats::Stats;
+use crate::trace::Point;
 
 /// So many single operations or more, and everything of the tag is dropped instead (Linux: `MAX_DVM_OPS`).
 pub const MAX_OPS: u64 = 512;
@@ -116,36 +117,66 @@ impl<'a> Flusher<'a> {
         }
     }
 
-    /// Counts `n` stores to descriptors.
-    pub(super) fn count_stores(&self, n: u64) {
-        if n != 0 {
-            self.stats.add(Counter::PteStore, n);
-        }
+    /// Notes `n` stores to descriptors, the first of them in an entry for this address.
+    #[inline(always)]
+    pub(super) fn note_stores(&self, n: u64, (va, level): (VirtAddr, Level)) {
+        self.stats.note(Point::Store, n, || [va.raw(), level as u64, 0, 0]);
     }
-
-    pub(super) fn stats(&self) -> &'a Stats {
-        self.stats
+    /// Notes that `n` live entries were broken.
+    #[inline(always)]
+    pub(super) fn note_breaks(&self, n: u64, (va, level): (VirtAddr, Level)) {
+        self.stats.note(Point::Break, n, || [va.raw(), level as u64, 0, 0]);
+    }
+    /// Notes that `n` broken entries were made.
+    #[inline(always)]
+    pub(super) fn note_makes(&self, n: u64, (va, level): (VirtAddr, Level)) {
+        self.stats.note(Point::Make, 1, || [va.raw(), level as u64, n, 0]);
+    }
+    /// Notes that `n` groups, the first of them at this address, got the contiguous bit.
+    #[inline(always)]
+    pub(super) fn note_folds(&self, n: u64, va: VirtAddr) {
+        self.stats.note(Point::Fold, n, || [va.raw(), 0, 0, 0]);
+    }
+    /// Notes that the group at this address lost it.
+    #[inline(always)]
+    pub(super) fn note_unfold(&self, va: VirtAddr) {
+        self.stats.note(Point::Unfold, 1, || [va.raw(), 0, 0, 0]);
+    }
+    #[inline(always)]
+    fn note_tlbi_va(&self, n: u64, (start, end): (VirtAddr, VirtAddr)) {
+        self.stats.note(Point::TlbiVa, n, || [start.raw(), end.raw().wrapping_sub(start.raw()), 0, 0]);
+    }
+    fn note_tlbi_all(&self) {
+        self.stats.note(Point::TlbiAll, 1, || [0; 4]);
     }
 
     /// Removes the translations of a range from every TLB, and waits until no CPU uses them.
     #[inline(always)]
     pub fn flush(&self, range: FlushRange) {
-        self.round(|| self.invalidate(range));
+        self.round(|| (range.start, range.end), || self.invalidate(range));
     }
 
     /// One round, of what `invalidate` drops.
     #[inline(always)]
-    fn round(&self, invalidate: impl FnOnce()) {
+    fn round(&self, range: impl Fn() -> (VirtAddr, VirtAddr), invalidate: impl FnOnce()) {
+        self.stats.begin(Point::Flush, 1, || {
+            let (start, end) = range();
+            [start.raw(), end.raw().wrapping_sub(start.raw()), 0, 0]
+        });
         Machine::dsb(Dsb::IshSt);
         invalidate();
         Machine::dsb(Dsb::Ish);
-        self.stats.inc(Counter::DsbIsh);
+        self.stats.end(Point::Flush, 0, || [range().0.raw(), 0, 0, 0]);
         self.synchronise_context();
     }
 
     /// As [`Self::flush`], of the leaves of `level` in several runs, with one wait for all.
     pub(super) fn flush_runs(&self, level: Level, runs: &[Run]) {
-        self.round(|| self.invalidate_runs(level, runs));
+        let range = || {
+            let start = runs.iter().map(|run| run.first).min().unwrap_or(VirtAddr::new(0));
+            (start, runs.iter().map(|run| run.end(level.entry_bytes())).max().unwrap_or(start))
+        };
+        self.round(range, || self.invalidate_runs(level, runs));
     }
 
     /// By one operation for all that lies between the first and the last, where the CPU has such; what it drops beside
@@ -165,13 +196,13 @@ impl<'a> Flusher<'a> {
         }
         if entries >= MAX_OPS {
             Machine::tlbi(Tlbi::All, FlushScope::Broadcast);
-            self.stats.inc(Counter::TlbiAll);
+            self.note_tlbi_all();
             return;
         }
         for va in runs.iter().flat_map(|run| (0..run.entries).map(|n| run.first.add(n * stride))) {
             Machine::tlbi(Tlbi::Va { va, tag, depth, level }, FlushScope::Broadcast);
         }
-        self.stats.add(Counter::TlbiVa, entries);
+        self.note_tlbi_va(entries, (start, end));
     }
 
     /// After a store that made an invalid descriptor valid: visible to walkers, and to this CPU's next
@@ -195,7 +226,7 @@ impl<'a> Flusher<'a> {
             FlushTag::User(cell) if range.is_one() => {
                 let tag = Tag::Asid(cell.asid());
                 Machine::tlbi(Tlbi::Va { va: start, tag, depth, level }, FlushScope::Broadcast);
-                self.stats.inc(Counter::TlbiVa);
+                self.note_tlbi_va(1, (start, range.end));
             }
             _ => self.invalidate_many(range),
         }
@@ -211,17 +242,17 @@ impl<'a> Flusher<'a> {
         let by_range = Machine::features().tlbi_range;
         if operations == 1 {
             broadcast(Tlbi::Va { va: start, tag, depth, level });
-            self.stats.inc(Counter::TlbiVa);
+            self.note_tlbi_va(1, (start, end));
         } else if pages <= MAX_RANGE_PAGES && (by_range || operations < MAX_OPS) {
             // Without the feature this is one operation for each entry.
             broadcast(Tlbi::Range { start, pages, tag, depth, level });
-            self.stats.add(Counter::TlbiVa, if by_range { 1 } else { operations });
+            self.note_tlbi_va(if by_range { 1 } else { operations }, (start, end));
         } else if let Tag::Asid(asid) = tag {
             broadcast(Tlbi::Asid(asid));
-            self.stats.inc(Counter::TlbiAsid);
+            self.stats.note(Point::TlbiAsid, 1, || [asid.raw().into(), 0, 0, 0]);
         } else {
             broadcast(Tlbi::All);
-            self.stats.inc(Counter::TlbiAll);
+            self.note_tlbi_all();
         }
     }
 }

@@ -67,7 +67,6 @@ use super::stretch::Stretch;
 use crate::Mm;
 use crate::config::Contpte;
 use crate::page::{PageKind, PageRef};
-use crate::stats::Counter;
 
 /// What stands in a group.
 pub(crate) type Descs = [Desc; CONT_ENTRIES];
@@ -186,7 +185,7 @@ impl Entry<'_> {
                 group.change_bit(&old, &new);
             }
         }
-        self.flusher().stats().inc(Counter::ContpteFold);
+        self.flusher().note_folds(1, self.va());
         Fold::Folded
     }
 }
@@ -208,7 +207,7 @@ impl Stretch<'_> {
                 let group = self.entry(n - first).group();
                 if let Some(new) = group.as_group(&group.descs()) {
                     // The flush of what they were before may be owed yet, so nothing of them changes in place.
-                    group.first.flusher().stats().inc(Counter::ContpteFold);
+                    group.first.flusher().note_folds(1, group.first.va());
                     group.replace(&new);
                 }
             }
@@ -252,11 +251,11 @@ impl<'l> Group<'l> {
     }
 
     fn unfold(self) {
-        let (old, stats) = (self.descs(), self.first.flusher().stats());
+        let (old, flusher, va) = (self.descs(), *self.first.flusher(), self.first.va());
         let young = accessed(&old);
         let new = old.map(|desc| Desc::from_raw(desc.alone().raw() | young));
         self.change_bit(&old, &new);
-        stats.inc(Counter::ContpteUnfold);
+        flusher.note_unfold(va);
     }
 
     /// What the 16 would be as a group, if they can be one.
@@ -274,7 +273,7 @@ impl<'l> Group<'l> {
         let alone = || new.iter().zip(old).all(|(new, old)| new.alone() == old.alone());
         if Machine::features().bbm == BbmLevel::Level3 && alone() {
             new.iter().enumerate().for_each(|(n, &desc)| self.member(n).put(desc));
-            self.first.flusher().stats().add(Counter::PteStore, CONT_ENTRIES as u64);
+            self.first.flusher().note_stores(CONT_ENTRIES as u64, (self.first.va(), self.level()));
             self.first.flusher().flush(self.range());
         } else {
             self.replace(new);
@@ -297,12 +296,11 @@ impl<'l> Group<'l> {
     /// Broken and made as these, with the access flag of all in each: folded, if `new` is a group, else plain.
     pub(super) fn remake(self, new: &Descs) {
         let young = accessed(&self.descs());
-        let stats = self.first.flusher().stats();
         let folded = is_folded(new, self.level());
         let bit = |desc: Desc| if folded { desc } else { desc.alone() };
         let new = new.map(|desc| Desc::from_raw(bit(desc).raw() | young));
         if !folded {
-            stats.inc(Counter::ContpteUnfold);
+            self.first.flusher().note_unfold(self.first.va());
         }
         self.replace(&new);
     }

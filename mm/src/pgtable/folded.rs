@@ -9,7 +9,6 @@ use super::entry::Entry;
 use super::gather::Gather;
 use super::unlinked::{Displaced, Unmapped};
 use crate::config::Contpte;
-use crate::stats::Counter;
 
 /// What may change in one member after the other while others are held, until the flush: a TLB gives what one of them
 /// says (R_NGLXZ). Linux does it for write permission too: `contpte_wrprotect_ptes`.
@@ -36,7 +35,7 @@ impl Entry<'_> {
                 stores += 1;
             }
         }
-        self.flusher().stats().add(Counter::PteStore, stores);
+        self.flusher().note_stores(stores, (self.va(), self.level()));
         self.flusher().flush(group.range());
     }
 
@@ -67,7 +66,7 @@ impl Entry<'_> {
             return count;
         }
         now.iter().enumerate().for_each(|(n, &desc)| group.member(n).put(desc));
-        self.flusher().stats().add(Counter::PteStore, CONT_ENTRIES as u64);
+        self.flusher().note_stores(CONT_ENTRIES as u64, (self.va(), self.level()));
         gather.owe(*self.flusher(), group.range());
         count
     }
@@ -108,7 +107,7 @@ impl Entry<'_> {
         let group = self.group();
         let old = group.descs();
         old.iter().enumerate().for_each(|(n, &desc)| group.member(n).put(to(desc)));
-        self.flusher().stats().add(Counter::PteStore, CONT_ENTRIES as u64);
+        self.flusher().note_stores(CONT_ENTRIES as u64, (self.va(), self.level()));
         gather.owe(*self.flusher(), group.range());
         Unmapped::run(old[0], self.level(), CONT_ENTRIES as u32)
     }
@@ -125,9 +124,8 @@ impl Entry<'_> {
             assert!(member.desc().is_empty(), "make at {}, which holds {}", member.va(), member.desc());
             member.put(nth_of(first, level, n, contpte));
         }
-        let stats = self.flusher().stats();
-        stats.add(Counter::PteStore, CONT_ENTRIES as u64);
-        stats.add(Counter::ContpteFold, u64::from(contpte == Contpte::On));
+        self.flusher().note_stores(CONT_ENTRIES as u64, (self.va(), level));
+        self.flusher().note_folds((contpte == Contpte::On).into(), self.va());
         self.flusher().publish();
     }
 
@@ -168,9 +166,8 @@ impl Entry<'_> {
             );
             member.put(Desc::from_raw(first.in_group().raw() + n * member.level().entry_bytes()));
         }
-        let stats = self.flusher().stats();
-        stats.add(Counter::PteStore, CONT_ENTRIES as u64);
-        stats.inc(Counter::ContpteFold);
+        self.flusher().note_stores(CONT_ENTRIES as u64, (self.va(), self.level()));
+        self.flusher().note_folds(1, self.va());
         self.flusher().publish();
     }
 

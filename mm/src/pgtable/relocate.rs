@@ -24,7 +24,6 @@ use super::flush::{FlushRange, Flusher};
 use super::gather::Gather;
 use super::root::{Missing, PtRoot};
 use super::walk::slot;
-use crate::stats::Counter;
 
 impl PtRoot {
     /// Moves `count` entries of `level`, those that translate the addresses from `from` on, to where the addresses from
@@ -87,7 +86,7 @@ impl PtRoot {
             }
         }
         if moved != 0 {
-            flusher.stats().add(Counter::PteStore, 2 * moved as u64);
+            flusher.note_stores(2 * moved as u64, (from, level));
             flusher.publish();
             let level = (depth == Depth::LeafOnly).then_some(level);
             let start = from.align_down(bytes);

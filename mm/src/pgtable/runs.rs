@@ -24,7 +24,6 @@ use super::entry::Entry;
 use super::flush::Flusher;
 use super::root::PtRoot;
 use super::walk::WalkStep;
-use crate::stats::Counter;
 
 /// Consecutive entries of one level.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,7 +132,8 @@ impl<'l, 'r> Runs<'l, 'r> {
     /// As [`Self::change`].
     pub fn break_all(mut self, told: impl FnMut(Told<'_, '_>)) -> BrokenRuns<'l, 'r> {
         let broken = self.store(|_| |_| Desc::INVALID, told);
-        self.flusher.stats().add(Counter::PteBreak, broken);
+        let first = self.runs.first().map_or(VirtAddr::new(0), |run| run.first);
+        self.flusher.note_breaks(broken, (first, self.level));
         BrokenRuns(self.stale())
     }
 
@@ -166,7 +166,8 @@ impl<'l, 'r> Runs<'l, 'r> {
                 va = va.add(here * bytes);
             }
         }
-        self.flusher.stats().add(Counter::PteStore, stores);
+        let first = self.runs.first().map_or(VirtAddr::new(0), |run| run.first);
+        self.flusher.note_stores(stores, (first, self.level));
         stores
     }
 }
@@ -211,7 +212,9 @@ impl<'l, 'r> CleanRuns<'l, 'r> {
         told: impl FnMut(Told<'_, '_>),
     ) -> Runs<'l, 'r> {
         let mut runs = self.0;
-        runs.store(new, told);
+        let made = runs.store(new, told);
+        let first = runs.runs.first().map_or(VirtAddr::new(0), |run| run.first);
+        runs.flusher.note_makes(made, (first, runs.level));
         runs.flusher.publish();
         runs
     }

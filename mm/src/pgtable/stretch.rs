@@ -190,7 +190,7 @@ impl<'l> Stretch<'l> {
             self.put(n, Desc::INVALID);
             stores += 1;
         }
-        self.flusher.count_stores(stores);
+        self.flusher.note_stores(stores, (self.va, self.level));
         self.hand_on(pending, gather, &mut each);
     }
 

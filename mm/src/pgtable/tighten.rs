@@ -21,7 +21,6 @@ use super::entry::Entry;
 use super::flush::FlushRange;
 use super::gather::Gather;
 use super::table::LooseEntries;
-use crate::stats::Counter;
 
 type Table = <Machine as PhysMem>::Table;
 
@@ -164,7 +163,8 @@ impl Tightening<'_, '_> {
         if self.stores == 0 {
             return;
         }
-        self.first.flusher().stats().add(Counter::PteStore, self.stores as u64);
+        let (va, level) = (self.first.va(), self.first.level());
+        self.first.flusher().note_stores(self.stores as u64, (va, level));
         let nth = |n: usize| self.first.nth(n - self.range.start).leaf_range();
         let range = FlushRange { end: nth(self.changed.end - 1).end, ..nth(self.changed.start) };
         gather.owe(*self.first.flusher(), range);

@@ -27,6 +27,7 @@ use crate::boot::Frames;
 use crate::buddy::ORDERS;
 use crate::page::{FolioRef, PageKind, page_of};
 use crate::stats::Counter;
+use crate::trace::Point;
 
 /// Most allocations that are passed over after compaction was in vain: 2^6.
 const MOST_DEFERRED: u32 = 6;
@@ -70,9 +71,16 @@ pub(crate) fn direct(mm: &Mm, order: Order) -> bool {
     if mm.rmap.compaction.passes() {
         return false;
     }
-    mm.stats.inc(Counter::CompactStall);
-    compact_zone(mm, order);
-    let success = has_block(mm, order);
+    let begin = || [order.raw().into(), 0, 0, 0];
+    let success = mm.stats.slice(
+        Point::Compact,
+        (1, begin),
+        |&success: &bool| (0, [success.into(), 0, 0, 0]),
+        || {
+            compact_zone(mm, order);
+            has_block(mm, order)
+        },
+    );
     mm.rmap.compaction.settle(success);
     mm.stats.inc(if success { Counter::CompactSuccess } else { Counter::CompactFail });
     success

@@ -24,6 +24,7 @@ use crate::config::ReserveReclaim;
 use crate::page::{FolioRef, PageKind};
 use crate::stats::Counter;
 use crate::thp::reclaim;
+use crate::trace::Point;
 
 /// Turns over one range, while what is in it stays for a reason that may pass.
 const TURNS: usize = 4;
@@ -70,9 +71,15 @@ impl Mm {
             return Err(ContigError::Range);
         }
         let _one = self.rmap.isolating.write(self.env);
-        let result = self.try_range(range, order, kind);
-        let counter = if result.is_ok() { Counter::AllocContigSuccess } else { Counter::AllocContigFail };
-        self.stats.inc(counter);
+        let result = self.stats.slice(
+            Point::Contig,
+            (0, || [first.raw(), order.raw().into(), 0, 0]),
+            |result: &Result<_, _>| (result.is_ok().into(), [result.is_ok().into(), 0, 0, 0]),
+            || self.try_range(range, order, kind),
+        );
+        if result.is_err() {
+            self.stats.inc(Counter::AllocContigFail);
+        }
         result
     }
 
@@ -84,8 +91,10 @@ impl Mm {
     /// [`ContigError::Nowhere`], or the last range's.
     pub fn alloc_contig(&self, order: Order, kind: PageKind) -> Result<FolioRef, ContigError> {
         if let Some(block) = self.take_run(order, kind) {
-            self.stats.inc(Counter::AllocContigSuccess);
-            return Ok(block);
+            let made = |block: &FolioRef| (1, [block.pfn().raw(), 1, 0, 0]);
+            return Ok(self
+                .stats
+                .slice(Point::Contig, (0, || [0, order.raw().into(), 0, 0]), made, || block));
         }
         let mut last = ContigError::Nowhere;
         let mut tried = 0;

@@ -39,8 +39,8 @@ use crate::config::Number;
 use crate::locks;
 use crate::mapcount::Remains;
 use crate::page::{Flags, FolioList, FolioRef, PageKind, PageList, PageQueue, PageRef};
-use crate::stats::Counter;
 use crate::thp::popmap::{PAGES, Popmap};
+use crate::trace::Point;
 
 /// All lists. They hold no references.
 pub(super) struct Lists {
@@ -87,7 +87,7 @@ pub(crate) fn note(mm: &Mm, head: PageRef, remains: Remains) {
         if head.claim_flag(Flags::PARTIAL) {
             lists.take_off_candidates(head);
             lists.partial.push(head);
-            mm.stats.inc(Counter::ThpDeferredSplitPage);
+            mm.stats.note(Point::PartlyMapped, 1, || [head.pfn().raw(), 0, 0, 0]);
         }
     }
 }

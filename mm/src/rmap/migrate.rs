@@ -41,7 +41,7 @@ use super::{deferred, wake};
 use crate::Mm;
 use crate::mapcount::{self, Answer, Sharing};
 use crate::page::{Flags, FolioRef, PageKind, PageRef};
-use crate::stats::Counter;
+use crate::trace::Point;
 
 /// Which folios may be moved, by who maps them (Linux: `MPOL_MF_MOVE` and `MPOL_MF_MOVE_ALL`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -148,17 +148,26 @@ pub struct NotMoved {
 /// # Errors
 /// [`NotMoved`].
 pub fn migrate_folio(mm: &Mm, folio: FolioRef, target: FolioRef, what: MoveWhat) -> Result<(), NotMoved> {
+    let pages = target.order().pages();
+    let begin = [folio.pfn().raw(), target.pfn().raw(), target.order().raw().into(), 0];
+    let moved = |result: &Result<(), NotMoved>| {
+        let pages = if result.is_ok() { pages } else { 0 };
+        (pages, [pages, 0, 0, 0])
+    };
+    mm.stats.slice(Point::Migrate, (0, || begin), moved, || carry_out(mm, folio, target, what))
+}
+
+fn carry_out(mm: &Mm, folio: FolioRef, target: FolioRef, what: MoveWhat) -> Result<(), NotMoved> {
     match try_migrate(mm, &folio, &target, what) {
         Ok(origin) => {
             give_back(mm, folio, &origin);
             // From here on the entries hold it; where all of them went meanwhile, this is the end of it.
             mm.put_folio(target);
             wake(mm);
-            mm.stats.add(Counter::PgMigrateSuccess, origin.order.pages());
             Ok(())
         }
         Err(why) => {
-            mm.stats.add(Counter::PgMigrateFail, target.order().pages());
+            mm.stats.note(Point::MigrateFail, target.order().pages(), || [folio.pfn().raw(), 0, 0, 0]);
             mm.put_folio(folio);
             Err(NotMoved { why, target })
         }

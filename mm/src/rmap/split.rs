@@ -23,8 +23,8 @@ use super::{deferred, underused, wake};
 use crate::Mm;
 use crate::page::{FolioRef, PageKind, SinglePages};
 use crate::pgtable::TableStock;
-use crate::stats::Counter;
 use crate::thp::popmap::Popmap;
+use crate::trace::Point;
 
 /// Splits an anonymous folio, to which the caller gives one reference. Pages that nobody maps are free afterwards.
 /// Returns how many those were. May be called with M held or not; no spinlock is held.
@@ -46,6 +46,15 @@ pub(super) enum Zeros {
 
 /// As [`split_folio`].
 pub(super) fn split_giving_back(mm: &Mm, folio: FolioRef, zeros: Zeros) -> Result<u64, Refused> {
+    let begin = [folio.pfn().raw(), 0, 0, 0];
+    let done = |result: &Result<u64, Refused>| {
+        let done = u64::from(result.is_ok());
+        (done, [done, 0, 0, 0])
+    };
+    mm.stats.slice(Point::Split, (0, || begin), done, || split_into_pages(mm, folio, zeros))
+}
+
+fn split_into_pages(mm: &Mm, folio: FolioRef, zeros: Zeros) -> Result<u64, Refused> {
     let result = try_split(mm, &folio, zeros);
     let pages = Order::PMD.pages();
     match result {
@@ -58,11 +67,10 @@ pub(super) fn split_giving_back(mm: &Mm, folio: FolioRef, zeros: Zeros) -> Resul
                 })
                 .sum();
             wake(mm);
-            mm.stats.inc(Counter::ThpSplitPage);
             Ok(freed)
         }
         Err(why) => {
-            mm.stats.inc(Counter::ThpSplitPageFailed);
+            mm.stats.note(Point::SplitFail, 1, || [folio.pfn().raw(), 0, 0, 0]);
             mm.put_folio(folio);
             Err(why)
         }

@@ -41,8 +41,8 @@ use crate::Mm;
 use crate::config::Number;
 use crate::mapcount::{self, Answer, Sharing};
 use crate::page::{FolioRef, PageRef};
-use crate::stats::Counter;
 use crate::thp::popmap::{PAGES, Popmap};
+use crate::trace::Point;
 
 /// Fewest pages for which a huge page is split that was filled: one goes for the table that is needed then.
 const LEAST: u64 = 2;
@@ -74,7 +74,7 @@ fn give_back_filled(mm: &Mm, folio: FolioRef, class: usize) -> u64 {
     let unused = zeros(mm, head).count().min(deferred::filled(head));
     if deferred::class_of(unused) == class {
         let freed = split(mm, folio);
-        mm.stats.add(Counter::ResPagesGivenBack, freed);
+        mm.stats.note(Point::GivenBack, freed, || [head.pfn().raw(), 0, 0, 0]);
         return freed;
     }
     deferred::refile(mm, head, if unused < LEAST { 0 } else { unused });
@@ -112,7 +112,9 @@ fn give_back_underused(mm: &Mm, folio: FolioRef, most: u64) -> u64 {
         return 0;
     }
     let freed = split(mm, folio);
-    mm.stats.add(Counter::ThpUnderusedSplitPage, u64::from(freed != 0));
+    if freed != 0 {
+        mm.stats.note(Point::Underused, 1, || [head.pfn().raw(), freed, 0, 0]);
+    }
     freed
 }
 

@@ -37,6 +37,7 @@ use crate::Mm;
 use crate::locks;
 use crate::pgtable::AsidCell;
 use crate::stats::{Counter, Stats};
+use crate::trace::Point;
 
 /// Bits of an [`AsidCell`] that hold the number; the generation stands above them.
 const NUMBER_BITS: u32 = 16;
@@ -121,7 +122,7 @@ impl Asids {
         if core::mem::replace(pending, Pending::Nothing) == Pending::Flush {
             Machine::tlbi(Tlbi::All, FlushScope::Local);
             Machine::dsb(Dsb::Nsh);
-            stats.inc(Counter::TlbiAll);
+            stats.note(Point::TlbiAll, 1, || [0; 4]);
         }
         slot.store(cell.raw(), Ordering::SeqCst);
         drop(state);

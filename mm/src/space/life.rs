@@ -19,6 +19,7 @@ use crate::pgtable::{AsidCell, FlushTag, Flusher, PtRoot};
 use crate::shmem::SpaceObjects;
 use crate::thp::permission::PermissionCell;
 use crate::thp::{Holes, SpaceReservations, ThpPermission, khugepaged, promoter};
+use crate::trace::Point;
 use crate::userfault::SpaceUserfaults;
 
 /// What a space is born with.
@@ -94,6 +95,11 @@ impl Mm {
             "address space {} is destroyed while this CPU runs it",
             space.id
         );
+        let begin = || [space.id, 0, 0, 0];
+        self.stats.slice(Point::Exit, (0, begin), |()| (0, [0; 4]), || self.end_space(space));
+    }
+
+    fn end_space(&self, space: &AddressSpace) {
         let _mmap = space.mmap_lock.write(self.env);
         self.unmap_prepared(space, VirtAddr::new(0), USER_END);
         space.userfaults.end(self);

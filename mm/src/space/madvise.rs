@@ -35,6 +35,7 @@ use crate::device::Entries;
 use crate::kalloc::KArc;
 use crate::thp::collapse::{CollapseError, collapse};
 use crate::thp::{again, reservation};
+use crate::trace::Point;
 
 impl Mm {
     /// Takes advice for `[addr, addr + len)`. May sleep.
@@ -46,6 +47,22 @@ impl Mm {
     /// `Unaligned`, `Length`, `Unadvisable`: EINVAL. `Hole`: ENOMEM, a part is not mapped; the rest is done. `Busy`
     /// (EAGAIN), `OutOfMemory`: a VMA or a block cannot be cut; what lies below is done. Populating: [`Mm::populate`].
     pub fn madvise(
+        &self,
+        space: &KArc<AddressSpace>,
+        addr: u64,
+        len: u64,
+        advice: Advice,
+    ) -> Result<(), MmapError> {
+        let begin = || [addr, len, 0, 0];
+        self.stats.slice(
+            Point::Madvise,
+            (0, begin),
+            |_| (0, [addr, 0, 0, 0]),
+            || self.advise_range(space, addr, len, advice),
+        )
+    }
+
+    fn advise_range(
         &self,
         space: &KArc<AddressSpace>,
         addr: u64,

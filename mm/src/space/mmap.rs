@@ -30,6 +30,7 @@ use crate::device::{DeviceMap, Entries, Inserter, Sharing};
 use crate::hugetlb::{self, HugeSize};
 use crate::kalloc::KArc;
 use crate::shmem::{self, Object, ObjectId};
+use crate::trace::Point;
 
 /// Where the mapping goes.
 #[derive(Clone, Copy)]
@@ -199,6 +200,19 @@ impl Mm {
     /// # Errors
     /// [`MmapError`]; nothing has changed.
     pub fn mmap(&self, space: &KArc<AddressSpace>, request: &MmapRequest) -> Result<VirtAddr, MmapError> {
+        self.told_mmap(request, || self.map_memory(space, request))
+    }
+
+    fn told_mmap(
+        &self,
+        request: &MmapRequest,
+        map: impl FnOnce() -> Result<VirtAddr, MmapError>,
+    ) -> Result<VirtAddr, MmapError> {
+        let end = |mapped: &Result<VirtAddr, _>| (0, [mapped.as_ref().map_or(0, |va| va.raw()), 0, 0, 0]);
+        self.stats.slice(Point::Mmap, (0, || [request.len, 0, 0, 0]), end, map)
+    }
+
+    fn map_memory(&self, space: &KArc<AddressSpace>, request: &MmapRequest) -> Result<VirtAddr, MmapError> {
         let plan = Plan::new(request, Source::Anonymous)?;
         if request.flags.map_type() == MapFlags::PRIVATE.bits() {
             return self.map_whole(space, request, &plan, None);
@@ -223,8 +237,10 @@ impl Mm {
         request: &MmapRequest,
         object: &KArc<Object>,
     ) -> Result<VirtAddr, MmapError> {
-        let plan = Plan::new(request, Source::Object(object.id, object.huge))?;
-        self.map_whole(space, request, &plan, Some(object))
+        self.told_mmap(request, || {
+            let plan = Plan::new(request, Source::Object(object.id, object.huge))?;
+            self.map_whole(space, request, &plan, Some(object))
+        })
     }
 
     /// Maps a device: `handler` puts its memory in, all of it, and may refuse ([`crate::device::map`]). Nothing of it

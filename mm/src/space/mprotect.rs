@@ -17,6 +17,7 @@ use super::range;
 use super::{AddressSpace, Growth, MapProt, MmapError, Prot, Vma};
 use crate::Mm;
 use crate::pgtable::Gather;
+use crate::trace::Point;
 
 impl Mm {
     /// Changes the rights of `[addr, addr + len)`. May sleep.
@@ -32,6 +33,16 @@ impl Mm {
         len: u64,
         prot: MapProt,
     ) -> Result<(), MmapError> {
+        let begin = || [addr, len, 0, 0];
+        self.stats.slice(
+            Point::Mprotect,
+            (0, begin),
+            |_| (0, [addr, 0, 0, 0]),
+            || self.protect(space, addr, len, prot),
+        )
+    }
+
+    fn protect(&self, space: &AddressSpace, addr: u64, len: u64, prot: MapProt) -> Result<(), MmapError> {
         let grows = prot & (MapProt::GROWSDOWN | MapProt::GROWSUP);
         let prot = prot - grows;
         let start = VirtAddr::new(addr);

@@ -28,6 +28,7 @@ use crate::Mm;
 use crate::hugetlb::Owed;
 use crate::kalloc::KArc;
 use crate::thp::reservation;
+use crate::trace::Point;
 
 /// VMAs that a move may add before it takes any away (Linux asks for as many in `mremap_to`).
 const MARGIN: usize = 5;
@@ -139,6 +140,11 @@ impl Mm {
     /// EFAULT: `NotOneMapping`. EPERM: `BelowMinimum`. ENOMEM: `NoGap`, `TooManyVmas`, `Overcommit`, `OutOfMemory`.
     /// Nothing has changed.
     pub fn mremap(&self, space: &KArc<AddressSpace>, request: &MremapRequest) -> Result<VirtAddr, MmapError> {
+        let end = |moved: &Result<VirtAddr, _>| (0, [moved.as_ref().map_or(0, |va| va.raw()), 0, 0, 0]);
+        self.stats.slice(Point::Mremap, (0, || [0; 4]), end, || self.remap(space, request))
+    }
+
+    fn remap(&self, space: &KArc<AddressSpace>, request: &MremapRequest) -> Result<VirtAddr, MmapError> {
         let plan = Plan::new(request)?;
         let _mmap = space.mmap_lock.write(self.env);
         let vma = space.vma_at(plan.start).ok_or(MmapError::NotOneMapping(plan.start))?;

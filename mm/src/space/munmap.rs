@@ -11,6 +11,7 @@ use super::{range, unmap};
 use crate::Mm;
 use crate::hugetlb::Promised;
 use crate::thp::again;
+use crate::trace::Point;
 
 /// `len` rounded up to whole pages; `None` where that wraps.
 pub(super) fn page_align(len: u64) -> Option<u64> {
@@ -41,11 +42,19 @@ impl Mm {
     /// `TooManyVmas`,
     /// `OutOfMemory`: a VMA or block that must be cut cannot be. Nothing has changed.
     pub fn munmap(&self, space: &AddressSpace, addr: u64, len: u64) -> Result<(), MmapError> {
-        let (start, end) = user_range(addr, len)?;
-        let _mmap = space.mmap_lock.write(self.env);
-        self.prepare_cuts(space, start, end, 0)?;
-        self.unmap_prepared(space, start, end);
-        Ok(())
+        let begin = || [addr, len, 0, 0];
+        self.stats.slice(
+            Point::Munmap,
+            (0, begin),
+            |_| (0, [addr, 0, 0, 0]),
+            || {
+                let (start, end) = user_range(addr, len)?;
+                let _mmap = space.mmap_lock.write(self.env);
+                self.prepare_cuts(space, start, end, 0)?;
+                self.unmap_prepared(space, start, end);
+                Ok(())
+            },
+        )
     }
 
     /// All of a change of `[start, end)` that can fail: room for the VMAs that its ends cut and for `more`,

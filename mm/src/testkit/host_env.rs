@@ -164,7 +164,7 @@ impl KernelEnv for HostEnv {
         model::steps().steps * STEP_NS
     }
 
-    fn trace(&self, step: &Step) {
+    fn at_step(&self, step: &Step) {
         lock(&self.steps).push(*step);
         let hook = lock(&self.hook).clone();
         if let Some(hook) = hook {

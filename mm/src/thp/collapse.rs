@@ -55,6 +55,7 @@ use crate::rmap::deferred;
 use crate::space::exclusive::read_only;
 use crate::space::{AddressSpace, Vma, VmaKind, range, unmap};
 use crate::stats::Counter;
+use crate::trace::Point;
 
 /// Why a range was not collapsed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,7 +120,7 @@ pub fn collapse(
             if error == CollapseError::OutOfMemory {
                 break;
             }
-            mm.stats.inc(Counter::ThpCollapseFailed);
+            mm.stats.note(Point::CollapseFail, 1, || [range.start.raw(), 0, 0, 0]);
         }
     }
     result
@@ -211,6 +212,15 @@ impl Range<'_> {
     /// # Errors
     /// [`CollapseError`]; the room is given back.
     pub(super) fn collapse(&self, room: Room) -> Result<(), CollapseError> {
+        let begin = [self.start.raw(), room.folio.pfn().raw(), 0, 0];
+        let made = |result: &Result<(), CollapseError>| {
+            let made = u64::from(result.is_ok());
+            (made, [self.start.raw(), made, 0, 0])
+        };
+        self.mm.stats.slice(Point::Collapse, (0, || begin), made, || self.collapse_into(room))
+    }
+
+    fn collapse_into(&self, room: Room) -> Result<(), CollapseError> {
         let Range { mm, space, vma, start, .. } = *self;
         let Room { mut before, folio } = room;
         folio.prep_compound(PageKind::Anon, Order::PMD, mm.config.tails);
@@ -352,7 +362,6 @@ impl Range<'_> {
         mapcount::add(mm, &run);
         space.add_anon(mm, Order::PMD.pages());
         mm.stats.inc(Counter::NrAnonThp);
-        mm.stats.inc(Counter::ThpCollapseAlloc);
         let copied = before.iter().filter(|&&desc| normal_page(desc, Level::L3).is_some()).count() as u64;
         mm.stats.add(Counter::ThpCollapseCopied, copied);
         mm.stats.add(Counter::ThpCollapseFilled, Order::PMD.pages() - copied);

@@ -42,7 +42,7 @@ pub(super) fn exchange(
 ) -> Displaced<1> {
     let (slot, va, table) = (entry.slot(), entry.va(), entry.desc());
     let tell = |kind, owed, old, new| {
-        announce(mm.env, &Step { kind, owed, level: Level::L2, entries: 1, va, slot, old, new });
+        announce(mm, &Step { kind, owed, level: Level::L2, entries: 1, va, slot, old, new });
     };
     tell(StepKind::PromoteBegin, Owed::Nothing, table, table);
     let broken = entry.break_live(|_, _| ());
@@ -59,7 +59,7 @@ pub(super) fn exchange(
 pub(super) fn replace(mm: &Mm, entry: Entry<'_>, block: Desc) -> Displaced<1> {
     let (slot, va, table) = (entry.slot(), entry.va(), entry.desc());
     let tell = |kind, owed, old, new| {
-        announce(mm.env, &Step { kind, owed, level: Level::L2, entries: 1, va, slot, old, new });
+        announce(mm, &Step { kind, owed, level: Level::L2, entries: 1, va, slot, old, new });
     };
     tell(StepKind::PromoteBegin, Owed::Nothing, table, table);
     let resized = entry.resize(block);

@@ -14,6 +14,7 @@ use crate::pgtable::TableStock;
 use crate::rmap::deferred;
 use crate::space::{AddressSpace, HugeAdvice, Vma, range};
 use crate::stats::Counter;
+use crate::trace::Point;
 
 /// What came of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,7 +88,7 @@ pub fn zero_fault(
 
 /// The fault goes on with a small page.
 fn no_memory(mm: &Mm, _: OutOfMemory) -> NoHugePage {
-    mm.stats.inc(Counter::ThpFaultFallback);
+    mm.stats.note(Point::HugeFallback, 1, || [0; 4]);
     NoHugePage::Memory
 }
 
@@ -139,7 +140,7 @@ fn make_block(
     mapcount::add(mm, &run);
     space.add_anon(mm, Order::PMD.pages());
     mm.stats.inc(Counter::NrAnonThp);
-    mm.stats.inc(Counter::ThpFaultAlloc);
+    mm.stats.note(Point::HugeFault, 1, || [key.range.raw(), head.pfn().raw(), 0, 0]);
     deferred::offer(mm, head);
     Ok(HugeFault::Made)
 }

@@ -54,6 +54,7 @@ use crate::kalloc::KArc;
 use crate::locks;
 use crate::space::{AddressSpace, Vma};
 use crate::stats::Counter;
+use crate::trace::Point;
 
 /// The name of the kernel thread.
 pub const THREAD: &str = "khugepaged";
@@ -291,7 +292,7 @@ impl Scan<'_> {
         match range.collapse(room) {
             Ok(()) => self.collapsed += 1,
             Err(error) => {
-                mm.stats.inc(Counter::ThpCollapseFailed);
+                mm.stats.note(Point::CollapseFail, 1, || [start.raw(), 0, 0, 0]);
                 count(mm, error);
             }
         }

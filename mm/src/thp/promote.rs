@@ -66,6 +66,7 @@ use crate::rmap::deferred;
 use crate::space::exclusive::read_only;
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
+use crate::trace::Point;
 
 /// Why a range was not promoted. Nothing has changed, but where the variant says so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,11 +164,16 @@ fn promote_reserved(
     least: u64,
 ) -> Result<(), PromoteError> {
     let claim = Claim::new(mm, key, least)?;
-    let result = promote_claimed(mm, space, vma, &claim);
+    let begin = || [key.range.raw(), claim.record.block().pfn().raw(), claim.pages.count(), 0];
+    let made = |result: &Result<(), PromoteError>| {
+        let made = u64::from(result.is_ok());
+        (made, [key.range.raw(), made, 0, 0])
+    };
+    let result = mm.stats.slice(Point::Promote, (0, begin), made, || promote_claimed(mm, space, vma, &claim));
     if let Err(error) = result {
         claim.undo(mm);
         if !matches!(error, PromoteError::Strays(_)) {
-            mm.stats.inc(Counter::ResCollapseFailed);
+            mm.stats.note(Point::PromoteFail, 1, || [key.range.raw(), 0, 0, 0]);
         }
         if matches!(error, PromoteError::Foreign(_)) {
             reservation::release_key(mm, claim.key);
@@ -187,7 +193,6 @@ fn promote_claimed(mm: &Mm, space: &AddressSpace, vma: &Vma, claim: &Claim) -> R
     let (table, strays) = make_block(mm, space, vma, block, claim)?;
     strays::put(mm, strays);
     mm.gather(space.tag(), |gather| gather.hold_displaced(table));
-    mm.stats.inc(Counter::ResPagesCollapsed);
     mm.stats.add(Counter::ResPagesFilled, claim.pages.count());
     Ok(())
 }

@@ -35,6 +35,7 @@ use crate::Mm;
 use crate::config::ReserveReclaim;
 use crate::page::PageKind;
 use crate::rmap;
+use crate::trace::Point;
 
 /// Pages that are made free where one is asked for, if there are so many (4 KiB units).
 pub const BATCH: u64 = 32;
@@ -77,7 +78,8 @@ fn give_back(mm: &Mm, need: Need) -> u64 {
         &|| rmap::underused::split_filled(mm, pages),
         &|| rmap::underused::split_underused(mm, pages),
     ];
-    steps.iter().map(|step| step()).find(|&freed| freed != 0).unwrap_or(0)
+    let freed = || steps.iter().map(|step| step()).find(|&freed| freed != 0).unwrap_or(0);
+    mm.stats.slice(Point::Reclaim, (0, || [pages, 0, 0, 0]), |&freed: &u64| (0, [freed, 0, 0, 0]), freed)
 }
 
 fn give_back_reservations(mm: &Mm, need: Need) -> u64 {

@@ -39,6 +39,7 @@ use crate::page::{FolioRef, LastRef, PageKind};
 use crate::pgtable::{Missing, normal_page};
 use crate::space::{AddressSpace, Vma};
 use crate::stats::Counter;
+use crate::trace::Point;
 
 /// What an address space keeps of its reservations: whether it ever had one. The rest stands in the table.
 #[derive(Debug)]
@@ -178,6 +179,8 @@ fn take_existing(mm: &Mm, key: Key, index: usize) -> Existing {
         let page = record.populate(index);
         queue::settle(mm, record);
         let group = if record.has_group(index) { Sixteen::All } else { Sixteen::Some };
+        let args = || [key.va(index).raw(), page.pfn().raw(), record.populated(), 0];
+        mm.stats.note(Point::Take, 1, args);
         Taken { page, populated: populated(mm, record), group }
     };
     mm.stats.sub(Counter::NrThpReserved, 1);
@@ -275,9 +278,10 @@ struct NoBlock;
 /// Makes a reservation, unless another thread was faster. The block is allocated before R, and stays whole.
 fn reserve(mm: &Mm, space: &AddressSpace, key: Key) -> Result<(), NoBlock> {
     let Ok(block) = mm.alloc_pages(Order::PMD, PageKind::ThpReserved) else {
-        mm.stats.inc(Counter::ThpResAllocFailed);
+        mm.stats.note(Point::ReserveFail, 1, || [key.range.raw(), 0, 0, 0]);
         return Err(NoBlock);
     };
+    let pfn = block.pfn();
     let new = Unlinked::new(block, key);
     let mut bucket = mm.thp.table.lock(key);
     if bucket.find(key).is_some() {
@@ -287,7 +291,7 @@ fn reserve(mm: &Mm, space: &AddressSpace, key: Key) -> Result<(), NoBlock> {
     }
     space.reservations.ever.store(true, Ordering::Relaxed);
     bucket.insert(new);
-    mm.stats.inc(Counter::ThpResAlloc);
+    mm.stats.note(Point::Reserve, 1, || [key.range.raw(), pfn.raw(), 0, 0]);
     mm.stats.add(Counter::NrThpReserved, PAGES as u64);
     Ok(())
 }
@@ -382,11 +386,13 @@ fn unlink(mm: &Mm, bucket: &mut Bucket, wanted: impl Fn(Key) -> bool) -> Option<
 /// Drops the references of a reservation that has left the table: unpopulated pages are freed, the others lose their
 /// reservation. Returns the number of unpopulated pages. No lock is held.
 pub(super) fn release(mm: &Mm, unlinked: Unlinked, cause: Cause) -> u64 {
-    let unused = PAGES as u64 - unlinked.record().populated();
-    let empty = unused == PAGES as u64;
-    mm.stats.inc(if empty { Counter::ThpResFreed } else { Counter::ThpResBroken });
+    let record = unlinked.record();
+    let (populated, range, pfn) = (record.populated(), record.key().range.raw(), record.block().pfn().raw());
+    let unused = PAGES as u64 - populated;
+    let point = if populated == 0 { Point::ReserveFree } else { Point::ReserveBreak };
+    mm.stats.note(point, 1, || [range, pfn, populated, 0]);
     if cause == Cause::Pressure {
-        mm.stats.inc(Counter::ThpResReclaimed);
+        mm.stats.note(Point::ReserveReclaim, 1, || [range, pfn, unused, 0]);
     }
     mm.stats.sub(Counter::NrThpReserved, unused);
     unlinked.dissolve().for_each(|page| mm.put_folio(page));

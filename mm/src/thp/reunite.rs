@@ -50,6 +50,7 @@ use crate::pgtable::{Displaced, normal_page};
 use crate::rmap::deferred;
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
+use crate::trace::Point;
 
 /// Makes the range of `key`, in `vma`, a block of its own folio again. The range may have a huge page. The caller holds
 /// M for reading and no spinlock.
@@ -64,7 +65,9 @@ pub(super) fn reunite(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Res
     };
     let result = result.and_then(|first| rest(mm, space, vma, key, first));
     let tried = !matches!(result, Ok(()) | Err(PromoteError::NoReservation));
-    mm.stats.add(Counter::ResCollapseFailed, tried.into());
+    if tried {
+        mm.stats.note(Point::PromoteFail, 1, || [key.range.raw(), 0, 0, 0]);
+    }
     result
 }
 
@@ -165,7 +168,7 @@ fn rest(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key, mut last: Round) -> 
     loop {
         if let Round::Last(table) = last {
             mm.gather(space.tag(), |gather| gather.hold_displaced(table));
-            mm.stats.inc(Counter::ThpReunited);
+            mm.stats.note(Point::Reunite, 1, || [key.range.raw(), 0, 0, 0]);
             return Ok(());
         }
         last = round(mm, space, vma, key, None)?;

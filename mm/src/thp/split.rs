@@ -28,6 +28,7 @@ use crate::page::page_of;
 use crate::pgtable::{Entry, LooseTable, PtRoot, TableStock};
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
+use crate::trace::Point;
 
 /// Why nothing was split.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,7 +117,7 @@ pub fn split_block(
     mapcount::split(mm, &run, table.address());
     let link = table.link();
     entry.break_live::<1>(|_, _| ()).flush().make(|_| link, |_, _| ()).keep();
-    mm.stats.inc(Counter::ThpSplitPmd);
+    mm.stats.note(Point::SplitBlock, 1, || [va.raw(), head.pfn().raw(), 0, 0]);
     mm.stats.sub(Counter::NrAnonThp, 1);
     Ok(())
 }
@@ -141,7 +142,7 @@ fn fill_table(mm: &Mm, table: &mut LooseTable, block: Desc, va: VirtAddr) {
     fill_row(table, leaf.in_group(), 0..plain.start);
     fill_row(table, leaf, plain.clone());
     fill_row(table, leaf.in_group(), plain.end..ENTRIES_PER_TABLE);
-    mm.stats.add(Counter::ContpteFold, (ENTRIES_PER_TABLE / CONT_ENTRIES - 1) as u64);
+    mm.stats.note(Point::Fold, (ENTRIES_PER_TABLE / CONT_ENTRIES - 1) as u64, || [va.raw(), 0, 0, 0]);
 }
 
 /// Writes a row of entries that go on from each other; `first` is, or would be, entry 0. A block is aligned, so nothing

@@ -30,6 +30,7 @@ use crate::page::{FolioList, FolioRef, PageKind, PageRef};
 use crate::pgtable::{Clean, normal_page};
 use crate::space::{AddressSpace, Vma, range};
 use crate::stats::Counter;
+use crate::trace::Point;
 
 /// Most pages that are brought back, or filled, while the range's entry is broken once.
 pub(super) const MOST: u64 = 64;
@@ -147,7 +148,8 @@ pub(super) fn bring_back_some(
     vma: &Vma,
     key: Key,
 ) -> Result<(), PromoteError> {
-    round(mm, space, vma, key).inspect_err(|_| mm.stats.inc(Counter::ResCollapseFailed))
+    round(mm, space, vma, key)
+        .inspect_err(|_| mm.stats.note(Point::PromoteFail, 1, || [key.range.raw(), 0, 0, 0]))
 }
 
 fn round(mm: &Mm, space: &AddressSpace, vma: &Vma, key: Key) -> Result<(), PromoteError> {

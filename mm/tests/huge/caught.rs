@@ -64,7 +64,7 @@ impl KernelEnv for Env {
     fn now_ns(&self) -> u64 {
         0
     }
-    fn trace(&self, _: &Step) {}
+    fn at_step(&self, _: &Step) {}
 }
 
 /// 512 single pages of one aligned block, each with one reference.

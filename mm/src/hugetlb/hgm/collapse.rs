@@ -34,8 +34,8 @@ use crate::rmap;
 use crate::shmem::Object;
 use crate::space::range::{leaf_for, run_of};
 use crate::space::{AddressSpace, Grain, Vma};
-use crate::stats::Counter;
 use crate::thp::held::Held;
+use crate::trace::Point;
 
 /// Why a range, or what is left of it, was not collapsed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -188,7 +188,7 @@ impl Job<'_> {
             return Ok(Tried::Done(None));
         }
         let displaced = entry.break_live::<1>(|_, _| ()).flush().make(|_| leaf, |_, _| ());
-        mm.stats.inc(Counter::HgmCollapse);
+        mm.stats.note(Point::HgmCollapse, 1, || [va.raw(), level as u64, 0, 0]);
         Ok(Tried::Done(displaced.uproot().map(|table| Debris::new(mm, table, run))))
     }
 

@@ -12,7 +12,7 @@ use crate::mapcount;
 use crate::page::page_of;
 use crate::pgtable::{LooseTable, PtRoot, TableStock};
 use crate::space::{AddressSpace, Grain, Vma, VmaKind, range};
-use crate::stats::Counter;
+use crate::trace::Point;
 
 /// Why a leaf stays as large as it is, or some of it was split and this is not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,7 +85,7 @@ fn split_block(
     mapcount::split(mm, &run, table.address());
     let link = table.link();
     entry.break_live::<1>(|_, _| ()).flush().make(|_| link, |_, _| ()).keep();
-    mm.stats.inc(Counter::HgmSplit);
+    mm.stats.note(Point::HgmSplit, 1, || [va.raw(), level as u64, 0, 0]);
     Ok(())
 }
 
@@ -101,7 +101,7 @@ fn fill(mm: &Mm, table: &mut LooseTable, block: Desc, (va, level): (VirtAddr, Le
         if folds && !plain.contains(&n) { leaf.in_group() } else { leaf }
     });
     if folds {
-        mm.stats.add(Counter::ContpteFold, (ENTRIES_PER_TABLE / CONT_ENTRIES - 1) as u64);
+        mm.stats.note(Point::Fold, (ENTRIES_PER_TABLE / CONT_ENTRIES - 1) as u64, || [va.raw(), 0, 0, 0]);
     }
 }
 

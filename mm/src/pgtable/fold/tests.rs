@@ -15,6 +15,7 @@ use crate::kalloc::KArc;
 use crate::page::{PageRef, page_of};
 use crate::rmap::{self, Exit, MoveWhat};
 use crate::space::{AddressSpace, Advice, MapProt, MmapRequest, MremapRequest, RemapFlags};
+use crate::stats::Counter;
 use crate::testkit::{self, Builder, HostEnv, check, run_as_user, run_on_cpus};
 
 const BASE: u64 = 0x4000_0000;

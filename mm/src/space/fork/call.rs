@@ -6,6 +6,7 @@ use crate::Mm;
 use crate::kalloc::KArc;
 use crate::space::life::Birth;
 use crate::space::{AddressSpace, Commit, Vma, VmaKind, VmaSet};
+use crate::trace::Point;
 
 impl Mm {
     /// A child of `parent`: the same VMAs and the same private memory, to be copied where either writes (Linux:
@@ -17,6 +18,11 @@ impl Mm {
     /// # Errors
     /// [`ForkError`]; there is no child.
     pub fn fork_space(&self, parent: &AddressSpace) -> Result<KArc<AddressSpace>, ForkError> {
+        let begin = || [parent.id, 0, 0, 0];
+        self.stats.slice(Point::Fork, (0, begin), |_| (0, [0; 4]), || self.copy_space(parent))
+    }
+
+    fn copy_space(&self, parent: &AddressSpace) -> Result<KArc<AddressSpace>, ForkError> {
         let mmap = parent.mmap_lock.write(self.env);
         let vmas = parent.vmas.lock().try_clone(inherit)?;
         let id = self.asids.next_space_id();
