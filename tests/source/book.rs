@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::tree::files;
 
-/// The targets of Markdown links in the text, but for those that leave the tree.
+/// The targets of Markdown links in the text, but for those that leave the tree, and what stands in fences.
 fn links(text: &str) -> Vec<String> {
+    let text: String = text.split("```").step_by(2).collect();
     let ends = text.match_indices("](").map(|(at, _)| &text[at + 2..]);
     let targets = ends.filter_map(|rest| rest.split_once(')').map(|(target, _)| target.to_owned()));
     targets.filter(|target| !target.contains("://") && !target.contains(' ')).collect()
