@@ -23,7 +23,7 @@ export EXPERIMENT JOBS STRICT FIGURES
 export LINUX LINUX_ARGS LINUX_SOURCES DEBIAN_MIRROR
 compare-linux: export ONLY := $(ONLY)
 # What `make trace` is told by the environment.
-export POINTS FILTER BUFFER NAME
+export COMMAND POINTS FILTER BUFFER NAME
 
 # ---- run ------------------------------------------------------------------------------------------------------
 
@@ -37,8 +37,8 @@ help:
 	  'make soak        random schedules of the model of the machine, SECONDS=600; ONLY=... one scenario,' \
 	  '                 MMU_SEED=... one seed' \
 	  'make soak-hvo    HVO to and fro on 4 CPUs, under walkers of all struct pages and load, SECONDS=20;' \
-  '                 with the variables of run below' \
-  'make planted     bugs put into mm on purpose, which a soak must find and a seed replay' \
+	  '                 with the variables of run below' \
+	  'make planted     bugs put into mm on purpose, which a soak must find and a seed replay' \
 	  'make teeth       break the code on purpose, in every way of tests/teeth: does some test notice?' \
 	  '                 ONLY=name,name for some of them, TABLE=1 to write the table of tests/teeth/README.md' \
 	  'make debug       boot halted, with gdb attached and the commands of qemu/gdb loaded' \
@@ -107,7 +107,7 @@ report-check: need-host+browser
 	target/debug/quire-report --check
 
 trace: need-host+machine+c+qemu kernel programs runner
-	target/debug/quire-trace $(KERNEL) $(or $(COMMAND),experiment $(or $(EXPERIMENT),hvo))
+	target/debug/quire-trace $(KERNEL)
 
 debug: need-host+machine+c+qemu+gdb kernel programs runner
 	target/debug/quire-run --gdb $(KERNEL)
@@ -184,11 +184,6 @@ lint: need-host+machine+fmt+clippy
 	$(HOST) cargo clippy -q $(HOST_CRATES) --all-targets -- -D warnings
 	$(MACHINE) cargo clippy -q -p arch -p mm -p kernel --target $(TARGET) -- -D warnings
 
-doc: need-host+machine $(MDBOOK)
-	$(MDBOOK) build docs
-	RUSTDOCFLAGS=-Dwarnings $(HOST) cargo doc -q --no-deps $(HOST_CRATES)
-	RUSTDOCFLAGS=-Dwarnings $(MACHINE) cargo doc -q --no-deps -p arch -p mm -p kernel --target $(TARGET)
-
 # The program that makes a book of docs/: built once, kept below target/. Another is given by MDBOOK=.
 MDBOOK ?= target/tools/bin/mdbook
 target/tools/bin/mdbook: | need-host
@@ -196,6 +191,11 @@ target/tools/bin/mdbook: | need-host
 	$(HOST) cargo install -q mdbook --version 0.5.4 --locked --no-default-features --features search \
 		--root target/tools --target-dir target/tools/build </dev/null
 	rm -rf target/tools/build
+
+doc: need-host+machine $(MDBOOK)
+	$(MDBOOK) build docs
+	RUSTDOCFLAGS=-Dwarnings $(HOST) cargo doc -q --no-deps $(HOST_CRATES)
+	RUSTDOCFLAGS=-Dwarnings $(MACHINE) cargo doc -q --no-deps -p arch -p mm -p kernel --target $(TARGET)
 
 # ---- the rest -------------------------------------------------------------------------------------------------
 

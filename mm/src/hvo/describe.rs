@@ -60,7 +60,7 @@ pub fn entry(mm: &Mm, va: VirtAddr) -> VmemmapEntry {
 }
 
 /// The entries for the struct pages of the 2 MiB range that `pfn` lies in, read from the live tables. Takes
-/// lock V: not for [`crate::env::KernelEnv::trace`], which is called under it.
+/// lock V: not for [`crate::env::KernelEnv::at_step`], which is called under it.
 #[must_use]
 pub fn describe(mm: &Mm, pfn: Pfn) -> [VmemmapEntry; PAGES] {
     let base = layout::vmemmap(pfn.align_down(Order::PMD));

@@ -243,7 +243,11 @@ fn choose_one(argument: &str, all: &[Experiment]) -> Result<Chosen, String> {
         let names: Vec<_> = all.iter().map(|one| one.name.as_str()).collect();
         return Err(format!("there is no experiment `{name}`; there are {}", names.join(", ")));
     };
-    words.try_for_each(|word| experiment.permits(word))?;
+    words.clone().try_for_each(|word| experiment.permits(word))?;
+    let keys: Vec<_> = words.filter_map(|word| word.split_once('=')).map(|(key, _)| key).collect();
+    if let Some((_, key)) = keys.iter().enumerate().find(|(n, key)| keys[..*n].contains(key)) {
+        return Err(format!("`{key}=` stands there twice"));
+    }
     Ok(Chosen { experiment: experiment.clone(), argument: argument.to_owned() })
 }
 
@@ -333,6 +337,7 @@ mod tests {
         assert!(names("mmbench:group=fault,nosuch").unwrap_err().contains("`group=nosuch`: must be of base"));
         assert!(names("mapcount:states=99").unwrap_err().contains("a number from 100 to"));
         assert!(names("thp:fault=1").unwrap_err().contains("there is mib=, policy=, way="));
+        assert!(names("thp:mib=8:mib=9").unwrap_err().contains("`mib=` stands there twice"));
         assert!(names("mmbench:").is_err() && names("mmbench:fault").is_err());
         assert!(names("kernel:a=b").unwrap_err().contains("there is nothing"));
         let part = &choose("threshold:group=fault,cow", &all).unwrap()[0];

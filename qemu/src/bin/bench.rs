@@ -24,7 +24,8 @@ Boots the ELF file KERNEL with the options of qemu/machine.conf and its [bench] 
 experiment of EXPERIMENT (all where it is empty; `mmbench:group=fault,cow` is a part of one),
 JOBS boots at a time (as many as there are processors), prints the figures, lists rows that
 have moved by more than 1 % since the last run and since those of tests/figures, and writes
-target/bench/<experiment>.json, .csv and .log (<experiment>.part.json of a part).
+target/bench/<experiment>.json, .csv and .log (of a part <experiment>.<key>=<value>.json, and of
+another machine than that of Linux <experiment>.other.json). One that breaks off leaves its log only.
 
 The exit status is 0 if every experiment came to its end, whatever it cost, and no row of
 threshold is off. With STRICT=1 a row that is an error, or is absent where Linux has one, makes it 1.
@@ -154,24 +155,27 @@ impl Bench {
         }
         let report = Report::new(chosen, ours.output, &self.peers, self.machine);
         println!("{report}");
+        let every_row = report.errors() == 0 && report.absent.is_empty();
+        let complete = report.end == End::Complete && !report.figures.is_empty();
+        good &= complete && (!self.strict || every_row);
+        if !complete {
+            return Ok(false);
+        }
         let figures = report.figures.iter().map(|figure| (figure.name.as_str(), figure.value));
         self.say_what_moved(chosen, figures.collect())?;
         self.write(chosen, "json", report.json().as_bytes())?;
         self.write(chosen, "csv", &report.csv()?)?;
-        let every_row = report.errors() == 0 && report.absent.is_empty();
-        good &= report.end == End::Complete && (!self.strict || every_row);
-        let sound = report.end == End::Complete && self.machine == Machine::OfThePeers;
-        if self.keep && sound && figures::takes(chosen) {
+        if self.keep && self.machine == Machine::OfThePeers && figures::takes(chosen) {
             figures::take(chosen, &report.json())?;
             figures::write_pages()?;
         }
         Ok(good)
     }
 
-    /// Where a file of this experiment is; a part has files of its own.
+    /// Where a file of this experiment is; each part has files of its own, and so has another machine.
     fn path(&self, chosen: &Chosen, kind: &str) -> PathBuf {
-        let part = if chosen.is_whole() { "" } else { ".part" };
-        self.folder.join(format!("{}{part}.{kind}", chosen.name()))
+        let other = if self.machine == Machine::OfThePeers { "" } else { ".other" };
+        self.folder.join(format!("{}{other}.{kind}", chosen.argument.replace(':', ".")))
     }
 
     fn write(&self, chosen: &Chosen, kind: &str, bytes: &[u8]) -> Result<(), Error> {
@@ -179,13 +183,15 @@ impl Bench {
         std::fs::write(&path, bytes).map_err(Error::file(&path))
     }
 
-    /// Holds the figures against those of the last run of the same extent, and against those of the tree.
+    /// Holds the figures against those of the last run of the same part, and, of what is booted as for the tree, against
+    /// those.
     fn say_what_moved(&self, chosen: &Chosen, figures: Vec<(&str, i64)>) -> Result<(), Error> {
         let extent = if chosen.is_whole() { Extent::Whole } else { Extent::Part };
+        let of_the_tree = self.machine == Machine::OfThePeers && figures::takes(chosen);
         if let Some(last) = moved::read(&self.path(chosen, "json"))? {
-            print!("{}", Moved::new("the last run", &last, figures.iter().copied(), extent));
+            print!("{}", Moved::new("the last run", &last, figures.iter().copied(), Extent::Whole));
         }
-        if let (Machine::OfThePeers, Some(baseline)) = (self.machine, figures::baseline(chosen.name())?) {
+        if let (true, Some(baseline)) = (of_the_tree, figures::baseline(chosen.name())?) {
             let ours = figures::of_baseline(chosen.name(), figures.into_iter());
             print!("{}", Moved::new("tests/figures", &baseline, ours, extent));
         }

@@ -15,23 +15,23 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const USAGE: &str = "usage: quire-trace KERNEL COMMAND [WORD...]
+const USAGE: &str = "usage: quire-trace KERNEL
 
 Boots the ELF file KERNEL with the options of qemu/machine.conf and the environment, types
-COMMAND on its console with the tracepoints of POINTS on (all), let through by FILTER, with
-rings of BUFFER KiB a CPU (8192), and writes target/trace/<words>.json for ui.perfetto.dev.
-NAME names the file otherwise.
+COMMAND on its console, or `experiment` and the words of EXPERIMENT (hvo), with the tracepoints
+of POINTS on (all), let through by FILTER, with rings of BUFFER KiB a CPU (8192), and writes
+target/trace/<words>.json for ui.perfetto.dev. NAME names the file otherwise.
 
-The exit status is 0 if the command did what was asked, every slice of the file begins, nests
-and ends, and the file agrees with the counters, unless records were lost or filtered.";
+The exit status is 0 if the command did what was asked, no record was lost, every slice of the
+file begins, nests and ends, and the file agrees with the counters, unless records were filtered.";
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
-    let (kernel, command) = (words.next(), words.collect::<Vec<_>>().join(" "));
-    let Some(kernel) = kernel.filter(|kernel| !kernel.starts_with('-') && !command.is_empty()) else {
+    let (Some(kernel), None) = (words.next().filter(|kernel| !kernel.starts_with('-')), words.next()) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
+    let command = variable("COMMAND", &format!("experiment {}", variable("EXPERIMENT", "hvo")));
     match run(Path::new(&kernel), &command) {
         Ok(code) => code,
         Err(error) => {

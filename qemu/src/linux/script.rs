@@ -28,7 +28,7 @@ pub const DONE: &str = "linux: done";
 
 /// Pages of 2 MiB in the hugetlb pool: as Quire's experiments have it, and as the test programs want it.
 const POOL: u32 = 64;
-/// See [`POOL`].
+/// The same for the test programs, some of which want few.
 pub const POOL_OF_PROGRAMS: u32 = 3;
 
 const BEGIN: &str = "#!/bin/busybox sh

@@ -65,7 +65,7 @@ impl Part {
 }
 
 /// Begins of paths in this tree; the longest that fits counts.
-const SOURCES: [(&str, Part); 51] = [
+const SOURCES: [(&str, Part); 52] = [
     ("arch/src/aarch64/vectors.rs", Part::Entry),
     ("arch/src/aarch64/trap.rs", Part::Entry),
     ("arch/src/esr.rs", Part::Dispatch),
@@ -109,6 +109,7 @@ const SOURCES: [(&str, Part); 51] = [
     ("mm/src/steps.rs", Part::Other),
     ("mm/src/testkit/", Part::Other),
     ("mm/src/thp/", Part::Policy),
+    ("mm/src/trace/", Part::Statistics),
     ("mm/src/turnstile.rs", Part::Dispatch),
     ("mm/src/userfault/", Part::Dispatch),
     // Assembly has no source here but its label.

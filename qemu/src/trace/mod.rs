@@ -50,7 +50,8 @@ impl Request {
         let filter = (!self.filter.is_empty()).then(|| format!("trace filter {}", self.filter));
         let mut lines = vec![format!("trace buffer {}", self.buffer)];
         lines.extend(filter);
-        lines.push(format!("trace on {}", self.points));
+        // Without changes of threads nobody could tell on which CPU a slice goes on.
+        lines.push(format!("trace on {} switch", self.points));
         lines.push(self.command.clone());
         lines.extend(["trace off", "trace dump", "poweroff"].map(str::to_owned));
         lines

@@ -58,10 +58,10 @@ impl Table {
     pub fn differing(&self) -> usize {
         self.rows.iter().filter(|row| !row.agrees()).count()
     }
-    /// Whether all rows agree, or cannot because records are missing.
+    /// Whether no record was lost, and all rows agree, or cannot as records were filtered, which was asked for.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.differing() == 0 || self.lost != 0 || self.filtered
+        self.lost == 0 && (self.differing() == 0 || self.filtered)
     }
 }
 
@@ -95,7 +95,8 @@ mod tests {
     use super::super::dump::tests::text;
     use super::*;
 
-    /// What is missing in the file differs; it may where records were lost or filtered, and not otherwise.
+    /// What is missing in the file differs; it may where records were filtered, and not otherwise; none may
+    /// be lost.
     #[test]
     fn what_differs() {
         let mut dump = Dump::read(&text(&[""])).unwrap();
@@ -108,7 +109,9 @@ mod tests {
         assert!(Table::new(&found, &dump).is_sound());
         found.insert("cow".to_owned(), OfPoint { instants: 2, n: 2, ..OfPoint::default() });
         assert!(!Table::new(&found, &dump).is_sound());
-        dump.cpus[0].1 = 1;
+        dump.filtered = true;
         assert!(Table::new(&found, &dump).is_sound());
+        dump.cpus[0].1 = 1;
+        assert!(!Table::new(&found, &dump).is_sound());
     }
 }

@@ -213,6 +213,7 @@ fn a_foreign_page_ends_the_reservation() {
         site.store_all([RANGE_PAGES, 2]);
         assert_eq!(site.drain(), 0);
         assert_eq!(site.get(Counter::ResCollapseFailed), 1);
+        assert_eq!(site.get(Counter::ResPagesCollapsed), 0);
         assert_eq!(site.get(Counter::ThpResBroken), 1);
         site.assert_contents(|page| page < 3 || page == 50);
     });

@@ -131,6 +131,11 @@ fn filters() {
         trace.switched(two, "x");
         let points: Vec<_> = read(mm).iter().map(|record| record.point).collect();
         assert_eq!(points, [Point::Oom, Point::Switch], "neither has an address");
+        trace.set_filter(mm, Filter { pid: Some(9), ..none });
+        trace.forget(mm);
+        trace.switched(one, "x");
+        let points: Vec<_> = read(mm).iter().map(|record| record.point).collect();
+        assert_eq!(points, [Point::Switch], "whoever runs, so that slices can be followed");
         trace.set_filter(mm, none);
         assert_eq!(trace.filter().to_string(), "none");
         trace.switch_off(mm, Points::ALL);

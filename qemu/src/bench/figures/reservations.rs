@@ -13,6 +13,18 @@ const POLICIES: &[(&str, &str)] = &[
     ("full", "`full`"),
 ];
 
+/// All of them: where memory is short each has something of its own to give back.
+const POLICIES_OF_FORKS: &[(&str, &str)] = &[
+    ("always", "`always`"),
+    ("underused", "`underused`"),
+    ("defer", "`defer`"),
+    ("reserve", "`reserve`"),
+    ("reserve-lru", "`reserve-lru`"),
+    ("reserve-sync", "`reserve-sync`"),
+    ("reserve-64", "`reserve-64`"),
+    ("full", "`full`"),
+];
+
 /// The tables of the ways in which memory is used have the same columns.
 macro_rules! way {
     ($name:literal, $corner:literal) => {
@@ -117,6 +129,19 @@ pub(super) const TABLES: &[Table] = &[
             Column("total of the parent's writes", &["@.snapshot.total"], Form::Number),
             Column("huge afterwards, of 16", &["@.snapshot.huge"], Form::Number),
             Column("pages brought back", &["@.snapshot.res_pages_brought_back"], Form::Number),
+        ],
+    },
+    Table {
+        name: "thpfork-regions",
+        corner: "1 to 512 pages",
+        experiment: "thpfork",
+        lines: POLICIES_OF_FORKS,
+        columns: &[
+            Column("regions huge at once", &["@.-512.huge_at_once"], Form::Number),
+            Column("promoted in place", &["@.-512.promoted"], Form::Number),
+            Column("collapsed by copy", &["@.-512.collapsed"], Form::Number),
+            Column("bytes copied for that", &["@.-512.copied"], Form::Number),
+            Column("pages of zeros given back", &["@.-512.given_back"], Form::Number),
         ],
     },
     Table {
