@@ -397,7 +397,7 @@ fn unmapped_by_the_reverse_map() {
 }
 
 /// What calls on a group and on its first page cost, in stores to descriptors, TLBI operations and barriers after them:
-/// the table of the README.
+/// the table of `docs/contpte.md`.
 #[test]
 fn what_it_costs() {
     let costs = |contpte, call: &dyn Fn(&Site<'_>)| {
