@@ -42,3 +42,13 @@ fn quotes_its_tables(name: &str) {
         }
     }
 }
+
+/// A tracepoint that is off is two instructions, of as many rounds as the loop without it has.
+#[test]
+fn a_point_that_is_off_is_two_instructions() {
+    let figures =
+        qemu::bench::figures::baseline("kernel").unwrap().expect("figures of the kernel are committed");
+    let rounds = 1000;
+    let (without, with) = (figures["loop_1000"], figures["loop_1000_point_off"]);
+    assert!(with - without <= 2 * rounds + rounds / 100, "{without} without, {with} with");
+}

@@ -90,6 +90,9 @@ impl<'w> Run<'w> {
     pub(super) fn program(&mut self, args: &[&str]) -> Option<()> {
         let observer = (self.reader == For::Console).then_some(Observer::All(hear));
         let status = process::run(args[0], args, observer).map(|process| process.wait());
+        if !DESK.lock().line.is_empty() {
+            hear(b"\n");
+        }
         match status {
             Ok(ExitStatus::Exited(0)) => Some(()),
             Ok(status) => self.fail(format_args!("{}: {status}", args[0])),

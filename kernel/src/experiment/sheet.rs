@@ -90,7 +90,8 @@ impl Sheet {
     fn read(&mut self, line: &str) -> Option<()> {
         let mut words = line.split_ascii_whitespace();
         let (name, value, unit) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
-        if words.next().is_some() {
+        let is_plain = |word: &str| word.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.+-/%".contains(&c));
+        if words.next().is_some() || !is_plain(name) || !is_plain(unit) {
             return None;
         }
         if let Some(series) = name.strip_suffix(".min") {

@@ -157,7 +157,7 @@ impl Trace {
         if self.has_rings() {
             return Err(TraceError::InUse);
         }
-        self.bytes.store((kib << 10).max(PAGE_SIZE).next_power_of_two(), Ordering::Relaxed);
+        self.bytes.store((kib << 10).next_power_of_two(), Ordering::Relaxed);
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 //! Figures are instructions of the guest, so what runs beside a machine changes none of them.
 
 use super::experiment::Chosen;
+use super::memory::{Memory, bytes};
+use super::progress::Progress;
 use super::rows::{self, Output};
 use crate::artefacts::Boot;
 use crate::command::Console;
@@ -10,10 +12,9 @@ use crate::config::Options;
 use crate::error::Error;
 use crate::session::{Session, Sink, Status};
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal, Write};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, PoisonError, mpsc};
 
 /// What a boot gave, or several.
 #[derive(Debug)]
@@ -245,94 +246,6 @@ fn beside(program: &str, chosen: &Chosen) -> Result<Measured, Error> {
     Ok(Measured { output: rows::read(&log, chosen.name()), status, log })
 }
 
-/// Memory of the computer that machines may take, in bytes.
-struct Memory {
-    free: Mutex<u64>,
-    given: Condvar,
-    all: u64,
-}
-
-/// What a machine has taken; given back when it is dropped.
-struct Share<'m>(&'m Memory, u64);
-
-impl Memory {
-    /// What Linux says is available; where nothing is said, there is enough for any number of machines.
-    fn of_computer() -> Memory {
-        let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-        Memory::new(kib.map_or(u64::MAX, |kib| kib << 10))
-    }
-
-    fn new(bytes: u64) -> Memory {
-        Memory { free: Mutex::new(bytes), given: Condvar::new(), all: bytes }
-    }
-
-    /// Waits until there is so much. A machine that wants more than there ever was has all of it.
-    fn take(&self, bytes: u64) -> Share<'_> {
-        let bytes = bytes.min(self.all);
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        while *free < bytes {
-            free = self.given.wait(free).unwrap_or_else(PoisonError::into_inner);
-        }
-        *free -= bytes;
-        Share(self, bytes)
-    }
-}
-
-impl Drop for Share<'_> {
-    fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += self.1;
-        self.0.given.notify_all();
-    }
-}
-
-/// `512M` in bytes; the options have been checked.
-fn bytes(mem: &str) -> u64 {
-    let (number, unit) = mem.split_at(mem.trim_end_matches(|c: char| !c.is_ascii_digit()).len());
-    let shift = match unit {
-        "K" => 10,
-        "G" => 30,
-        _ => 20,
-    };
-    number.parse::<u64>().unwrap_or(0) << shift
-}
-
-/// Says on standard error how far a boot is: its lines `progress: ...`, where that is a terminal, and its begin in any case.
-struct Progress {
-    name: String,
-    line: Vec<u8>,
-}
-
-impl Progress {
-    fn new(name: String, choices: &str) -> Progress {
-        eprintln!("quire-bench: {name} {choices}");
-        Progress { name, line: Vec::new() }
-    }
-}
-
-impl Write for Progress {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for &byte in bytes {
-            if byte != b'\n' {
-                self.line.push(byte);
-                continue;
-            }
-            let line = std::mem::take(&mut self.line);
-            if let Some(step) = line.strip_prefix(b"progress: ")
-                && io::stderr().is_terminal()
-            {
-                eprintln!("quire-bench: {}: {}", self.name, String::from_utf8_lossy(step).trim_end());
-            }
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::experiment::{all, choose};
@@ -398,21 +311,5 @@ mod tests {
         assert_eq!((boots.ours.output.rows.len(), boots.ours.log.as_str()), (2, "a 1 ns\nb 2 ns\n"));
         assert_eq!(boots.ours.output.end, End::Complete);
         assert!(of("kernel", vec![None]).is_none());
-    }
-
-    /// Machines wait for memory; one that wants more than there is has all, alone.
-    #[test]
-    fn memory_is_shared_out() {
-        assert_eq!(["512M", "12G", "64K"].map(bytes), [512 << 20, 12 << 30, 64 << 10]);
-        let memory = Memory::new(100);
-        let (first, second) = (memory.take(60), memory.take(40));
-        assert_eq!(*memory.free.lock().unwrap(), 0);
-        drop(first);
-        assert_eq!(*memory.free.lock().unwrap(), 60);
-        drop(second);
-        let all = memory.take(1000);
-        assert_eq!(*memory.free.lock().unwrap(), 0);
-        drop(all);
-        assert_eq!(*memory.free.lock().unwrap(), 100);
     }
 }

@@ -17,6 +17,7 @@
 //! | [`rows`] | what an experiment prints → rows |
 //! | [`peers`] | the figures of Linux, the machine they were measured on, the goals |
 //! | [`report`] | rows and peers → table, JSON and CSV |
+//! | `memory`, `progress` | what the computer has for them; how far each is |
 //! | [`figures`] | the figures that are committed → tables of the pages in `docs` |
 //! | [`moved`] | by how much figures have moved |
 //! | [`pairs`] | the same experiment under two boot choices: by how much each row differs |
@@ -25,9 +26,11 @@
 pub mod boots;
 pub mod experiment;
 pub mod figures;
+mod memory;
 pub mod moved;
 pub mod pairs;
 pub mod peers;
 mod pivot;
+mod progress;
 pub mod report;
 pub mod rows;
