@@ -1,9 +1,10 @@
 //! Room 17: static tracepoints, and what they write down.
 //!
-//! **Guarantee.** A point that is off is one load and one test: two instructions. One that is on writes a record of
-//! fixed size to the ring of its CPU: without a lock, without an allocation, and without touching a struct page, so it
-//! may stand anywhere, in the middle of a remap too. A point that counts is the only place where its counter goes up, so
-//! the sum of its records' `n` is the difference of its counter, unless records were lost or filtered.
+//! **Guarantee.** A point that is off is one load and one test: two instructions, and what registers they take from the
+//! code around them. One that is on writes a record of fixed size to the ring of its CPU: without a lock, without an
+//! allocation, and without touching a struct page, so it may stand anywhere, in the middle of a remap too. A point that
+//! counts is the only place where its counter goes up, so the sum of its records' `n` is the difference of its counter,
+//! unless records were lost or filtered.
 //!
 //! **Protocol.** The first word of [`Trace`] has a bit for each point. It changes while all other CPUs are stopped, so
 //! nobody is in the middle of a record when it does; a record is written with interrupts masked, and looks at the bit
