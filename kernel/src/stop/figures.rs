@@ -1,6 +1,6 @@
 //! How often CPUs were asked for something, by how many interrupts, and how long they stood still for it.
 //!
-//! A CPU that stands still measures that itself, from its last moment before it has arrived to the first after it was
+//! A CPU that stands still measures that itself, from its last moment before it has arrived to its first after it was
 //! let go. With `-icount shift=0` a nanosecond is an instruction.
 #![forbid(unsafe_code)]
 
@@ -78,7 +78,7 @@ pub fn pauses() -> Pauses {
     }
 }
 
-/// The pauses since the last call, which begin anew. Nobody makes requests meanwhile.
+/// The pauses since the last call, which begin anew: all of requests that have returned. Nobody makes one meanwhile.
 pub fn take_pauses() -> Pauses {
     let taken = pauses();
     [&COUNT, &TOTAL, &LONGEST].iter().for_each(|number| number.store(0, Ordering::Relaxed));

@@ -148,20 +148,36 @@ pub fn stopper() {
 
 fn stand_still() {
     let began = time::now_ns();
-    answer(&|| ());
+    arrive();
+    wait_for_withdrawal();
+    // Before it leaves: when the call of the maker returns, every pause of it has been counted.
     figures::stood_still(time::now_ns() - began);
+    leave();
 }
 
 /// Arrives, runs `f`, and leaves when the request is withdrawn.
 fn answer(f: &dyn Fn()) {
-    ARRIVED.fetch_add(1, Ordering::AcqRel);
+    arrive();
     f();
-    // The interrupt that announces the withdrawal stays pending here, so the wait cannot miss it. Any other that is
-    // pending ends each sleep at once.
+    wait_for_withdrawal();
+    leave();
+}
+
+fn arrive() {
+    ARRIVED.fetch_add(1, Ordering::AcqRel);
+}
+
+/// The interrupt that announces the withdrawal stays pending here, so the wait cannot miss it. Any other that is pending
+/// ends each sleep at once.
+fn wait_for_withdrawal() {
     while !REQUEST.load(Ordering::Acquire).is_null() {
         irq::wait_for_interrupt();
         Machine::relax();
     }
+}
+
+/// What this CPU did before, the maker of the request sees when its call returns.
+fn leave() {
     ARRIVED.fetch_sub(1, Ordering::AcqRel);
 }
 

@@ -15,6 +15,7 @@ use crate::time;
 
 selftest!("stop::a_stop_comes_by_a_change_of_threads", a_stop_comes_by_a_change_of_threads);
 selftest!("stop::idle_cpus_stand_still_and_measure_it", idle_cpus_stand_still_and_measure_it);
+selftest!("stop::pauses_are_counted_when_the_call_returns", pauses_are_counted_when_the_call_returns);
 selftest!("stop::the_others_are_held", the_others_are_held);
 selftest!("stop::masked_interrupts_are_waited_for", masked_interrupts_are_waited_for);
 selftest!("stop::each_cpu_runs_the_function_once", each_cpu_runs_the_function_once);
@@ -131,6 +132,19 @@ fn idle_cpus_stand_still_and_measure_it(mm: &'static Mm) -> Verdict {
     check!(longest_ns >= LENGTH_NS, "the longest took {longest_ns} ns, less than {LENGTH_NS}");
     check!(total_ns >= count * LENGTH_NS, "{count} took {total_ns} ns, less than {LENGTH_NS} each");
     check_eq!(stop::take_pauses().count, 0, "pauses after they were taken");
+    Ok(())
+}
+
+/// Who made a request finds the pauses of all others counted at once, however fast it looks: none is added later.
+fn pauses_are_counted_when_the_call_returns(mm: &'static Mm) -> Verdict {
+    let others = mm.env.online_cpus() as u64 - 1;
+    require!(others > 0, "two CPUs");
+    stop::take_pauses();
+    for (round, hold) in HOLDS.iter().cycle().take(400).enumerate() {
+        hold(mm, &mut || ());
+        let counted = stop::take_pauses().count;
+        check!(counted == others, "round {round}: {counted} of {others} pauses were counted");
+    }
     Ok(())
 }
 
