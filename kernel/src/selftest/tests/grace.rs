@@ -6,7 +6,7 @@ use arch::Machine;
 use arch::contract::Cpu;
 use mm::Mm;
 
-use super::kit::{Threads, within_ms};
+use super::kit::{Threads, comes};
 use crate::selftest::{Verdict, check, check_eq, require, selftest};
 use crate::{stop, time};
 
@@ -45,7 +45,7 @@ fn grace_waits_for_masked_sections(mm: &'static Mm) -> Verdict {
     let _threads = Threads::start(1, &STOP, long_sections)?;
     for round in 0..20 {
         let mut before = 0;
-        let inside = within_ms(5000, || {
+        let inside = comes(|| {
             before = SECTION.load(Ordering::SeqCst);
             before % 2 == 1
         });
@@ -82,7 +82,7 @@ fn later_sections_see_what_was_written(mm: &'static Mm) -> Verdict {
     let threads = Threads::start(mm.env.online_cpus(), &STOP, look)?;
     for round in 0..200 {
         let before = LOOKS.load(Ordering::Relaxed);
-        check!(within_ms(5000, || LOOKS.load(Ordering::Relaxed) > before), "round {round}: nobody looks");
+        check!(comes(|| LOOKS.load(Ordering::Relaxed) > before), "round {round}: nobody looks");
         LINKED.store(false, Ordering::Relaxed);
         mm.env.grace_period();
         FREED.store(true, Ordering::Relaxed);
@@ -106,7 +106,7 @@ fn grace_holds_nobody(mm: &'static Mm) -> Verdict {
     }
     let asked = stop::asked().grace - asked;
     let ipis = stop::ipis().total();
-    let interrupted = within_ms(5000, || {
+    let interrupted = comes(|| {
         mm.env.grace_period();
         stop::ipis().total() > ipis
     });
@@ -120,7 +120,7 @@ fn grace_holds_nobody(mm: &'static Mm) -> Verdict {
 /// Where nothing runs a grace period sends no interrupt: a CPU that idles need not be asked.
 fn grace_interrupts_no_idle_cpu(mm: &'static Mm) -> Verdict {
     let mut silent = 0;
-    let enough = within_ms(5000, || {
+    let enough = comes(|| {
         let ipis = stop::ipis().total();
         mm.env.grace_period();
         silent += u64::from(stop::ipis().total() == ipis);

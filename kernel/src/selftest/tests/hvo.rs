@@ -15,7 +15,7 @@ use mm::page::{FolioRef, PageKind, PageRef};
 use mm::stats::Counter;
 use mm::steps::{Step, StepKind};
 
-use super::kit::within_ms;
+use super::kit::comes;
 use crate::selftest::{Failure, NotPassed, Verdict, check, check_eq, require, selftest};
 use crate::walkers::{Looks, Walkers};
 use crate::{env, time};
@@ -44,7 +44,7 @@ impl Folio {
         head.prep_compound(PageKind::Hugetlb, Order::PMD, mm.config.tails);
         let folio = Folio { mm, owned: Some(owned), head };
         // A walker may hold a reference for a moment.
-        if within_ms(2000, || head.freeze(1)) { Ok(folio) } else { Err(failed("a new folio is not frozen")) }
+        if comes(|| head.freeze(1)) { Ok(folio) } else { Err(failed("a new folio is not frozen")) }
     }
     fn optimise(&self) -> Verdict {
         hvo::optimize_folio(self.mm, self.head).map_err(|error| hvo_failed("optimise", error))
@@ -100,7 +100,7 @@ fn round_trip(mm: &'static Mm) -> Verdict {
     walkers.name_frozen(folio.head);
     let free = || mm.free_page_count() + mm.hvo.kept_pages(mm);
     // A page that is freed while a walker holds it is free a moment later.
-    let frees = |pages| within_ms(2000, || free() == pages);
+    let frees = |pages| comes(|| free() == pages);
     let pfn = folio.head.pfn();
     let (before, pages) = (describe(mm, pfn), free());
     folio.optimise()?;
@@ -179,7 +179,7 @@ fn walkers_get_on_during_remaps(mm: &'static Mm) -> Verdict {
         for remap in [Folio::optimise, Folio::restore] {
             let asked = walkers.looks().asked;
             remap(&folio)?;
-            progress &= within_ms(2000, || walkers.looks().asked > asked + 1000);
+            progress &= comes(|| walkers.looks().asked > asked + 1000);
         }
     }
     walkers.name_nobody();
@@ -196,7 +196,7 @@ fn walkers_find_what_is_wrong(mm: &'static Mm) -> Verdict {
     let block = block.map_err(|error| Failure::new(file!(), line!(), format_args!("{error:?}")))?;
     let first = block.pfn();
     walkers.name_frozen(*block);
-    let found = within_ms(10_000, || walkers.looks().wrong > 0);
+    let found = comes(|| walkers.looks().wrong > 0);
     walkers.name_nobody();
     let looks = walkers.end();
     mm.free_pages(block, Order::PMD);
@@ -238,7 +238,7 @@ fn walkers_wait_for_broken_entries(mm: &'static Mm) -> Verdict {
     env::listen(None);
     remapped?;
     let (asked, waited) = (walkers.looks().asked, waits() - before);
-    let progress = within_ms(5000, || walkers.looks().asked > asked + 1000);
+    let progress = comes(|| walkers.looks().asked > asked + 1000);
     walkers.name_nobody();
     check!(waited > 0, "nobody met a broken entry");
     check!(progress, "who met one did not get on: {}", walkers.looks());

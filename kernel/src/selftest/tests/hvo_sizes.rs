@@ -11,7 +11,7 @@ use mm::hvo::layout::Layout;
 use mm::page::{Flags, PageKind, PageRef, page_of};
 
 use super::hvo::{nothing_wrong, walkers};
-use super::kit::within_ms;
+use super::kit::comes;
 use crate::selftest::{Failure, NotPassed, Verdict, check, check_eq, require, selftest};
 
 selftest!("hvo::folios_of_2m", folios_of_2m);
@@ -75,10 +75,10 @@ fn to_and_fro(mm: &'static Mm, size: HugeSize, folios: u64) -> Verdict {
         walkers.name_frozen(head);
     }
     // On one CPU all may be over before a walker has its first turn.
-    check!(within_ms(5000, || walkers.looks().asked > 0), "no walker began");
+    check!(comes(|| walkers.looks().asked > 0), "no walker began");
     let free = || mm.free_page_count() + mm.hvo.kept_pages(mm);
     // A page that is freed while a walker holds it is free a moment later.
-    let settles_at = |pages| within_ms(5000, || free() == pages);
+    let settles_at = |pages| comes(|| free() == pages);
     let optimised = free();
     for round in 0..2 {
         let restored = mm.hugetlb.restore_free(mm);

@@ -8,7 +8,7 @@ use mm::config::{Number, ThpMode};
 use mm::stats::Counter;
 use mm::thp::khugepaged;
 
-use super::kit::{ThpSettings, expect, run, within_ms};
+use super::kit::{ThpSettings, comes, expect, run};
 use crate::process::{Observer, Process};
 use crate::selftest::{Verdict, check, check_eq, selftest};
 use crate::{files, settle};
@@ -41,7 +41,7 @@ fn wake_and_wait(process: &Process, line: &str) {
     let mm = crate::the_mm();
     let scans = khugepaged::full_scans(mm);
     let set = files::write(mm, Number::ScanSleepMillisecs.path(), "5");
-    let scanned = set.is_ok() && within_ms(5000, || khugepaged::full_scans(mm) >= scans + 2);
+    let scanned = set.is_ok() && comes(|| khugepaged::full_scans(mm) >= scans + 2);
     BECAME_HUGE.store(scanned && is_huge(process, va), Ordering::Relaxed);
     let small = |n| !is_huge(process, va.add(n * BLOCK));
     OTHERS_SMALL.store(scanned && small(1) && small(2), Ordering::Relaxed);

@@ -8,19 +8,22 @@ use arch::{Machine, Order};
 use arrayvec::ArrayVec;
 use mm::Mm;
 use mm::config::{Number, Promote, ThpMode};
+use mm::kalloc::KArc;
 use mm::page::{FolioList, FolioRef, PageKind, PageRef};
 use mm::thp::khugepaged;
 
-use crate::process::{self, ExitStatus, Observer};
+use crate::process::{self, ExitStatus, Observer, Process, Signal};
 use crate::sched::{self, ThreadId};
-use crate::selftest::{Failure, NotPassed, Verdict};
+use crate::selftest::{Failure, NotPassed, Verdict, check};
 use crate::time;
 
-const MS: u64 = 1_000_000;
+/// Time after which what is waited for will not come any more, in ns. It takes a millisecond or so; but the machine that
+/// this one runs on may have no CPU for it for long.
+const STUCK_NS: u64 = 30_000_000_000;
 
-/// Waits until `done`, for at most `ms` milliseconds; whether it was.
-pub(super) fn within_ms(ms: u64, mut done: impl FnMut() -> bool) -> bool {
-    let until = time::now_ns() + ms * MS;
+/// Waits until `done`; whether it ever was.
+pub(super) fn comes(mut done: impl FnMut() -> bool) -> bool {
+    let until = time::now_ns() + STUCK_NS;
     while !done() {
         if time::now_ns() > until {
             return false;
@@ -160,5 +163,39 @@ impl Drop for Blocks {
             let order = block.order();
             self.mm.free_pages(block, order);
         }
+    }
+}
+
+/// A process that sleeps, with nothing mapped but what every program has. It is killed, and has ended, when this is
+/// dropped.
+pub(super) struct Sleeper(KArc<Process>);
+
+impl Sleeper {
+    /// Starts it, and waits until it sleeps.
+    pub(super) fn start() -> Result<Self, NotPassed> {
+        let sleeper = process::run("tick", &["tick", "ticks=1", "ms=600000"], None)
+            .map(Sleeper)
+            .map_err(|error| Failure::new(file!(), line!(), format_args!("tick: {error}")))?;
+        check!(comes(|| sleeper.sleeps()), "the process does not sleep");
+        Ok(sleeper)
+    }
+
+    pub(super) fn process(&self) -> &KArc<Process> {
+        &self.0
+    }
+
+    fn sleeps(&self) -> bool {
+        let mut sleeps = false;
+        sched::for_each_thread(|thread| {
+            sleeps |= thread.pid == Some(self.0.pid()) && thread.state.letter() == 'S';
+        });
+        sleeps
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        self.0.kill(Signal::Kill);
+        self.0.wait();
     }
 }

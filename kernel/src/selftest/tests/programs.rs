@@ -13,8 +13,8 @@ use mm::config::{Promote, ReserveReclaim, ThpMode};
 use mm::stats::Counter;
 use mm::thp::khugepaged;
 
-use super::kit::{Blocks, ThpSettings, expect, run, within_ms};
-use crate::process::{self, ForkError, Signal};
+use super::kit::{Blocks, Sleeper, ThpSettings, expect, run};
+use crate::process::{self, ForkError};
 use crate::sched;
 use crate::selftest::{Failure, NotPassed, Verdict, check, check_eq, selftest};
 
@@ -350,17 +350,7 @@ fn fork_bombs_get_errors(_: &'static Mm) -> Verdict {
 /// given back. All of memory is taken first, and one page more left free for each further try, until a child is born.
 fn fork_without_memory(mm: &'static Mm) -> Verdict {
     const TRIES: u64 = 200;
-    let parent = process::run("tick", &["tick", "ticks=1", "ms=600000"], None)
-        .map_err(|error| Failure::new(file!(), line!(), format_args!("tick: {error}")))?;
-    let _end = Ended(&parent);
-    let sleeps = || {
-        let mut sleeps = false;
-        sched::for_each_thread(|thread| {
-            sleeps |= thread.pid == Some(parent.pid()) && thread.state.letter() == 'S';
-        });
-        sleeps
-    };
-    check!(within_ms(20_000, sleeps), "the parent does not sleep");
+    let parent = Sleeper::start()?;
     // A stack that is kept for the next thread would save the fork some pages.
     sched::reap();
     let (mut taken, mut pages) = (Blocks::none(mm), Blocks::none(mm));
@@ -369,7 +359,7 @@ fn fork_without_memory(mm: &'static Mm) -> Verdict {
         while taken.take(Order::new(order)) {}
     }
     let (mut refused, mut free) = (0, mm.free_page_count());
-    while let Err(error) = process::fork(&parent, &TrapFrame::user(0, 0)) {
+    while let Err(error) = process::fork(parent.process(), &TrapFrame::user(0, 0)) {
         check_eq!(error, ForkError::OutOfMemory, "why a fork is refused");
         refused += 1;
         sched::reap();
@@ -385,16 +375,6 @@ fn fork_without_memory(mm: &'static Mm) -> Verdict {
     }
     check!(refused > 10, "a fork needs {refused} pages only");
     Ok(())
-}
-
-/// A process that is killed, and has ended, when this is dropped.
-struct Ended<'p>(&'p process::Process);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.kill(Signal::Kill);
-        self.0.wait();
-    }
 }
 
 /// The first of a family adopts the children of those that end; what is left at its own end is ended.

@@ -4,9 +4,9 @@ use allocator_api2::vec::Vec;
 use mm::Mm;
 use mm::kalloc::KAlloc;
 
-use super::kit::{expect, within_ms};
+use super::kit::{Sleeper, expect};
 use crate::files::{self, Content, FileError, Position};
-use crate::process::{self, Process};
+use crate::process::Process;
 use crate::selftest::{Failure, Verdict, check, check_eq, selftest};
 
 selftest!("report::files_of_a_process", files_of_a_process);
@@ -52,11 +52,10 @@ fn row(text: &str, name: &str) -> Option<u64> {
 /// A process that sleeps has text, data and a stack, which all files agree on; once it has ended its files are empty,
 /// but for its status.
 fn files_of_a_process(_: &'static Mm) -> Verdict {
-    let process = process::run("tick", &["tick", "ticks=1", "ms=100"], None)
-        .map_err(|error| Failure::new(file!(), line!(), format_args!("tick: {error}")))?;
-    let sleeps = || text(&process, "status", 512).is_some_and(|text| text.as_str().contains("State:\tS"));
-    let verdict = if within_ms(90, sleeps) { files_agree(&process) } else { Ok(()) };
-    process.wait();
+    let sleeper = Sleeper::start()?;
+    let process = sleeper.process().clone();
+    let verdict = files_agree(&process);
+    drop(sleeper);
     verdict?;
     for name in TEXTS.into_iter().filter(|&name| name != "status") {
         let text = text(&process, name, 512);

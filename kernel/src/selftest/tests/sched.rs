@@ -6,7 +6,7 @@ use arch::Machine;
 use arch::contract::{Cpu, MAX_CPUS};
 use mm::Mm;
 
-use super::kit::{Threads, within_ms};
+use super::kit::{Threads, comes};
 use crate::selftest::{Verdict, check, check_eq, selftest};
 use crate::{sched, time};
 
@@ -34,7 +34,7 @@ fn every_cpu_runs_threads(mm: &'static Mm) -> Verdict {
     let all = (1 << mm.env.online_cpus()) - 1;
     CPUS.store(0, Ordering::Relaxed);
     let _threads = Threads::start(2 * mm.env.online_cpus(), &STOP, note_cpu)?;
-    within_ms(2000, || CPUS.load(Ordering::Relaxed) == all);
+    comes(|| CPUS.load(Ordering::Relaxed) == all);
     check_eq!(CPUS.load(Ordering::Relaxed), all, "CPUs that ran a thread, a bit each");
     Ok(())
 }
@@ -60,20 +60,24 @@ fn a_spinning_thread_is_preempted(mm: &'static Mm) -> Verdict {
         let mut before = [0; MAX_CPUS + 2];
         before.iter_mut().zip(laps()).for_each(|(before, laps)| *before = laps);
         let all_moved = || laps().zip(before).all(|(now, before)| now > before);
-        check!(within_ms(2000, all_moved), "round {round}: one of {count} threads stands still");
+        check!(comes(all_moved), "round {round}: one of {count} threads stands still");
     }
     Ok(())
 }
 
 static ORDER: AtomicU32 = AtomicU32::new(0);
 
-fn sleep_60(_: &'static Mm) {
-    sched::sleep_ns(60 * MS);
+/// Far apart, as a machine that has no CPU for this one for a while delays either.
+const LONG_NS: u64 = 250 * MS;
+const SHORT_NS: u64 = 20 * MS;
+
+fn sleep_long(_: &'static Mm) {
+    sched::sleep_ns(LONG_NS);
     ORDER.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |order| Some(order * 10 + 6)).ok();
 }
 
-fn sleep_20(_: &'static Mm) {
-    sched::sleep_ns(20 * MS);
+fn sleep_short(_: &'static Mm) {
+    sched::sleep_ns(SHORT_NS);
     ORDER.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |order| Some(order * 10 + 2)).ok();
 }
 
@@ -81,13 +85,13 @@ fn sleep_20(_: &'static Mm) {
 fn sleepers_wake_in_order(_: &'static Mm) -> Verdict {
     ORDER.store(0, Ordering::SeqCst);
     let began = time::now_ns();
-    let long = Threads::start(1, &STOP, sleep_60)?;
-    let short = Threads::start(1, &STOP, sleep_20)?;
+    let long = Threads::start(1, &STOP, sleep_long)?;
+    let short = Threads::start(1, &STOP, sleep_short)?;
     drop(short);
     let first = time::now_ns() - began;
     drop(long);
     let both = time::now_ns() - began;
-    check!(first >= 20 * MS && both >= 60 * MS, "slept {first} and {both} ns");
+    check!(first >= SHORT_NS && both >= LONG_NS, "slept {first} and {both} ns");
     check_eq!(ORDER.load(Ordering::SeqCst), 26, "the order in which they woke");
     Ok(())
 }
@@ -116,7 +120,7 @@ fn no_wake_up_is_lost(_: &'static Mm) -> Verdict {
     for turn in (1..2 * ROUNDS).step_by(2) {
         TURN.store(turn, Ordering::SeqCst);
         sched::unpark_all(KEY);
-        reached = within_ms(2000, || TURN.load(Ordering::SeqCst) == turn + 1);
+        reached = comes(|| TURN.load(Ordering::SeqCst) == turn + 1);
         if !reached {
             break;
         }

@@ -8,7 +8,7 @@ use mm::config::{Promote, ThpMode};
 use mm::stats::Counter;
 use mm::thp::promoter;
 
-use super::kit::{ThpSettings, expect, run, within_ms};
+use super::kit::{ThpSettings, comes, expect, run};
 use crate::process::{Observer, Process};
 use crate::selftest::{Verdict, check, check_eq, selftest};
 
@@ -57,7 +57,7 @@ fn note(process: &Process, line: &str) {
                 leaf(process, va).is_some_and(|(level, _)| level == Level::L2)
             };
             if mm.thp.mode() == ThpMode::Reserve && AT_BELOW.load(Ordering::Relaxed) != NOT_EXPECTED {
-                within_ms(1000, ripe);
+                comes(ripe);
             }
             AT_END.store(level(), Ordering::Relaxed);
             LAST_FRAME.store(frame(), Ordering::Relaxed);
