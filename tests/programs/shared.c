@@ -12,7 +12,7 @@
 enum { SYS_ftruncate = 46, SYS_mremap = 216, SYS_memfd_create = 279 };
 enum { MAP_SHARED = 1, MAP_SHARED_VALIDATE = 3, MADV_REMOVE = 9, MREMAP_MAYMOVE = 1 };
 enum { SEEK_SET, SEEK_CUR, SEEK_END };
-enum { ENODEV = 19, EFBIG = 27, SIGBUS = 7, MFD_CLOEXEC = 1 };
+enum { ENODEV = 19, SIGBUS = 7, MFD_CLOEXEC = 1 };
 
 static word map_fd(long fd, word pages, int prot, int flags, word first)
 {
@@ -137,7 +137,11 @@ static void bytes(void)
     CHECK_EQ(syscall(SYS_write, (word)fd, 8, 1), -EFAULT, "a write from nowhere");
     CHECK_EQ(syscall(SYS_read, (word)fd, 8, 1), -EFAULT, "a read to nowhere");
     CHECK_EQ(syscall(SYS_lseek, (word)fd, ~0ul >> 1, SEEK_SET), (long)(~0ul >> 1), "lseek to the last offset");
-    CHECK_EQ(syscall(SYS_write, (word)fd, page, 1), -EFBIG, "a write beyond the greatest size");
+    CHECK_EQ(syscall(SYS_write, (word)fd, page, 1), -EINVAL, "a write at the last offset");
+    CHECK_EQ(syscall(SYS_read, (word)fd, page, 1), -EINVAL, "a read at the last offset");
+    CHECK_EQ(syscall(SYS_write, (word)fd, page, 0), 0, "a write of nothing there");
+    syscall(SYS_lseek, (word)fd, (~0ul >> 1) - 2000, SEEK_SET);
+    CHECK_EQ(syscall(SYS_write, (word)fd, page, 2001), -EINVAL, "a write over the last offset, of which nothing is done");
     sys_munmap(page, 3 * PAGE), syscall(SYS_close, (word)fd);
 }
 

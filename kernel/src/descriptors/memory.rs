@@ -10,7 +10,7 @@ use mm::error::OutOfMemory;
 use mm::hugetlb::HugeSize;
 use mm::kalloc::KArc;
 use mm::locks::{SleepLock, TURN};
-use mm::shmem::{Object, ObjectUse, ReadFailed, WriteError};
+use mm::shmem::{MOST_BYTES, Object, ObjectUse, ReadFailed, WriteError};
 
 use crate::syscall::{Errno, user};
 use crate::the_mm;
@@ -71,6 +71,7 @@ impl MemoryFile {
 
     /// `pread64`: up to the object's end.
     pub(super) fn read_at(&self, offset: u64, buffer: u64, count: u64) -> Result<u64, Errno> {
+        has_offsets(offset, count)?;
         in_chunks(count, |done, part| {
             let read = the_mm().read_object(&self.object, offset.saturating_add(done), part);
             let read = read.map_err(|ReadFailed| Errno::IO)?;
@@ -80,6 +81,7 @@ impl MemoryFile {
     }
 
     fn write_at(&self, offset: u64, buffer: u64, count: u64) -> Result<u64, Errno> {
+        has_offsets(offset, count)?;
         in_chunks(count, |done, part| {
             user::read(buffer + done, part)?;
             let written = the_mm().write_object(&self.object, offset.saturating_add(done), part);
@@ -91,6 +93,11 @@ impl MemoryFile {
             Ok(part.len())
         })
     }
+}
+
+/// Whether every byte asked for has an offset, and the one behind them has one (EINVAL; Linux: `rw_verify_area`).
+fn has_offsets(offset: u64, count: u64) -> Result<(), Errno> {
+    offset.checked_add(count).filter(|&end| end <= MOST_BYTES).map(|_| ()).ok_or(Errno::INVAL)
 }
 
 /// Copies `count` bytes by `step`, which is given what is done already and a chunk, and returns how much of the chunk
