@@ -47,6 +47,7 @@
 //! |---|---|
 //! | [`layout`] | which vmemmap pages stay and which go; pure |
 //! | [`choice`] | which strategy this boot has, and why not another |
+//! | `direction` | a list of folios, there or back |
 //! | [`optimize`] | plan and settle, there |
 //! | [`restore`] | plan and settle, back |
 //! | [`divide`] | an optimised folio becomes optimised ones of a smaller size |
@@ -66,6 +67,7 @@ pub mod batch;
 pub mod check;
 pub mod choice;
 pub mod describe;
+mod direction;
 pub mod divide;
 mod error;
 pub mod fault;

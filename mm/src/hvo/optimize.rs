@@ -5,9 +5,10 @@ use arch::addr::PAGE_SIZE;
 use arch::{Machine, Pfn, PhysAddr, PhysMem};
 
 use super::batch::{self, Batch, OWN, Plan};
+use super::direction::Direction;
 use super::frames::Frames;
 use super::layout::{Fate, Layout};
-use super::{BatchOutcome, HvoError, MOST_ENTRIES, split, strategy};
+use super::{BatchOutcome, HvoError, split, strategy};
 use crate::Mm;
 use crate::config::{HvoSplit, TailEncoding};
 use crate::page::tails::{self, PER_VMEMMAP_PAGE};
@@ -25,39 +26,19 @@ pub fn optimize_folio(mm: &Mm, head: PageRef) -> Result<(), HvoError> {
     optimize_folios(mm, core::iter::once(head)).into_result()
 }
 
-/// Optimises frozen hugetlb folios of any sizes, [`MOST_ENTRIES`] entries for each time that the strategy disturbs other
+/// Optimises frozen hugetlb folios of any sizes, [`super::MOST_ENTRIES`] entries for each time that the strategy disturbs other
 /// CPUs or flushes. May sleep: the caller holds no spinlock. A folio that cannot be optimised stays as it was.
 pub fn optimize_folios(mm: &Mm, heads: impl IntoIterator<Item = PageRef>) -> BatchOutcome {
-    let mut outcome = BatchOutcome::NOTHING;
-    let mut batch = Batch::new();
     let mut heads = heads.into_iter().peekable();
     if let Some(strategy) = strategy::chosen(mm).filter(|_| heads.peek().is_some()) {
         strategy.prepare(mm);
     }
-    for head in heads {
-        match plan(mm, head, &mut batch) {
-            Ok(plan) => batch.push(plan),
-            Err(error) => outcome.record(head.pfn(), Err(error)),
-        }
-        if batch.entries() >= MOST_ENTRIES {
-            carry_out(mm, core::mem::replace(&mut batch, Batch::new()), &mut outcome);
-        }
-    }
-    carry_out(mm, batch, &mut outcome);
-    outcome
+    THERE.carry_out(mm, heads)
 }
 
-fn carry_out(mm: &Mm, batch: Batch, outcome: &mut BatchOutcome) {
-    if batch.is_empty() {
-        return;
-    }
-    let (folios, entries) = (batch.plans().len() as u64, batch.entries());
-    let begin = || [folios, entries, 0, 0];
-    let end = |(): &()| (folios, [folios, 0, 0, 0]);
-    mm.stats.slice(Point::Optimise, (0, begin), end, || optimise(mm, batch, outcome));
-}
+const THERE: Direction = Direction { point: Point::Optimise, plan, remap };
 
-fn optimise(mm: &Mm, mut batch: Batch, outcome: &mut BatchOutcome) {
+fn remap(mm: &Mm, mut batch: Batch, outcome: &mut BatchOutcome) {
     if let Some(strategy) = strategy::chosen(mm) {
         split::split(mm, &mut batch);
         strategy.optimise(mm, &batch);

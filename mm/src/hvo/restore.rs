@@ -2,10 +2,11 @@
 #![forbid(unsafe_code)]
 
 use super::batch::{self, Batch, Plan, SHARED};
+use super::direction::Direction;
 use super::frames::Frames;
 use super::layout::Layout;
 use super::optimize::head_frame;
-use super::{BatchOutcome, HvoError, MOST_ENTRIES, strategy};
+use super::{BatchOutcome, HvoError, strategy};
 use crate::Mm;
 use crate::config::TailEncoding;
 use crate::page::{Flags, PageRef, page_of, tails};
@@ -20,39 +21,16 @@ pub fn restore_folio(mm: &Mm, head: PageRef) -> Result<(), HvoError> {
     restore_folios(mm, core::iter::once(head)).into_result()
 }
 
-/// Restores frozen, optimised folios of any sizes, [`MOST_ENTRIES`] entries for each time that the strategy disturbs other
+/// Restores frozen, optimised folios of any sizes, [`super::MOST_ENTRIES`] entries for each time that the strategy disturbs other
 /// CPUs or flushes. May sleep: the caller holds no spinlock. A folio whose pages cannot be had stays optimised.
 // Walk B.9: the way back, by the same stops.
 pub fn restore_folios(mm: &Mm, heads: impl IntoIterator<Item = PageRef>) -> BatchOutcome {
-    let mut outcome = BatchOutcome::NOTHING;
-    let mut batch = Batch::new();
-    for head in heads {
-        match plan(mm, head, &mut batch) {
-            Ok(plan) => batch.push(plan),
-            Err(error) => {
-                mm.stats.note(Point::RestoreFail, 1, || [head.pfn().raw(), 0, 0, 0]);
-                outcome.record(head.pfn(), Err(error));
-            }
-        }
-        if batch.entries() >= MOST_ENTRIES {
-            carry_out(mm, core::mem::replace(&mut batch, Batch::new()), &mut outcome);
-        }
-    }
-    carry_out(mm, batch, &mut outcome);
-    outcome
+    BACK.carry_out(mm, heads.into_iter())
 }
 
-fn carry_out(mm: &Mm, batch: Batch, outcome: &mut BatchOutcome) {
-    if batch.is_empty() {
-        return;
-    }
-    let (folios, entries) = (batch.plans().len() as u64, batch.entries());
-    let begin = || [folios, entries, 0, 0];
-    let end = |(): &()| (folios, [folios, 0, 0, 0]);
-    mm.stats.slice(Point::Restore, (0, begin), end, || restore(mm, batch, outcome));
-}
+const BACK: Direction = Direction { point: Point::Restore, plan: plan_or_say, remap };
 
-fn restore(mm: &Mm, batch: Batch, outcome: &mut BatchOutcome) {
+fn remap(mm: &Mm, batch: Batch, outcome: &mut BatchOutcome) {
     if let Some(strategy) = strategy::chosen(mm) {
         strategy.restore(mm, &batch);
     }
@@ -61,6 +39,14 @@ fn restore(mm: &Mm, batch: Batch, outcome: &mut BatchOutcome) {
         settle(mm, &plan);
         outcome.record(plan.pfn, Ok(()));
     }
+}
+
+fn plan_or_say(mm: &Mm, head: PageRef, batch: &mut Batch) -> Result<Plan, HvoError> {
+    let planned = plan(mm, head, batch);
+    if planned.is_err() {
+        mm.stats.note(Point::RestoreFail, 1, || [head.pfn().raw(), 0, 0, 0]);
+    }
+    planned
 }
 
 /// Checks the folio, and allocates and fills its pages.

@@ -55,6 +55,11 @@ pub(super) fn strategies(set: &Set) -> Vec<&str> {
     once(set.parts::<3>().filter_map(|([boot, _, _], _)| Some(Boot::of(boot)?.strategy)))
 }
 
+/// How people call what is done, of pairs of the name of a figure and that.
+pub(super) fn called_in<'a>(deeds: &[(&str, &'a str)], deed: &'a str) -> &'a str {
+    deeds.iter().find(|(name, _)| *name == deed).map_or(deed, |(_, called)| *called)
+}
+
 /// The points of one boot: folios, instructions for each.
 fn points(set: &Set, boot: &str, way: &str) -> Vec<(f64, f64)> {
     let rows = set.parts::<3>().filter(|([name, _, what], _)| *name == boot && *what == "instructions");

@@ -15,6 +15,7 @@
 //! No sentence has a figure that is not taken from the store.
 
 mod bars;
+mod columns;
 mod curves;
 mod density;
 mod faults;

@@ -1,7 +1,8 @@
 //! How long other CPUs stand still for HVO, and what they get done meanwhile.
 
 use super::bars::{self, Bar, Group, Room};
-use super::hvo::{Boot, strategies};
+use super::columns::{Columns, step};
+use super::hvo::{Boot, called_in, strategies};
 use super::{Drawn, Plot, Table, both, cell, legend};
 use crate::axis::Axis;
 use crate::canvas::{Swatch, Window};
@@ -32,7 +33,7 @@ const DEEDS: [(&str, &str); 6] = [
 ];
 
 fn called(deed: &str) -> &str {
-    DEEDS.iter().find(|(name, _)| *name == deed).map_or(deed, |(_, called)| *called)
+    called_in(&DEEDS, deed)
 }
 
 /// The space above the walkers.
@@ -111,39 +112,27 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     };
     let groups: Vec<_> = deeds.iter().map(group).collect();
     let values = || groups.iter().flat_map(|group| group.bars.iter().filter_map(|bar| bar.to));
-    let step = |window: Window| window.pick(20, 19);
-    let half = groups.len().div_ceil(2);
     let walkers: Vec<_> = walkers(&set, &strategies, &boots).into_iter().collect();
-    let pauses = |window: Window| {
-        let groups = window.pick(&groups[..half], &groups[..]);
-        bars::height(groups, step(window))
-    };
+    let columns = Columns { groups: &groups, left: (110, 92), right: (70, 64), from: 1.0 };
     let height = |window: Window| {
         let walkers = if walkers.is_empty() { 0 } else { bars::height(&walkers, step(window)) + ABOVE };
-        pauses(window) + walkers
+        columns.height(window) + walkers
     };
     let label = "Bars: the longest pause of other CPUs, by what is done and by strategy of HVO";
     let pictures = both(label, height, |pen| {
         let window = pen.window;
-        let width = window.pick(window.width() / 2 - 14, window.width());
-        let axis = Axis::logarithmic(values().chain([1.0]), window.pick(8, 4), short);
-        let room = |x| Room {
-            corner: (x, 0),
-            width,
+        columns.draw(pen, &Axis::logarithmic(values().chain([1.0]), window.pick(8, 4), short))?;
+        if walkers.is_empty() {
+            return Ok(());
+        }
+        let room = Room {
+            corner: (0, columns.height(window) + ABOVE),
+            width: window.width(),
             left: window.pick(110, 92),
             right: window.pick(70, 64),
             step: step(window),
         };
-        match window {
-            Window::Wide => {
-                bars::draw(pen, &groups[..half], room(0), &axis, 1.0)?;
-                bars::draw(pen, &groups[half..], room(width + 28), &axis, 1.0)?;
-            }
-            Window::Narrow => bars::draw(pen, &groups, room(0), &axis, 1.0)?,
-        }
-        let axis = Axis::from_zero(100.0, 5, |value| format!("{value} %"));
-        let room = Room { corner: (0, pauses(window) + ABOVE), width: window.width(), ..room(0) };
-        if walkers.is_empty() { Ok(()) } else { bars::draw(pen, &walkers, room, &axis, 0.0) }
+        bars::draw(pen, &walkers, room, &Axis::from_zero(100.0, 5, |value| format!("{value} %")), 0.0)
     })?;
     let all = once(longest().map(|([_, deed, _], _)| deed));
     let heads = ["boot".to_owned()].into_iter().chain(all.iter().map(|deed| called(deed).to_owned()));

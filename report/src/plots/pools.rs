@@ -1,10 +1,11 @@
 //! What HVO makes of operations on pools of 1 GiB, beside the best series for Linux.
 
-use super::bars::{self, Bar, Group, Room};
-use super::hvo::{Boot, strategies};
+use super::bars::{Bar, Group};
+use super::columns::Columns;
+use super::hvo::{Boot, called_in, strategies};
 use super::{Drawn, Plot, Table, both, cell, legend};
 use crate::axis::Axis;
-use crate::canvas::{Swatch, Window};
+use crate::canvas::Swatch;
 use crate::error::Error;
 use crate::store::{Set, Store, once};
 use crate::words::ratio;
@@ -32,7 +33,7 @@ const DEEDS: [(&str, &str); 4] = [
 const UPSTREAM: usize = 7;
 
 fn called(deed: &str) -> &str {
-    DEEDS.iter().find(|(name, _)| *name == deed).map_or(deed, |(_, called)| *called)
+    called_in(&DEEDS, deed)
 }
 
 fn finding(set: &Set, boots: &[(&str, Boot)], deeds: &[&str], peers: &Peers) -> String {
@@ -78,29 +79,16 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     };
     let groups: Vec<_> = deeds.iter().map(group).collect();
     let most = groups.iter().flat_map(|group| group.bars.iter().filter_map(|bar| bar.to)).fold(1.0, f64::max);
-    let step = |window: Window| window.pick(20, 19);
-    let half = groups.len().div_ceil(2);
-    let height = |window: Window| bars::height(window.pick(&groups[..half], &groups[..]), step(window));
+    let columns = Columns { groups: &groups, left: (110, 92), right: (52, 46), from: 0.0 };
     let label = "Bars: the cost of operations on pools with HVO, divided by that without, by strategy";
-    let pictures = both(label, height, |pen| {
-        let window = pen.window;
-        let axis = Axis::from_zero(most, window.pick(7, 4), |value| format!("{value}"));
-        let width = window.pick(window.width() / 2 - 14, window.width());
-        let room = |x| Room {
-            corner: (x, 0),
-            width,
-            left: window.pick(110, 92),
-            right: window.pick(52, 46),
-            step: step(window),
-        };
-        match window {
-            Window::Wide => {
-                bars::draw(pen, &groups[..half], room(0), &axis, 0.0)?;
-                bars::draw(pen, &groups[half..], room(width + 28), &axis, 0.0)
-            }
-            Window::Narrow => bars::draw(pen, &groups, room(0), &axis, 0.0),
-        }
-    })?;
+    let pictures = both(
+        label,
+        |window| columns.height(window),
+        |pen| {
+            let axis = Axis::from_zero(most, pen.window.pick(7, 4), |value| format!("{value}"));
+            columns.draw(pen, &axis)
+        },
+    )?;
     let mut table =
         Table::new(["operation and strategy", "without HVO", "with HVO", "of 1000 without", "goal of 1000"]);
     for deed in &deeds {

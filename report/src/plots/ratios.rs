@@ -1,9 +1,10 @@
 //! Every operation beside Linux.
 
-use super::bars::{self, Bar, Group, Room};
+use super::bars::{Bar, Group};
+use super::columns::Columns;
 use super::{Drawn, Plot, Table, both, cell, legend};
 use crate::axis::Axis;
-use crate::canvas::{Swatch, Window};
+use crate::canvas::Swatch;
 use crate::error::Error;
 use crate::store::{Origin, Store, once};
 use crate::words::{count, per_cent, ratio, with_commas};
@@ -185,45 +186,16 @@ fn finding(rows: &[Row]) -> String {
     )
 }
 
-/// The groups in two columns of about the same height.
-fn columns(groups: &[Group], step: i32) -> (&[Group], &[Group]) {
-    let taller = |at: &usize| bars::height(&groups[..*at], step).max(bars::height(&groups[*at..], step));
-    let at = (0..=groups.len()).min_by_key(taller).unwrap_or(0);
-    groups.split_at(at)
-}
-
 fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
     let Some(Comparison { rows, linux, remark, origin }) = comparison(store)? else { return Ok(None) };
     if rows.is_empty() {
         return Ok(None);
     }
     let groups = groups(&rows);
-    let step = |window: Window| window.pick(20, 19);
     let axis = Axis::logarithmic(rows.iter().map(|row| row.ratio).chain([1.0]), 8, ratio_tick);
     let label = format!("Bars of {} operations, each by {linux}, logarithmic", rows.len());
-    let height = |window: Window| {
-        let (one, other) = columns(&groups, step(window));
-        let step = step(window);
-        window.pick(bars::height(one, step).max(bars::height(other, step)), bars::height(&groups, step))
-    };
-    let pictures = both(&label, height, |pen| {
-        let (step, half) = (step(pen.window), pen.window.width() / 2);
-        let room = |x, width| Room {
-            corner: (x, 0),
-            width,
-            left: pen.window.pick(206, 196),
-            right: pen.window.pick(46, 38),
-            step,
-        };
-        match pen.window {
-            Window::Wide => {
-                let (one, other) = columns(&groups, step);
-                bars::draw(pen, one, room(0, half - 14), &axis, 1.0)?;
-                bars::draw(pen, other, room(half + 14, half - 14), &axis, 1.0)
-            }
-            Window::Narrow => bars::draw(pen, &groups, room(0, pen.window.width()), &axis, 1.0),
-        }
-    })?;
+    let columns = Columns { groups: &groups, left: (206, 196), right: (46, 38), from: 1.0 };
+    let pictures = both(&label, |window| columns.height(window), |pen| columns.draw(pen, &axis))?;
     let mut table = Table::new(["operation", "Quire", &linux, "ratio", "goal"]);
     for row in &rows {
         let goal = row.met.map_or(super::NOTHING, |met| if met { "met" } else { "missed" });
@@ -278,8 +250,6 @@ mod tests {
             "Of 5 operations, 4 cost less than on Linux; the one in the middle needs 40 % of \
             its instructions, mmap_x only 10 %, and madv_collapse_x, at the other end, 200 %."
         );
-        let (one, other) = columns(&groups, 20);
-        assert_eq!((one.len(), other.len()), (2, 3));
     }
 
     /// The colour says whether the goal is met; what is dearer than Linux is so whatever the goal.
