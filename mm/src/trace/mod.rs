@@ -101,8 +101,7 @@ impl Trace {
         self.on.load(Ordering::Relaxed) & 1 << point as u32 != 0
     }
 
-    /// Writes a record, if the point is on and the filter lets it through. The arguments come in registers, so that who
-    /// has a point needs no stack for them.
+    /// Writes a record, if the point is on and the filter lets it through. In registers, so a point needs no stack.
     #[cold]
     #[inline(never)]
     pub(crate) fn record(&self, (point, phase): (Point, Phase), n: u64, a: u64, b: u64, c: u64, d: u64) {
