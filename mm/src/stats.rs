@@ -4,6 +4,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::env::KernelEnv;
+use crate::error::OutOfMemory;
 use crate::trace::{Args, Phase, Point, Trace};
 
 macro_rules! counters {
@@ -210,9 +211,11 @@ pub struct Stats {
 
 impl Stats {
     /// All zero, and no point is on. Records get their times from `env`.
-    #[must_use]
-    pub const fn new(env: &'static dyn KernelEnv) -> Self {
-        Stats { trace: Trace::new(env), values: [const { AtomicU64::new(0) }; Counter::ALL.len()] }
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn new(env: &'static dyn KernelEnv) -> Result<Self, OutOfMemory> {
+        Ok(Stats { trace: Trace::new(env)?, values: [const { AtomicU64::new(0) }; Counter::ALL.len()] })
     }
     /// Counts `n` of what the point says, and writes it down where that is on. `args` is asked only then.
     #[inline(always)]
@@ -251,7 +254,8 @@ impl Stats {
             self.add(counter, n);
         }
         if self.trace.is_on(point) && (n != 0 || phase != Phase::Instant) {
-            self.trace.record(point, phase, n, args());
+            let [a, b, c, d] = args();
+            self.trace.record((point, phase), n, a, b, c, d);
         }
     }
     /// Adds `n`.

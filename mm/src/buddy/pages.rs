@@ -27,8 +27,16 @@ impl Mm {
     /// # Errors
     /// [`OutOfMemory`]: no such block is free, or only what [`Reserve`] keeps from this kind. `order` above
     /// [`super::MAX_ORDER`] always fails.
-    #[inline]
     pub fn alloc_pages(&self, order: Order, kind: PageKind) -> Result<FolioRef, OutOfMemory> {
+        self.alloc_here(order, kind)
+    }
+
+    /// As [`Self::alloc_pages`], a part of the caller: for faults, which know the order and the kind.
+    ///
+    /// # Errors
+    /// As [`Self::alloc_pages`].
+    #[inline(always)]
+    pub(crate) fn alloc_here(&self, order: Order, kind: PageKind) -> Result<FolioRef, OutOfMemory> {
         if inject::denied() {
             return Err(OutOfMemory);
         }
@@ -80,6 +88,7 @@ impl Mm {
         Some(self.give_out(page, Order::PAGE, PageKind::Anon))
     }
 
+    #[inline(always)]
     fn give_out(&self, page: PageRef, order: Order, kind: PageKind) -> FolioRef {
         page.set_kind(kind, order);
         page.set_refcount(1);
@@ -100,7 +109,7 @@ impl Mm {
     /// # Errors
     /// As [`Self::alloc_pages`].
     pub fn alloc_zeroed_page(&self, kind: PageKind) -> Result<FolioRef, OutOfMemory> {
-        let page = self.alloc_pages(Order::PAGE, kind)?;
+        let page = self.alloc_here(Order::PAGE, kind)?;
         Machine::zero(page.pfn().phys(), PAGE_SIZE);
         Ok(page)
     }

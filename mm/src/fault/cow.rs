@@ -196,7 +196,7 @@ pub(super) fn split_block(site: &Site<'_>) -> Result<(), FaultReason> {
 /// A page of the space's own in place of the shared one.
 fn copy(site: &Site<'_>, source: Source) -> Result<FaultDone, FaultReason> {
     let Site { mm, space, vma, va, .. } = *site;
-    let page = match mm.alloc_pages(Order::PAGE, PageKind::Anon) {
+    let page = match mm.alloc_here(Order::PAGE, PageKind::Anon) {
         Ok(page) => page,
         Err(error) => {
             source.put(mm);

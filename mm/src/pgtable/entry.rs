@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 
 use arch::addr::{ENTRIES_PER_TABLE, PAGE_SIZE};
 use arch::contract::Depth;
@@ -51,6 +52,15 @@ pub(super) struct Owed<'l> {
     range: FlushRange,
 }
 
+impl Owed<'_> {
+    /// Does it now.
+    #[inline(always)]
+    pub(super) fn pay(self) {
+        let owed = ManuallyDrop::new(self);
+        owed.flusher.flush(owed.range);
+    }
+}
+
 impl Drop for Owed<'_> {
     #[inline]
     fn drop(&mut self) {
@@ -67,6 +77,7 @@ impl<'l> Entry<'l> {
     }
     /// What stands there now.
     #[must_use]
+    #[inline(always)]
     pub fn desc(&self) -> Desc {
         Machine::read_desc(self.slot)
     }
@@ -101,14 +112,17 @@ impl<'l> Entry<'l> {
     /// # Panics
     /// The entry is valid: only [`Clean::make`] may follow a break. Or a migration entry stands there, which
     /// [`Self::end_migration`] replaces.
-    #[inline]
+    #[inline(always)]
     pub fn make(self, new: Desc) {
         let old = self.desc();
-        assert!(old.is_empty(), "make of {new} at {}, which holds {old}", self.va);
+        if !old.is_empty() {
+            is_taken(self.va, old, new);
+        }
         self.store_from_invalid(new);
     }
 
     /// Replaces an invalid descriptor, of which no TLB holds anything. Nothing is owed. Its group is not folded.
+    #[inline(always)]
     pub(super) fn store_from_invalid(self, new: Desc) {
         self.store(new.alone());
         if new.is_valid() {
@@ -275,8 +289,7 @@ impl<'l> Entry<'l> {
         }
         self.flusher.note_stores(N as u64, (self.va, self.level));
         self.flusher.note_breaks(N as u64, (self.va, self.level));
-        let end = self.va.add(N as u64 * self.level.entry_bytes());
-        let range = FlushRange { end, ..self.range_of(old[0]) };
+        let range = FlushRange { end: self.end(N), ..self.range_of(old[0]) };
         let owed = Owed { flusher: self.flusher, range };
         Broken { first: self, old, owed }
     }
@@ -286,8 +299,13 @@ impl<'l> Entry<'l> {
     #[inline(always)]
     pub(super) fn nth(&self, n: usize) -> Entry<'l> {
         let slot = PhysAddr::new(self.slot.raw().wrapping_add(8 * n as u64));
-        let bytes = (n as u64).wrapping_mul(self.level.entry_bytes());
-        Entry::new(slot, self.level, VirtAddr::new(self.va.raw().wrapping_add(bytes)), self.flusher)
+        Entry::new(slot, self.level, self.end(n), self.flusher)
+    }
+
+    /// One past what this entry and those that follow it translate, `n` in all, which are in the same table.
+    #[inline(always)]
+    fn end(&self, n: usize) -> VirtAddr {
+        VirtAddr::new(self.va.raw().wrapping_add((n as u64).wrapping_mul(self.level.entry_bytes())))
     }
 
     /// The one that stands `n` entries before it in the same table.
@@ -324,8 +342,7 @@ impl<'l> Entry<'l> {
 
     /// What a TLB may hold because of this entry, if it was a leaf before and after.
     pub(super) fn leaf_range(&self) -> FlushRange {
-        let end = self.va.add(self.level.entry_bytes());
-        FlushRange { start: self.va, end, level: Some(self.level), depth: Depth::LeafOnly }
+        FlushRange { start: self.va, end: self.end(1), level: Some(self.level), depth: Depth::LeafOnly }
     }
 
     /// What a TLB may hold because of `old` in this place: one leaf, or a table and any leaves below.
@@ -342,7 +359,7 @@ impl<'l, const N: usize> Broken<'l, N> {
     #[inline(always)]
     pub fn flush(self) -> Clean<'l, N> {
         let Broken { first, old, owed } = self;
-        drop(owed);
+        owed.pay();
         Clean { first, old }
     }
 }
@@ -379,4 +396,10 @@ impl<const N: usize> Clean<'_, N> {
         self.first.flusher.publish();
         Displaced::new(self.old, self.first.level)
     }
+}
+
+#[cold]
+#[inline(never)]
+fn is_taken(va: VirtAddr, old: Desc, new: Desc) -> ! {
+    panic!("make of {new} at {va}, which holds {old}");
 }

@@ -83,7 +83,8 @@ impl FlushRange {
     /// Whether it is what one entry of the level translates.
     #[inline(always)]
     fn is_one(&self) -> bool {
-        self.level.is_some_and(|level| self.end.offset_from(self.start) == level.entry_bytes())
+        let bytes = self.end.raw().wrapping_sub(self.start.raw());
+        self.level.is_some_and(|level| bytes == level.entry_bytes())
     }
 }
 
@@ -153,20 +154,26 @@ impl<'a> Flusher<'a> {
     /// Removes the translations of a range from every TLB, and waits until no CPU uses them.
     #[inline(always)]
     pub fn flush(&self, range: FlushRange) {
-        self.round(|| (range.start, range.end), || self.invalidate(range));
+        self.round_begins(|| (range.start, range.end));
+        self.invalidate(range);
+        self.round_ends(|| range.start);
     }
 
-    /// One round, of what `invalidate` drops.
+    /// One round begins, of what is between two addresses.
     #[inline(always)]
-    fn round(&self, range: impl Fn() -> (VirtAddr, VirtAddr), invalidate: impl FnOnce()) {
+    fn round_begins(&self, range: impl FnOnce() -> (VirtAddr, VirtAddr)) {
         self.stats.begin(Point::Flush, 1, || {
             let (start, end) = range();
             [start.raw(), end.raw().wrapping_sub(start.raw()), 0, 0]
         });
         Machine::dsb(Dsb::IshSt);
-        invalidate();
+    }
+
+    /// It ends where all CPUs have done it.
+    #[inline(always)]
+    fn round_ends(&self, start: impl FnOnce() -> VirtAddr) {
         Machine::dsb(Dsb::Ish);
-        self.stats.end(Point::Flush, 0, || [range().0.raw(), 0, 0, 0]);
+        self.stats.end(Point::Flush, 0, || [start().raw(), 0, 0, 0]);
         self.synchronise_context();
     }
 
@@ -176,7 +183,9 @@ impl<'a> Flusher<'a> {
             let start = runs.iter().map(|run| run.first).min().unwrap_or(VirtAddr::new(0));
             (start, runs.iter().map(|run| run.end(level.entry_bytes())).max().unwrap_or(start))
         };
-        self.round(range, || self.invalidate_runs(level, runs));
+        self.round_begins(range);
+        self.invalidate_runs(level, runs);
+        self.round_ends(|| range().0);
     }
 
     /// By one operation for all that lies between the first and the last, where the CPU has such; what it drops beside
@@ -192,7 +201,7 @@ impl<'a> Flusher<'a> {
         };
         let entries: u64 = runs.iter().map(|run| run.entries).sum();
         if Machine::features().tlbi_range && end.offset_from(start) <= MAX_RANGE_PAGES * PAGE_SIZE {
-            return self.invalidate_many(FlushRange { start, end, level, depth });
+            return self.invalidate_many((start, end), level, depth);
         }
         if entries >= MAX_OPS {
             Machine::tlbi(Tlbi::All, FlushScope::Broadcast);
@@ -221,19 +230,18 @@ impl<'a> Flusher<'a> {
 
     #[inline(always)]
     fn invalidate(&self, range: FlushRange) {
-        let FlushRange { start, end: _, level, depth } = range;
+        let FlushRange { start, end, level, depth } = range;
         match self.tag {
             FlushTag::User(cell) if range.is_one() => {
                 let tag = Tag::Asid(cell.asid());
                 Machine::tlbi(Tlbi::Va { va: start, tag, depth, level }, FlushScope::Broadcast);
-                self.note_tlbi_va(1, (start, range.end));
+                self.note_tlbi_va(1, (start, end));
             }
-            _ => self.invalidate_many(range),
+            _ => self.invalidate_many((start, end), level, depth),
         }
     }
 
-    fn invalidate_many(&self, range: FlushRange) {
-        let FlushRange { start, end, level, depth } = range;
+    fn invalidate_many(&self, (start, end): (VirtAddr, VirtAddr), level: Option<Level>, depth: Depth) {
         let tag = self.tag.tag();
         let pages = end.offset_from(start).div_ceil(PAGE_SIZE);
         let stride = level.map_or(PAGE_SIZE, Level::entry_bytes);

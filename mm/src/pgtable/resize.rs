@@ -48,7 +48,7 @@ impl Resized<'_> {
     /// Removes what the entry was from every TLB, and waits until no CPU uses it.
     pub fn flush(self) -> Displaced<1> {
         let Resized { old, owed } = self;
-        drop(owed);
+        owed.pay();
         old
     }
 }

@@ -81,8 +81,16 @@ impl Deferred {
 
 /// Entries that mapped the folio are gone, and the scheme says what remains. The caller holds T of their tree, or a
 /// reference.
+#[inline(always)]
 pub(crate) fn note(mm: &Mm, head: PageRef, remains: Remains) {
-    if remains == Remains::Part && head.kind() == PageKind::Anon && head.is_folio() {
+    if remains == Remains::Part {
+        note_part(mm, head);
+    }
+}
+
+#[inline(never)]
+fn note_part(mm: &Mm, head: PageRef) {
+    if head.kind() == PageKind::Anon && head.is_folio() {
         let mut lists = mm.rmap.deferred.lists.lock();
         if head.claim_flag(Flags::PARTIAL) {
             lists.take_off_candidates(head);

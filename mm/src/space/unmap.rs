@@ -190,9 +190,15 @@ fn taken_run(
 /// What a run of entries had that were flushed goes: its counts and its references. Returns how many anonymous pages
 /// they mapped.
 fn give_up_run(mm: &Mm, run: &Run) -> u64 {
-    let anon = uncount(mm, run, Counted::Removed);
+    let anon = uncount_removed(mm, run);
     mm.put_references(run.head, run.entries);
     anon
+}
+
+/// As [`uncount`], not a part of the loop over a table, which needs its registers for single pages.
+#[inline(never)]
+fn uncount_removed(mm: &Mm, run: &Run) -> u64 {
+    uncount(mm, run, Counted::Removed)
 }
 
 /// The counts of a run of entries go. Returns how many anonymous pages they mapped.

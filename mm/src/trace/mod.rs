@@ -33,12 +33,14 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use allocator_api2::boxed::Box;
+use allocator_api2::vec::Vec;
 use arch::Machine;
 use arch::contract::{Cpu, CpuId, MAX_CPUS};
 use arch::sync::SpinLock;
 
 use crate::env::KernelEnv;
-use crate::kalloc::KAlloc;
+use crate::error::OutOfMemory;
+use crate::kalloc::{KAlloc, try_array};
 use crate::locks::{self, SleepLock};
 
 pub mod control;
@@ -65,7 +67,8 @@ pub struct Trace {
     on: AtomicU64,
     /// Records that any CPU has written.
     order: AtomicU64,
-    rings: [Ring; MAX_CPUS],
+    /// One a CPU. On the heap, because what stands behind this in [`crate::Mm`] costs more the farther away it is.
+    rings: Vec<Ring, KAlloc>,
     sieve: Sieve,
     env: &'static dyn KernelEnv,
     /// One thread at a time switches points, or reads.
@@ -78,17 +81,17 @@ pub struct Trace {
 const _: () = assert!(core::mem::offset_of!(Trace, on) == 0);
 
 impl Trace {
-    pub(crate) const fn new(env: &'static dyn KernelEnv) -> Self {
-        Trace {
+    pub(crate) fn new(env: &'static dyn KernelEnv) -> Result<Self, OutOfMemory> {
+        Ok(Trace {
             on: AtomicU64::new(0),
             order: AtomicU64::new(0),
-            rings: [const { Ring::new() }; MAX_CPUS],
+            rings: try_array(MAX_CPUS, Ring::new)?,
             sieve: Sieve::new(),
             env,
             turn: SleepLock::new(locks::TRACE_TURN),
             bytes: AtomicU64::new(control::DEFAULT_BYTES),
             book: SpinLock::new(locks::TRACE_BOOK, None),
-        }
+        })
     }
 
     /// Whether the point is on.
@@ -98,10 +101,11 @@ impl Trace {
         self.on.load(Ordering::Relaxed) & 1 << point as u32 != 0
     }
 
-    /// Writes a record, if the point is on and the filter lets it through.
+    /// Writes a record, if the point is on and the filter lets it through. In registers, so a point needs no stack.
     #[cold]
     #[inline(never)]
-    pub(crate) fn record(&self, point: Point, phase: Phase, n: u64, args: Args) {
+    pub(crate) fn record(&self, (point, phase): (Point, Phase), n: u64, a: u64, b: u64, c: u64, d: u64) {
+        let args = [a, b, c, d];
         let irq = Machine::mask_irqs();
         let cpu = Machine::id();
         let ring = &self.rings[cpu.index()];
@@ -120,8 +124,7 @@ impl Trace {
     pub fn switched(&self, to: Running, name: &str) {
         if self.is_on(Point::Switch) {
             let [first, second] = record::words_of(name);
-            let args = [to.thread, to.pid.into(), first, second];
-            self.record(Point::Switch, Phase::Instant, 1, args);
+            self.record((Point::Switch, Phase::Instant), 1, to.thread, to.pid.into(), first, second);
         }
         let ring = &self.rings[Machine::id().index()];
         ring.thread.store(to.thread, Ordering::Relaxed);
