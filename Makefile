@@ -19,7 +19,7 @@ endif
 # What may be given to `make run`, `debug` and `bench`; qemu/machine.conf says what it is otherwise.
 export CPU SMP MEM EL2 APPEND QEMU QEMU_ARGS TIMEOUT GDB GDB_ARGS COMMANDS
 # What `make bench` is told by the environment, and what `make compare-linux` is.
-export EXPERIMENT JOBS STRICT FIGURES
+export EXPERIMENT JOBS STRICT FIGURES FOLDER
 export LINUX LINUX_ARGS LINUX_SOURCES DEBIAN_MIRROR
 compare-linux: export ONLY := $(ONLY)
 # What `make trace` is told by the environment.

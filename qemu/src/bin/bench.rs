@@ -25,10 +25,12 @@ experiment of EXPERIMENT (all where it is empty; `mmbench:group=fault,cow` is a 
 JOBS boots at a time (as many as there are processors), prints the figures, lists rows that
 have moved by more than 1 % since the last run and since those of tests/figures, and writes
 target/bench/<experiment>.json, .csv and .log (of a part <experiment>.<key>=<value>.json, and of
-another machine than that of Linux <experiment>.other.json). One that breaks off leaves its log only.
+another machine than that of Linux <experiment>.other.json); FOLDER names another folder than
+target/bench. One that breaks off leaves its log only.
 
 The exit status is 0 if every experiment came to its end, whatever it cost, and no row of
-threshold is off. With STRICT=1 a row that is an error, or is absent where Linux has one, makes it 1.
+threshold is off. With STRICT=1 a row that is an error, is absent where Linux has one, or is among
+those that are listed as moved, makes it 1.
 
 FIGURES=1 takes what whole experiments gave, and parts of thpfork, into tests/figures, and writes the
 tables of docs anew; --figures only writes the tables. --list lists the experiments.";
@@ -88,7 +90,7 @@ struct Bench {
     peers: Peers,
     machine: Machine,
     folder: PathBuf,
-    /// A row that is an error or absent is a failure.
+    /// A row that is an error, absent or moved is a failure.
     strict: bool,
     /// Figures go into the tree.
     keep: bool,
@@ -117,7 +119,10 @@ fn run(kernel: &Path) -> Result<ExitCode, Error> {
     for number in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
     }
-    let folder = root().join("target/bench");
+    let folder = match variable("FOLDER") {
+        none if none.trim().is_empty() => root().join("target/bench"),
+        folder => PathBuf::from(folder.trim()),
+    };
     std::fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
     let bench =
         Bench { peers, machine, folder, strict: variable("STRICT") == "1", keep: variable("FIGURES") == "1" };
@@ -149,7 +154,8 @@ impl Bench {
             let pairs = Pairs::new(chosen.name(), &ours.output, &against.output);
             println!("{} against {choices}\n{pairs}", chosen.experiment.choices());
             let figures = pairs.pairs.iter().filter_map(|pair| Some((pair.name.as_str(), pair.value?)));
-            self.say_what_moved(chosen, figures.collect())?;
+            let listed = self.say_what_moved(chosen, figures.collect())?;
+            good &= !self.strict || listed == 0;
             self.write(chosen, "json", pairs.json().as_bytes())?;
             return Ok(good & explain(chosen, &against) && pairs.end == End::Complete && pairs.off() == 0);
         }
@@ -162,7 +168,8 @@ impl Bench {
             return Ok(false);
         }
         let figures = report.figures.iter().map(|figure| (figure.name.as_str(), figure.value));
-        self.say_what_moved(chosen, figures.collect())?;
+        let listed = self.say_what_moved(chosen, figures.collect())?;
+        good &= !self.strict || listed == 0;
         self.write(chosen, "json", report.json().as_bytes())?;
         self.write(chosen, "csv", &report.csv()?)?;
         if self.keep && self.machine == Machine::OfThePeers && figures::takes(chosen) {
@@ -184,19 +191,24 @@ impl Bench {
     }
 
     /// Holds the figures against those of the last run of the same part, and, of what is booted as for the tree, against
-    /// those.
-    fn say_what_moved(&self, chosen: &Chosen, figures: Vec<(&str, i64)>) -> Result<(), Error> {
+    /// those. Returns how many rows it has listed.
+    fn say_what_moved(&self, chosen: &Chosen, figures: Vec<(&str, i64)>) -> Result<usize, Error> {
         let extent = if chosen.is_whole() { Extent::Whole } else { Extent::Part };
         let of_the_tree = self.machine == Machine::OfThePeers && figures::takes(chosen);
+        let mut listed = 0;
+        let mut say = |moved: Moved| {
+            print!("{moved}");
+            listed += moved.count();
+        };
         if let Some(last) = moved::read(&self.path(chosen, "json"))? {
-            print!("{}", Moved::new("the last run", &last, figures.iter().copied(), Extent::Whole));
+            say(Moved::new("the last run", &last, figures.iter().copied(), Extent::Whole));
         }
         if let (true, Some(baseline)) = (of_the_tree, figures::baseline(chosen.name())?) {
             let ours = figures::of_baseline(chosen.name(), figures.into_iter());
-            print!("{}", Moved::new("tests/figures", &baseline, ours, extent));
+            say(Moved::new("tests/figures", &baseline, ours, extent));
         }
         println!();
-        Ok(())
+        Ok(listed)
     }
 }
 

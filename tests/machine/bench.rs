@@ -1,0 +1,119 @@
+//! `make bench` from end to end: the same figures at each run, and what is slower is listed.
+
+use crate::{Harness, Verdict, failed};
+use libtest_mimic::Trial;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+pub(crate) fn trials(harness: &Arc<Harness>) -> Vec<Trial> {
+    vec![harness.trial("bench::what_is_slower_is_listed_and_nothing_else", listed)]
+}
+
+/// A part of an experiment of one boot: it takes a second, and `tests/figures` has nothing to say of it.
+const PART: &str = "mmbench:group=fault";
+/// So many rows it has.
+const ROWS: usize = 7;
+/// Its file, of a machine that was booted with a choice of ours.
+const FILE: &str = "mmbench.group=fault.other.json";
+/// With its other value a first read of 2 MiB zeroes a page of its own, and no other path is another one.
+const AS_IT_IS: &str = "use_zero_page=1";
+const SLOWER: &str = "use_zero_page=0";
+const SLOWED: &str = "fault_thp_2m_read_zeropage";
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> std::io::Result<Folder> {
+        let folder = qemu::root().join(format!("target/tmp/bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        Ok(Folder(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a run of the program printed, and whether its status was 0.
+struct Ran {
+    text: String,
+    success: bool,
+}
+
+impl Ran {
+    /// The program that `make runner` built, strict, with its figures in `folder`.
+    fn new(harness: &Harness, folder: &Path, append: &str) -> std::io::Result<Ran> {
+        let mut command = Command::new(qemu::root().join("target/debug/quire-bench"));
+        for variable in ["CPU", "SMP", "MEM", "EL2", "JOBS", "FIGURES", "TIMEOUT"] {
+            command.env_remove(variable);
+        }
+        let command = command.arg(&harness.release.elf).env("FOLDER", folder).env("APPEND", append);
+        let output = command.env("EXPERIMENT", PART).env("STRICT", "1").output()?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok(Ran { text: String::from_utf8_lossy(&text).into_owned(), success: output.status.success() })
+    }
+
+    /// What stands below the line that counts what has moved since the last run; `None` where there is no such line.
+    fn moved(&self, same: usize, moved: usize) -> Option<Vec<&str>> {
+        let head =
+            format!("since the last run: {same} of {ROWS} rows the same, {moved} moved by more than 1 %");
+        let mut lines = self.text.lines().skip_while(|line| *line != head);
+        lines.next()?;
+        Some(lines.take_while(|line| line.starts_with("  ")).collect())
+    }
+
+    /// The verdict, with what was printed where it is a bad one.
+    fn must(&self, good: bool, sentence: &str) -> Verdict {
+        if good { Ok(()) } else { Err(failed(sentence, &self.text)) }
+    }
+}
+
+/// The figure of a row in the file becomes `times / by` of what it was; returns what it was and is.
+fn change(path: &Path, row: &str, times: i64, by: i64) -> Result<(i64, i64), Box<dyn std::error::Error>> {
+    let text = std::fs::read_to_string(path)?;
+    let begin = format!("{{\"name\":\"{row}\",\"unit\":\"ns\",\"value\":");
+    let at = text.find(&begin).ok_or(format!("{}: no row {row}", path.display()))? + begin.len();
+    let rest = &text[at..];
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let was: i64 = rest[..digits].parse()?;
+    let is = was * times / by;
+    std::fs::write(path, format!("{}{is}{}", &text[..at], &rest[digits..]))?;
+    Ok((was, is))
+}
+
+/// Two runs of one tree give the same figures, which is no failure. A row that is 5 % more than it was is listed with both
+/// figures and by how much, is all that is listed beside one that is half a per cent more, and makes a strict run fail. So
+/// does a path that takes longer in truth.
+fn listed(harness: &Harness) -> Verdict {
+    let folder = Folder::new()?;
+    let run = |append| Ran::new(harness, &folder.0, append);
+    let first = run(AS_IT_IS)?;
+    first.must(
+        first.success && !first.text.contains("since "),
+        "a first run has nothing to be held against",
+    )?;
+
+    let second = run(AS_IT_IS)?;
+    let same = second.moved(ROWS, 0).is_some_and(|lines| lines.is_empty());
+    second.must(second.success && same, "two runs of one tree must give the same figures")?;
+
+    let path = folder.0.join(FILE);
+    let changed = change(&path, "fault_thp_2m_write", 20, 21)
+        .and_then(|five| change(&path, "fault_2m_region_by_4k", 200, 201).map(|_| five));
+    let (now, before) = changed.map_err(|why| failed(why, &second.text))?;
+    let third = run(AS_IT_IS)?;
+    let expected = format!("  {:<48} {before:>12} -> {now:>12} {:>8} %", "fault_thp_2m_write", "+5.0");
+    let lines = third.moved(ROWS - 2, 1);
+    third.must(lines == Some(vec![&expected]), "only the row that is 5 % more must be listed")?;
+    third.must(!third.success, "a row that has moved must fail a strict run")?;
+
+    let slower = run(SLOWER)?;
+    let only = slower.text.lines().filter(|line| line.contains(" -> ")).collect::<Vec<_>>();
+    let good = matches!(only[..], [line] if line.trim_start().starts_with(SLOWED) && line.contains('+'));
+    slower.must(good, "the path that takes longer must be listed, and no other")?;
+    slower.must(!slower.success, "a path that takes longer must fail a strict run")
+}
