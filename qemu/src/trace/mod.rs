@@ -1,7 +1,7 @@
 //! Traces: a command of the console, with tracepoints on, as a file for ui.perfetto.dev.
 //!
 //! ```text
-//!   session: trace on, the command, trace off, trace dump ──► log
+//!   session: trace on, the command, trace off, trace dump ──► log      (ends at the first line that is refused)
 //!       log ── dump ──► Dump ── tracks ──► one track a CPU ── chrome ──► JSON ── check ──► Found ─┐
 //!                        └ what was counted while points were on ──────────────────── table ◄────┘
 //! ```
@@ -40,44 +40,62 @@ pub struct Request {
     pub buffer: String,
 }
 
-/// How long the first line of the machine may take.
-const SILENCE: Duration = Duration::from_secs(60);
-/// What a line begins with that says why a command could not do what was asked.
-const ERROR: &str = "error: ";
+/// What the console says when it waits for a line.
+const PROMPT: &str = "quire> ";
+/// How often it is looked whether all has been given up.
+const TICK: Duration = Duration::from_millis(200);
+/// What lines begin with that say why a command could not do what was asked, or how it is called.
+const REFUSALS: [&str; 2] = ["error: ", "usage: "];
 
 impl Request {
-    fn lines(&self) -> Vec<String> {
+    /// What is typed as long as nothing is refused.
+    fn asked(&self) -> Vec<String> {
         let filter = (!self.filter.is_empty()).then(|| format!("trace filter {}", self.filter));
         let mut lines = vec![format!("trace buffer {}", self.buffer)];
         lines.extend(filter);
         // Without changes of threads nobody could tell on which CPU a slice goes on.
         lines.push(format!("trace on {} switch", self.points));
         lines.push(self.command.clone());
-        lines.extend(["trace off", "trace dump", "poweroff"].map(str::to_owned));
         lines
     }
 }
 
-/// Boots a machine without a tour and types it.
+/// Boots a machine without a tour, types the request line by line, and then what dumps the trace.
 ///
 /// # Errors
-/// As for [`Session::boot`] and [`Session::finish_unless`].
+/// As for [`Session::boot`] and [`Session::finish_unless`]; [`Error::Trace`] if the machine refuses a line: the others are
+/// not typed then.
 pub fn run(
     options: &Options,
     boot: &Boot,
     request: &Request,
-    give_up: impl FnMut() -> bool,
+    mut give_up: impl FnMut() -> bool,
 ) -> Result<Outcome, Error> {
     let mut options = options.clone();
     options.append = format!("{} tour=off", options.append).trim().to_owned();
     let mut session = Session::boot(&options, boot)?;
-    // Before its first line the kernel has not set its UART up, which would lose what is typed.
-    let _ = session.wait_for("\n", SILENCE);
-    for line in request.lines() {
+    let mut goes_on = is_prompted(&mut session, &mut give_up);
+    for line in request.asked() {
         // A machine that has ended already takes no more input; its outcome tells.
-        let _ = session.send_line(&line);
+        goes_on = goes_on && session.send_line(&line).is_ok() && is_prompted(&mut session, &mut give_up);
+        if let Some(why) = refusal(&session.log()) {
+            return Err(Error::Trace(format!("`{line}` was refused: {why}")));
+        }
+    }
+    for line in ["trace off", "trace dump", "poweroff"].iter().filter(|_| goes_on) {
+        let _ = session.send_line(line);
     }
     session.finish_unless(give_up)
+}
+
+/// Waits until the console asks for a line; `false` where it will not.
+fn is_prompted(session: &mut Session, give_up: &mut impl FnMut() -> bool) -> bool {
+    while session.wait_for(PROMPT, TICK).is_err() {
+        if session.is_over() || give_up() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Why what the machine said is of no use: it did not end well, or a command could not do what was asked.
@@ -91,7 +109,12 @@ pub fn complaint(outcome: &Outcome) -> Option<String> {
         }
         Status::GivenUp => return Some("it was ended by a signal".to_owned()),
     }
-    said(&outcome.log).find(|line| line.starts_with(ERROR)).map(|line| format!("the kernel: {line}"))
+    refusal(&outcome.log).map(|line| format!("the kernel: {line}"))
+}
+
+/// The first line by which a command was refused.
+fn refusal(log: &str) -> Option<&str> {
+    said(log).find(|line| REFUSALS.iter().any(|begin| line.starts_with(begin)))
 }
 
 /// What was said between the commands that begin and end the trace.
@@ -120,6 +143,8 @@ mod tests {
         assert_eq!(complaint(&outcome(&format!("{log}{end}"))), None);
         let refused = format!("{log}error: there is no part `nosuch`\n{end}");
         assert_eq!(complaint(&outcome(&refused)).unwrap(), "the kernel: error: there is no part `nosuch`");
+        let called = format!("{log}usage: experiment list\n{end}");
+        assert_eq!(complaint(&outcome(&called)).unwrap(), "the kernel: usage: experiment list");
         let failed = Outcome { status: Status::Exited(1), log: String::new() };
         assert_eq!(complaint(&failed).unwrap(), "the machine ended with status 1");
     }
