@@ -145,7 +145,7 @@ fn figures_come_from_the_files() {
         ("questions", "mapcount", "rfc-v1.mapped.exact", 4321, "43.2"),
         ("density", "thpfork", "always.-64", 123_457, "123,457"),
         ("timeline", "timeline", "never.3.touched", 123_457, "123,457"),
-        ("hvo", "hvo", "alias-mask-bbm2-pmd-4.optimise_1.instructions", 123_457, "123,457"),
+        ("hvo", "hvo", "alias-mask-bbm2-pmd-4.optimise_1.ns", 123_457, "123,457"),
         ("pauses", "hvo", "pause-mask-bbm2-pmd-4.optimise_1.longest", 123_457, "123,457"),
         ("pools", "hvopools", "alias-mask-bbm2-pmd-2.free.permille", 12_345, "12,345"),
     ];
