@@ -2,12 +2,18 @@
 
 use crate::{Harness, Verdict, failed};
 use libtest_mimic::Trial;
+use qemu::Boot;
+use qemu::bench::moved;
+use qemu::parts::KINDS;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 pub(crate) fn trials(harness: &Arc<Harness>) -> Vec<Trial> {
-    vec![harness.trial("bench::what_is_slower_is_listed_and_nothing_else", listed)]
+    vec![
+        harness.trial("bench::what_is_slower_is_listed_and_nothing_else", listed),
+        harness.trial("bench::a_program_beside_has_the_same_kernel_and_machine", beside),
+    ]
 }
 
 /// A part of an experiment of one boot: it takes a second, and `tests/figures` has nothing to say of it.
@@ -25,8 +31,8 @@ const SLOWED: &str = "fault_thp_2m_read_zeropage";
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> std::io::Result<Folder> {
-        let folder = qemu::root().join(format!("target/tmp/bench-{}", std::process::id()));
+    fn new(name: &str) -> std::io::Result<Folder> {
+        let folder = qemu::root().join(format!("target/tmp/bench-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         Ok(Folder(folder))
     }
@@ -45,14 +51,14 @@ struct Ran {
 }
 
 impl Ran {
-    /// The program that `make runner` built, strict, with its figures in `folder`.
-    fn new(harness: &Harness, folder: &Path, append: &str) -> std::io::Result<Ran> {
+    /// The program that `make runner` built, with a kernel, its figures in `folder`, and these variables.
+    fn new(kernel: &Boot, folder: &Path, variables: &[(&str, &str)]) -> std::io::Result<Ran> {
         let mut command = Command::new(qemu::root().join("target/debug/quire-bench"));
-        for variable in ["CPU", "SMP", "MEM", "EL2", "JOBS", "FIGURES", "TIMEOUT"] {
+        for variable in ["CPU", "SMP", "MEM", "EL2", "APPEND", "JOBS", "STRICT", "FIGURES", "TIMEOUT"] {
             command.env_remove(variable);
         }
-        let command = command.arg(&harness.release.elf).env("FOLDER", folder).env("APPEND", append);
-        let output = command.env("EXPERIMENT", PART).env("STRICT", "1").output()?;
+        command.arg(&kernel.elf).env("FOLDER", folder).envs(variables.iter().copied());
+        let output = command.output()?;
         let text = [output.stdout, output.stderr].concat();
         Ok(Ran { text: String::from_utf8_lossy(&text).into_owned(), success: output.status.success() })
     }
@@ -89,8 +95,11 @@ fn change(path: &Path, row: &str, times: i64, by: i64) -> Result<(i64, i64), Box
 /// figures and by how much, is all that is listed beside one that is half a per cent more, and makes a strict run fail. So
 /// does a path that takes longer in truth.
 fn listed(harness: &Harness) -> Verdict {
-    let folder = Folder::new()?;
-    let run = |append| Ran::new(harness, &folder.0, append);
+    let folder = Folder::new("listed")?;
+    let run = |append| {
+        let variables = [("EXPERIMENT", PART), ("STRICT", "1"), ("APPEND", append)];
+        Ran::new(&harness.release, &folder.0, &variables)
+    };
     let first = run(AS_IT_IS)?;
     first.must(
         first.success && !first.text.contains("since "),
@@ -116,4 +125,29 @@ fn listed(harness: &Harness) -> Verdict {
     let good = matches!(only[..], [line] if line.trim_start().starts_with(SLOWED) && line.contains('+'));
     slower.must(good, "the path that takes longer must be listed, and no other")?;
     slower.must(!slower.success, "a path that takes longer must fail a strict run")
+}
+
+/// What takes faults apart boots the kernel that was asked for, as it was asked for: the parts of each fault are what the
+/// boot beside it has for the whole. A machine on which that cannot be done is refused in a sentence.
+fn beside(harness: &Harness) -> Verdict {
+    let folder = Folder::new("beside")?;
+    let run = |variable| Ran::new(&harness.checked, &folder.0, &[("EXPERIMENT", "faultparts"), variable]);
+    let ran = run(("APPEND", "mapcount=rfc-v2"))?;
+    ran.must(ran.success, "faults must come apart on the checked kernel")?;
+    let figures = moved::read(&folder.0.join("faultparts.other.json"))?.unwrap_or_default();
+    let of = |name: &str| figures.get(name).copied().unwrap_or_default();
+    for kind in KINDS {
+        let parts = figures
+            .iter()
+            .filter(|(name, _)| name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('.')));
+        let sum: i64 = parts.map(|(_, value)| value).sum();
+        let whole = of(kind) - of("base");
+        ran.must(sum == whole && sum > 0, &format!("{kind}: its parts come to {sum}, all of it is {whole}"))?;
+    }
+    let several = run(("SMP", "2"))?;
+    several.must(
+        several.text.contains("quire-parts: SMP=2: the instructions of several CPUs"),
+        "SMP=2 must be refused",
+    )?;
+    several.must(!several.success, "what is refused is no success")
 }

@@ -12,6 +12,7 @@ use crate::config::Options;
 use crate::error::Error;
 use crate::session::{Session, Sink, Status};
 use std::collections::VecDeque;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -202,7 +203,7 @@ impl Bench<'_> {
             Work::Boot(choices, asked) | Work::Against(choices, asked) => {
                 self.boot_once(one, job, choices, asked).map(Some)
             }
-            Work::Beside(program) => beside(program, one).map(Some),
+            Work::Beside(program) => beside(program, &self.boot.elf, one).map(Some),
         }
     }
 
@@ -236,10 +237,11 @@ fn set_machine(options: &mut Options, choices: &str) -> String {
     others.join(" ")
 }
 
-/// The rows of the program beside this one, of the same part of the experiment.
-fn beside(program: &str, chosen: &Chosen) -> Result<Measured, Error> {
+/// The rows of the program beside this one, of the same kernel and the same part of the experiment; the environment says
+/// to it what it says here.
+fn beside(program: &str, kernel: &Path, chosen: &Chosen) -> Result<Measured, Error> {
     let path = std::env::current_exe()?.with_file_name(program);
-    let ran = Command::new(&path).args(chosen.words()).stderr(Stdio::inherit()).output();
+    let ran = Command::new(&path).arg(kernel).args(chosen.words()).stderr(Stdio::inherit()).output();
     let ran = ran.map_err(|error| Error::Start(path.display().to_string(), error))?;
     let log = String::from_utf8_lossy(&ran.stdout).into_owned();
     let status = Status::Exited(ran.status.code().unwrap_or(1));
