@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub(crate) fn trials(harness: &Arc<Harness>) -> Vec<Trial> {
     vec![
         harness.trial("bench::what_is_slower_is_listed_and_nothing_else", listed),
+        harness.trial("bench::the_machine_that_was_asked_for_wins", machine),
         harness.trial("bench::a_program_beside_has_the_same_kernel_and_machine", beside),
     ]
 }
@@ -150,4 +151,19 @@ fn beside(harness: &Harness) -> Verdict {
         "SMP=2 must be refused",
     )?;
     several.must(!several.success, "what is refused is no success")
+}
+
+/// What the environment says of the machine goes over the experiment's file, which is said; boots that are the same then
+/// are one; and the figures are held against none of the tree.
+fn machine(harness: &Harness) -> Verdict {
+    let folder = Folder::new("machine")?;
+    let variables = [("EXPERIMENT", "hvo:part=sizes"), ("CPU", "max"), ("SMP", "1"), ("MEM", "512M")];
+    let ran = Ran::new(&harness.release, &folder.0, &variables)?;
+    ran.must(ran.success, "it must come to its end")?;
+    let sentence = "hvo:part=sizes: MEM=512M goes over mem=12G of experiments/hvo.toml";
+    ran.must(ran.text.contains(sentence) && !ran.text.contains("since "), "the other machine must be said")?;
+    let figures = moved::read(&folder.0.join("hvo.part=sizes.other.json"))?.unwrap_or_default();
+    let of_one_cpu = |name: &String| name.split('.').next().is_some_and(|boot| boot.ends_with("-1"));
+    ran.must(!figures.is_empty() && figures.keys().all(of_one_cpu), "all boots must have one CPU")?;
+    ran.must(!folder.0.join("hvo.part=sizes.json").exists(), "the figures must not be those of the experiment")
 }

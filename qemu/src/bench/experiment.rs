@@ -5,7 +5,7 @@
 //!
 //! | word | what | else |
 //! |---|---|---|
-//! | `choices` | boot choices; words `cpu=`, `smp=` and `mem=` among them are about the machine | none |
+//! | `choices` | boot choices; words `cpu=`, `smp=` and `mem=` among them are about the machine ([`super::machine`]) | none |
 //! | `each` | further choices: it is booted with each of them, and the rows of all are its rows | one boot |
 //! | `apart` | keys: it is booted anew for each of their values, so that none finds what another has left | none |
 //! | `against` | choices under which it is measured once more, to hold each row against | not |

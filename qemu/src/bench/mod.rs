@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`experiment`] | the files of `experiments/`, and what is chosen of them |
 //! | [`boots`] | the boots of what is chosen, several at a time |
+//! | [`machine`] | what is booted for each, and on which machine |
 //! | [`rows`] | what an experiment prints → rows |
 //! | [`peers`] | the figures of Linux, the machine they were measured on, the goals |
 //! | [`report`] | rows and peers → table, JSON and CSV |
@@ -26,6 +27,7 @@
 pub mod boots;
 pub mod experiment;
 pub mod figures;
+pub mod machine;
 mod memory;
 pub mod moved;
 pub mod pairs;
