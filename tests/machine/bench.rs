@@ -2,16 +2,18 @@
 
 use crate::{Harness, Verdict, failed};
 use libtest_mimic::Trial;
-use qemu::Boot;
 use qemu::bench::moved;
 use qemu::parts::KINDS;
+use qemu::{Boot, Options};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use tests::fleet;
 
 pub(crate) fn trials(harness: &Arc<Harness>) -> Vec<Trial> {
     vec![
         harness.trial("bench::what_is_slower_is_listed_and_nothing_else", listed),
+        harness.trial("bench::experiments_say_that_memory_is_short", short),
         harness.trial("bench::the_machine_that_was_asked_for_wins", machine),
         harness.trial("bench::a_program_beside_has_the_same_kernel_and_machine", beside),
     ]
@@ -165,5 +167,29 @@ fn machine(harness: &Harness) -> Verdict {
     let figures = moved::read(&folder.0.join("hvo.part=sizes.other.json"))?.unwrap_or_default();
     let of_one_cpu = |name: &String| name.split('.').next().is_some_and(|boot| boot.ends_with("-1"));
     ran.must(!figures.is_empty() && figures.keys().all(of_one_cpu), "all boots must have one CPU")?;
-    ran.must(!folder.0.join("hvo.part=sizes.json").exists(), "the figures must not be those of the experiment")
+    ran.must(
+        !folder.0.join("hvo.part=sizes.json").exists(),
+        "the figures must not be those of the experiment",
+    )
+}
+
+/// An experiment that has too little memory says for what, in a line of an error, and its status is that of a failure; it
+/// is no list of figures that happens to be shorter.
+fn short(harness: &Harness) -> Verdict {
+    let rows = [
+        ("kernel", "error: there is too little memory to fork a space of 4096 pages"),
+        ("thp:way=promotion", "error: promote_512: there is too little memory for its pages"),
+        ("hvo:part=lists", "error: memory has no folio of 2 MiB to spare for a list"),
+        ("hvo:part=walkers", "error: memory has no folio of 2 MiB to spare for the list"),
+    ];
+    for (experiment, sentence) in rows {
+        let append = format!("hugepages=0 bench={experiment}");
+        let options = Options { mem: "16M".to_owned(), append, ..harness.options.clone() };
+        let outcome = fleet::run(&options, &harness.release)?;
+        let broken = format!("bench: broken {}", experiment.split(':').next().unwrap_or(experiment));
+        if !outcome.log.contains(sentence) || !outcome.log.contains(&broken) || outcome.success() {
+            return Err(failed(format!("{experiment} must end with `{sentence}`"), &outcome.log));
+        }
+    }
+    Ok(())
 }
