@@ -114,6 +114,8 @@ fn listed(harness: &Harness) -> Verdict {
     second.must(second.success && same, "two runs of one tree must give the same figures")?;
 
     let path = folder.0.join(FILE);
+    let commits = std::fs::read_to_string(&path)?.starts_with("[\n{\"commits\":[");
+    second.must(commits, "the file must name the commits that it is of")?;
     let changed = change(&path, "fault_thp_2m_write", 20, 21)
         .and_then(|five| change(&path, "fault_2m_region_by_4k", 200, 201).map(|_| five));
     let (now, before) = changed.map_err(|why| failed(why, &second.text))?;

@@ -21,10 +21,12 @@
 //! | `memory`, `progress` | what the computer has for them; how far each is |
 //! | [`figures`] | the figures that are committed → tables of the pages in `docs` |
 //! | [`moved`] | by how much figures have moved |
+//! | [`commits`] | the commits that figures are of |
 //! | [`pairs`] | the same experiment under two boot choices: by how much each row differs |
 //! | `pivot` | rows `a.b.c` as tables |
 
 pub mod boots;
+pub mod commits;
 pub mod experiment;
 pub mod figures;
 pub mod machine;

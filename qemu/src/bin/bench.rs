@@ -3,6 +3,7 @@
 #![forbid(unstable_features)]
 
 use qemu::bench::boots::{self, All, Measured};
+use qemu::bench::commits;
 use qemu::bench::experiment::{self, Chosen};
 use qemu::bench::figures;
 use qemu::bench::machine::overridden;
@@ -91,6 +92,8 @@ fn at_once() -> Result<usize, String> {
 struct Bench {
     options: Options,
     peers: Peers,
+    /// What the figures are of.
+    commits: Vec<String>,
     folder: PathBuf,
     /// A row that is an error, absent or moved is a failure.
     strict: bool,
@@ -122,8 +125,14 @@ fn run(kernel: &Path) -> Result<ExitCode, Error> {
         folder => PathBuf::from(folder.trim()),
     };
     std::fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
-    let bench =
-        Bench { options, peers, folder, strict: variable("STRICT") == "1", keep: variable("FIGURES") == "1" };
+    let bench = Bench {
+        options,
+        peers,
+        commits: commits::of_the_tree(),
+        folder,
+        strict: variable("STRICT") == "1",
+        keep: variable("FIGURES") == "1",
+    };
     let (mut good, mut complete) = (true, 0);
     boots::measure_all(
         &bench.options,
@@ -160,7 +169,7 @@ impl Bench {
             let figures = pairs.pairs.iter().filter_map(|pair| Some((pair.name.as_str(), pair.value?)));
             let listed = self.say_what_moved(chosen, figures.collect())?;
             good &= !self.strict || listed == 0;
-            self.write(chosen, "json", pairs.json().as_bytes())?;
+            self.write(chosen, "json", pairs.json(&self.commits).as_bytes())?;
             return Ok(good & explain(chosen, &against) && pairs.end == End::Complete && pairs.off() == 0);
         }
         let report = Report::new(chosen, ours.output, &self.peers, self.machine(chosen));
@@ -174,10 +183,10 @@ impl Bench {
         let figures = report.figures.iter().map(|figure| (figure.name.as_str(), figure.value));
         let listed = self.say_what_moved(chosen, figures.collect())?;
         good &= !self.strict || listed == 0;
-        self.write(chosen, "json", report.json().as_bytes())?;
+        self.write(chosen, "json", report.json(&self.commits).as_bytes())?;
         self.write(chosen, "csv", &report.csv()?)?;
         if self.keep && self.machine(chosen) == Machine::OfThePeers && figures::takes(chosen) {
-            figures::take(chosen, &report.json())?;
+            figures::take(chosen, &report.json(&self.commits))?;
             figures::write_pages()?;
         }
         Ok(good)
