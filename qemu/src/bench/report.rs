@@ -156,7 +156,7 @@ impl Report {
 /// Whether it says that an operation failed.
 #[must_use]
 pub fn is_error(figure: &Figure) -> bool {
-    figure.unit == "errno" || figure.unit == "none"
+    rows::is_failure(&figure.unit)
 }
 
 fn figure(
