@@ -19,7 +19,7 @@ endif
 # What may be given to `make run`, `debug` and `bench`; qemu/machine.conf says what it is otherwise.
 export CPU SMP MEM EL2 APPEND QEMU QEMU_ARGS TIMEOUT GDB GDB_ARGS COMMANDS
 # What `make bench` is told by the environment, and what `make compare-linux` is.
-export EXPERIMENT JOBS STRICT FIGURES
+export EXPERIMENT JOBS STRICT FIGURES FOLDER
 export LINUX LINUX_ARGS LINUX_SOURCES DEBIAN_MIRROR
 compare-linux: export ONLY := $(ONLY)
 # What `make trace` is told by the environment.
@@ -150,7 +150,7 @@ target/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h) Makefile | 
 
 # ---- prove ----------------------------------------------------------------------------------------------------
 
-HOST_CRATES := -p arch -p mm -p qemu -p report -p tests
+HOST_CRATES := -p arch -p mm -p rows -p qemu -p report -p tests
 
 .PHONY: test test-host teeth soak soak-hvo planted lint doc
 test: PROFILE := release
@@ -182,7 +182,7 @@ planted: need-host
 lint: need-host+machine+fmt+clippy
 	$(HOST) cargo fmt --all --check
 	$(HOST) cargo clippy -q $(HOST_CRATES) --all-targets -- -D warnings
-	$(MACHINE) cargo clippy -q -p arch -p mm -p kernel --target $(TARGET) -- -D warnings
+	$(MACHINE) cargo clippy -q -p arch -p mm -p rows -p kernel --target $(TARGET) -- -D warnings
 
 # The program that makes a book of docs/: built once, kept below target/. Another is given by MDBOOK=.
 MDBOOK ?= target/tools/bin/mdbook
@@ -195,7 +195,7 @@ target/tools/bin/mdbook: | need-host
 doc: need-host+machine $(MDBOOK)
 	$(MDBOOK) build docs
 	RUSTDOCFLAGS=-Dwarnings $(HOST) cargo doc -q --no-deps $(HOST_CRATES)
-	RUSTDOCFLAGS=-Dwarnings $(MACHINE) cargo doc -q --no-deps -p arch -p mm -p kernel --target $(TARGET)
+	RUSTDOCFLAGS=-Dwarnings $(MACHINE) cargo doc -q --no-deps -p arch -p mm -p rows -p kernel --target $(TARGET)
 
 # ---- the rest -------------------------------------------------------------------------------------------------
 

@@ -44,8 +44,8 @@ pub struct Options {
     pub args: Vec<String>,
     /// The limit of a run that nobody watches; `None` = no limit.
     pub limit: Option<Duration>,
-    /// The limit was given by the environment, so that it holds at a terminal too.
-    pub limit_asked_for: bool,
+    /// The keys that the environment gave: they go over what somebody else would set.
+    pub asked_for: Vec<&'static str>,
 }
 
 /// Keys that the environment may override, by their name in capitals.
@@ -84,9 +84,46 @@ impl Options {
     /// # Errors
     /// As for [`Options::load`].
     pub fn for_bench() -> Result<Options, Error> {
+        Options::for_bench_with(|_| None)
+    }
+
+    /// The same, with an environment.
+    pub(crate) fn for_bench_with(environment: impl Fn(&str) -> Option<String>) -> Result<Options, Error> {
         let path = root().join("qemu/machine.conf");
         let text = std::fs::read_to_string(&path).map_err(Error::file(&path))?;
-        Options::parse(&text, Some("bench"), |_| None)
+        Options::parse(&text, Some("bench"), environment)
+    }
+
+    /// Whether the environment gave this key.
+    #[must_use]
+    pub fn is_asked_for(&self, key: &str) -> bool {
+        self.asked_for.contains(&key)
+    }
+
+    /// What the machine has of `cpu`, `smp` and `mem`; `None`: another key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<String> {
+        match key {
+            "cpu" => Some(self.cpu.clone()),
+            "smp" => Some(self.smp.to_string()),
+            "mem" => Some(self.mem.clone()),
+            _ => None,
+        }
+    }
+
+    /// Sets `cpu`, `smp` or `mem`.
+    ///
+    /// # Errors
+    /// [`Error::Option`]: another key, or a value that is not permitted.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
+        let values = Values(BTreeMap::from([(key.to_owned(), value.to_owned())]));
+        match key {
+            "cpu" => self.cpu = values.word(key)?,
+            "smp" => self.smp = values.smp()?,
+            "mem" => self.mem = values.mem()?,
+            _ => return values.refuse(key, "one of cpu, smp and mem"),
+        }
+        Ok(())
     }
 
     fn parse(
@@ -95,10 +132,10 @@ impl Options {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Options, Error> {
         let mut values = parse_file(text, section)?;
-        let mut limit_asked_for = false;
+        let mut asked_for = Vec::new();
         for key in FROM_ENVIRONMENT {
             if let Some(value) = environment(&key.to_uppercase()).filter(|value| !value.trim().is_empty()) {
-                limit_asked_for |= key == "timeout";
+                asked_for.push(key);
                 values.insert(key.to_owned(), value.trim().to_owned());
             }
         }
@@ -118,7 +155,7 @@ impl Options {
             append: values.text("append"),
             args,
             limit: values.limit()?,
-            limit_asked_for,
+            asked_for,
         })
     }
 }
@@ -262,9 +299,10 @@ mod tests {
         let options =
             with(Some("bench"), &[("SMP", "4"), ("CPU", ""), ("EL2", "1"), ("TIMEOUT", "7")]).unwrap();
         assert_eq!((options.smp, options.cpu.as_str(), options.entry), (4, "max", Entry::El2));
-        assert!(options.limit_asked_for);
+        assert!(["smp", "el2", "timeout"].iter().all(|key| options.is_asked_for(key)));
+        assert!(!options.is_asked_for("cpu"));
         assert_eq!(options.limit, Some(Duration::from_secs(7)));
-        assert!(!with(None, &[]).unwrap().limit_asked_for);
+        assert!(!with(None, &[]).unwrap().is_asked_for("timeout"));
         assert_eq!(with(None, &[("TIMEOUT", "0")]).unwrap().limit, None);
     }
 

@@ -42,6 +42,8 @@ pub enum Error {
         /// The last lines of the log.
         tail: String,
     },
+    /// Nothing was traced: why.
+    Trace(String),
     /// A fault was not taken apart: why.
     Parts(String),
     /// Linux cannot be had, or not be run: a sentence.
@@ -81,7 +83,7 @@ impl fmt::Display for Error {
             Error::Recording { why, tail } => {
                 write!(f, "nothing was recorded: {why}; the last lines were:\n{tail}")
             }
-            Error::Parts(why) => f.write_str(why),
+            Error::Trace(why) | Error::Parts(why) => f.write_str(why),
             Error::Linux(sentence) => f.write_str(sentence),
             Error::Io(error) => write!(f, "the machine cannot be talked to: {error}"),
         }

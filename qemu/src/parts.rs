@@ -61,13 +61,17 @@ impl Parts {
     }
 }
 
-/// Runs `faultparts` on the machine of `make bench`, and takes its faults apart. `folder` gets the log of
-/// instructions, which is removed again.
+/// Runs `faultparts` on this machine, and takes its faults apart. `folder` gets the log of instructions, which is removed
+/// again. The machine counts instructions as that of `make bench` does, and has one CPU.
 ///
 /// # Errors
 /// As for [`Debugger::halt`] and [`Debugger::script`]; [`Error::Kernel`] if the program or the kernel lacks a symbol;
 /// [`Error::Parts`] if the machine did not do what it was to do, or the parts do not come to what the counter says.
 pub fn measure(options: &Options, boot: &Boot, folder: &Path, limit: Duration) -> Result<Vec<Parts>, Error> {
+    if options.smp != 1 {
+        let why = "the instructions of several CPUs cannot be told apart: faults are taken apart on one";
+        return Err(Error::Parts(format!("SMP={}: {why}", options.smp)));
+    }
     let program = root().join("target/programs").join(EXPERIMENT);
     let user = Symbols::of(&program)?;
     let kernel = Symbols::of(&boot.elf)?;

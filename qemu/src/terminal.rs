@@ -31,7 +31,7 @@ pub fn run(options: &Options, boot: &Boot, give_up: impl FnMut() -> bool) -> Res
     let output = Box::new(io::stdout());
     if is_interactive() {
         let mut options = options.clone();
-        options.limit = options.limit.filter(|_| options.limit_asked_for);
+        options.limit = options.limit.filter(|_| options.is_asked_for("timeout"));
         let _saved = Saved::now();
         return Session::start(&options, boot, Console::Terminal, output)?.finish_unless(give_up);
     }

@@ -2,9 +2,10 @@
 
 use crate::error::Error;
 use crate::plots::{Drawn, PLOTS, Plot, Table};
-use crate::store::{Origin, Store, git};
+use crate::store::{Origin, Place, Store};
 use crate::words::count;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use qemu::bench::commits;
 use qemu::bench::experiment::{self, Experiment};
 use qemu::bench::peers::Peers;
 use qemu::{Options, root};
@@ -81,7 +82,7 @@ pub fn page(store: &Store) -> Result<String, Error> {
 }
 
 fn card(plot: &Plot, drawn: Option<&Drawn>, experiment: Option<&Experiment>) -> Markup {
-    let compared = drawn.is_some_and(|drawn| matches!(drawn.origin, Origin::Compared(_)));
+    let compared = drawn.is_some_and(|drawn| matches!(drawn.origin.place, Place::Compared(_)));
     let bench = format!("{MEASURE}{}", plot.experiment);
     let measure = if compared { COMPARE } else { bench.as_str() };
     html! {
@@ -156,29 +157,35 @@ fn table(table: &Table) -> Markup {
 
 fn origin(origin: &Origin) -> Markup {
     html! {
-        @match origin {
-            Origin::Measured(day) | Origin::Compared(day) => { span.badge.here { "Measured in this checkout" } " on " (day) "." },
-            Origin::Stored(Some((commit, day))) => {
-                span.badge { "Stored figures" } " of commit " code { (commit) } ", " (day) "."
-            },
-            Origin::Stored(None) => { span.badge { "Stored figures" } "." },
+        @match &origin.place {
+            Place::Measured(day) | Place::Compared(day) => { span.badge.here { "Measured in this checkout" } " on " (day) },
+            Place::Stored => { span.badge { "Stored figures" } },
         }
+        @if !origin.commits.is_empty() { ", of commit " (listed(&origin.commits)) } "."
     }
+}
+
+/// Commits in a row.
+fn listed(commits: &[String]) -> String {
+    commits.join("; ")
 }
 
 /// What was measured: of the tree, of the machine, of Linux.
 fn facts(drawn: &[(&Plot, Option<Drawn>)]) -> Result<Vec<(&'static str, String)>, Error> {
     let (machine, peers) = (Options::for_bench()?, Peers::load()?);
     let mut facts = Vec::new();
-    if let Some(commit) = git(&["log", "-1", "--format=%h of %cs"]) {
-        let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some();
-        facts.push(("Kernel", if changed { format!("commit {commit}, and changes") } else { commit }));
+    let of = |all: Vec<String>, (_, drawn): &(&Plot, Option<Drawn>)| {
+        drawn.as_ref().map_or_else(|| all.clone(), |drawn| commits::union(&all, &drawn.origin.commits))
+    };
+    let commits = drawn.iter().fold(Vec::new(), of);
+    if !commits.is_empty() {
+        facts.push(("Kernel", format!("commit {}", listed(&commits))));
     }
     let cpus = count(machine.smp as usize, "CPU");
     facts.push(("Machine", format!("{cpus} {}, {} of RAM, under QEMU", machine.cpu, machine.mem)));
     facts.push(("Linux", format!("6.1 and 7.2, measured under QEMU {} on the same machine", peers.qemu())));
     let here = drawn.iter().flat_map(|(_, drawn)| drawn);
-    let measured = here.clone().filter(|drawn| !matches!(drawn.origin, Origin::Stored(_))).count();
+    let measured = here.clone().filter(|drawn| !matches!(drawn.origin.place, Place::Stored)).count();
     let stored = here.count() - measured;
     let missing = drawn.len() - measured - stored;
     let parts =

@@ -2,18 +2,19 @@
 //!
 //! ```text
 //!   target/bench/<experiment>.json ── is it there? ──► measured here, when
-//!   tests/figures/<experiment>.json ── else ─────────► stored, in which commit
+//!   tests/figures/<experiment>.json ── else ─────────► stored in the tree
 //! ```
-//! Rows that say that an operation failed are no figures. A file that is there and cannot be read is an error: a page
+//! Both name the commits that were measured. Rows that say that an operation failed are no figures. A file that is there and cannot be read is an error: a page
 //! that silently showed older figures would lie.
 
 use crate::error::Error;
 use jiff::Timestamp;
+use qemu::bench::commits;
 use qemu::bench::report::{Figure, is_error};
 use qemu::root;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// How a day and a minute are written, in UTC.
 const DAY: &str = "%Y-%m-%d %H:%M UTC";
@@ -27,13 +28,22 @@ pub struct Store {
 
 /// Whence the figures of a file are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum Place {
     /// Measured in this checkout, then.
     Measured(String),
     /// The same, by `make compare-linux`.
     Compared(String),
-    /// Stored in the tree; where git knows it, since which commit, of which day.
-    Stored(Option<(String, String)>),
+    /// Stored in the tree.
+    Stored,
+}
+
+/// Whence figures are, and what they are of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Where they were found.
+    pub place: Place,
+    /// The commits that were measured, as far as the file names any.
+    pub commits: Vec<String>,
 }
 
 /// The figures of one experiment.
@@ -67,15 +77,22 @@ impl Store {
     pub fn set(&self, experiment: &'static str) -> Result<Option<Set>, Error> {
         let name = format!("{experiment}.json");
         let (here, stored) = (self.measured.join(&name), self.stored.join(&name));
-        let (path, origin) = if here.exists() {
-            (&here, Origin::Measured(written(&here)?))
+        let (path, place) = if here.exists() {
+            (&here, Place::Measured(written(&here)?))
         } else if stored.exists() {
-            (&stored, Origin::Stored(last_commit(&stored)))
+            (&stored, Place::Stored)
         } else {
             return Ok(None);
         };
-        let mut rows: Vec<Figure> = read(path)?;
+        let (mut commits, mut rows) = (Vec::new(), Vec::<Figure>::new());
+        for object in read::<Vec<Value>>(path)? {
+            match commits::named(&object) {
+                Some(named) => commits = commits::union(&commits, &named),
+                None => rows.push(parsed(path, serde_json::from_value(object))?),
+            }
+        }
         rows.retain(|row| !is_error(row));
+        let origin = Origin { place, commits };
         Ok((!rows.is_empty()).then_some(Set { experiment, rows, origin }))
     }
 
@@ -83,12 +100,12 @@ impl Store {
     ///
     /// # Errors
     /// As for [`Store::set`].
-    pub fn compared<T: DeserializeOwned>(&self, name: &str) -> Result<Option<(T, Origin)>, Error> {
+    pub fn compared<T: DeserializeOwned>(&self, name: &str) -> Result<Option<(T, Place)>, Error> {
         let path = self.measured.join(format!("{name}.json"));
         if !path.exists() {
             return Ok(None);
         }
-        Ok(Some((read(&path)?, Origin::Compared(written(&path)?))))
+        Ok(Some((read(&path)?, Place::Compared(written(&path)?))))
     }
 }
 
@@ -121,7 +138,12 @@ pub fn once<'a>(items: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let text = std::fs::read_to_string(path).map_err(qemu::Error::file(path))?;
-    Ok(serde_json::from_str(&text).map_err(std::io::Error::other).map_err(qemu::Error::file(path))?)
+    parsed(path, serde_json::from_str(&text))
+}
+
+/// What was made of a file, or an error that names it.
+fn parsed<T>(path: &Path, made: serde_json::Result<T>) -> Result<T, Error> {
+    Ok(made.map_err(std::io::Error::other).map_err(qemu::Error::file(path))?)
 }
 
 /// When a file was written.
@@ -129,19 +151,4 @@ fn written(path: &Path) -> Result<String, Error> {
     let time = std::fs::metadata(path).and_then(|data| data.modified()).map_err(qemu::Error::file(path))?;
     let time = Timestamp::try_from(time).map_err(std::io::Error::other).map_err(qemu::Error::file(path))?;
     Ok(time.strftime(DAY).to_string())
-}
-
-/// The commit that changed a file last, and its day; `None` where there is no git, or it does not know the file.
-fn last_commit(path: &Path) -> Option<(String, String)> {
-    let line = git(&["log", "-1", "--format=%h %cs", "--", path.to_str()?])?;
-    let (commit, day) = line.split_once(' ')?;
-    Some((commit.to_owned(), day.to_owned()))
-}
-
-/// What git says of this tree, in one line.
-#[must_use]
-pub fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").arg("-C").arg(root()).args(arguments).output().ok()?;
-    let line = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-    (output.status.success() && !line.is_empty()).then_some(line)
 }

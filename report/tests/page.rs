@@ -5,7 +5,7 @@
 use qemu::root;
 use report::page::page;
 use report::plots::{Drawn, PLOTS, Plot};
-use report::store::{Origin, Store};
+use report::store::{Place, Store};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -101,7 +101,7 @@ fn every_plot_is_drawn() {
         let columns = drawn.table.heads.len();
         assert!(drawn.table.lines.len() > 3 && columns > 2, "{}", plot.id);
         assert!(drawn.table.lines.iter().all(|line| line.len() == columns), "{}", plot.id);
-        assert_eq!(drawn.origin, Origin::Stored(None), "{}: git does not know a copy", plot.id);
+        assert_eq!((&drawn.origin.place, drawn.origin.commits.len()), (&Place::Stored, 0), "{}", plot.id);
     }
 }
 
@@ -145,7 +145,7 @@ fn figures_come_from_the_files() {
         ("questions", "mapcount", "rfc-v1.mapped.exact", 4321, "43.2"),
         ("density", "thpfork", "always.-64", 123_457, "123,457"),
         ("timeline", "timeline", "never.3.touched", 123_457, "123,457"),
-        ("hvo", "hvo", "alias-mask-bbm2-pmd-4.optimise_1.instructions", 123_457, "123,457"),
+        ("hvo", "hvo", "alias-mask-bbm2-pmd-4.optimise_1.ns", 123_457, "123,457"),
         ("pauses", "hvo", "pause-mask-bbm2-pmd-4.optimise_1.longest", 123_457, "123,457"),
         ("pools", "hvopools", "alias-mask-bbm2-pmd-2.free.permille", 12_345, "12,345"),
     ];
@@ -244,10 +244,35 @@ fn measured_before_stored() {
     folders.write("measured/faultparts.json", rows);
     let set = folders.store().set("faultparts").unwrap().unwrap();
     assert_eq!(set.rows.len(), 1);
-    assert!(matches!(&set.origin, Origin::Measured(day) if day.starts_with("20") && day.ends_with("UTC")));
+    assert!(
+        matches!(&set.origin.place, Place::Measured(day) if day.starts_with("20") && day.ends_with("UTC"))
+    );
     let page = page(&folders.store()).unwrap();
     assert_eq!(page.matches("Measured in this checkout").count(), 1);
     assert!(page.contains("111,111") && page.contains("1 measured in this checkout"));
+}
+
+/// The head of the page names the commits whose figures it shows, each once, and not the one that is checked out; each plot
+/// names its own.
+#[test]
+fn commits_are_those_of_the_figures() {
+    let folders = Folders::full();
+    assert!(!page(&folders.store()).unwrap().contains("<dt>Kernel</dt>"), "the samples are of no commit");
+    let stored = folders.stored().join("hvo.json");
+    let rows =
+        read(&stored).replacen("[\n", "[\n{\"commits\":[\"aaa of x\",\"bbb of y, and changes\"]},\n", 1);
+    std::fs::write(&stored, rows).unwrap();
+    folders.write(
+        "measured/curves.json",
+        "[{\"commits\":[\"bbb of y, and changes\"]},{\"name\":\"mm-owner.fork.8\",\"unit\":\"ns\",\"value\":77}]",
+    );
+    let page = page(&folders.store()).unwrap();
+    let head = page.split("<dt>Kernel</dt><dd>").nth(1).and_then(|rest| rest.split("</dd>").next());
+    let both =
+        [Some("commit aaa of x; bbb of y, and changes"), Some("commit bbb of y, and changes; aaa of x")];
+    assert!(both.contains(&head), "{head:?}");
+    assert!(page.contains("UTC, of commit bbb of y, and changes."), "the plot that was measured here");
+    assert!(page.contains("</span>, of commit aaa of x; bbb of y, and changes."), "those that are stored");
 }
 
 /// What a comparison with Linux has left goes before the stored ratios; what is not a cost is left out.
@@ -261,19 +286,18 @@ fn a_comparison_goes_first() {
     let linux = drawn("linux", &folders);
     assert!(page(&folders.store()).unwrap().contains("Again: <code>make compare-linux</code>"));
     assert_eq!((linux.table.lines.len(), linux.table.heads[2].as_str()), (1, "Linux"));
-    let machine =
-        "{\"linux\":\"7.2.99\",\"suite\":\"x\",\"args\":\"mitigations=off\",\"cpu\":\"y\",\"qemu\":\"7.2\"}";
+    let machine = "{\"linux\":\"7.2.99\",\"suite\":\"x\",\"args\":\"mitigations=off\",\"cpu\":\"y\",\"qemu\":\"7.2\",\"commits\":[\"c0ffee\"]}";
     folders.write("measured/linux-machine.json", machine);
     let linux = drawn("linux", &folders);
     assert!(
         linux.finding.ends_with("Linux is 7.2.99, measured here under QEMU 7.2, with “mitigations=off”.")
     );
-    assert_eq!(linux.table.heads[2], "Linux 7.2.99");
+    assert_eq!((linux.table.heads[2].as_str(), linux.origin.commits[0].as_str()), ("Linux 7.2.99", "c0ffee"));
     assert_eq!(linux.table.lines[0][..4], ["fault_4k_write", "2,500", "1,000", "2.500"]);
     assert!(linux.legend.iter().any(|(_, name)| name == "dearer than Linux"));
 }
 
-/// The figures that the tree stores are drawn, as far as there are any, and git says since when.
+/// The figures that the tree stores are drawn, as far as there are any, and say of which commits they are.
 #[test]
 fn the_figures_of_the_tree() {
     let folders = Folders::empty();
@@ -283,7 +307,7 @@ fn the_figures_of_the_tree() {
     for plot in PLOTS {
         let drawn = (plot.draw)(&store).unwrap();
         assert_eq!(drawn.is_some(), stored.join(format!("{}.json", plot.experiment)).exists(), "{}", plot.id);
-        seen += usize::from(drawn.is_some());
+        seen += usize::from(drawn.is_some_and(|drawn| !drawn.origin.commits.is_empty()));
     }
     assert!(seen >= 5, "{seen} plots");
 }

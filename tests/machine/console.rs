@@ -15,6 +15,7 @@ pub(crate) fn trials(harness: &Arc<Harness>) -> Vec<Trial> {
         harness.trial("console::end_of_input_powers_off", end_of_input_powers_off),
         harness.trial("console::selftest_filter_in_boot_arguments", filter_in_boot_arguments),
         harness.trial("console::typed_filter", typed_filter),
+        harness.trial("console::times_are_not_called_instructions", times),
     ]
 }
 
@@ -80,6 +81,23 @@ fn only_hvo(log: &str, success: bool) -> Verdict {
     let others = report.cases.iter().filter(|case| !case.name.contains("hvo")).count();
     if others > 0 || !report.faults().is_empty() || report.failures() > 0 || !success {
         return Err(failed(format!("{others} tests without `hvo`, faults {:?}", report.faults()), log));
+    }
+    Ok(())
+}
+
+/// Where nobody counts instructions no column says so: times are `ns`, which `make bench` makes an instruction.
+fn times(harness: &Harness) -> Verdict {
+    let options = Options { append: "tour=off".to_owned(), ..harness.options.clone() };
+    let lines = ["experiment hvo part=sizes", "poweroff"];
+    let outcome = fleet::type_lines(&options, &harness.release, &lines, Box::new(std::io::sink()))?;
+    let told = |line: &&str| line.ends_with("`make bench EXPERIMENT=hvo` counts instructions");
+    let others: Vec<_> = outcome.log.lines().filter(|line| !told(line)).collect();
+    if others.len() == outcome.log.lines().count() {
+        return Err(failed("it is not said whose times they are", &outcome.log));
+    }
+    let is_head = |line: &str| line.split_whitespace().nth(1) == Some("ns") && line.contains(" stores ");
+    if !others.iter().any(|line| is_head(line)) || others.iter().any(|line| line.contains("instructions")) {
+        return Err(failed("the column of times must be headed `ns`", &outcome.log));
     }
     Ok(())
 }

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code, unstable_features)]
 
 mod arguments;
+mod bench;
 mod console;
 mod crash;
 mod debug;
@@ -87,6 +88,7 @@ fn run_all(arguments: &Arguments) -> Result<Conclusion, Error> {
     let mut trials = selftests::trials(&harness, arguments)?;
     let rooms = [
         arguments::trials,
+        bench::trials,
         tour::trials,
         console::trials,
         crash::trials,

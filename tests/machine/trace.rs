@@ -7,6 +7,7 @@ use qemu::trace::dump::Dump;
 use qemu::trace::table::Table;
 use qemu::trace::tracks::Tracks;
 use qemu::trace::{self, Request, chrome};
+use std::process::Command;
 use std::sync::Arc;
 use tests::fleet;
 
@@ -19,6 +20,7 @@ pub(crate) fn trials(harness: &Arc<Harness>) -> Vec<Trial> {
             agrees(harness, "run fork", &["page_fault", "cow", "alloc", "free"])
         }),
         harness.trial("trace::bad_words_are_refused", bad_words),
+        harness.trial("trace::refused_words_leave_no_file", refused),
         harness.trial("trace::the_newest_are_shown", newest),
     ]
 }
@@ -84,6 +86,50 @@ fn bad_words(harness: &Harness) -> Verdict {
         Some(line) => Err(failed(format!("something has changed: no `{line}`"), &log)),
         None => Ok(()),
     }
+}
+
+/// `make trace` with a word that the machine refuses says so in the machine's words, and which line it was; the status is
+/// not 0, and there is no file. Nothing is typed after it: a program that was to run does not.
+fn refused(harness: &Harness) -> Verdict {
+    let rows = [
+        (
+            "POINTS",
+            "nosuch",
+            "`trace on nosuch switch` was refused: error: there is no point and no room `nosuch`",
+        ),
+        ("FILTER", "pid=x", "`trace filter pid=x` was refused: error: `pid=x`: must be pid=N"),
+        ("BUFFER", "x", "`trace buffer x` was refused: error: `x` is no number of KiB"),
+        (
+            "EXPERIMENT",
+            "hvo part=nosuch",
+            "`experiment hvo part=nosuch` was refused: error: `part=nosuch`: must be",
+        ),
+        ("COMMAND", "run nosuch", "`run nosuch` was refused: error: nosuch: "),
+        ("COMMAND", "migrate", "`migrate` was refused: usage: migrate"),
+        ("NAME", "no/such", "NAME=no/such: must be the name of a file"),
+    ];
+    let name = format!("refused-{}", std::process::id());
+    for (variable, word, sentence) in rows {
+        let mut command = Command::new(qemu::root().join("target/debug/quire-trace"));
+        for other in ["CPU", "SMP", "MEM", "EL2", "APPEND", "FILTER", "BUFFER", "POINTS", "EXPERIMENT"] {
+            command.env_remove(other);
+        }
+        if variable != "EXPERIMENT" {
+            command.env("COMMAND", "run hello");
+        } else {
+            command.env_remove("COMMAND");
+        }
+        let output = command.arg(&harness.release.elf).env("NAME", &name).env(variable, word).output()?;
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        if !text.contains(sentence) || output.status.success() || text.contains("hello") {
+            return Err(failed(format!("{variable}={word} must be answered by `{sentence}` alone"), &text));
+        }
+        let files = ["json", "log"].map(|kind| qemu::root().join(format!("target/trace/{name}.{kind}")));
+        if files.iter().any(|file| file.exists()) {
+            return Err(failed(format!("{variable}={word} leaves a file"), &text));
+        }
+    }
+    Ok(())
 }
 
 /// `trace show` prints the newest records in their order, with the point's own names of its arguments; after `trace off`

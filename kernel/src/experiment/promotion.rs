@@ -66,23 +66,49 @@ const LONGEST: [(Counter, &str); 3] = [
     (Counter::ThpMmapWriteHeldLongest, "mmap_write_longest"),
 ];
 
-/// Prints the rows.
-pub(super) fn run(mm: &'static Mm, run: &mut Run<'_>) {
+/// Prints the rows. What there is no memory for is said, and ends it.
+pub(super) fn run(mm: &'static Mm, run: &mut Run<'_>) -> Option<()> {
     let (mode, threshold) = (mm.thp.mode(), mm.thp.threshold());
-    for road in ROADS {
-        let Ok(space) = mm.new_space() else { break };
-        if measure(mm, &space, &road, run).is_none() {
-            run.line(format_args!("{} -1 none", road.name));
-        }
+    let measured = ROADS.into_iter().try_for_each(|road| {
+        let Ok(space) = mm.new_space() else { return run.fail("there is no memory for a space") };
+        let measured = measure(mm, &space, &road);
         mm.destroy_space(&space);
-    }
+        match measured {
+            Some(measured) => say(&road, &measured, run),
+            None => return run.fail(format_args!("{}: there is too little memory for its pages", road.name)),
+        }
+        Some(())
+    });
     mm.thp.set_mode(mode);
     let restored = mm.thp.set_threshold(u64::from(threshold));
     debug_assert!(restored.is_ok(), "{threshold} pages were the threshold before");
+    measured
 }
 
-/// `None`: memory is out, or each range was promoted by another before.
-fn measure(mm: &'static Mm, space: &KArc<AddressSpace>, road: &Road, run: &mut Run<'_>) -> Option<()> {
+/// What was measured on one road.
+struct Measured {
+    times: Times,
+    sums: [u64; COUNTED.len()],
+    longest: [u64; LONGEST.len()],
+}
+
+/// The rows of a road; one that says so where it led nowhere, as each range was a huge page already, or could not be one.
+fn say(road: &Road, measured: &Measured, run: &mut Run<'_>) {
+    let rounds = measured.times.count();
+    if rounds == 0 {
+        return run.line(format_args!("{} -1 none", road.name));
+    }
+    measured.times.say(road.name, run);
+    for (sum, (_, each, unit, what)) in measured.sums.iter().zip(COUNTED) {
+        run.line(format_args!("{}.{what} {} {unit}", road.name, sum * each / rounds));
+    }
+    for (longest, (_, what)) in measured.longest.iter().zip(LONGEST) {
+        run.line(format_args!("{}.{what} {longest} ns", road.name));
+    }
+}
+
+/// `None`: memory is out.
+fn measure(mm: &'static Mm, space: &KArc<AddressSpace>, road: &Road) -> Option<Measured> {
     let mut times = Times::default();
     let mut sums = [0; COUNTED.len()];
     mm.thp.set_mode(road.mode);
@@ -109,13 +135,5 @@ fn measure(mm: &'static Mm, space: &KArc<AddressSpace>, road: &Road, run: &mut R
             (0..sums.len()).for_each(|i| sums[i] += after[i] - before[i]);
         }
     }
-    let rounds = times.count();
-    times.say(road.name, run);
-    for (sum, (_, each, unit, what)) in sums.iter().zip(COUNTED) {
-        run.line(format_args!("{}.{what} {} {unit}", road.name, (sum * each).checked_div(rounds)?));
-    }
-    for (counter, what) in LONGEST {
-        run.line(format_args!("{}.{what} {} ns", road.name, mm.stats.get(counter)));
-    }
-    Some(())
+    Some(Measured { times, sums, longest: LONGEST.map(|(counter, _)| mm.stats.get(counter)) })
 }

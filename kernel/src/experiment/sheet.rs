@@ -1,4 +1,5 @@
-//! The figures of an experiment as they are shown on the console: tables for people, and JSON, an object a line.
+//! The figures of an experiment as they are shown on the console: tables for people, and JSON, an object a line. What a
+//! figure is, the crate `rows` says.
 #![forbid(unsafe_code)]
 
 use allocator_api2::vec::Vec;
@@ -32,7 +33,7 @@ impl Figure {
     }
 }
 
-/// A figure that is to come as `key=value` among the words of a line: of a program that prints no rows.
+/// A figure that is to come in a later line.
 struct Announced {
     name: ArrayString<72>,
     key: ArrayString<32>,
@@ -40,16 +41,9 @@ struct Announced {
 }
 
 impl Announced {
-    fn read(words: &str) -> Option<Self> {
-        let mut words = words.split_ascii_whitespace();
-        let name = ArrayString::from(words.next()?).ok()?;
-        let (key, unit) = (ArrayString::from(words.next()?).ok()?, ArrayString::from(words.next()?).ok()?);
-        Some(Announced { name, key, unit })
-    }
-
-    fn value(&self, line: &str) -> Option<i64> {
-        let value = |word: &str| word.strip_prefix(&*self.key)?.strip_prefix('=')?.parse().ok();
-        line.split_ascii_whitespace().find_map(value)
+    fn keep(next: rows::Next<'_>) -> Option<Self> {
+        let (name, unit) = (ArrayString::from(next.name).ok()?, ArrayString::from(next.unit).ok()?);
+        Some(Announced { name, key: ArrayString::from(next.key).ok()?, unit })
     }
 }
 
@@ -64,44 +58,40 @@ impl Sheet {
         Sheet { figures: Vec::new_in(KAlloc), announced: None }
     }
 
-    /// Takes a line: `name value unit`, where `name.min` is the least of the series whose mean `name` was; and
-    /// `bench: next name key unit`, of which the figure comes in a later line. `false`: it says something else, or there
-    /// was no memory for the figure.
+    /// Takes a line that is a figure, or announces one. `false`: it says something else, a figure of its name is there, or
+    /// there was no memory for it.
     pub(super) fn take(&mut self, line: &str) -> bool {
-        if let Some(words) = line.strip_prefix("bench: next ") {
-            self.announced = Announced::read(words);
+        if let Some(next) = rows::Next::read(line) {
+            self.announced = Announced::keep(next);
             return self.announced.is_some();
         }
-        let value = self.announced.as_ref().and_then(|announced| announced.value(line));
-        if let (Some(value), Some(Announced { name, unit, .. })) = (value, &self.announced) {
-            let figure = Figure { name: *name, unit: *unit, value, mean: None };
-            self.announced = None;
-            return self.add(figure).is_some();
+        if let Some(announced) = self.announced.take() {
+            let next = rows::Next { name: &announced.name, key: &announced.key, unit: &announced.unit };
+            if let Some(figure) = next.find(line) {
+                return self.add(figure).is_some();
+            }
+            self.announced = Some(announced);
         }
-        self.read(line).is_some()
+        rows::Figure::read(line).and_then(|figure| self.add(figure)).is_some()
     }
 
-    fn add(&mut self, figure: Figure) -> Option<()> {
-        self.figures.try_reserve(1).ok()?;
-        self.figures.push(figure);
-        Some(())
-    }
-
-    fn read(&mut self, line: &str) -> Option<()> {
-        let mut words = line.split_ascii_whitespace();
-        let (name, value, unit) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
-        let is_plain = |word: &str| word.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.+-/%".contains(&c));
-        if words.next().is_some() || !is_plain(name) || !is_plain(unit) {
-            return None;
-        }
-        if let Some(series) = name.strip_suffix(".min") {
-            let figure = self.figures.iter_mut().rev().find(|figure| &*figure.name == series)?;
-            figure.mean = Some(figure.value);
-            figure.value = value;
+    /// Adds a figure; the least of a series becomes the figure of its line, whose own is the mean then.
+    fn add(&mut self, figure: rows::Figure<'_>) -> Option<()> {
+        let is_series = |one: &&mut Figure| {
+            let series = rows::Figure { name: &one.name, value: one.value, unit: &one.unit };
+            figure.is_least_of(series, one.mean.is_some())
+        };
+        if let Some(series) = self.figures.iter_mut().rev().find(is_series) {
+            series.mean = Some(core::mem::replace(&mut series.value, figure.value));
             return Some(());
         }
-        let (name, unit) = (ArrayString::from(name).ok()?, ArrayString::from(unit).ok()?);
-        self.add(Figure { name, unit, value, mean: None })
+        if self.figures.iter().any(|known| &*known.name == figure.name) {
+            return None;
+        }
+        let (name, unit) = (ArrayString::from(figure.name).ok()?, ArrayString::from(figure.unit).ok()?);
+        self.figures.try_reserve(1).ok()?;
+        self.figures.push(Figure { name, unit, value: figure.value, mean: None });
+        Some(())
     }
 
     /// Prints the figures as the experiment wants them.

@@ -23,7 +23,7 @@ pub(super) fn run(mm: &'static Mm, run: &mut Run<'_>) -> Option<()> {
     run.expect(usize::from(roads) + ways().count() * chosen(asked).count());
     if roads {
         run.step("the roads to a huge page");
-        promotion::run(mm, run);
+        promotion::run(mm, run)?;
     }
     for way in ways() {
         under_each(mm, run, |policy, run| {

@@ -27,14 +27,17 @@ const ROUNDS: u64 = 50;
 const FIRST: u64 = 0x10_0000_0000;
 
 /// Prints the rows.
-pub(super) fn run(mm: &'static Mm, run: &mut Run<'_>) {
-    for (vmas, names) in SIZES {
-        let Ok(space) = mm.new_space() else { return };
-        if let Some(times) = measure(mm, &space, vmas) {
-            times.iter().zip(names).for_each(|(times, name)| times.say(name, run));
-        }
+pub(super) fn run(mm: &'static Mm, run: &mut Run<'_>) -> Option<()> {
+    SIZES.into_iter().try_for_each(|(vmas, names)| {
+        let Ok(space) = mm.new_space() else { return run.fail("there is no memory for a space of VMAs") };
+        let measured = measure(mm, &space, vmas);
         mm.destroy_space(&space);
-    }
+        let Some(times) = measured else {
+            return run.fail(format_args!("there is too little memory for a space of {vmas} VMAs"));
+        };
+        times.iter().zip(names).for_each(|(times, name)| times.say(name, run));
+        Some(())
+    })
 }
 
 /// mmap and munmap of a page between others, and a first write to a page whose table is there. `None`: memory is out.

@@ -3,6 +3,7 @@
 //! Figures are instructions of the guest, so what runs beside a machine changes none of them.
 
 use super::experiment::Chosen;
+use super::machine::{self, Planned};
 use super::memory::{Memory, bytes};
 use super::progress::Progress;
 use super::rows::{self, Output};
@@ -12,6 +13,7 @@ use crate::config::Options;
 use crate::error::Error;
 use crate::session::{Session, Sink, Status};
 use std::collections::VecDeque;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -46,10 +48,10 @@ pub struct All {
 
 /// What is to be done for an experiment.
 enum Work {
-    /// Boot with these choices, and ask the kernel for this.
-    Boot(String, String),
-    /// The same, to hold the rows of the other boot against.
-    Against(String, String),
+    /// Boot, for its rows.
+    Boot(Planned),
+    /// Boot, to hold the rows of the other boot against.
+    Against(Planned),
     /// Run the program beside this one.
     Beside(String),
 }
@@ -62,21 +64,25 @@ struct Job {
     work: Work,
 }
 
-fn jobs(chosen: &[Chosen]) -> VecDeque<Job> {
-    let of_one = |(of, one): (usize, &Chosen)| {
-        let boots = one.boots().into_iter().map(|(choices, asked)| Work::Boot(choices, asked));
-        let against = one.experiment.against().map(|choices| Work::Against(choices.to_owned(), one.asked()));
-        let beside = one.experiment.beside().map(|program| Work::Beside(program.to_owned()));
-        let all: Vec<_> = boots.chain(against).chain(beside).collect();
+fn jobs(options: &Options, chosen: &[Chosen]) -> Result<VecDeque<Job>, Error> {
+    let mut jobs = VecDeque::new();
+    for (of, one) in chosen.iter().enumerate() {
+        let mut all: Vec<_> = machine::plan_all(options, one)?.into_iter().map(Work::Boot).collect();
+        if let Some(choices) = one.experiment.against() {
+            all.push(Work::Against(machine::plan(options, one, choices, &one.asked())?));
+        }
+        all.extend(one.experiment.beside().map(|program| Work::Beside(program.to_owned())));
         let parts = all.len();
-        all.into_iter().enumerate().map(move |(part, work)| Job { of, part, parts, work }).collect::<Vec<_>>()
-    };
-    chosen.iter().enumerate().flat_map(of_one).collect()
+        jobs.extend(all.into_iter().enumerate().map(|(part, work)| Job { of, part, parts, work }));
+    }
+    Ok(jobs)
 }
+
+/// What a part of an experiment gave, and whether others are held against it.
+type Part = (bool, Measured);
 
 /// Everything that boots share.
 struct Bench<'b> {
-    options: &'b Options,
     boot: &'b Boot,
     chosen: &'b [Chosen],
     give_up: &'b (dyn Fn() -> bool + Sync),
@@ -92,6 +98,7 @@ struct Bench<'b> {
 ///
 /// # Errors
 /// As for [`Session::boot`] and [`Session::finish_unless`], and those of `done`; what was done until then is done.
+/// [`Error::File`] before all of it: an experiment's file asks for a machine that cannot be.
 pub fn measure_all(
     options: &Options,
     boot: &Boot,
@@ -100,12 +107,11 @@ pub fn measure_all(
     give_up: &(dyn Fn() -> bool + Sync),
     mut done: impl FnMut(&Chosen, All) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let queue = jobs(chosen);
-    let mut results: Vec<Vec<Option<Measured>>> = chosen.iter().map(|_| Vec::new()).collect();
+    let queue = jobs(options, chosen)?;
+    let mut results: Vec<Vec<Option<Part>>> = chosen.iter().map(|_| Vec::new()).collect();
     queue.iter().for_each(|job| results[job.of].push(None));
     let mut left: Vec<_> = results.iter().map(Vec::len).collect();
     let bench = Bench {
-        options,
         boot,
         chosen,
         give_up,
@@ -135,7 +141,7 @@ pub fn measure_all(
         let mut next = 0;
         for (job, result) in receiver {
             results[job.of][job.part] = match result {
-                Ok(measured) => measured,
+                Ok(measured) => measured.map(|measured| (matches!(job.work, Work::Against(_)), measured)),
                 Err(error) => {
                     bench.stop();
                     return Err(error);
@@ -143,7 +149,7 @@ pub fn measure_all(
             };
             left[job.of] -= 1;
             while next < chosen.len() && left[next] == 0 {
-                let all = together(&chosen[next], std::mem::take(&mut results[next]));
+                let all = together(std::mem::take(&mut results[next]));
                 if let Some(all) = all
                     && let Err(error) = done(&chosen[next], all)
                 {
@@ -162,13 +168,10 @@ fn ended_well(measured: &Measured) -> bool {
 }
 
 /// Puts the parts of one experiment together; `None` where it was not begun.
-fn together(chosen: &Chosen, parts: Vec<Option<Measured>>) -> Option<All> {
-    let boots = chosen.boots().len();
-    let has_against = chosen.experiment.against().is_some();
+fn together(parts: Vec<Option<Part>>) -> Option<All> {
     let (mut ours, mut against) = (None::<Measured>, None);
-    for (n, part) in parts.into_iter().enumerate() {
-        let Some(part) = part else { continue };
-        if has_against && n == boots {
+    for (is_against, part) in parts.into_iter().flatten() {
+        if is_against {
             against = Some(part);
         } else {
             ours = Some(match ours {
@@ -199,47 +202,29 @@ impl Bench<'_> {
             return Ok(None);
         }
         match &job.work {
-            Work::Boot(choices, asked) | Work::Against(choices, asked) => {
-                self.boot_once(one, job, choices, asked).map(Some)
-            }
-            Work::Beside(program) => beside(program, one).map(Some),
+            Work::Boot(planned) | Work::Against(planned) => self.boot_once(one, job, planned).map(Some),
+            Work::Beside(program) => beside(program, &self.boot.elf, one).map(Some),
         }
     }
 
-    fn boot_once(&self, chosen: &Chosen, job: &Job, choices: &str, asked: &str) -> Result<Measured, Error> {
-        let mut options = self.options.clone();
-        let words = set_machine(&mut options, choices);
-        // A choice that is given twice counts as the last: what the environment asks for goes over the experiment's.
-        options.append = format!("{words} {} bench={asked}", options.append);
+    fn boot_once(&self, chosen: &Chosen, job: &Job, planned: &Planned) -> Result<Measured, Error> {
+        let Planned { options, choices, asked } = planned;
         let _share = self.memory.take(bytes(&options.mem));
         let which = if job.parts > 1 { format!(" {}/{}", job.part + 1, job.parts) } else { String::new() };
         let progress = Progress::new(format!("{asked}{which}"), choices);
         let console: Sink = Box::new(progress);
-        let session = Session::start(&options, self.boot, Console::Pipes, console)?;
+        let session = Session::start(options, self.boot, Console::Pipes, console)?;
         let outcome = session.finish_unless(|| (self.give_up)())?;
         let output = rows::read(&outcome.log, chosen.rows_of());
         Ok(Measured { output, status: outcome.status, log: outcome.log })
     }
 }
 
-/// Sets the machine as the words say that are about it; returns the others, which are for the kernel.
-fn set_machine(options: &mut Options, choices: &str) -> String {
-    let mut others = Vec::new();
-    for word in choices.split_whitespace() {
-        match word.split_once('=') {
-            Some(("cpu", cpu)) => cpu.clone_into(&mut options.cpu),
-            Some(("mem", mem)) => mem.clone_into(&mut options.mem),
-            Some(("smp", smp)) => options.smp = smp.parse().unwrap_or(options.smp),
-            _ => others.push(word),
-        }
-    }
-    others.join(" ")
-}
-
-/// The rows of the program beside this one, of the same part of the experiment.
-fn beside(program: &str, chosen: &Chosen) -> Result<Measured, Error> {
+/// The rows of the program beside this one, of the same kernel and the same part of the experiment; the environment says
+/// to it what it says here.
+fn beside(program: &str, kernel: &Path, chosen: &Chosen) -> Result<Measured, Error> {
     let path = std::env::current_exe()?.with_file_name(program);
-    let ran = Command::new(&path).args(chosen.words()).stderr(Stdio::inherit()).output();
+    let ran = Command::new(&path).arg(kernel).args(chosen.words()).stderr(Stdio::inherit()).output();
     let ran = ran.map_err(|error| Error::Start(path.display().to_string(), error))?;
     let log = String::from_utf8_lossy(&ran.stdout).into_owned();
     let status = Status::Exited(ran.status.code().unwrap_or(1));
@@ -252,26 +237,12 @@ mod tests {
     use super::super::rows::End;
     use super::*;
 
-    /// Words about the machine change it and are not the kernel's; those of the experiments can be read.
-    #[test]
-    fn words_about_the_machine() {
-        let mut options = Options::for_bench().unwrap();
-        let others = set_machine(&mut options, "mem=12G hugepages=0 cpu=max smp=4 hvo=alias");
-        assert_eq!((options.mem.as_str(), options.cpu.as_str(), options.smp), ("12G", "max", 4));
-        assert_eq!(others, "hugepages=0 hvo=alias");
-        let boots: Vec<_> = choose("", &all().unwrap()).unwrap().iter().flat_map(Chosen::boots).collect();
-        for word in boots.iter().flat_map(|(choices, _)| choices.split_whitespace()) {
-            let cpus = word.strip_prefix("smp=").map_or(Ok(1), str::parse::<u32>);
-            assert!(cpus.is_ok_and(|cpus| (1..=8).contains(&cpus)), "{word}");
-        }
-    }
-
     /// Every boot of every experiment is a job, in order; a boot to hold against comes after them.
     #[test]
     fn jobs_are_all_boots() {
         let all = all().unwrap();
         let chosen = choose("mapcount threshold hvopools", &all).unwrap();
-        let jobs = jobs(&chosen);
+        let jobs = jobs(&Options::for_bench().unwrap(), &chosen).unwrap();
         let of: Vec<_> = jobs.iter().map(|job| (job.of, job.part, job.parts)).collect();
         assert_eq!(
             of,
@@ -288,9 +259,9 @@ mod tests {
             ]
         );
         assert!(matches!(&jobs[1].work, Work::Beside(program) if program == "counts"));
-        assert!(matches!(&jobs[3].work, Work::Against(choices, _) if choices.contains("thp=always")));
+        assert!(matches!(&jobs[3].work, Work::Against(boot) if boot.options.append.contains("thp=always")));
         assert!(
-            matches!(&jobs[4].work, Work::Boot(choices, _) if choices.starts_with("mem=16G") && choices.ends_with("hvo=alias"))
+            matches!(&jobs[4].work, Work::Boot(boot) if boot.options.mem == "16G" && boot.choices.ends_with("hvo=alias"))
         );
     }
 
@@ -298,18 +269,16 @@ mod tests {
     /// among them, and an experiment of which nothing was begun is none.
     #[test]
     fn parts_are_put_together() {
-        let all = all().unwrap();
-        let measured = |rows: &str| {
+        let measured = |is_against, rows: &str| {
             let output = rows::read(&format!("bench: begin x\n{rows}bench: end x\n"), "x");
-            Some(Measured { output, status: Status::Exited(0), log: rows.to_owned() })
+            Some((is_against, Measured { output, status: Status::Exited(0), log: rows.to_owned() }))
         };
-        let of = |words: &str, parts| together(&choose(words, &all).unwrap()[0], parts);
-        let both = of("threshold", vec![measured("a 1 ns\n"), measured("a 2 ns\n")]).unwrap();
+        let both = together(vec![measured(false, "a 1 ns\n"), measured(true, "a 2 ns\n")]).unwrap();
         assert_eq!((both.ours.output.rows[0].value, both.against.unwrap().output.rows[0].value), (1, 2));
-        let boots =
-            of("hvopools", vec![measured("a 1 ns\n"), measured("b 2 ns\n"), None, None, None]).unwrap();
+        let boots = [measured(false, "a 1 ns\n"), measured(false, "b 2 ns\n"), None, None];
+        let boots = together(boots.into()).unwrap();
         assert_eq!((boots.ours.output.rows.len(), boots.ours.log.as_str()), (2, "a 1 ns\nb 2 ns\n"));
         assert_eq!(boots.ours.output.end, End::Complete);
-        assert!(of("kernel", vec![None]).is_none());
+        assert!(boots.against.is_none() && together(vec![None]).is_none());
     }
 }

@@ -5,12 +5,12 @@
 //!
 //! | word | what | else |
 //! |---|---|---|
-//! | `choices` | boot choices; words `cpu=`, `smp=` and `mem=` among them are about the machine | none |
+//! | `choices` | boot choices; words `cpu=`, `smp=` and `mem=` among them are about the machine ([`super::machine`]) | none |
 //! | `each` | further choices: it is booted with each of them, and the rows of all are its rows | one boot |
 //! | `apart` | keys: it is booted anew for each of their values, so that none finds what another has left | none |
 //! | `against` | choices under which it is measured once more, to hold each row against | not |
 //! | `rows_of` | the experiment that the kernel is asked for, where it is another one | its own name |
-//! | `beside` | a program beside this one that has more rows, for what the machine cannot be asked; it is told what is chosen | none |
+//! | `beside` | a program beside this one that has more rows, for what the machine cannot be asked; it is told the kernel's file, what is chosen, and by the environment the machine | none |
 //! | `layout` | `tables`: rows `a.b.c` as tables, one for each `b`; `series`: one for each `a` | one row a line |
 
 use crate::artefacts::root;

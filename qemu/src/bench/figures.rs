@@ -19,6 +19,7 @@ mod hvo;
 mod mapcount;
 mod reservations;
 
+use super::commits;
 use super::experiment::Chosen;
 use super::moved::{self, Values};
 use super::peers::Peers;
@@ -73,18 +74,20 @@ struct Table {
 /// Figures by name, in the order in which they came: name, figure, and the object as it stands in its file.
 type Figures = Vec<(String, i64, String)>;
 
-/// Reads a JSON list with an object a line.
-fn parse(text: &str) -> Result<Figures, String> {
+/// Reads a JSON list with an object a line: the commits that it names, and the figures.
+fn parse(text: &str) -> Result<(Vec<String>, Figures), String> {
     let lines = text.lines().map(|line| line.trim_end_matches(',')).filter(|line| line.starts_with('{'));
-    let figure = |line: &str| {
+    let (mut of, mut figures) = (Vec::new(), Figures::new());
+    for line in lines {
         let object: serde_json::Value =
             serde_json::from_str(line).map_err(|error| format!("{line}: {error}"))?;
-        match (object["name"].as_str(), object["value"].as_i64()) {
-            (Some(name), Some(value)) => Ok((name.to_owned(), value, line.to_owned())),
-            _ => Err(format!("{line}: no name and value")),
+        match (commits::named(&object), object["name"].as_str(), object["value"].as_i64()) {
+            (Some(commits), ..) => of = commits::union(&of, &commits),
+            (_, Some(name), Some(value)) => figures.push((name.to_owned(), value, line.to_owned())),
+            _ => return Err(format!("{line}: no name and value")),
         }
-    };
-    lines.map(figure).collect()
+    }
+    Ok((of, figures))
 }
 
 fn file(experiment: &str) -> PathBuf {
@@ -95,7 +98,7 @@ fn read(path: &PathBuf) -> Result<String, Error> {
     std::fs::read_to_string(path).map_err(Error::file(path))
 }
 
-fn committed(experiment: &str) -> Result<Figures, Error> {
+fn committed(experiment: &str) -> Result<(Vec<String>, Figures), Error> {
     let path = file(experiment);
     parse(&read(&path)?).map_err(std::io::Error::other).map_err(Error::file(&path))
 }
@@ -136,14 +139,15 @@ pub fn of_baseline<'f>(
 }
 
 /// Takes the figures of what [`takes`] allows, in the form of their JSON, into those that are committed. Of a part the
-/// others stay.
+/// others stay, and so do their commits.
 ///
 /// # Errors
 /// [`Error::File`].
 pub fn take(chosen: &Chosen, json: &str) -> Result<(), Error> {
     let (name, path) = (chosen.name(), file(chosen.name()));
-    let mut all = if chosen.is_whole() { Figures::new() } else { committed(name)? };
-    for figure in parse(json).map_err(std::io::Error::other).map_err(Error::file(&path))? {
+    let (before, mut all) = if chosen.is_whole() { Default::default() } else { committed(name)? };
+    let (of, figures) = parse(json).map_err(std::io::Error::other).map_err(Error::file(&path))?;
+    for figure in figures {
         match all.iter_mut().find(|known| known.0 == figure.0) {
             Some(known) => *known = figure,
             None => all.push(figure),
@@ -152,8 +156,8 @@ pub fn take(chosen: &Chosen, json: &str) -> Result<(), Error> {
     if let Some(quoted) = quoted(name) {
         all.retain(|(name, ..)| quoted.contains(name));
     }
-    let objects: Vec<_> = all.iter().map(|(_, _, object)| object.as_str()).collect();
-    std::fs::write(&path, format!("[\n{}\n]\n", objects.join(",\n"))).map_err(Error::file(&path))
+    let list = commits::list(&commits::union(&of, &before), all.iter().map(|(_, _, object)| object));
+    std::fs::write(&path, list).map_err(Error::file(&path))
 }
 
 /// A page with its tables made anew, and the page as it is.
@@ -165,7 +169,7 @@ pub fn page(page: &str) -> Result<(String, String), Error> {
     let text = read(&path)?;
     let peers = Peers::load()?;
     let figures: Vec<_> =
-        EXPERIMENTS.iter().map(|&name| Ok((name, committed(name)?))).collect::<Result<_, Error>>()?;
+        EXPERIMENTS.iter().map(|&name| Ok((name, committed(name)?.1))).collect::<Result<_, Error>>()?;
     let figure = |experiment: &str, name: &str| match name.strip_prefix("linux ") {
         Some(name) => peers.linux(experiment, name).map(|linux| linux.linux_7_2),
         None => {
@@ -314,9 +318,10 @@ mod tests {
     /// What is no list of figures is refused.
     #[test]
     fn lists_are_read() {
-        let list =
-            parse("[\n{\"name\":\"a\",\"value\":1},\n{\"name\":\"b\",\"unit\":\"ns\",\"value\":-2}\n]\n")
-                .unwrap();
+        let text = "[\n{\"commits\":[\"c\"]},\n{\"name\":\"a\",\"value\":1},\n\
+                    {\"name\":\"b\",\"unit\":\"ns\",\"value\":-2}\n]\n";
+        let (of, list) = parse(text).unwrap();
+        assert_eq!(of, ["c"]);
         let names: Vec<_> = list.iter().map(|(name, value, _)| (name.as_str(), *value)).collect();
         assert_eq!(names, [("a", 1), ("b", -2)]);
         assert!(parse("[\n{\"name\":\"a\"}\n]\n").is_err() && parse("{nothing}\n").is_err());

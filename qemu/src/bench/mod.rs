@@ -14,18 +14,22 @@
 //! |---|---|
 //! | [`experiment`] | the files of `experiments/`, and what is chosen of them |
 //! | [`boots`] | the boots of what is chosen, several at a time |
+//! | [`machine`] | what is booted for each, and on which machine |
 //! | [`rows`] | what an experiment prints → rows |
 //! | [`peers`] | the figures of Linux, the machine they were measured on, the goals |
 //! | [`report`] | rows and peers → table, JSON and CSV |
 //! | `memory`, `progress` | what the computer has for them; how far each is |
 //! | [`figures`] | the figures that are committed → tables of the pages in `docs` |
 //! | [`moved`] | by how much figures have moved |
+//! | [`commits`] | the commits that figures are of |
 //! | [`pairs`] | the same experiment under two boot choices: by how much each row differs |
 //! | `pivot` | rows `a.b.c` as tables |
 
 pub mod boots;
+pub mod commits;
 pub mod experiment;
 pub mod figures;
+pub mod machine;
 mod memory;
 pub mod moved;
 pub mod pairs;

@@ -3,6 +3,7 @@
 //! A row is off where the two figures differ by more than [`PER_CENT`], where one of them is an error, or where only
 //! one of the boots has it. Figures that are no times, as a frequency, are held against each other likewise.
 
+use super::commits;
 use super::rows::{End, Output, Row};
 use serde::Serialize;
 use std::fmt;
@@ -81,18 +82,14 @@ impl Pairs {
         self.pairs.iter().filter(|pair| !pair.met).count()
     }
 
-    /// The JSON list, one object a line.
+    /// The JSON list, one object a line, of these commits.
     ///
     /// # Panics
     /// Never: every field of a pair can be written.
     #[must_use]
-    pub fn json(&self) -> String {
-        let objects: Vec<_> = self
-            .pairs
-            .iter()
-            .map(|pair| serde_json::to_string(pair).expect("pairs are numbers and strings"))
-            .collect();
-        format!("[\n{}\n]\n", objects.join(",\n"))
+    pub fn json(&self, commits: &[String]) -> String {
+        let object = |pair| serde_json::to_string(pair).expect("pairs are numbers and strings");
+        commits::list(commits, self.pairs.iter().map(object))
     }
 }
 
@@ -155,10 +152,10 @@ mod tests {
     #[test]
     fn json_objects() {
         let list: serde_json::Value =
-            serde_json::from_str(&pairs("a 103 ns\n", "a 100 ns\n").json()).unwrap();
+            serde_json::from_str(&pairs("a 103 ns\n", "a 100 ns\n").json(&[])).unwrap();
         let object = serde_json::json!({
             "name": "a", "unit": "ns", "value": 103, "against": 100, "ratio": 1.03, "met": false
         });
-        assert_eq!(list, serde_json::json!([object]));
+        assert_eq!(list, serde_json::json!([{ "commits": [] }, object]));
     }
 }

@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(goal("mmbench", "base_counter"), None);
         assert_eq!((goal("kernel", "alloc_free_4k"), goal("thpfork", "never.1")), (None, None));
         assert_eq!(goal("hvopools", "alias-mask-bbm2-pmd-2.demote.permille"), Some(1250));
-        let (experiment, row) = ("hvo", "alias-mask-bbm2-pmd-8.optimise_512.instructions");
+        let (experiment, row) = ("hvo", "alias-mask-bbm2-pmd-8.optimise_512.ns");
         assert_eq!(goal(experiment, row), Some(1010));
         assert_eq!(peers.goal(experiment, row, |_| None), None);
     }

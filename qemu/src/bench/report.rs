@@ -1,5 +1,6 @@
 //! Rows and peers → table, JSON and CSV.
 
+use super::commits;
 use super::experiment::{Chosen, Layout};
 use super::peers::{Linux, Peers};
 use super::pivot;
@@ -93,18 +94,14 @@ impl Report {
         Report { name: name.to_owned(), layout, figures, absent, remarks: output.remarks, end: output.end }
     }
 
-    /// The JSON list, one object a line.
+    /// The JSON list, one object a line, of these commits.
     ///
     /// # Panics
     /// Never: every field of a figure can be written.
     #[must_use]
-    pub fn json(&self) -> String {
-        let objects: Vec<_> = self
-            .figures
-            .iter()
-            .map(|figure| serde_json::to_string(figure).expect("figures are numbers and strings"))
-            .collect();
-        format!("[\n{}\n]\n", objects.join(",\n"))
+    pub fn json(&self, commits: &[String]) -> String {
+        let object = |figure| serde_json::to_string(figure).expect("figures are numbers and strings");
+        commits::list(commits, self.figures.iter().map(object))
     }
 
     /// The same as CSV, below a head: what a figure has not is empty.
@@ -159,7 +156,7 @@ impl Report {
 /// Whether it says that an operation failed.
 #[must_use]
 pub fn is_error(figure: &Figure) -> bool {
-    figure.unit == "errno" || figure.unit == "none"
+    rows::is_failure(&figure.unit)
 }
 
 fn figure(
@@ -278,16 +275,17 @@ mod tests {
     #[test]
     fn json_objects() {
         let list: serde_json::Value =
-            serde_json::from_str(&report("mmbench", Machine::OfThePeers).json()).unwrap();
+            serde_json::from_str(&report("mmbench", Machine::OfThePeers).json(&["c".to_owned()])).unwrap();
         let fault = serde_json::json!({
             "name": "fault_4k_write", "unit": "ns", "value": 901, "mean": 1000, "linux_6_1": 2087,
             "linux_7_2": 2893, "linux_7_2_default": 3415, "ratio": 0.3114, "goal": 900, "met": false
         });
-        assert_eq!(list[3], fault);
-        assert_eq!(list[0], serde_json::json!({ "name": "cntfrq", "unit": "Hz", "value": 1_000_000_000 }));
-        assert_eq!(list[5]["value"], -22);
-        assert_eq!(list[5]["linux_7_2"], 1_302_254);
-        assert!(list[5].get("ratio").is_none() && list[5].get("met").is_none());
+        assert_eq!(list[0], serde_json::json!({ "commits": ["c"] }));
+        assert_eq!(list[4], fault);
+        assert_eq!(list[1], serde_json::json!({ "name": "cntfrq", "unit": "Hz", "value": 1_000_000_000 }));
+        assert_eq!(list[6]["value"], -22);
+        assert_eq!(list[6]["linux_7_2"], 1_302_254);
+        assert!(list[6].get("ratio").is_none() && list[6].get("met").is_none());
     }
 
     /// The CSV has the same figures below its head.
@@ -317,7 +315,7 @@ mod tests {
     fn another_machine_has_no_ratio() {
         let other = report("mmbench", Machine::Another);
         assert_eq!(other.goals(), (0, 0));
-        assert!(!other.json().contains("ratio"));
+        assert!(!other.json(&[]).contains("ratio"));
     }
 
     /// An experiment that broke off is said to have.

@@ -1,18 +1,15 @@
-//! What an experiment prints → rows.
+//! What an experiment prints → rows. What a figure is, the crate `rows` says; the other lines that mean something:
 //!
 //! | line | meaning |
 //! |---|---|
 //! | `bench: begin <experiment>` | its rows follow |
-//! | `<name> <value> <unit>` | one figure; for a series in ns: the mean |
-//! | `<name>.min <value> ns` | the cheapest operation of the series |
-//! | `<name> -<errno> errno` | the operation failed |
-//! | `<name> -1 none` | the series is empty: every operation of it failed |
-//! | `bench: next <name> <key> <unit>` | the next word `<key>=<value>` is a figure: of a program that prints no rows |
 //! | `progress: ...` | how far it is; no row, and no remark |
 //! | `bench: end <experiment>` | it is complete |
 //! | `bench: broken <experiment>` | it is not |
 //!
 //! Other lines between begin and end are kept as remarks.
+
+use rows::{Figure, Next};
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +28,7 @@ impl Row {
     /// Whether the operation failed.
     #[must_use]
     pub fn is_error(&self) -> bool {
-        self.unit == "errno" || self.unit == "none"
+        rows::is_failure(&self.unit)
     }
 }
 
@@ -58,7 +55,7 @@ pub struct Output {
 impl Output {
     /// Adds what another program printed of the same experiment. It came to its end if both did.
     pub fn append(&mut self, more: Output) {
-        more.rows.into_iter().for_each(|row| take(self, row));
+        more.rows.into_iter().for_each(|row| add(self, row));
         self.remarks.extend(more.remarks);
         if more.end == End::Broken {
             self.end = End::Broken;
@@ -81,14 +78,14 @@ pub fn read(log: &str, name: &str) -> Output {
         if line == broken {
             break;
         }
-        if let Some(words) = line.strip_prefix("bench: next ") {
-            next = Next::read(words);
-        } else if let Some(row) = next.as_ref().and_then(|next| next.figure(line)) {
+        if let Some(announced) = Next::read(line) {
+            next = Some(announced);
+        } else if let Some(figure) = next.and_then(|next| next.find(line)) {
             next = None;
-            take(&mut output, row);
+            take(&mut output, figure);
         } else {
-            match figure(line) {
-                Some(row) => take(&mut output, row),
+            match Figure::read(line) {
+                Some(figure) => take(&mut output, figure),
                 None => output.remarks.push(line.to_owned()),
             }
         }
@@ -96,54 +93,26 @@ pub fn read(log: &str, name: &str) -> Output {
     output
 }
 
-/// A figure that is to come among the words of a line.
-struct Next {
-    name: String,
-    key: String,
-    unit: String,
-}
-
-impl Next {
-    fn read(words: &str) -> Option<Next> {
-        let mut words = words.split_whitespace().map(str::to_owned);
-        Some(Next { name: words.next()?, key: words.next()?, unit: words.next()? })
-    }
-
-    fn figure(&self, line: &str) -> Option<Row> {
-        let value = |word: &str| word.strip_prefix(&self.key)?.strip_prefix('=')?.parse().ok();
-        let value = line.split_whitespace().find_map(value)?;
-        Some(Row { name: self.name.clone(), unit: self.unit.clone(), value, mean: None })
-    }
-}
-
 fn marks(name: &str) -> (String, String, String) {
     (format!("bench: begin {name}"), format!("bench: end {name}"), format!("bench: broken {name}"))
 }
 
-/// The row that a line is; none if it is something else.
-fn figure(line: &str) -> Option<Row> {
-    let mut words = line.split_whitespace();
-    let (name, value, unit) = (words.next()?, words.next()?, words.next()?);
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "_.+-".contains(c);
-    let is_unit = |c: char| c.is_ascii_alphabetic() || "/%_".contains(c);
-    let fits = words.next().is_none()
-        && name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.chars().all(is_name)
-        && unit.chars().all(is_unit);
-    let value = value.parse().ok().filter(|_| fits)?;
-    Some(Row { name: name.to_owned(), unit: unit.to_owned(), value, mean: None })
-}
-
-/// Adds a row; `x.min` becomes the figure of the row `x` before it, whose own figure is the mean then.
-fn take(output: &mut Output, row: Row) {
-    if let Some(name) = row.name.strip_suffix(".min")
-        && let Some(series) = output.rows.iter_mut().rev().find(|row| row.name == name)
-        && series.mean.is_none()
-        && series.unit == row.unit
-    {
-        series.mean = Some(std::mem::replace(&mut series.value, row.value));
+/// Adds a figure; the least of a series becomes the figure of its row, whose own is the mean then.
+fn take(output: &mut Output, figure: Figure<'_>) {
+    let is_series = |row: &&mut Row| {
+        let series = Figure { name: &row.name, value: row.value, unit: &row.unit };
+        figure.is_least_of(series, row.mean.is_some())
+    };
+    if let Some(series) = output.rows.iter_mut().rev().find(is_series) {
+        series.mean = Some(std::mem::replace(&mut series.value, figure.value));
         return;
     }
+    let Figure { name, value, unit } = figure;
+    add(output, Row { name: name.to_owned(), unit: unit.to_owned(), value, mean: None });
+}
+
+/// Adds a row, or a remark that there is one of its name.
+fn add(output: &mut Output, row: Row) {
     if output.rows.iter().any(|known| known.name == row.name) {
         output.remarks.push(format!("a second row `{}`: {} {}", row.name, row.value, row.unit));
         return;
@@ -214,20 +183,6 @@ mod tests {
         assert_eq!(output.remarks, ["mib=4", "child=18"]);
         let rows = [("never.1", 17), ("never.3", -3)].map(|(name, value)| row(name, "children", value, None));
         assert_eq!(output.rows, rows);
-    }
-
-    /// Sentences of three words are no rows, nor is a name that begins with something else than a letter.
-    #[test]
-    fn what_is_no_row() {
-        for line in
-            ["a b ns", "a 1", "a 1 ns more", "1a 1 ns", "error: 1 ns", "a 1 n.s", "a 1.5 ns", "+a 1 ns"]
-        {
-            assert_eq!(figure(line), None, "{line}");
-        }
-        assert_eq!(
-            figure("rfc-v2+vmacount.fork 7 atomics"),
-            Some(row("rfc-v2+vmacount.fork", "atomics", 7, None))
-        );
     }
 
     /// A name that comes twice keeps its first row, and the second is not lost; a `.min` alone is a row of its own.

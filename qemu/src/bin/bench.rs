@@ -3,8 +3,10 @@
 #![forbid(unstable_features)]
 
 use qemu::bench::boots::{self, All, Measured};
+use qemu::bench::commits;
 use qemu::bench::experiment::{self, Chosen};
 use qemu::bench::figures;
+use qemu::bench::machine::overridden;
 use qemu::bench::moved::{self, Extent, Moved};
 use qemu::bench::pairs::Pairs;
 use qemu::bench::peers::Peers;
@@ -25,10 +27,13 @@ experiment of EXPERIMENT (all where it is empty; `mmbench:group=fault,cow` is a 
 JOBS boots at a time (as many as there are processors), prints the figures, lists rows that
 have moved by more than 1 % since the last run and since those of tests/figures, and writes
 target/bench/<experiment>.json, .csv and .log (of a part <experiment>.<key>=<value>.json, and of
-another machine than that of Linux <experiment>.other.json). One that breaks off leaves its log only.
+another machine than that of Linux, or than that of the experiment's file where the environment
+asks for one, <experiment>.other.json); FOLDER names another folder than target/bench. One that
+breaks off leaves its log only.
 
 The exit status is 0 if every experiment came to its end, whatever it cost, and no row of
-threshold is off. With STRICT=1 a row that is an error, or is absent where Linux has one, makes it 1.
+threshold is off. With STRICT=1 a row that is an error, is absent where Linux has one, or is among
+those that are listed as moved, makes it 1.
 
 FIGURES=1 takes what whole experiments gave, and parts of thpfork, into tests/figures, and writes the
 tables of docs anew; --figures only writes the tables. --list lists the experiments.";
@@ -85,10 +90,12 @@ fn at_once() -> Result<usize, String> {
 
 /// What was asked for, and what everything is held against.
 struct Bench {
+    options: Options,
     peers: Peers,
-    machine: Machine,
+    /// What the figures are of.
+    commits: Vec<String>,
     folder: PathBuf,
-    /// A row that is an error or absent is a failure.
+    /// A row that is an error, absent or moved is a failure.
     strict: bool,
     /// Figures go into the tree.
     keep: bool,
@@ -106,24 +113,29 @@ fn run(kernel: &Path) -> Result<ExitCode, Error> {
     };
     let options = Options::load(Some("bench"))?;
     let (boot, peers) = (Boot::prepare(kernel)?, Peers::load()?);
-    let machine = match peers.other_machine(&options) {
-        None => Machine::OfThePeers,
-        Some(difference) => {
-            println!("no ratio to Linux, which was measured otherwise: {difference}\n");
-            Machine::Another
-        }
-    };
+    if let Some(difference) = peers.other_machine(&options) {
+        println!("no ratio to Linux, which was measured otherwise: {difference}\n");
+    }
     let signal = Arc::new(AtomicUsize::new(0));
     for number in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
     }
-    let folder = root().join("target/bench");
+    let folder = match variable("FOLDER") {
+        none if none.trim().is_empty() => root().join("target/bench"),
+        folder => PathBuf::from(folder.trim()),
+    };
     std::fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
-    let bench =
-        Bench { peers, machine, folder, strict: variable("STRICT") == "1", keep: variable("FIGURES") == "1" };
+    let bench = Bench {
+        options,
+        peers,
+        commits: commits::of_the_tree(),
+        folder,
+        strict: variable("STRICT") == "1",
+        keep: variable("FIGURES") == "1",
+    };
     let (mut good, mut complete) = (true, 0);
     boots::measure_all(
-        &options,
+        &bench.options,
         &boot,
         &chosen,
         at_once,
@@ -142,6 +154,12 @@ impl Bench {
     /// Prints and writes what one experiment gave; whether it went well.
     fn conclude(&self, chosen: &Chosen, all: All) -> Result<bool, Error> {
         let All { ours, against } = all;
+        if let Some(sentence) = overridden(&self.options, chosen) {
+            println!(
+                "{}: {sentence}; held against no figures but those of another such run",
+                chosen.argument
+            );
+        }
         self.write(chosen, "log", ours.log.as_bytes())?;
         let mut good = explain(chosen, &ours);
         if let (Some(choices), Some(against)) = (chosen.experiment.against(), against) {
@@ -149,11 +167,12 @@ impl Bench {
             let pairs = Pairs::new(chosen.name(), &ours.output, &against.output);
             println!("{} against {choices}\n{pairs}", chosen.experiment.choices());
             let figures = pairs.pairs.iter().filter_map(|pair| Some((pair.name.as_str(), pair.value?)));
-            self.say_what_moved(chosen, figures.collect())?;
-            self.write(chosen, "json", pairs.json().as_bytes())?;
+            let listed = self.say_what_moved(chosen, figures.collect())?;
+            good &= !self.strict || listed == 0;
+            self.write(chosen, "json", pairs.json(&self.commits).as_bytes())?;
             return Ok(good & explain(chosen, &against) && pairs.end == End::Complete && pairs.off() == 0);
         }
-        let report = Report::new(chosen, ours.output, &self.peers, self.machine);
+        let report = Report::new(chosen, ours.output, &self.peers, self.machine(chosen));
         println!("{report}");
         let every_row = report.errors() == 0 && report.absent.is_empty();
         let complete = report.end == End::Complete && !report.figures.is_empty();
@@ -162,19 +181,26 @@ impl Bench {
             return Ok(false);
         }
         let figures = report.figures.iter().map(|figure| (figure.name.as_str(), figure.value));
-        self.say_what_moved(chosen, figures.collect())?;
-        self.write(chosen, "json", report.json().as_bytes())?;
+        let listed = self.say_what_moved(chosen, figures.collect())?;
+        good &= !self.strict || listed == 0;
+        self.write(chosen, "json", report.json(&self.commits).as_bytes())?;
         self.write(chosen, "csv", &report.csv()?)?;
-        if self.keep && self.machine == Machine::OfThePeers && figures::takes(chosen) {
-            figures::take(chosen, &report.json())?;
+        if self.keep && self.machine(chosen) == Machine::OfThePeers && figures::takes(chosen) {
+            figures::take(chosen, &report.json(&self.commits))?;
             figures::write_pages()?;
         }
         Ok(good)
     }
 
+    /// Whether it was measured as Linux was, and as its file says.
+    fn machine(&self, chosen: &Chosen) -> Machine {
+        let other = self.peers.other_machine(&self.options).or_else(|| overridden(&self.options, chosen));
+        if other.is_none() { Machine::OfThePeers } else { Machine::Another }
+    }
+
     /// Where a file of this experiment is; each part has files of its own, and so has another machine.
     fn path(&self, chosen: &Chosen, kind: &str) -> PathBuf {
-        let other = if self.machine == Machine::OfThePeers { "" } else { ".other" };
+        let other = if self.machine(chosen) == Machine::OfThePeers { "" } else { ".other" };
         self.folder.join(format!("{}{other}.{kind}", chosen.argument.replace(':', ".")))
     }
 
@@ -184,19 +210,24 @@ impl Bench {
     }
 
     /// Holds the figures against those of the last run of the same part, and, of what is booted as for the tree, against
-    /// those.
-    fn say_what_moved(&self, chosen: &Chosen, figures: Vec<(&str, i64)>) -> Result<(), Error> {
+    /// those. Returns how many rows it has listed.
+    fn say_what_moved(&self, chosen: &Chosen, figures: Vec<(&str, i64)>) -> Result<usize, Error> {
         let extent = if chosen.is_whole() { Extent::Whole } else { Extent::Part };
-        let of_the_tree = self.machine == Machine::OfThePeers && figures::takes(chosen);
+        let of_the_tree = self.machine(chosen) == Machine::OfThePeers && figures::takes(chosen);
+        let mut listed = 0;
+        let mut say = |moved: Moved| {
+            print!("{moved}");
+            listed += moved.count();
+        };
         if let Some(last) = moved::read(&self.path(chosen, "json"))? {
-            print!("{}", Moved::new("the last run", &last, figures.iter().copied(), Extent::Whole));
+            say(Moved::new("the last run", &last, figures.iter().copied(), Extent::Whole));
         }
         if let (true, Some(baseline)) = (of_the_tree, figures::baseline(chosen.name())?) {
             let ours = figures::of_baseline(chosen.name(), figures.into_iter());
-            print!("{}", Moved::new("tests/figures", &baseline, ours, extent));
+            say(Moved::new("tests/figures", &baseline, ours, extent));
         }
         println!();
-        Ok(())
+        Ok(listed)
     }
 }
 

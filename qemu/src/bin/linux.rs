@@ -1,6 +1,7 @@
 //! `quire-linux`: boots Debian's Linux and Quire on the same machine, with the same programs, and prints both.
 #![forbid(unsafe_code, unstable_features)]
 
+use qemu::bench::commits;
 use qemu::bench::peers::Peers;
 use qemu::bench::rows::{self, End, Output};
 use qemu::linux::apt::{Candidate, Package};
@@ -291,6 +292,7 @@ impl Bench {
             "args": self.arguments,
             "cpu": self.options.cpu,
             "qemu": version_of(&self.options.qemu)?,
+            "commits": commits::of_the_tree(),
         });
         Ok(format!("{object}\n"))
     }

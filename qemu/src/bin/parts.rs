@@ -6,26 +6,21 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "usage: quire-parts [KERNEL]
+const USAGE: &str = "usage: quire-parts KERNEL [KEY=VALUE...]
 
-Runs the program faultparts on the machine of `make bench` (qemu/machine.conf, [bench]), and
-prints of one fault of each kind how many instructions of the kernel belong to which part.
-KERNEL is the ELF file; without it the release build.";
+Runs the program faultparts on the ELF file KERNEL and the machine of `make bench` (qemu/machine.conf,
+[bench], and the environment), and prints of one fault of each kind how many instructions of the
+kernel belong to which part. What is chosen of an experiment is nothing here.";
 
 /// The machine writes down a million instructions in a few seconds.
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
-    let words: Vec<_> = std::env::args().skip(1).collect();
-    let kernel = match words.as_slice() {
-        [] => qemu::kernel("release"),
-        [kernel] if !kernel.starts_with('-') => kernel.into(),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
+    let Some(kernel) = std::env::args().nth(1).filter(|kernel| !kernel.starts_with('-')) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
     };
-    match run(&kernel) {
+    match run(Path::new(&kernel)) {
         Ok(rows) => {
             print!("{rows}");
             ExitCode::SUCCESS
@@ -38,7 +33,7 @@ fn main() -> ExitCode {
 }
 
 fn run(kernel: &Path) -> Result<String, Error> {
-    let options = Options::for_bench()?;
+    let options = Options::load(Some("bench"))?;
     let boot = Boot::prepare(kernel)?;
     let all = parts::measure(&options, &boot, &root().join("target/parts"), LIMIT)?;
     Ok(parts::rows_of(&all))

@@ -20,7 +20,8 @@ const USAGE: &str = "usage: quire-trace KERNEL
 Boots the ELF file KERNEL with the options of qemu/machine.conf and the environment, types
 COMMAND on its console, or `experiment` and the words of EXPERIMENT (hvo), with the tracepoints
 of POINTS on (all), let through by FILTER, with rings of BUFFER KiB a CPU (8192), and writes
-target/trace/<words>.json for ui.perfetto.dev. NAME names the file otherwise.
+target/trace/<words>.json for ui.perfetto.dev. NAME names the file otherwise. Where the machine
+refuses a word, that is said, and no file is written.
 
 The exit status is 0 if the command did what was asked, no record was lost, every slice of the
 file begins, nests and ends, and the file agrees with the counters, unless records were filtered.";
@@ -48,6 +49,10 @@ fn variable(name: &str, otherwise: &str) -> String {
 }
 
 fn run(kernel: &Path, command: &str) -> Result<ExitCode, Error> {
+    let name = variable("NAME", &file_name(command));
+    if name.contains('/') {
+        return Err(Error::Trace(format!("NAME={name}: must be the name of a file in target/trace")));
+    }
     let (options, boot) = (Options::load(None)?, Boot::prepare(kernel)?);
     let signal = Arc::new(AtomicUsize::new(0));
     for number in [SIGINT, SIGTERM, SIGHUP] {
@@ -62,7 +67,6 @@ fn run(kernel: &Path, command: &str) -> Result<ExitCode, Error> {
     let outcome = trace::run(&options, &boot, &request, || signal.load(Ordering::Relaxed) != 0)?;
     let folder = root().join("target/trace");
     std::fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
-    let name = variable("NAME", &file_name(command));
     let write = |kind: &str, text: &str| {
         let path = folder.join(format!("{name}.{kind}"));
         std::fs::write(&path, text).map_err(Error::file(&path)).map(|()| path)

@@ -51,7 +51,8 @@ impl fmt::Display for Wrong {
 /// A track so far.
 #[derive(Default)]
 struct Track {
-    open: Vec<String>,
+    /// Name and category of each open slice: an end has both.
+    open: Vec<(String, String)>,
     last: f64,
 }
 
@@ -71,16 +72,19 @@ pub fn check(text: &str) -> Result<Found, Wrong> {
         if phase == "M" {
             continue;
         }
-        let tid = event["tid"].as_u64().ok_or_else(|| format("an event without a track"))?;
+        let number_of = |key: &str| event[key].as_u64().filter(|&number| u32::try_from(number).is_ok());
+        let tid = number_of("tid").filter(|&tid| tid != 0 && number_of("pid").is_some());
+        let tid = tid.ok_or_else(|| format("an event without a track"))?;
         let time = event["ts"].as_f64().ok_or_else(|| format("an event without a time"))?;
         let track = tracks.entry(tid).or_default();
         if time < track.last {
             return Err(Wrong::Time(tid, number));
         }
         track.last = time;
+        let slice = (name.to_owned(), word("cat")?.to_owned());
         match phase {
-            "B" => track.open.push(name.to_owned()),
-            "E" if track.open.pop().as_deref() != Some(name) => {
+            "B" => track.open.push(slice),
+            "E" if track.open.pop() != Some(slice) => {
                 return Err(Wrong::End(tid, number, name.to_owned()));
             }
             "E" | "i" => {}
@@ -90,7 +94,7 @@ pub fn check(text: &str) -> Result<Found, Wrong> {
             count(found.entry(point.to_owned()).or_default(), phase, &event["args"]);
         }
     }
-    let open = tracks.iter().find_map(|(tid, track)| Some((*tid, track.open.last()?.clone())));
+    let open = tracks.iter().find_map(|(tid, track)| Some((*tid, track.open.last()?.0.clone())));
     open.map_or(Ok(found), |(tid, name)| Err(Wrong::Open(tid, name)))
 }
 
@@ -114,7 +118,7 @@ mod tests {
 
     /// A file with these events of track 1, each `(phase, name, time)`.
     fn file(events: &[(&str, &str, u64)]) -> String {
-        let one = |&(ph, name, ts): &(&str, &str, u64)| serde_json::json!({ "ph": ph, "name": name, "ts": ts, "tid": 1, "cat": format!("room,{name}") });
+        let one = |&(ph, name, ts): &(&str, &str, u64)| serde_json::json!({ "ph": ph, "name": name, "ts": ts, "pid": 1, "tid": 1, "cat": format!("room,{name}") });
         serde_json::json!({ "traceEvents": events.iter().map(one).collect::<Vec<_>>() }).to_string()
     }
 
@@ -129,6 +133,13 @@ mod tests {
         assert_eq!(check(&file(&good[1..])), Err(Wrong::End(1, 3, "a".to_owned())));
         assert_eq!(check(&file(&good[..4])), Err(Wrong::Open(1, "a".to_owned())));
         assert_eq!(check(&file(&[("i", "a", 2), ("i", "a", 1)])), Err(Wrong::Time(1, 1)));
+        let of_another = file(&good[..1])
+            .replace("]", ",{\"ph\":\"E\",\"name\":\"a\",\"ts\":2,\"pid\":1,\"tid\":1,\"cat\":\"thread\"}]");
+        assert_eq!(check(&of_another), Err(Wrong::End(1, 1, "a".to_owned())), "an end of another category");
+        for nobody in ["\"tid\":0", "\"tid\":4294967296", "\"id\":1"] {
+            assert!(matches!(check(&file(&good).replace("\"tid\":1", nobody)), Err(Wrong::Format(_))));
+        }
+        assert!(matches!(check(&file(&good).replace("\"pid\":1", "\"id\":1")), Err(Wrong::Format(_))));
         assert!(matches!(check("{}"), Err(Wrong::Format(_))));
         assert!(matches!(check(&file(&[("Q", "a", 1)])), Err(Wrong::Format(_))));
     }
@@ -149,7 +160,7 @@ mod tests {
         has("\"name\":\"hvo_begin\"");
         has("\"owed\":\"flush\"");
         has("\"va\":\"0xfffff7800000\"");
-        has("\"ts\":2.001");
+        has("\"ts\":2.0012");
         has("{\"name\":\"CPU 1\"}");
         has("\"continued\":true");
     }

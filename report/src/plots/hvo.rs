@@ -62,7 +62,7 @@ pub(super) fn called_in<'a>(deeds: &[(&str, &'a str)], deed: &'a str) -> &'a str
 
 /// The points of one boot: folios, instructions for each.
 fn points(set: &Set, boot: &str, way: &str) -> Vec<(f64, f64)> {
-    let rows = set.parts::<3>().filter(|([name, _, what], _)| *name == boot && *what == "instructions");
+    let rows = set.parts::<3>().filter(|([name, _, what], _)| *name == boot && *what == "ns");
     let mut points: Vec<_> = rows
         .filter_map(|([_, list, _], value)| {
             let folios: f64 = list.strip_prefix(way)?.strip_prefix('_')?.parse().ok()?;

@@ -96,7 +96,7 @@ fn draw(store: &Store) -> Result<Option<Drawn>, Error> {
             let value = |what: &str| set.value(&format!("{name}.{deed}.{what}"));
             let permille = format!("{name}.{deed}.permille");
             let goal = set.rows.iter().find(|row| row.name == permille).and_then(|row| row.goal);
-            let figures = [value("off"), value("instructions"), value("permille"), goal].map(cell);
+            let figures = [value("off"), value("ns"), value("permille"), goal].map(cell);
             table.push([format!("{}, {}", called(deed), boot.strategy)].into_iter().chain(figures));
         }
         if let Some(upstream) = peers.upstream(deed) {

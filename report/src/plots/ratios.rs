@@ -37,6 +37,9 @@ struct Machine {
     linux: String,
     qemu: String,
     args: String,
+    /// What of Quire.
+    #[serde(default)]
+    commits: Vec<String>,
 }
 
 /// The operations, and the Linux that they are held against.
@@ -79,20 +82,20 @@ fn comparison(store: &Store) -> Result<Option<Comparison>, Error> {
         let rows = stored.iter().flat_map(|set| &set.rows);
         rows.filter(|row| row.name == name).find_map(|row| row.met)
     };
-    if let Some((compared, origin)) = store.compared::<Vec<Compared>>("linux")? {
+    if let Some((compared, place)) = store.compared::<Vec<Compared>>("linux")? {
         let of_time = compared.into_iter().filter(|row| row.unit == "ns");
         let rows = of_time.filter_map(|row| {
             let Compared { name, linux, quire, ratio, .. } = row;
             Some(Row { met: met(&name), name, quire, linux, ratio: ratio? })
         });
         let machine = store.compared::<Machine>("linux-machine")?.map(|(machine, _)| machine);
-        let (linux, remark) = machine.map_or(("Linux".to_owned(), String::new()), |machine| {
-            let Machine { linux, qemu, args } = machine;
-            (
-                format!("Linux {linux}"),
-                format!(" Linux is {linux}, measured here under QEMU {qemu}, with “{args}”."),
-            )
+        let unknown = || ("Linux".to_owned(), String::new(), Vec::new());
+        let (linux, remark, commits) = machine.map_or_else(unknown, |machine| {
+            let Machine { linux, qemu, args, commits } = machine;
+            let remark = format!(" Linux is {linux}, measured here under QEMU {qemu}, with “{args}”.");
+            (format!("Linux {linux}"), remark, commits)
         });
+        let origin = Origin { place, commits };
         return Ok(Some(Comparison { rows: operations(rows), linux, remark, origin }));
     }
     Ok(stored.as_ref().map(|set| {

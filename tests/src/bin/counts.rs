@@ -2,8 +2,8 @@
 //! model, and counts at the one door to struct pages how many atomic operations each needs, and how many struct pages,
 //! of which each is a cache line, it writes.
 //!
-//! An argument `scheme=...,...` names schemes, all of them where there is none; other keys of the experiment do not concern
-//! it. Prints rows as the kernel does.
+//! An argument `scheme=...,...` names schemes, all of them where there is none; other keys of the experiment, the kernel's
+//! file and the machine do not concern it. Prints rows as the kernel does.
 #![forbid(unsafe_code, unstable_features)]
 
 use std::process::ExitCode;

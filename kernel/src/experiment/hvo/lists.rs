@@ -112,7 +112,10 @@ pub(super) fn lists(mm: &'static Mm, sheet: &mut Sheet<'_, '_>) -> Option<()> {
     let folios = Folios::take(mm, Order::PMD, LENGTHS[LENGTHS.len() - 1]);
     let most = folios.heads().len();
     let all = LENGTHS.into_iter().filter(|&n| n <= most);
-    let longest = all.clone().next_back().unwrap_or(0);
+    let Some(longest) = all.clone().next_back() else {
+        println!("error: memory has no folio of 2 MiB to spare for a list");
+        return None;
+    };
     if longest < LENGTHS[LENGTHS.len() - 1] {
         sheet.remark(format_args!(
             "longer lists are left out: memory has {most} folios of 2 MiB (MEM=12G has 4096)"

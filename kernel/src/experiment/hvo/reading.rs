@@ -85,7 +85,7 @@ impl Reading {
 
     /// Writes all of it down.
     pub(super) fn note(&self, table: impl Display + Copy, sheet: &mut Sheet<'_, '_>) {
-        sheet.add(table, "instructions", self.ns, "ns");
+        sheet.add(table, "ns", self.ns, "ns");
         for ((_, column), value) in COUNTED.iter().zip(self.counted) {
             sheet.add(table, column, value, "count");
         }

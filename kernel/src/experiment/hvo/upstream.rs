@@ -77,11 +77,18 @@ fn cycle(mm: &'static Mm, switch: Switch, pages: u64) -> Option<[Reading; 4]> {
     }
     let free = measure(&|| resize(mm, HugeSize::G1, 0))?;
     resize(mm, HugeSize::G1, pages)?;
-    mm.hugetlb.set_demote_size(mm, HugeSize::G1, HugeSize::M2).ok()?;
+    if mm.hugetlb.set_demote_size(mm, HugeSize::G1, HugeSize::M2).is_err() {
+        println!("error: pages of 1 GiB cannot be demoted to 2 MiB");
+        return None;
+    }
     let demote = measure(&|| {
         let demoted = mm.hugetlb.demote(mm, HugeSize::G1, pages);
         good(demoted.unrestored.or(demoted.unoptimized))?;
-        (demoted.folios == pages).then_some(())
+        if demoted.folios != pages {
+            println!("error: {} of {pages} pages of 1 GiB were demoted", demoted.folios);
+            return None;
+        }
+        Some(())
     })?;
     let free_2m = measure(&|| resize(mm, HugeSize::M2, 0))?;
     Some([allocate, free, demote, free_2m])

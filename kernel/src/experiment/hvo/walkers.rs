@@ -147,6 +147,10 @@ pub(super) fn run(mm: &'static Mm, sheet: &mut Sheet<'_, '_>) -> Option<()> {
     }
     let folios = Folios::take(mm, Order::PMD, FOLIOS);
     let n = folios.heads().len();
+    if n == 0 {
+        println!("error: memory has no folio of 2 MiB to spare for the list");
+        return None;
+    }
     // What has to be split is split: that is looked at elsewhere.
     folios.round_trip(n)?;
     let pfns = || folios.heads().iter().map(|head| head.pfn().raw());

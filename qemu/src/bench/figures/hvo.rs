@@ -47,11 +47,11 @@ macro_rules! a_folio {
             experiment: "hvo",
             lines: BOOTS,
             columns: &[
-                Column("alone", &[concat!("@.", $name, "_1.instructions")], Form::Number),
-                Column("of 8", &[concat!("@.", $name, "_8.instructions")], Form::Of(8)),
-                Column("of 64", &[concat!("@.", $name, "_64.instructions")], Form::Of(64)),
-                Column("of 512", &[concat!("@.", $name, "_512.instructions")], Form::Of(512)),
-                Column("of 4096", &[concat!("@.", $name, "_4096.instructions")], Form::Of(4096)),
+                Column("alone", &[concat!("@.", $name, "_1.ns")], Form::Number),
+                Column("of 8", &[concat!("@.", $name, "_8.ns")], Form::Of(8)),
+                Column("of 64", &[concat!("@.", $name, "_64.ns")], Form::Of(64)),
+                Column("of 512", &[concat!("@.", $name, "_512.ns")], Form::Of(512)),
+                Column("of 4096", &[concat!("@.", $name, "_4096.ns")], Form::Of(4096)),
             ],
         }
     };
@@ -88,10 +88,10 @@ macro_rules! by_cpus {
             experiment: "hvo",
             lines: STRATEGIES,
             columns: &[
-                Column("1 CPU", &[concat!("@-1.", $way, "_512.instructions")], Form::Of(512)),
-                Column("2", &[concat!("@-2.", $way, "_512.instructions")], Form::Of(512)),
-                Column("4", &[concat!("@-4.", $way, "_512.instructions")], Form::Of(512)),
-                Column("8", &[concat!("@-8.", $way, "_512.instructions")], Form::Of(512)),
+                Column("1 CPU", &[concat!("@-1.", $way, "_512.ns")], Form::Of(512)),
+                Column("2", &[concat!("@-2.", $way, "_512.ns")], Form::Of(512)),
+                Column("4", &[concat!("@-4.", $way, "_512.ns")], Form::Of(512)),
+                Column("8", &[concat!("@-8.", $way, "_512.ns")], Form::Of(512)),
                 Column("longest pause, 2", &[concat!("@-2.", $way, "_512.longest")], Form::Number),
                 Column("4", &[concat!("@-4.", $way, "_512.longest")], Form::Number),
                 Column("8", &[concat!("@-8.", $way, "_512.longest")], Form::Number),
@@ -111,7 +111,7 @@ macro_rules! pool {
             columns: &[
                 Column("pages of 1 GiB", &[concat!("@.", $table, ".pages")], Form::Number),
                 Column("HVO off", &[concat!("@.", $table, ".off")], Form::Number),
-                Column("on", &[concat!("@.", $table, ".instructions")], Form::Number),
+                Column("on", &[concat!("@.", $table, ".ns")], Form::Number),
                 Column("more", &[concat!("@.", $table, ".permille")], Form::More),
                 Column("breaks", &[concat!("@.", $table, ".breaks")], Form::Number),
                 Column("pauses", &[concat!("@.", $table, ".pauses")], Form::Number),
@@ -135,7 +135,7 @@ pub(super) const TABLES: &[Table] = &[
         experiment: "hvo",
         lines: BOOTS,
         columns: &[
-            Column("instructions", &["@.first_1.instructions"], Form::Number),
+            Column("instructions", &["@.first_1.ns"], Form::Number),
             Column("splits", &["@.first_1.splits"], Form::Number),
             Column("breaks", &["@.first_1.breaks"], Form::Number),
             Column("TLBIs", &["@.first_1.tlbi"], Form::Number),
@@ -166,10 +166,10 @@ pub(super) const TABLES: &[Table] = &[
         lines: &[("2m", "2 MiB"), ("32m", "32 MiB"), ("1g", "1 GiB")],
         columns: &[
             Column("bytes freed", &["alias-mask-bbm2-pmd-4.size_@.freed"], Form::Number),
-            Column("optimise", &["alias-mask-bbm2-pmd-4.optimise_@.instructions"], Form::Number),
+            Column("optimise", &["alias-mask-bbm2-pmd-4.optimise_@.ns"], Form::Number),
             Column("stores", &["alias-mask-bbm2-pmd-4.optimise_@.stores"], Form::Number),
             Column("TLBIs", &["alias-mask-bbm2-pmd-4.optimise_@.tlbi"], Form::Number),
-            Column("restore", &["alias-mask-bbm2-pmd-4.restore_@.instructions"], Form::Number),
+            Column("restore", &["alias-mask-bbm2-pmd-4.restore_@.ns"], Form::Number),
             Column("stores", &["alias-mask-bbm2-pmd-4.restore_@.stores"], Form::Number),
             Column("TLBIs", &["alias-mask-bbm2-pmd-4.restore_@.tlbi"], Form::Number),
         ],
