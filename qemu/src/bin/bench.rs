@@ -151,6 +151,9 @@ impl Bench {
             let figures = pairs.pairs.iter().filter_map(|pair| Some((pair.name.as_str(), pair.value?)));
             self.say_what_moved(chosen, figures.collect())?;
             self.write(chosen, "json", pairs.json().as_bytes())?;
+            if pairs.end == End::Complete {
+                self.take(chosen, &pairs.json())?;
+            }
             return Ok(good & explain(chosen, &against) && pairs.end == End::Complete && pairs.off() == 0);
         }
         let report = Report::new(chosen, ours.output, &self.peers, self.machine);
@@ -165,11 +168,17 @@ impl Bench {
         self.say_what_moved(chosen, figures.collect())?;
         self.write(chosen, "json", report.json().as_bytes())?;
         self.write(chosen, "csv", &report.csv()?)?;
+        self.take(chosen, &report.json())?;
+        Ok(good)
+    }
+
+    /// Takes the figures into the tree, where that is asked for and they are such that are kept there.
+    fn take(&self, chosen: &Chosen, json: &str) -> Result<(), Error> {
         if self.keep && self.machine == Machine::OfThePeers && figures::takes(chosen) {
-            figures::take(chosen, &report.json())?;
+            figures::take(chosen, json)?;
             figures::write_pages()?;
         }
-        Ok(good)
+        Ok(())
     }
 
     /// Where a file of this experiment is; each part has files of its own, and so has another machine.
