@@ -27,7 +27,8 @@ const OF_OTHERS: [(&str, &[&str]); 1] = [
 #[test]
 fn sentences_quote_the_tables() {
     for name in PAGES {
-        let of_others = OF_OTHERS.into_iter().find(|(page, _)| *page == name).map_or(&[][..], |(_, list)| list);
+        let of_others =
+            OF_OTHERS.into_iter().find(|(page, _)| *page == name).map_or(&[][..], |(_, list)| list);
         quotes_its_tables(name, of_others);
     }
 }
@@ -70,21 +71,18 @@ fn parts(page: &str) -> (Vec<&str>, Vec<&str>) {
 /// Numbers with a comma between their digits, and percentages, `per cent` as `%`.
 fn quoted(line: &str) -> Vec<String> {
     let line = line.replace(" per cent", " %");
-    let is_of_number = |c: char| c.is_ascii_digit() || c == ',' || c == '.';
-    let mut found = Vec::new();
-    for (at, word) in line.split(|c: char| !is_of_number(c)).scan(0, |at, word| {
-        let start = *at;
-        // What divides two words may be longer than a byte.
-        *at = start + word.len() + line[start + word.len()..].chars().next().map_or(0, char::len_utf8);
-        Some((start, word))
-    }) {
-        let number = word.trim_matches([',', '.']);
-        let is_share = line[at + word.len()..].starts_with(" %") && word.ends_with(|c: char| c.is_ascii_digit());
-        match number {
-            _ if is_share => found.push(format!("{number} %")),
-            _ if number.contains(',') => found.push(number.to_owned()),
-            _ => {}
+    let (mut found, mut rest) = (Vec::new(), line.as_str());
+    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+        rest = &rest[at..];
+        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == ',' || c == '.')).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        let number = word.trim_end_matches([',', '.']);
+        if number == word && after.starts_with(" %") {
+            found.push(format!("{number} %"));
+        } else if number.contains(',') {
+            found.push(number.to_owned());
         }
+        rest = after;
     }
     found
 }

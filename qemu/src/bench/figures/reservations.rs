@@ -51,11 +51,7 @@ macro_rules! way {
 /// Of all that writes cost under `never`.
 macro_rules! of_never {
     ($head:literal, $way:literal) => {
-        Column(
-            $head,
-            &[concat!("@.", $way, ".total"), concat!("never.", $way, ".total")],
-            Form::Share,
-        )
+        Column($head, &[concat!("@.", $way, ".total"), concat!("never.", $way, ".total")], Form::Share)
     };
 }
 

@@ -30,11 +30,7 @@ pub(super) enum Form {
 /// A column: its head, the figures whose sum it has, with `@` for the line's name and before a colon their experiment, where
 /// it is not the table's, and how it is written. `linux NAME` is the figure of Linux 7.2, `against NAME` that of the boot
 /// which an experiment holds its own against.
-pub(super) struct Column(
-    pub(super) &'static str,
-    pub(super) &'static [&'static str],
-    pub(super) Form,
-);
+pub(super) struct Column(pub(super) &'static str, pub(super) &'static [&'static str], pub(super) Form);
 
 /// A table of the page.
 pub(super) struct Table {
