@@ -58,3 +58,33 @@ fn links_lead_somewhere() {
     }
     assert!(seen > 20, "{seen} links");
 }
+
+/// Folders at the top of the tree. A path of the text that begins with one is meant as one of the tree's.
+const TOP: [&str; 8] = ["arch/", "docs/", "experiments/", "kernel/", "mm/", "qemu/", "report/", "tests/"];
+
+/// The paths that stand between backquotes, but for patterns and what stands in fences.
+fn paths(text: &str) -> Vec<String> {
+    let text: String = text.split("```").step_by(2).collect();
+    let words = text.split('`').skip(1).step_by(2).map(str::to_owned);
+    let is_path = |word: &String| {
+        let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+        plain && TOP.iter().any(|top| word.starts_with(top))
+    };
+    words.filter(is_path).collect()
+}
+
+/// A file or folder that a page names is there.
+#[test]
+fn named_files_are_there() {
+    let mut seen = 0;
+    for file in files().iter().filter(|file| file.path.ends_with(".md")) {
+        for path in paths(&file.text) {
+            // The README of a folder speaks of what is in it.
+            let folder = Path::new(&file.path).parent().unwrap_or(Path::new("")).join(&path);
+            let is_there = [qemu::root().join(&path), qemu::root().join(folder)].iter().any(|at| at.exists());
+            assert!(is_there, "{}: there is no `{path}`", file.path);
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "{seen} paths");
+}

@@ -1,4 +1,5 @@
-//! The only caller of TLBI in `mm`.
+//! The only caller of TLBI in `mm` that reaches other CPUs. Where ASIDs begin anew, and after a conflict abort, a CPU drops
+//! what it holds itself.
 //!
 //! [`Flusher::flush`] is one whole round: DSB ISHST (the stores are visible to every walker), TLBIs, DSB ISH
 //! (no CPU uses the old translations any more), and ISB where kernel addresses were concerned (D8.14.5).

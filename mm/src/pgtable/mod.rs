@@ -37,7 +37,7 @@
 //! | `relocate` | entries that go to another place of their tree |
 //! | [`migration`] | migration entries: how they come, change and go |
 //! | [`poison`] | poison markers, the same |
-//! | [`flush`] | the only caller of TLBI |
+//! | [`flush`] | the only caller of TLBI for all CPUs |
 //! | [`gather`] | owes flushes; holds frames until they are done |
 //! | [`normal`] | which leaves have a struct page that may be touched |
 //! | [`stretch`] | entries of one table that a walk over a range comes to at once |

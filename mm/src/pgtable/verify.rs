@@ -1,14 +1,14 @@
 //! What debug builds ask of every store to a live descriptor: that the rule allows it, and that the lock of its tree
 //! is held on this CPU.
 //!
-//! [`Entry`] is the only way to such a descriptor, and its `store` the only place that writes one, so nothing gets
-//! past. Tables that hardware cannot walk yet are no concern of the rule, and are written without an entry, by whom
+//! [`Entry`], [`super::Stretch`], [`super::Runs`] and `relocate` are the only ways to such a descriptor, and each asks here
+//! before it stores, so nothing gets past. Tables that hardware cannot walk yet are no concern of the rule, and are written without an entry, by whom
 //! nobody else can know them:
 //!
 //! | who | which tables | live from |
 //! |---|---|---|
 //! | `boot::tables` | the kernel's own; it refuses to replace a valid descriptor | `set_kernel_root` |
-//! | `thp::split`, `hvo::remap` | one level-3 table, filled before it is linked | the [`Entry`] that links it |
+//! | `thp::split`, `hvo::batch` | one level-3 table, filled before it is linked | the [`Entry`] that links it |
 //! | `thp` | one level-3 table, between the flush of the [`Entry`] that linked it and its next link ([`Clean::below`]) | that link |
 //! | [`super::Severed`] | one level-3 table, emptied after it was unlinked and flushed | never again |
 //! | `TableStock` | zeroed tables | the [`Entry`] that links them |

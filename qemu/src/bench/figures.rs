@@ -13,11 +13,20 @@
 //! | `hgm` | `docs/hgm.md` |
 //! | `hvo` | `docs/hvo.md` |
 //! | `mapcount` | `docs/mapcount.md` |
+//! | `memory` | `docs/memory.md` |
+//! | `pagetables` | `docs/pagetables.md` |
+//! | `contpte` | `docs/contpte.md` |
+//! | `reclaim` | `docs/reclaim.md` |
 
+mod contpte;
 mod hgm;
 mod hvo;
 mod mapcount;
+mod memory;
+mod pagetables;
+mod reclaim;
 mod reservations;
+mod table;
 
 use super::commits;
 use super::experiment::Chosen;
@@ -26,50 +35,40 @@ use super::peers::Peers;
 use crate::artefacts::root;
 use crate::error::Error;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
+pub use table::with_commas;
+use table::{Column, Form, Table};
+
 /// The experiments of whose figures tables are made.
-const EXPERIMENTS: [&str; 8] = ["thp", "thpfork", "mapcount", "curves", "hgm", "collapse", "hvo", "hvopools"];
+const EXPERIMENTS: [&str; 12] = [
+    "thp",
+    "thpfork",
+    "threshold",
+    "mapcount",
+    "curves",
+    "hgm",
+    "collapse",
+    "hvo",
+    "hvopools",
+    "kernel",
+    "mmbench",
+    "faultparts",
+];
+/// Those of whose figures only what stands in tables is kept: of so many boots most are in none.
+const IN_TABLES_ONLY: [&str; 2] = ["hvo", "hvopools"];
 /// The pages, from the top of the tree.
-pub const PAGES: [&str; 4] = ["docs/reservations.md", "docs/hgm.md", "docs/hvo.md", "docs/mapcount.md"];
+pub const PAGES: [&str; 8] = [
+    "docs/memory.md",
+    "docs/pagetables.md",
+    "docs/mapcount.md",
+    "docs/reservations.md",
+    "docs/hgm.md",
+    "docs/hvo.md",
+    "docs/contpte.md",
+    "docs/reclaim.md",
+];
 const END: &str = "<!-- end of figures -->";
-/// Where there is no figure.
-const NOTHING: &str = "–";
-
-/// How a figure is written.
-#[derive(Clone, Copy)]
-enum Form {
-    /// With commas.
-    Number,
-    /// Bytes, as MiB.
-    Mib,
-    /// Of all 262,144 entries of 4 KiB that a page of 1 GiB has: how much for each.
-    OfEntries,
-    /// Of so many: how much for each, rounded.
-    Of(i64),
-    /// Of 1000: by how many per cent it is more.
-    More,
-    /// Of 10,000: per cent.
-    PerCent,
-    /// With commas; below zero it is the number of an error: the operation was refused.
-    Cost,
-}
-
-/// A column: its head, the figures whose sum it has, with `@` for the line's name and before a colon their experiment, where
-/// it is not the table's, and how it is written.
-struct Column(&'static str, &'static [&'static str], Form);
-
-/// A table of the page.
-struct Table {
-    name: &'static str,
-    /// The head of the first column.
-    corner: &'static str,
-    experiment: &'static str,
-    /// The name in the figures, and what the page calls it.
-    lines: &'static [(&'static str, &'static str)],
-    columns: &'static [Column],
-}
 
 /// Figures by name, in the order in which they came: name, figure, and the object as it stands in its file.
 type Figures = Vec<(String, i64, String)>;
@@ -103,16 +102,27 @@ fn committed(experiment: &str) -> Result<(Vec<String>, Figures), Error> {
     parse(&read(&path)?).map_err(std::io::Error::other).map_err(Error::file(&path))
 }
 
-/// The figures of an experiment that tables quote; `None`: all are kept. Of so many boots most are in no table.
+/// Every table of every page.
+fn tables() -> impl Iterator<Item = &'static Table> {
+    let pages = [
+        memory::TABLES,
+        pagetables::TABLES,
+        mapcount::TABLES,
+        reservations::TABLES,
+        hgm::TABLES,
+        hvo::TABLES,
+        contpte::TABLES,
+        reclaim::TABLES,
+    ];
+    pages.into_iter().flatten()
+}
+
+/// The figures of an experiment that tables quote; `None`: all are kept.
 fn quoted(experiment: &str) -> Option<BTreeSet<String>> {
-    let tables = hvo::TABLES.iter().filter(|table| table.experiment == experiment);
-    let of_table = |table: &Table| {
-        let keys = table.columns.iter().flat_map(|column| column.1);
-        let names = keys.flat_map(|key| table.lines.iter().map(|(name, _)| key.replace('@', name)));
-        names.collect::<Vec<_>>()
-    };
-    let quoted: BTreeSet<_> = tables.flat_map(of_table).collect();
-    (!quoted.is_empty()).then_some(quoted)
+    IN_TABLES_ONLY.contains(&experiment).then(|| {
+        let of = tables().flat_map(Table::figures).filter(|(of, _)| of == experiment);
+        of.map(|(_, name)| name).collect()
+    })
 }
 
 /// Whether figures of this are taken: those of all of an experiment, or of a part of `thpfork`.
@@ -170,15 +180,22 @@ pub fn page(page: &str) -> Result<(String, String), Error> {
     let peers = Peers::load()?;
     let figures: Vec<_> =
         EXPERIMENTS.iter().map(|&name| Ok((name, committed(name)?.1))).collect::<Result<_, Error>>()?;
-    let figure = |experiment: &str, name: &str| match name.strip_prefix("linux ") {
-        Some(name) => peers.linux(experiment, name).map(|linux| linux.linux_7_2),
-        None => {
-            let (_, rows) = figures.iter().find(|(name, _)| *name == experiment)?;
-            rows.iter().find(|row| row.0 == name).map(|row| row.1)
-        }
+    let row = |experiment: &str, name: &str| {
+        let (_, rows) = figures.iter().find(|(name, _)| *name == experiment)?;
+        rows.iter().find(|row| row.0 == name)
+    };
+    let figure = |experiment: &str, name: &str| match name.split_once(' ') {
+        Some(("linux", name)) => peers.linux(experiment, name).map(|linux| linux.linux_7_2),
+        Some(("against", name)) => against(&row(experiment, name)?.2),
+        _ => row(experiment, name).map(|row| row.1),
     };
     let made = fill(&text, &figure).map_err(std::io::Error::other).map_err(Error::file(&path))?;
     Ok((made, text))
+}
+
+/// What the figure of this object is held against.
+fn against(object: &str) -> Option<i64> {
+    serde_json::from_str::<serde_json::Value>(object).ok()?["against"].as_i64()
 }
 
 /// Writes the tables of all pages anew.
@@ -202,9 +219,7 @@ fn fill(text: &str, figure: &dyn Fn(&str, &str) -> Option<i64>) -> Result<String
             made += "\n";
         }
         if let Some(name) = line.strip_prefix("<!-- figures: ").and_then(|rest| rest.strip_suffix(" -->")) {
-            let mut tables =
-                reservations::TABLES.iter().chain(hgm::TABLES).chain(hvo::TABLES).chain(mapcount::TABLES);
-            let table = tables.find(|table| table.name == name);
+            let table = tables().find(|table| table.name == name);
             table.ok_or(format!("there is no table {name}"))?.write(&mut made, figure);
             within = true;
         }
@@ -212,75 +227,9 @@ fn fill(text: &str, figure: &dyn Fn(&str, &str) -> Option<i64>) -> Result<String
     if within { Err(format!("a table has no `{END}`")) } else { Ok(made) }
 }
 
-impl Table {
-    fn write(&self, to: &mut String, figure: &dyn Fn(&str, &str) -> Option<i64>) {
-        let heads: Vec<_> = self.columns.iter().map(|column| column.0).collect();
-        let rights: Vec<_> = self.columns.iter().map(|_| "--:").collect();
-        // Writing to a string cannot fail.
-        let _ = writeln!(to, "| {} | {} |\n|---|{}|", self.corner, heads.join(" | "), rights.join("|"));
-        for (name, called) in self.lines {
-            let cell = |column: &Column| {
-                let one = |key: &&str| {
-                    let (experiment, key) = key.split_once(':').unwrap_or((self.experiment, key));
-                    figure(experiment, &key.replace('@', name))
-                };
-                let sum: Option<i64> = column.1.iter().map(one).sum();
-                sum.map_or(NOTHING.to_owned(), |sum| column.2.write(sum))
-            };
-            let cells: Vec<_> = self.columns.iter().map(cell).collect();
-            let _ = writeln!(to, "| {called} | {} |", cells.join(" | "));
-        }
-    }
-}
-
-impl Form {
-    fn write(self, figure: i64) -> String {
-        match self {
-            Form::Mib if figure != 0 => format!("{} MiB", figure as f64 / f64::from(1 << 20)),
-            Form::Of(all) => with_commas((figure + all / 2) / all),
-            Form::More => format!("{:+.1} %", (figure - 1000) as f64 / 10.0),
-            Form::PerCent if figure % 100 == 0 => (figure / 100).to_string(),
-            Form::PerCent => format!("{:.1}", figure as f64 / 100.0),
-            Form::Cost if figure < 0 => "refused".to_owned(),
-            Form::OfEntries => format!("{:.2}", figure as f64 / f64::from(1 << 18)),
-            Form::Number | Form::Mib | Form::Cost => with_commas(figure),
-        }
-    }
-}
-
-/// `1234567` as `1,234,567`.
-#[must_use]
-pub fn with_commas(figure: i64) -> String {
-    let digits = figure.unsigned_abs().to_string();
-    let mut text = String::from(if figure < 0 { "-" } else { "" });
-    for (n, digit) in digits.chars().enumerate() {
-        if n != 0 && (digits.len() - n).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Figures as they are written.
-    #[test]
-    fn forms() {
-        let written = [0, 999, 1000, 22_932, -1_234_567].map(|figure| Form::Number.write(figure));
-        assert_eq!(written, ["0", "999", "1,000", "22,932", "-1,234,567"]);
-        assert_eq!([0, 1_614_187].map(|figure| Form::OfEntries.write(figure)), ["0.00", "6.16"]);
-        assert_eq!([9, 511_999].map(|figure| Form::Of(512).write(figure)), ["0", "1,000"]);
-        let written = [0, 10_000, 2611, 9999].map(|figure| Form::PerCent.write(figure));
-        assert_eq!(written, ["0", "100", "26.1", "100.0"]);
-        assert_eq!([-11, 124_026].map(|figure| Form::Cost.write(figure)), ["refused", "124,026"]);
-        let written = [1000, 1030, 562, 4757].map(|figure| Form::More.write(figure));
-        assert_eq!(written, ["+0.0 %", "+3.0 %", "-43.8 %", "+375.7 %"]);
-        let written = [0, 1 << 20, 1_835_008, 2 << 20].map(|figure| Form::Mib.write(figure));
-        assert_eq!(written, ["0", "1 MiB", "1.75 MiB", "2 MiB"]);
-    }
 
     /// A table stands at its mark, in place of what stood there; sums are made, and where a figure is not there is a
     /// dash. The rest of the page stays.
@@ -304,6 +253,23 @@ mod tests {
         assert_eq!(fill(&made, &figure).unwrap(), made);
         assert!(fill("<!-- figures: roads -->\n", &figure).is_err());
         assert!(fill(&page("").replace("roads", "streets"), &figure).unwrap_err().contains("streets"));
+    }
+
+    /// Of what is kept in tables only, all that they quote is, whatever page they stand on.
+    #[test]
+    fn what_is_quoted() {
+        assert!(quoted("hvo").unwrap().contains("alias-mask-bbm2-pmd-4.optimise_1.stores"));
+        assert!(quoted("hvopools").unwrap().contains("alias-mask-bbm2-pmd-2.allocate.off"));
+        assert!(quoted("thp").is_none());
+        assert_eq!(against(r#"{"name":"a","value":1,"against":2}"#), Some(2));
+    }
+
+    /// No two tables have one name.
+    #[test]
+    fn names_of_tables() {
+        let names: Vec<_> = tables().map(|table| table.name).collect();
+        let different: BTreeSet<_> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
     }
 
     /// Parts are taken of `thpfork` only.

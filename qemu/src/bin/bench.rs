@@ -169,7 +169,11 @@ impl Bench {
             let figures = pairs.pairs.iter().filter_map(|pair| Some((pair.name.as_str(), pair.value?)));
             let listed = self.say_what_moved(chosen, figures.collect())?;
             good &= !self.strict || listed == 0;
-            self.write(chosen, "json", pairs.json(&self.commits).as_bytes())?;
+            let json = pairs.json(&self.commits);
+            self.write(chosen, "json", json.as_bytes())?;
+            if pairs.end == End::Complete {
+                self.take(chosen, &json)?;
+            }
             return Ok(good & explain(chosen, &against) && pairs.end == End::Complete && pairs.off() == 0);
         }
         let report = Report::new(chosen, ours.output, &self.peers, self.machine(chosen));
@@ -185,11 +189,17 @@ impl Bench {
         good &= !self.strict || listed == 0;
         self.write(chosen, "json", report.json(&self.commits).as_bytes())?;
         self.write(chosen, "csv", &report.csv()?)?;
+        self.take(chosen, &report.json(&self.commits))?;
+        Ok(good)
+    }
+
+    /// Takes the figures into the tree, where that is asked for and they are such that are kept there.
+    fn take(&self, chosen: &Chosen, json: &str) -> Result<(), Error> {
         if self.keep && self.machine(chosen) == Machine::OfThePeers && figures::takes(chosen) {
-            figures::take(chosen, &report.json(&self.commits))?;
+            figures::take(chosen, json)?;
             figures::write_pages()?;
         }
-        Ok(good)
+        Ok(())
     }
 
     /// Whether it was measured as Linux was, and as its file says.

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use tests::copies::mirror;
+use ::tests::copies::mirror;
 
 /// Seeds within which a bug must be found.
 const SEEDS: u64 = 1000;
@@ -37,6 +37,15 @@ const UNFLUSHED: Edit = Edit {
           core::mem::forget(owed);\n        Clean { first, old }\n    }\n",
 };
 
+/// The same past `BrokenRuns::flush`.
+const UNFLUSHED_RUNS: Edit = Edit {
+    file: "mm/src/pgtable/runs.rs",
+    old: "impl<'l, 'r> BrokenRuns<'l, 'r> {\n",
+    new: "impl<'l, 'r> BrokenRuns<'l, 'r> {\n    #[expect(missing_docs)]\n    \
+          pub fn unflushed(self) -> CleanRuns<'l, 'r> {\n        let Stale { runs, owed } = self.0;\n        \
+          core::mem::forget(owed);\n        CleanRuns(runs)\n    }\n",
+};
+
 const ALL: &[Planted] = &[
     Planted {
         name: "promote makes the block without the flush",
@@ -44,9 +53,9 @@ const ALL: &[Planted] = &[
         edits: &[
             UNFLUSHED,
             Edit {
-                file: "mm/src/thp/promote.rs",
-                old: "let clean = broken.flush();",
-                new: "let clean = broken.unflushed();",
+                file: "mm/src/thp/exchange.rs",
+                old: "let mut clean = broken.flush();",
+                new: "let mut clean = broken.unflushed();",
             },
         ],
     },
@@ -54,12 +63,13 @@ const ALL: &[Planted] = &[
         name: "hvo::restore makes the pages without the flush",
         scenario: "hvo",
         edits: &[
-            UNFLUSHED,
+            UNFLUSHED_RUNS,
             Edit {
-                file: "mm/src/hvo/remap.rs",
-                old: "let clean = broken.flush();\n        first.announce",
-                new: "let restores = matches!(names.begin, StepKind::RestoreBegin);\n        \
-                      let clean = if restores { broken.unflushed() } else { broken.flush() };\n        first.announce",
+                file: "mm/src/hvo/window.rs",
+                old: "let clean = broken.flush();\n        teller.tell_still(names.flushed, Owed::Make);",
+                new: "let clean = match way {\n            Way::Optimise => broken.flush(),\n            \
+                      Way::Restore => broken.unflushed(),\n        };\n        \
+                      teller.tell_still(names.flushed, Owed::Make);",
             },
         ],
     },
@@ -102,11 +112,15 @@ fn folder() -> PathBuf {
 }
 
 fn plant(tree: &Path, edit: &Edit) -> Result<(), String> {
-    let path = tree.join(edit.file);
-    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", edit.file))?;
+    let text = edited(tree, edit)?;
+    fs::write(tree.join(edit.file), text).map_err(|error| format!("{}: {error}", edit.file))
+}
+
+/// The file with the edit made.
+fn edited(tree: &Path, edit: &Edit) -> Result<String, String> {
+    let text = fs::read_to_string(tree.join(edit.file)).map_err(|error| format!("{}: {error}", edit.file))?;
     match text.matches(edit.old).count() {
-        1 => fs::write(&path, text.replacen(edit.old, edit.new, 1))
-            .map_err(|error| format!("{}: {error}", edit.file)),
+        1 => Ok(text.replacen(edit.old, edit.new, 1)),
         n => Err(format!("{} has {n} places like {:?}, where one is expected", edit.file, edit.old)),
     }
 }
@@ -156,4 +170,17 @@ fn parse(line: &str) -> Option<Finding> {
     let (_, rest) = line.strip_prefix("soak: finding: ")?.split_once(", seed ")?;
     let (seed, sentence) = rest.split_once(": ")?;
     Some(Finding { seed: seed.parse().ok()?, sentence: sentence.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is to be planted still has its places in the code.
+    #[test]
+    fn edits_fit() {
+        for edit in ALL.iter().flat_map(|planted| planted.edits) {
+            edited(qemu::root(), edit).unwrap();
+        }
+    }
 }

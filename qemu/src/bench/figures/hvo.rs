@@ -178,4 +178,16 @@ pub(super) const TABLES: &[Table] = &[
     pool!("pool-free", "free", "free"),
     pool!("pool-demote", "demote to 2 MiB", "demote"),
     pool!("pool-free-2m", "free the 2 MiB", "free_2m"),
+    Table {
+        name: "pool-goals",
+        corner: "instructions more | Linux's series: time more | goal",
+        experiment: "hvopools",
+        lines: &[
+            ("allocate", "allocate | +4 % | at most +3 %"),
+            ("free", "free | +4 % | at most +3 %"),
+            ("demote", "demote to 2 MiB | +131 % | at most +25 %"),
+            ("free_2m", "free the 2 MiB | +209 % | at most +35 %"),
+        ],
+        columns: &[Column("here, `alias`", &["alias-mask-bbm2-pmd-2.@.permille"], Form::More)],
+    },
 ];

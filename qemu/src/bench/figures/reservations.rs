@@ -14,7 +14,7 @@ const POLICIES: &[(&str, &str)] = &[
 ];
 
 /// All of them: where memory is short each has something of its own to give back.
-const POLICIES_OF_FORKS: &[(&str, &str)] = &[
+pub(super) const POLICIES_OF_FORKS: &[(&str, &str)] = &[
     ("always", "`always`"),
     ("underused", "`underused`"),
     ("defer", "`defer`"),
@@ -45,6 +45,13 @@ macro_rules! way {
                 Column("reserved", &[concat!("@.", $name, ".reserved")], Form::Number),
             ],
         }
+    };
+}
+
+/// Of all that writes cost under `never`.
+macro_rules! of_never {
+    ($head:literal, $way:literal) => {
+        Column($head, &[concat!("@.", $way, ".total"), concat!("never.", $way, ".total")], Form::Share)
     };
 }
 
@@ -129,6 +136,39 @@ pub(super) const TABLES: &[Table] = &[
             Column("total of the parent's writes", &["@.snapshot.total"], Form::Number),
             Column("huge afterwards, of 16", &["@.snapshot.huge"], Form::Number),
             Column("pages brought back", &["@.snapshot.res_pages_brought_back"], Form::Number),
+        ],
+    },
+    Table {
+        name: "against-never",
+        corner: "all writes, of what they cost under `never`",
+        experiment: "thp",
+        lines: POLICIES,
+        columns: &[
+            Column("a fault, p50", &["@.sequential.p50", "never.sequential.p50"], Form::Share),
+            of_never!("sequential", "sequential"),
+            of_never!("dense", "dense"),
+            of_never!("random", "random"),
+            of_never!("sparse", "sparse"),
+            of_never!("grow", "grow"),
+            of_never!("short", "short"),
+            of_never!("snapshot", "snapshot"),
+        ],
+    },
+    Table {
+        name: "threshold",
+        corner: "the first touch of 2 MiB",
+        experiment: "threshold",
+        lines: &[
+            ("fault_thp_2m_write", "a write"),
+            ("fault_thp_2m_read_zeropage", "a read"),
+            ("cow_thp_child_first_write", "a child's write after fork"),
+            ("madv_collapse_2m", "MADV_COLLAPSE"),
+            ("map_populate_64m_default", "64 MiB by MAP_POPULATE"),
+        ],
+        columns: &[
+            Column("`reserve`, threshold 1", &["@"], Form::Number),
+            Column("`always`", &["against @"], Form::Number),
+            Column("of these", &["@", "against @"], Form::Share),
         ],
     },
     Table {
