@@ -29,6 +29,8 @@ enum Key {
 
 #[derive(Default, Deserialize)]
 struct Bench {
+    #[serde(default)]
+    choices: String,
     rows_of: Option<String>,
     layout: Option<String>,
 }
@@ -67,6 +69,7 @@ fn table(folder: &Path) -> String {
 
 fn write_one(text: &mut String, name: &str, experiment: &Experiment) {
     let Experiment { asks, workload, compares, prints, seed, keys, bench } = experiment;
+    let choices = &bench.choices;
     let of_boots = bench.rows_of.is_some();
     let layout = match bench.layout.as_deref() {
         None => "List",
@@ -78,7 +81,7 @@ fn write_one(text: &mut String, name: &str, experiment: &Experiment) {
     let _ = writeln!(
         text,
         "Description {{ name: {name:?}, asks: {asks:?}, workload: {workload:?}, compares: {compares:?}, \
-         prints: {prints:?}, seed: {seed:?}, of_boots: {of_boots}, layout: Layout::{layout}, keys: &["
+         prints: {prints:?}, seed: {seed:?}, choices: {choices:?}, of_boots: {of_boots}, layout: Layout::{layout}, keys: &["
     );
     for (name, key) in keys {
         let (says, values) = match key {

@@ -69,6 +69,7 @@ fn bad_words(harness: &Harness) -> Verdict {
         ("trace on hvo nosuch", "there is no point and no room `nosuch`"),
         ("trace filter pid=x", "`pid=x`: must be pid=N, cpu=N or va=A..B"),
         ("trace filter cpu=99", "`cpu=99`: there are CPUs 0 to"),
+        ("trace filter cpu=0 cpu=1", "`cpu=1`: `cpu=` stands there twice"),
         ("trace filter va=5..5", "`va=5..5`: the end must be above the beginning"),
         ("trace buffer 1", "`1`: must be a number of KiB from 4 to 262144"),
         ("trace buffer x", "`x` is no number of KiB"),

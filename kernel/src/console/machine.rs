@@ -110,7 +110,7 @@ pub(super) fn features(_: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
 /// `experiment list`, `experiment about <name>`, `experiment <name> [key=value ...]`
 pub(super) fn experiment(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint> {
     let asked = match *args {
-        [] | ["about"] => return Err(Complaint::Usage),
+        [] | ["about"] | ["about", _, _, ..] | ["list", _, ..] => return Err(Complaint::Usage),
         ["list"] => {
             EXPERIMENTS.iter().for_each(|one| println!("    {:<10} {}", one.name, one.asks));
             return Ok(());

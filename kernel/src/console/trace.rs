@@ -79,6 +79,14 @@ fn filter(mm: &Mm, words: &[&str]) -> Result<Filter, Complaint> {
         let complaint =
             || Complaint::new(format_args!("`{word}`: must be pid=N, cpu=N or va=A..B, or `none`"));
         let (key, value) = word.split_once('=').ok_or_else(complaint)?;
+        let twice = match key {
+            "pid" => filter.pid.is_some(),
+            "cpu" => filter.cpu.is_some(),
+            _ => filter.va.is_some(),
+        };
+        if twice {
+            return Err(Complaint::new(format_args!("`{word}`: `{key}=` stands there twice")));
+        }
         match key {
             "pid" => filter.pid = Some(number(value).and_then(|n| n.try_into().ok()).ok_or_else(complaint)?),
             "cpu" => {

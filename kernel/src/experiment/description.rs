@@ -18,6 +18,8 @@ pub struct Description {
     pub prints: &'static str,
     /// The discussion that it comes from.
     pub seed: &'static str,
+    /// The boot choices with which `make bench` counts it, beside those that it compares.
+    pub choices: &'static str,
     /// It compares boots, so that it cannot be had in one.
     pub of_boots: bool,
     /// How its figures are shown.
@@ -100,6 +102,17 @@ impl fmt::Display for Listed<'_> {
 }
 
 /// All of the file, for people.
+impl Description {
+    /// By which command its instructions are counted, and how that boots.
+    pub fn counted(&self) -> impl fmt::Display {
+        let Description { name, choices, .. } = *self;
+        fmt::from_fn(move |f| {
+            write!(f, "make bench EXPERIMENT={name}")?;
+            if choices.is_empty() { Ok(()) } else { write!(f, ", which boots with {choices}") }
+        })
+    }
+}
+
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Description { name, asks, workload, compares, prints, seed, .. } = self;
@@ -112,6 +125,6 @@ impl fmt::Display for Description {
         for Key { name, says, values } in self.keys {
             writeln!(f, "      {name}=   {says}: {values}")?;
         }
-        write!(f, "      counted   make bench EXPERIMENT={name}")
+        write!(f, "      counted   {}", self.counted())
     }
 }

@@ -81,10 +81,10 @@ pub enum Outcome {
 
 /// Runs one for a person.
 pub fn show(mm: &'static Mm, asked: &Asked<'_>) -> Outcome {
-    let name = asked.experiment.name;
     println!(
-        "    times are those of this machine and of one run; `make bench EXPERIMENT={name}` counts instructions"
+        "    times are those of this machine, of this boot's choices and of one run; instructions are counted by"
     );
+    println!("    {}", asked.experiment.counted());
     let mut run = Run::new(asked, For::Console);
     let outcome = perform(mm, &mut run);
     run.show();

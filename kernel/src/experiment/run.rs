@@ -105,6 +105,9 @@ impl<'w> Run<'w> {
         if self.reader == For::Console {
             // The sheet is taken away first: printing takes long, and no lock is held meanwhile.
             let sheet = core::mem::replace(&mut DESK.lock().sheet, Sheet::new());
+            if sheet.is_empty() {
+                println!("error: no figure has come of it");
+            }
             sheet.print(self.asked.experiment);
             sheet.print_json();
         }

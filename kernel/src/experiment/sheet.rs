@@ -94,6 +94,11 @@ impl Sheet {
         Some(())
     }
 
+    /// Whether there is no figure.
+    pub(super) fn is_empty(&self) -> bool {
+        self.figures.is_empty()
+    }
+
     /// Prints the figures as the experiment wants them.
     pub(super) fn print(&self, experiment: &Description) {
         let in_table = |figure: &&Figure| experiment.layout != Layout::List && figure.cell().is_some();
