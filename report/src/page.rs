@@ -130,10 +130,17 @@ fn what_is_done(experiment: &Experiment) -> Markup {
             dl.done {
                 dt { "Workload" } dd { (experiment.workload) }
                 dt { "Beside each other" } dd { (experiment.compares) }
+                dt { "Booted with" } dd { (booted_with(experiment)) }
                 dt { "Comes from" } dd { (experiment.seed) }
             }
         }
     }
+}
+
+/// The choices of its boots.
+fn booted_with(experiment: &Experiment) -> String {
+    let boots: Vec<_> = experiment.each().into_iter().filter(|choices| !choices.is_empty()).collect();
+    if boots.is_empty() { "the defaults".to_owned() } else { boots.join("; ") }
 }
 
 fn table(table: &Table) -> Markup {
@@ -182,8 +189,14 @@ fn facts(drawn: &[(&Plot, Option<Drawn>)]) -> Result<Vec<(&'static str, String)>
         facts.push(("Kernel", format!("commit {}", listed(&commits))));
     }
     let cpus = count(machine.smp as usize, "CPU");
-    facts.push(("Machine", format!("{cpus} {}, {} of RAM, under QEMU", machine.cpu, machine.mem)));
-    facts.push(("Linux", format!("6.1 and 7.2, measured under QEMU {} on the same machine", peers.qemu())));
+    facts.push((
+        "Machine",
+        format!("{cpus} {}, {} of RAM, under QEMU; what has other boots says so", machine.cpu, machine.mem),
+    ));
+    facts.push((
+        "Stored Linux",
+        format!("6.1 and 7.2, measured under QEMU {} on the same machine", peers.qemu()),
+    ));
     let here = drawn.iter().flat_map(|(_, drawn)| drawn);
     let measured = here.clone().filter(|drawn| !matches!(drawn.origin.place, Place::Stored)).count();
     let stored = here.count() - measured;

@@ -279,21 +279,28 @@ fn commits_are_those_of_the_figures() {
 #[test]
 fn a_comparison_goes_first() {
     let folders = Folders::full();
-    let rows = "[{\"program\":\"mmbench\",\"name\":\"fault_4k_write\",\"unit\":\"ns\",\"linux\":1000,\"quire\":2500,\
-        \"ratio\":2.5},{\"program\":\"thpfork\",\"name\":\"never.1\",\"unit\":\"children\",\"linux\":3,\"quire\":3,\
-        \"ratio\":1.0},{\"program\":\"mmbench\",\"name\":\"x\",\"unit\":\"ns\",\"linux\":0,\"quire\":1}]";
-    folders.write("measured/linux.json", rows);
+    let compared = |is_of_the_peers: bool| {
+        format!(
+            r#"{{"machine":{{"linux":"7.2.99","suite":"x","args":"mitigations=off","cpu":"y","qemu":"7.2",
+            "is_of_the_peers":{is_of_the_peers},"commits":["c0ffee"]}},"figures":[
+            {{"program":"mmbench","name":"fault_4k_write","unit":"ns","linux":1000,"quire":2500,"ratio":2.5}},
+            {{"program":"mmbench","name":"munmap_4k_64m","unit":"ns","linux":100,"quire":50,"ratio":0.5}},
+            {{"program":"thpfork","name":"never.1","unit":"children","linux":3,"quire":3,"ratio":1.0}},
+            {{"program":"mmbench","name":"x","unit":"ns","linux":0,"quire":1}},
+            {{"program":"mmbench","name":"y","unit":"ns","quire":1,"linux_error":"absent"}}]}}"#
+        )
+    };
+    folders.write("measured/linux.json", &compared(true));
     let linux = drawn("linux", &folders);
     assert!(page(&folders.store()).unwrap().contains("Again: <code>make compare-linux</code>"));
-    assert_eq!((linux.table.lines.len(), linux.table.heads[2].as_str()), (1, "Linux"));
-    let machine = "{\"linux\":\"7.2.99\",\"suite\":\"x\",\"args\":\"mitigations=off\",\"cpu\":\"y\",\"qemu\":\"7.2\",\"commits\":[\"c0ffee\"]}";
-    folders.write("measured/linux-machine.json", machine);
-    let linux = drawn("linux", &folders);
-    assert!(
-        linux.finding.ends_with("Linux is 7.2.99, measured here under QEMU 7.2, with “mitigations=off”.")
-    );
+    let says = "1 of 2 goals are met. Linux is 7.2.99, measured here on y under QEMU 7.2, with “mitigations=off”. \
+        Goals are those against Linux 7.2.";
+    assert!(linux.finding.ends_with(says), "{}", linux.finding);
     assert_eq!((linux.table.heads[2].as_str(), linux.origin.commits[0].as_str()), ("Linux 7.2.99", "c0ffee"));
-    assert_eq!(linux.table.lines[0][..4], ["fault_4k_write", "2,500", "1,000", "2.500"]);
+    assert_eq!(linux.table.lines[1], ["fault_4k_write", "2,500", "1,000", "2.500", "missed"]);
+    assert_eq!((linux.table.lines.len(), linux.table.lines[0][4].as_str()), (2, "met"));
+    folders.write("measured/linux.json", &compared(false));
+    assert!(!drawn("linux", &folders).finding.contains("goal"), "a goal of another machine");
     assert!(linux.legend.iter().any(|(_, name)| name == "dearer than Linux"));
 }
 

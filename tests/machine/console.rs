@@ -90,7 +90,7 @@ fn times(harness: &Harness) -> Verdict {
     let options = Options { append: "tour=off".to_owned(), ..harness.options.clone() };
     let lines = ["experiment hvo part=sizes", "poweroff"];
     let outcome = fleet::type_lines(&options, &harness.release, &lines, Box::new(std::io::sink()))?;
-    let told = |line: &&str| line.ends_with("`make bench EXPERIMENT=hvo` counts instructions");
+    let told = |line: &&str| line.ends_with("of one run; instructions are counted by");
     let others: Vec<_> = outcome.log.lines().filter(|line| !told(line)).collect();
     if others.len() == outcome.log.lines().count() {
         return Err(failed("it is not said whose times they are", &outcome.log));
@@ -98,6 +98,27 @@ fn times(harness: &Harness) -> Verdict {
     let is_head = |line: &str| line.split_whitespace().nth(1) == Some("ns") && line.contains(" stores ");
     if !others.iter().any(|line| is_head(line)) || others.iter().any(|line| line.contains("instructions")) {
         return Err(failed("the column of times must be headed `ns`", &outcome.log));
+    }
+    Ok(())
+}
+
+/// An experiment that nobody can be told of, or of which no figure comes, is an error; and the choices with which it is
+/// counted are said.
+fn experiments(harness: &Harness) -> Verdict {
+    let options =
+        Options { append: "tour=off".to_owned(), mem: "512M".to_owned(), ..harness.options.clone() };
+    let rows = [
+        ("experiment list extra", "usage: experiment"),
+        ("experiment about hvo extra", "usage: experiment"),
+        ("experiment about mmbench", "which boots with thp=always hugepages=64"),
+        ("experiment collapse part=collapse", "error: no figure has come of it"),
+    ];
+    for (line, sentence) in rows {
+        let sink = Box::new(std::io::sink());
+        let outcome = fleet::type_lines(&options, &harness.release, &[line, "poweroff"], sink)?;
+        if !outcome.log.contains(sentence) {
+            return Err(failed(format!("`{line}` was not answered by `{sentence}`"), &outcome.log));
+        }
     }
     Ok(())
 }

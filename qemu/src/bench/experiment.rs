@@ -100,8 +100,9 @@ impl Experiment {
         self.bench.layout
     }
 
-    /// The choices of each of its boots.
-    fn each(&self) -> Vec<String> {
+    /// The choices of each of its boots; one of them may be nothing.
+    #[must_use]
+    pub fn each(&self) -> Vec<String> {
         let Bench { choices, each, .. } = &self.bench;
         let one = [String::new()];
         let each: &[String] = if each.is_empty() { &one } else { each };

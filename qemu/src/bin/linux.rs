@@ -183,7 +183,8 @@ impl Bench {
             let path = out.join(name);
             std::fs::write(&path, text).map_err(Error::file(&path))
         };
-        write("linux-machine.json", &self.machine()?)?;
+        let machine = self.machine()?;
+        let figures_go_to = if variable("ONLY").is_empty() { "linux.json" } else { "linux.part.json" };
         println!("{}\n", self.said());
         let (mut tables, mut good) = (Vec::new(), true);
         for part in parts {
@@ -206,7 +207,7 @@ impl Bench {
                 }
                 good &= table.complete;
                 tables.push(table);
-                write("linux.json", &figures::json(&tables))?;
+                write(figures_go_to, &figures::json(&machine, &tables))?;
             }
             if stopped() {
                 return Ok(ExitCode::FAILURE);
@@ -221,12 +222,16 @@ impl Bench {
     /// How the table compares with figures that are stored, where there are any of this Linux.
     fn stored(&self, part: &Part, table: &Table) -> Result<Option<Stored>, Error> {
         let peers = Peers::load()?;
-        let mut options = self.options.clone();
-        options.append.clear();
         let column = peers.column(&self.linux.version, &self.arguments);
-        let column = column.filter(|_| peers.other_machine(&options).is_none());
+        let column = column.filter(|_| self.is_of_the_peers(&peers));
         let is_stored = matches!(part, Part::Mmbench(_) | Part::Thpfork { .. });
         Ok(column.filter(|_| is_stored).map(|column| Stored::new(table, &peers, column)))
+    }
+
+    /// Whether it is the machine of the figures that are stored.
+    fn is_of_the_peers(&self, peers: &Peers) -> bool {
+        let options = Options { append: String::new(), ..self.options.clone() };
+        peers.other_machine(&options).is_none()
     }
 
     /// Runs a part on Linux, then on Quire.
@@ -285,16 +290,17 @@ impl Bench {
         )
     }
 
-    fn machine(&self) -> Result<String, Error> {
-        let object = serde_json::json!({
+    /// On what it is measured, for people and for the report.
+    fn machine(&self) -> Result<serde_json::Value, Error> {
+        Ok(serde_json::json!({
             "linux": self.linux.version,
             "suite": self.linux.suite,
             "args": self.arguments,
             "cpu": self.options.cpu,
+            "is_of_the_peers": self.is_of_the_peers(&Peers::load()?),
             "qemu": version_of(&self.options.qemu)?,
             "commits": commits::of_the_tree(),
-        });
-        Ok(format!("{object}\n"))
+        }))
     }
 }
 

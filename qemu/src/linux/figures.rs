@@ -143,16 +143,16 @@ fn is_of_both(part: &Part, name: &str) -> bool {
     }
 }
 
-/// The JSON list of the rows of all tables, one object a line.
+/// On what it was measured, and the rows of all tables, one object a line.
 ///
 /// # Panics
 /// Never: every field of a figure can be written.
 #[must_use]
-pub fn json(tables: &[Table]) -> String {
+pub fn json(machine: &serde_json::Value, tables: &[Table]) -> String {
     let figures = tables.iter().flat_map(|table| &table.figures);
     let objects =
         figures.map(|figure| serde_json::to_string(figure).expect("figures are numbers and strings"));
-    format!("[\n{}\n]\n", objects.collect::<Vec<_>>().join(",\n"))
+    format!("{{\"machine\":{machine},\n\"figures\":[\n{}\n]}}\n", objects.collect::<Vec<_>>().join(",\n"))
 }
 
 impl fmt::Display for Table {
@@ -249,8 +249,11 @@ mod tests {
     /// The objects have program, name, unit, both figures and the ratio, and say why one is missing.
     #[test]
     fn json_objects() {
-        let list: serde_json::Value =
-            serde_json::from_str(&json(&[table("mmbench", "mmbench", LINUX, QUIRE)])).unwrap();
+        let machine = serde_json::json!({"linux": "7.2.12"});
+        let text = json(&machine, &[table("mmbench", "mmbench", LINUX, QUIRE)]);
+        let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(object["machine"], machine);
+        let list = &object["figures"];
         let fault = serde_json::json!({
             "program": "mmbench", "name": "fault_4k_write", "unit": "ns", "linux": 2893, "quire": 901, "ratio": 0.3114
         });

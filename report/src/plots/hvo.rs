@@ -13,7 +13,8 @@ pub(super) const PLOT: Plot = Plot {
     short: "HVO by strategy and batch",
     experiment: "hvo",
     about: "Guest instructions on all CPUs for each folio of 2 MiB of a list, by the length of the list, for each \
-            strategy of HVO; on a CPU with FEAT_BBM level 2, and on one without FEAT_BBM.",
+            strategy of HVO, with 4 CPUs, tails=mask and vmemmap mapped by blocks; on a CPU with FEAT_BBM level 2, and \
+            on one without FEAT_BBM.",
     draw,
 };
 

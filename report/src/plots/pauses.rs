@@ -16,7 +16,7 @@ pub(super) const PLOT: Plot = Plot {
     short: "Pauses",
     experiment: "hvo",
     about: "The longest time for which HVO keeps all other CPUs from running, in guest instructions, by what is done \
-            and by strategy; logarithmic. What has no bar holds nobody; with fault, who touches an entry that is \
+            and by strategy, with 4 CPUs, FEAT_BBM level 2, tails=mask and vmemmap mapped by blocks; logarithmic. What has no bar holds nobody; with fault, who touches an entry that is \
             being changed waits for it, and nobody else. Below: the share of their work that walkers of all struct \
             pages on the other CPUs get done while folios go to and fro.",
     draw,

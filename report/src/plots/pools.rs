@@ -17,7 +17,8 @@ pub(super) const PLOT: Plot = Plot {
     short: "Pools with HVO",
     experiment: "hvopools",
     about: "The cost of an operation on a pool of pages of 1 GiB with HVO, divided by the cost without it; by \
-            strategy, beside the best series for Linux, which was measured on another machine.",
+            strategy, with 2 CPUs. Instructions here; beside it time, of the best series for Linux, on a machine of its \
+            own: what is close by one may be far by the other.",
     draw,
 };
 

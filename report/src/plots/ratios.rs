@@ -6,8 +6,9 @@ use super::{Drawn, Plot, Table, both, cell, legend};
 use crate::axis::Axis;
 use crate::canvas::Swatch;
 use crate::error::Error;
-use crate::store::{Origin, Store, once};
+use crate::store::{Origin, Place, Set, Store, once};
 use crate::words::{count, per_cent, ratio, with_commas};
+use qemu::bench::peers::Peers;
 use serde::Deserialize;
 
 pub(super) const PLOT: Plot = Plot {
@@ -20,14 +21,21 @@ pub(super) const PLOT: Plot = Plot {
     draw,
 };
 
-/// A row of what `make compare-linux` leaves.
+/// What a whole `make compare-linux` leaves.
+#[derive(Deserialize)]
+struct Measured {
+    machine: Machine,
+    figures: Vec<Compared>,
+}
+
+/// One row of it; what either has no figure for has no ratio.
 #[derive(Deserialize)]
 struct Compared {
+    program: String,
     name: String,
     unit: String,
-    linux: i64,
-    quire: i64,
-    /// Where either has failed there is none.
+    linux: Option<i64>,
+    quire: Option<i64>,
     ratio: Option<f64>,
 }
 
@@ -37,8 +45,10 @@ struct Machine {
     linux: String,
     qemu: String,
     args: String,
+    cpu: String,
+    /// It is that of the stored figures and of the goals.
+    is_of_the_peers: bool,
     /// What of Quire.
-    #[serde(default)]
     commits: Vec<String>,
 }
 
@@ -77,36 +87,37 @@ const GROUPS: [(&str, &[&str]); 9] = [
 const PROCESSOR: &str = "base_";
 
 fn comparison(store: &Store) -> Result<Option<Comparison>, Error> {
-    let stored = store.set("mmbench")?;
-    let met = |name: &str| {
-        let rows = stored.iter().flat_map(|set| &set.rows);
-        rows.filter(|row| row.name == name).find_map(|row| row.met)
-    };
-    if let Some((compared, place)) = store.compared::<Vec<Compared>>("linux")? {
-        let of_time = compared.into_iter().filter(|row| row.unit == "ns");
-        let rows = of_time.filter_map(|row| {
-            let Compared { name, linux, quire, ratio, .. } = row;
-            Some(Row { met: met(&name), name, quire, linux, ratio: ratio? })
-        });
-        let machine = store.compared::<Machine>("linux-machine")?.map(|(machine, _)| machine);
-        let unknown = || ("Linux".to_owned(), String::new(), Vec::new());
-        let (linux, remark, commits) = machine.map_or_else(unknown, |machine| {
-            let Machine { linux, qemu, args, commits } = machine;
-            let remark = format!(" Linux is {linux}, measured here under QEMU {qemu}, with “{args}”.");
-            (format!("Linux {linux}"), remark, commits)
-        });
-        let origin = Origin { place, commits };
-        return Ok(Some(Comparison { rows: operations(rows), linux, remark, origin }));
+    match store.compared::<Measured>("linux")? {
+        Some((measured, place)) => Ok(Some(measured_here(measured, place, &Peers::load()?))),
+        None => Ok(store.set("mmbench")?.as_ref().map(stored)),
     }
-    Ok(stored.as_ref().map(|set| {
-        let compared = set.rows.iter().filter_map(|row| {
-            let linux = row.linux.as_ref()?;
-            let (name, linux, ratio) = (row.name.clone(), linux.linux_7_2, linux.ratio?);
-            Some(Row { name, quire: row.value, linux, ratio, met: row.met })
-        });
-        let (linux, remark) = ("Linux 7.2".to_owned(), String::new());
-        Comparison { rows: operations(compared), linux, remark, origin: set.origin.clone() }
-    }))
+}
+
+fn measured_here(Measured { machine, figures }: Measured, place: Place, peers: &Peers) -> Comparison {
+    let Machine { linux, qemu, args, cpu, is_of_the_peers, commits } = machine;
+    let row = |row: Compared| {
+        let Compared { program, name, linux, quire, ratio, .. } = row;
+        let (linux, quire, ratio) = (linux?, quire?, ratio?);
+        let goal = peers.goal(&program, &name, |_| None).filter(|_| is_of_the_peers);
+        Some(Row { met: goal.map(|most| quire <= most), name, quire, linux, ratio })
+    };
+    let rows = operations(figures.into_iter().filter(|row| row.unit == "ns").filter_map(row));
+    let with = if args.is_empty() { String::new() } else { format!(", with “{args}”") };
+    let mut remark = format!(" Linux is {linux}, measured here on {cpu} under QEMU {qemu}{with}.");
+    if rows.iter().any(|row| row.met.is_some()) {
+        remark += " Goals are those against Linux 7.2.";
+    }
+    Comparison { rows, linux: format!("Linux {linux}"), remark, origin: Origin { place, commits } }
+}
+
+fn stored(set: &Set) -> Comparison {
+    let compared = set.rows.iter().filter_map(|row| {
+        let linux = row.linux.as_ref()?;
+        let (name, linux, ratio) = (row.name.clone(), linux.linux_7_2, linux.ratio?);
+        Some(Row { name, quire: row.value, linux, ratio, met: row.met })
+    });
+    let (linux, remark) = ("Linux 7.2".to_owned(), String::new());
+    Comparison { rows: operations(compared), linux, remark, origin: set.origin.clone() }
 }
 
 fn operations(rows: impl Iterator<Item = Row>) -> Vec<Row> {
