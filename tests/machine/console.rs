@@ -16,6 +16,7 @@ pub(crate) fn trials(harness: &Arc<Harness>) -> Vec<Trial> {
         harness.trial("console::selftest_filter_in_boot_arguments", filter_in_boot_arguments),
         harness.trial("console::typed_filter", typed_filter),
         harness.trial("console::times_are_not_called_instructions", times),
+        harness.trial("console::experiments_say_what_they_cannot", experiments),
     ]
 }
 

@@ -112,7 +112,7 @@ The machine then stands right before the store: `stepi` makes it, `reverse-step`
         if store is None:
             print(f"entry [{slot:#x}] of level {level} ({tables.LEVEL_NAMES[level]})")
             print(f"  was {tables.describe(machine.read_descriptor(slot), level)} when the recording began")
-            print("  nothing has changed it since: the begin is reached")
+            print("  nothing has changed it since: the begin is reached, where the MMU is off; `replay end` goes to the end")
             return
         show(store, level, slot, now)
 
@@ -144,6 +144,8 @@ The machine then stands right before the store: `stepi` makes it, `reverse-step`
     def at(slot, level):
         if slot % 8:
             raise gdb.GdbError(f"{slot:#x}: an entry stands at a multiple of 8")
+        if machine.mmu_is_on() and tables.translate(LINEAR_BASE + slot) is None:
+            raise gdb.GdbError(f"{slot:#x}: the linear map has no memory there")
         if level is None:
             # A block is of level 2 but for those of 1 GiB; what else is valid is most likely a page.
             level = 2 if machine.read_descriptor(slot) & 3 == 1 else 3

@@ -5,6 +5,7 @@
 
 use super::commits;
 use super::rows::{End, Output, Row};
+use crate::error::Error;
 use serde::Serialize;
 use std::fmt;
 
@@ -91,6 +92,23 @@ impl Pairs {
         let object = |pair| serde_json::to_string(pair).expect("pairs are numbers and strings");
         commits::list(commits, self.pairs.iter().map(object))
     }
+
+    /// The CSV of the pairs, below a head.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; none that is known.
+    pub fn csv(&self) -> Result<Vec<u8>, Error> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        csv.write_record(["name", "unit", "value", "against", "ratio"]).map_err(std::io::Error::from)?;
+        for pair in &self.pairs {
+            let number = |number: Option<i64>| number.map_or(String::new(), |number| number.to_string());
+            let ratio = pair.ratio.map_or(String::new(), |ratio| ratio.to_string());
+            let (value, against) = (number(pair.value), number(pair.against));
+            csv.write_record([&pair.name, &pair.unit, &value, &against, &ratio])
+                .map_err(std::io::Error::from)?;
+        }
+        csv.into_inner().map_err(|error| error.into_error().into())
+    }
 }
 
 impl fmt::Display for Pairs {
@@ -157,5 +175,12 @@ mod tests {
             "name": "a", "unit": "ns", "value": 103, "against": 100, "ratio": 1.03, "met": false
         });
         assert_eq!(list, serde_json::json!([{ "commits": [] }, object]));
+    }
+
+    /// The CSV has the same below its head, and nothing where there is no figure.
+    #[test]
+    fn csv_rows() {
+        let csv = String::from_utf8(pairs("a 103 ns\nb 1 ns\n", "a 100 ns\n").csv().unwrap()).unwrap();
+        assert_eq!(csv, "name,unit,value,against,ratio\na,ns,103,100,1.03\nb,ns,1,,\n");
     }
 }

@@ -185,8 +185,9 @@ impl Peers {
     #[must_use]
     pub fn other_machine(&self, options: &Options) -> Option<String> {
         let theirs = &self.machine;
-        let icount =
-            options.args.iter().position(|arg| arg == "-icount").and_then(|at| options.args.get(at + 1));
+        // QEMU takes the last that it is given, so there must be one.
+        let counts = options.args.windows(2).filter(|pair| pair[0] == "-icount").map(|pair| pair[1].as_str());
+        let icount = counts.collect::<Vec<_>>().join(" ");
         let entry = if options.entry == Entry::El2 { "on" } else { "off" };
         [
             ("machine", options.machine.as_str(), theirs.machine.as_str()),
@@ -194,7 +195,7 @@ impl Peers {
             ("cpu_options", &options.cpu_options, &theirs.cpu_options),
             ("smp", &options.smp.to_string(), &theirs.smp.to_string()),
             ("mem", &options.mem, &theirs.mem),
-            ("-icount", icount.map_or("", String::as_str), &theirs.icount),
+            ("-icount", &icount, &theirs.icount),
             ("el2", entry, "off"),
             ("the list of boot choices", options.append.trim(), ""),
         ]
@@ -261,5 +262,8 @@ mod tests {
             peers.other_machine(&options).unwrap(),
             "the list of boot choices is `thp=never`, Linux had ``"
         );
+        options.append.clear();
+        options.args.extend(["-icount", "shift=1"].map(str::to_owned));
+        assert!(peers.other_machine(&options).unwrap().starts_with("-icount is `shift=0,sleep=off shift=1`"));
     }
 }

@@ -171,6 +171,7 @@ impl Bench {
             good &= !self.strict || listed == 0;
             let json = pairs.json(&self.commits);
             self.write(chosen, "json", json.as_bytes())?;
+            self.write(chosen, "csv", &pairs.csv()?)?;
             if pairs.end == End::Complete {
                 self.take(chosen, &json)?;
             }

@@ -10,7 +10,7 @@ use super::unpack::sha256_of;
 use crate::child::{Child, Group};
 use crate::error::Error;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// Most packages in a row, of which each needs the next, until the one with the kernel.
 const DEEPEST: usize = 4;
@@ -22,6 +22,9 @@ pub struct Archive {
     /// What was wrong when the lists were read last.
     pub complaints: Vec<String>,
 }
+
+/// What `apt-cache show` complains of where a package is in no list, which is an answer.
+const NO_PACKAGE: &str = "No packages found";
 
 impl Archive {
     /// Makes the settings below `folder`, for the lines `sources`.
@@ -150,7 +153,7 @@ impl Archive {
     fn ask(&self, program: &str, args: &[&str]) -> Result<String, Error> {
         let output = self.command(program, args).output();
         let output = output.map_err(|error| Error::Start(program.to_owned(), error))?;
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        answer(program, &output)
     }
 
     /// Whether `apt-get` ended well, and what it wrote, which stays in `apt.log`.
@@ -165,6 +168,15 @@ impl Archive {
         let given_up = || Error::Linux("apt-get was ended by a signal".to_owned());
         status.map(|status| (status.success(), output)).ok_or_else(given_up)
     }
+}
+
+/// What a program has answered; that there is no such package is an empty answer.
+fn answer(program: &str, output: &Output) -> Result<String, Error> {
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() || complaint.contains(NO_PACKAGE) {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(Error::Linux(format!("{program}: {}: {}", output.status, complaint.trim())))
 }
 
 fn settings(folder: &Path) -> String {
@@ -207,6 +219,22 @@ Dir::Log "{folder}";
 mod tests {
     use super::super::unpack;
     use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    /// A package that is in no list is an empty answer; an `apt-cache` that was ended, or that has failed, is an error.
+    #[test]
+    fn failures_are_no_answers() {
+        let said = |status, stderr: &str| {
+            let (stdout, stderr) = (b"Package: x\n".to_vec(), stderr.as_bytes().to_vec());
+            let output = Output { status: ExitStatus::from_raw(status), stdout, stderr };
+            answer("apt-cache", &output).map_err(|error| error.to_string())
+        };
+        assert_eq!(said(0, "").unwrap(), "Package: x\n");
+        assert!(said(100 << 8, "E: No packages found\n").is_ok());
+        assert!(said(15, "").unwrap_err().contains("signal: 15"));
+        assert!(said(100 << 8, "E: Could not open lock file\n").unwrap_err().contains("lock file"));
+    }
     use std::fmt::Write as _;
 
     /// A package: its name, its version, a line that says what it needs, its files.
