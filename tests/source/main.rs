@@ -10,6 +10,7 @@ mod book;
 mod experiments;
 mod figures;
 mod owners;
+mod peers;
 mod points;
 mod rust;
 mod settings;
