@@ -100,8 +100,10 @@ fn card(plot: &Plot, drawn: Option<&Drawn>, experiment: Option<&Experiment>) -> 
                     p.about { (plot.about) }
                     p.how {
                         (origin(&drawn.origin)) " Again: " code { (measure) }
-                        @if experiment.is_some() {
-                            ", on the console: " code { "experiment " (plot.experiment) }
+                        @if let Some(experiment) = experiment {
+                            @if experiment.is_whole_on_the_console() { ", on the console: " }
+                            @else { ", a part of it on the console: " }
+                            code { "experiment " (plot.experiment) }
                         }
                         "."
                     }

@@ -319,6 +319,17 @@ fn the_figures_of_the_tree() {
     assert!(seen >= 5, "{seen} plots");
 }
 
+/// The console is one boot, so of an experiment of several, or with rows that are counted from outside, it has a part; the
+/// page says so.
+#[test]
+fn the_console_has_a_part() {
+    let page = page(&Folders::full().store()).unwrap();
+    for (name, whole) in [("mmbench", true), ("thpfork", true), ("hvo", false), ("faultparts", false)] {
+        let words = if whole { ", on the console: " } else { ", a part of it on the console: " };
+        assert!(page.contains(&format!("{words}<code>experiment {name}</code>")), "{name}");
+    }
+}
+
 /// A file that is no list of figures is an error that names it.
 #[test]
 fn broken_files_are_named() {

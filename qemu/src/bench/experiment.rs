@@ -127,6 +127,12 @@ impl Experiment {
         self.bench.rows_of.is_none()
     }
 
+    /// Whether the console has all rows of it, in one boot.
+    #[must_use]
+    pub fn is_whole_on_the_console(&self) -> bool {
+        self.is_of_one_boot() && self.bench.each.len() < 2 && self.bench.beside.is_none()
+    }
+
     /// The program beside this one that has more rows.
     pub(super) fn beside(&self) -> Option<&str> {
         self.bench.beside.as_deref()
