@@ -22,7 +22,7 @@
 //! vectors and the handler use a stack of the vmalloc area, per-CPU data of the image, and the linear map.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use arch::contract::FaultStatus;
 use arch::layout::{STRUCT_PAGE_BYTES, VMEMMAP_BASE, VMEMMAP_BYTES};
@@ -46,19 +46,47 @@ pub enum Verdict {
     Unknown,
 }
 
-/// Which CPU has entries of vmemmap broken at the moment, while others may touch them: its number plus one; 0: none.
+/// Which CPU has entries of vmemmap broken at the moment, while others may touch them: the window that is open, if any,
+/// and how many there were.
 #[derive(Debug)]
-pub struct Breaking(AtomicUsize);
+pub struct Breaking(AtomicU64);
+
+/// A look at [`Breaking`]: the CPU's number plus one, or 0 for none, below the number of windows so far. Two looks that
+/// are equal and find none had no window between them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Look(u64);
+
+impl Look {
+    const WINDOW: u64 = 1 << 8;
+
+    fn closed(self) -> Look {
+        Look(self.0 & !(Look::WINDOW - 1))
+    }
+    fn opened(self) -> Look {
+        Look(self.closed().0.wrapping_add(Look::WINDOW + Machine::id().index() as u64 + 1))
+    }
+    fn is_closed(self) -> bool {
+        self == self.closed()
+    }
+    fn is_own(self) -> bool {
+        self.0 % Look::WINDOW == Machine::id().index() as u64 + 1
+    }
+}
 
 impl Breaking {
     pub(super) const fn new() -> Self {
-        Breaking(AtomicUsize::new(0))
+        Breaking(AtomicU64::new(0))
     }
-    /// Runs `f`, which breaks entries and makes them. Under lock V, so that no two are open.
+    fn look(&self) -> Look {
+        Look(self.0.load(Ordering::SeqCst))
+    }
+    /// Runs `f`, which breaks entries and makes them. Under lock V, so that no two are open. Descriptors are stored with
+    /// release and read with acquire, so who reads one that `f` has broken finds the window open, or closed later.
     pub(super) fn open<R>(&self, f: impl FnOnce() -> R) -> R {
-        self.0.store(Machine::id().index() + 1, Ordering::SeqCst);
+        let open = self.look().opened();
+        self.0.store(open.0, Ordering::SeqCst);
         let result = f();
-        self.0.store(0, Ordering::SeqCst);
+        self.0.store(open.closed().0, Ordering::SeqCst);
         result
     }
 }
@@ -88,18 +116,20 @@ pub fn resolve(mm: &Mm, va: VirtAddr, access: Access, status: FaultStatus) -> Ve
     }
 }
 
-/// Waits until the entry is made that translates `va`.
+/// Waits until the entry is made that translates `va`. What is broken while no window is open, from before the walk to
+/// after it, nobody will make. One look alone would not tell: the window in which the fault was taken may be closed by
+/// now, and another open before the walk.
 fn await_translation(mm: &Mm, va: VirtAddr) -> Verdict {
     loop {
-        let open = mm.hvo.breaking.0.load(Ordering::SeqCst);
+        let before = mm.hvo.breaking.look();
         let last = walk(mm.kernel_root(), va).last();
-        // The window was read first: if it was closed, what was broken had been made by then.
-        match open {
-            _ if last.desc.is_leaf(last.level) => break,
-            0 => return Verdict::Unknown,
-            cpu if cpu == Machine::id().index() + 1 => return Verdict::Unknown,
-            _ => Machine::relax(),
+        if last.desc.is_leaf(last.level) {
+            break;
         }
+        if before.is_own() || (before.is_closed() && mm.hvo.breaking.look() == before) {
+            return Verdict::Unknown;
+        }
+        Machine::relax();
     }
     // What this CPU's loads see its walker may see a little later: the store's DSB is another CPU's.
     Machine::relax();

@@ -1,6 +1,7 @@
 //! hugetlb and HVO on the model.
 
 mod boot_sizes;
+mod broken;
 mod caught;
 mod common;
 mod demote;
