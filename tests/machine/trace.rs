@@ -105,6 +105,7 @@ fn refused(harness: &Harness) -> Verdict {
             "hvo part=nosuch",
             "`experiment hvo part=nosuch` was refused: error: `part=nosuch`: must be",
         ),
+        ("EXPERIMENT", "list", "EXPERIMENT: there is no experiment `list`; there are"),
         ("COMMAND", "run nosuch", "`run nosuch` was refused: error: nosuch: "),
         ("COMMAND", "migrate", "`migrate` was refused: usage: migrate"),
         ("NAME", "no/such", "NAME=no/such: must be the name of a file"),

@@ -129,7 +129,25 @@ static void check_record(const char *what, word va, word size, word rss, word ps
     CHECK(after(rows, end, "VmFlags: rd "), "%s: VmFlags", what);
 }
 
-/* What is left of a child that has ended and that nobody has waited for; then nothing. */
+/* Writes the path of a file of a process into `path`. */
+static void path_of(char path[32], long pid, const char *name)
+{
+    struct line line;
+    line.used = 0;
+    put_text(&line, "/proc/"), put_number(&line, (word)pid, 10), put_text(&line, "/"), put_text(&line, name);
+    line.text[line.used] = 0;
+    for (size_t i = 0; i <= line.used && i < 32; i++)
+        path[i] = line.text[i];
+}
+
+/* Whether the text that was read last says that its process is a zombie. */
+static int is_zombie(long length)
+{
+    return after(text, text + length, "State:\tZ (zombie)") != 0;
+}
+
+/* What is left of a child that has ended and that nobody has waited for; then nothing. A child gives its memory up
+ * before it is a zombie, so what is waited for is the state. */
 static void zombie(void)
 {
     char path[32];
@@ -138,21 +156,16 @@ static void zombie(void)
         quit(0);
     static const char *names[] = {"maps", "smaps", "pagemap", "status", "comm"};
     long files[5], status = -1;
+    path_of(path, pid, "status");
+    for (int turns = 0; turns < 10000 && !is_zombie(read_all(path, text, 4096)); turns++)
+        sleep_ns(1000000);
     for (int n = 0; n < 5; n++) {
-        struct line line;
-        line.used = 0;
-        put_text(&line, "/proc/"), put_number(&line, (word)pid, 10), put_text(&line, "/"), put_text(&line, names[n]);
-        line.text[line.used] = 0;
-        for (size_t i = 0; i <= line.used && i < sizeof path; i++)
-            path[i] = line.text[i];
-        if (n == 0)
-            for (int turns = 0; turns < 1000 && read_all(path, text, 4096); turns++)
-                sleep_ns(1000000);
+        path_of(path, pid, names[n]);
         files[n] = open_at(path);
         CHECK(files[n] > 2, "%s of a zombie: %ld", names[n], files[n]);
         if (n == 3) {
             long length = read_all(path, text, 4096);
-            CHECK(after(text, text + length, "State:\tZ (zombie)"), "the state of a zombie");
+            CHECK(is_zombie(length), "the state of a zombie");
             CHECK(!after(text, text + length, "VmSize"), "a zombie has memory");
             CHECK_EQ(row(text, text + length, "PPid:"), (word)syscall(SYS_getpid, 0), "the parent of a zombie");
         } else {

@@ -239,17 +239,29 @@ impl Chosen {
 /// A sentence that names the word that is no experiment, or nothing that can be chosen of it, and what there is.
 pub fn choose(words: &str, all: &[Experiment]) -> Result<Vec<Chosen>, String> {
     let whole = |one: &Experiment| Chosen { experiment: one.clone(), argument: one.name.clone() };
-    let chosen: Result<Vec<_>, _> = words.split_whitespace().map(|word| choose_one(word, all)).collect();
+    let words: Vec<_> = words.split_whitespace().collect();
+    if let Some((_, word)) = words.iter().enumerate().find(|(n, word)| words[..*n].contains(word)) {
+        return Err(format!("`{word}` stands there twice"));
+    }
+    let chosen: Result<Vec<_>, _> = words.into_iter().map(|word| choose_one(word, all)).collect();
     chosen.map(|chosen| if chosen.is_empty() { all.iter().map(whole).collect() } else { chosen })
+}
+
+/// The experiment of this name.
+///
+/// # Errors
+/// A sentence: there is none, but these.
+pub fn find<'a>(name: &str, all: &'a [Experiment]) -> Result<&'a Experiment, String> {
+    all.iter().find(|one| one.name == name).ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|one| one.name.as_str()).collect();
+        format!("there is no experiment `{name}`; there are {}", names.join(", "))
+    })
 }
 
 fn choose_one(argument: &str, all: &[Experiment]) -> Result<Chosen, String> {
     let mut words = argument.split(':');
     let name = words.next().unwrap_or(argument);
-    let Some(experiment) = all.iter().find(|one| one.name == name) else {
-        let names: Vec<_> = all.iter().map(|one| one.name.as_str()).collect();
-        return Err(format!("there is no experiment `{name}`; there are {}", names.join(", ")));
-    };
+    let experiment = find(name, all)?;
     words.clone().try_for_each(|word| experiment.permits(word))?;
     let keys: Vec<_> = words.filter_map(|word| word.split_once('=')).map(|(key, _)| key).collect();
     if let Some((_, key)) = keys.iter().enumerate().find(|(n, key)| keys[..*n].contains(key)) {
@@ -340,6 +352,7 @@ mod tests {
         let two = "thpfork:pages=-64:policy=reserve-lru,never kernel";
         assert_eq!(names(two).unwrap().join(" "), two);
         assert_eq!(names("mapcount:states=100:seed=0").unwrap().len(), 1);
+        assert!(names("kernel curves kernel").unwrap_err().contains("`kernel` stands there twice"));
         assert!(names("kernel nothing:x").unwrap_err().contains("`nothing`"));
         assert!(names("mmbench:group=fault,nosuch").unwrap_err().contains("`group=nosuch`: must be of base"));
         assert!(names("mapcount:states=99").unwrap_err().contains("a number from 100 to"));

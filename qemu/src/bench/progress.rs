@@ -10,7 +10,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(name: String, choices: &str) -> Progress {
-        eprintln!("quire-bench: {name} {choices}");
+        eprintln!("quire: {name} {choices}");
         Progress { name, line: Vec::new() }
     }
 }
@@ -26,7 +26,7 @@ impl Write for Progress {
             if let Some(step) = line.strip_prefix(b"progress: ")
                 && io::stderr().is_terminal()
             {
-                eprintln!("quire-bench: {}: {}", self.name, String::from_utf8_lossy(step).trim_end());
+                eprintln!("quire: {}: {}", self.name, String::from_utf8_lossy(step).trim_end());
             }
         }
         Ok(bytes.len())

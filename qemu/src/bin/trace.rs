@@ -2,6 +2,7 @@
 //! ui.perfetto.dev opens, and holds it against the counters.
 #![forbid(unstable_features)]
 
+use qemu::bench::experiment;
 use qemu::session::tail;
 use qemu::trace::check::check;
 use qemu::trace::dump::Dump;
@@ -32,8 +33,7 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    let command = variable("COMMAND", &format!("experiment {}", variable("EXPERIMENT", "hvo")));
-    match run(Path::new(&kernel), &command) {
+    match command().and_then(|command| run(Path::new(&kernel), &command)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("quire-trace: {error}");
@@ -46,6 +46,18 @@ fn main() -> ExitCode {
 fn variable(name: &str, otherwise: &str) -> String {
     let value = std::env::var(name).unwrap_or_default();
     if value.trim().is_empty() { otherwise.to_owned() } else { value }
+}
+
+/// What is typed on the console.
+fn command() -> Result<String, Error> {
+    let words = variable("EXPERIMENT", "hvo");
+    let command = variable("COMMAND", "");
+    if !command.is_empty() {
+        return Ok(command);
+    }
+    let name = words.split_whitespace().next().unwrap_or_default();
+    experiment::find(name, &experiment::all()?).map_err(|why| Error::Trace(format!("EXPERIMENT: {why}")))?;
+    Ok(format!("experiment {words}"))
 }
 
 fn run(kernel: &Path, command: &str) -> Result<ExitCode, Error> {
