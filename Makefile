@@ -121,8 +121,8 @@ KERNEL = target/$(TARGET)/$(PROFILE)/kernel
 
 .PHONY: kernel kernel-checked runner programs
 kernel: need-machine
-	[ -e $(KERNEL) ] || echo 'building the kernel ($(PROFILE)); the first time takes a minute' >&2
-	$(MACHINE) cargo build -q -p kernel --target $(TARGET) --profile $(PROFILE) </dev/null
+	[ -e $(KERNEL) ] || echo 'building the kernel ($(PROFILE)); the first time takes some minutes' >&2
+	$(MACHINE) cargo build $(if $(wildcard $(KERNEL)),-q) -p kernel --target $(TARGET) --profile $(PROFILE) </dev/null
 
 kernel-checked: need-machine
 	$(MACHINE) cargo build -q -p kernel --target $(TARGET) --profile checked </dev/null

@@ -42,8 +42,8 @@ fn run(tree: &Path, words: &[&str], append: &str, typed: &str) -> String {
     said
 }
 
-/// Every patch of the page can be made; the tests that the page names pass with it, the one that it adds among them; the
-/// kernel boots with the new word, and the workloads get as many huge pages as it says.
+/// Every patch of the page can be made; the tests that the page names pass with it, the one that it adds among them, and
+/// every other one can be built; the kernel boots with the new word, and the workloads get as many huge pages as it says.
 #[test]
 fn the_page_holds() {
     let root = qemu::root();
@@ -58,6 +58,12 @@ fn the_page_holds() {
     let cargo = ["qemu/toolchain.sh", "host", "cargo", "test", "-q"];
     let said = run(&tree, &[&cargo[..], &["-p", "mm", "--lib", "thp::policy"]].concat(), "", "");
     assert!(said.contains("test result: ok. 3 passed"), "{said}");
+    for tests in [&["--lib", "thp::settings"][..], &["--test", "space_memory", "random_calls"]] {
+        let said = run(&tree, &[&cargo[..], &["-p", "mm"], tests].concat(), "", "");
+        assert!(said.contains("test result: ok."), "{said}");
+    }
+    let check = ["qemu/toolchain.sh", "host", "cargo", "check", "-q", "-p", "mm", "--tests"];
+    run(&tree, &check, "", "");
     let said = run(&tree, &[&cargo[..], &["-p", "tests", "--test", "source", "settings"]].concat(), "", "");
     assert!(said.contains("test result: ok."), "{said}");
 

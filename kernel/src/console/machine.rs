@@ -112,7 +112,12 @@ pub(super) fn experiment(mm: &'static Mm, args: &[&str]) -> Result<(), Complaint
     let asked = match *args {
         [] | ["about"] | ["about", _, _, ..] | ["list", _, ..] => return Err(Complaint::Usage),
         ["list"] => {
-            EXPERIMENTS.iter().for_each(|one| println!("    {:<10} {}", one.name, one.asks));
+            for Description { name, asks, of_boots, .. } in EXPERIMENTS {
+                println!(
+                    "    {name:<10} {asks}{}",
+                    if *of_boots { " (compares boots: make bench)" } else { "" }
+                );
+            }
             return Ok(());
         }
         ["about", name] => Description::of(name).ok_or(Refused::NoExperiment(name)).map(|one| {

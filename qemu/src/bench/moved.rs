@@ -1,7 +1,7 @@
 //! By how much figures have moved since they were measured before.
 //!
 //! The same tree gives the same figures at each run, so what moves has a reason. A row is listed that has moved by more
-//! than [`PER_CENT`], that is new, or that is gone.
+//! than [`PER_CENT`], that is new, or that is gone; of those that have moved by less, the one that did most is named.
 
 use crate::error::Error;
 use std::collections::BTreeMap;
@@ -41,6 +41,8 @@ pub struct Moved {
     since: String,
     /// Name, figure before, figure now.
     rows: Vec<(String, i64, i64)>,
+    /// The same, of those that moved by less.
+    less: Vec<(String, i64, i64)>,
     new: Vec<String>,
     gone: Vec<String>,
     held: usize,
@@ -69,6 +71,7 @@ impl Moved {
         let mut moved = Moved {
             since: since.to_owned(),
             rows: Vec::new(),
+            less: Vec::new(),
             new: Vec::new(),
             gone: Vec::new(),
             held: 0,
@@ -84,6 +87,8 @@ impl Moved {
             moved.equal += usize::from(old == value);
             if value.abs_diff(old) * 100 > old.unsigned_abs() * PER_CENT.unsigned_abs() {
                 moved.rows.push((name.to_owned(), old, value));
+            } else if value != old {
+                moved.less.push((name.to_owned(), old, value));
             }
         }
         if extent == Extent::Whole {
@@ -101,7 +106,7 @@ impl Moved {
 
 impl fmt::Display for Moved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Moved { since, rows, new, gone, held, equal } = self;
+        let Moved { since, rows, less, new, gone, held, equal } = self;
         write!(
             f,
             "since {since}: {equal} of {held} rows the same, {} moved by more than {PER_CENT} %",
@@ -119,6 +124,11 @@ impl fmt::Display for Moved {
                     writeln!(f, " {:>+8.1} %", (now - before) as f64 * 100.0 / before.unsigned_abs() as f64)?
                 }
             }
+        }
+        let share = |before: i64, now: i64| now.abs_diff(before) as f64 / before.unsigned_abs() as f64;
+        let most = less.iter().max_by(|a, b| share(a.1, a.2).total_cmp(&share(b.1, b.2)));
+        if let Some((name, before, now)) = most {
+            writeln!(f, "{} moved by less, most of all {name}: {before} to {now}", less.len())?;
         }
         for (names, word) in [(new, "new"), (gone, "gone")] {
             if !names.is_empty() {
@@ -164,6 +174,17 @@ mod tests {
                 && text.contains("-100 ->         -102     -2.0 %"),
             "{text}"
         );
+    }
+
+    /// Of what moved by less the number is said, and the row that moved most by its share; they count as not moved.
+    #[test]
+    fn less_than_one_per_cent() {
+        let before = values(&[("a", 1000), ("b", 100_000), ("c", 7)]);
+        let moved =
+            Moved::new("x", &before, [("a", 1003), ("b", 99_900), ("c", 7)].into_iter(), Extent::Whole);
+        assert_eq!(moved.count(), 0);
+        let text = moved.to_string();
+        assert!(text.ends_with("1 %\n2 moved by less, most of all a: 1000 to 1003\n"), "{text}");
     }
 
     /// Rows that come and go are named; of a part nothing is gone.

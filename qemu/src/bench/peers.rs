@@ -201,7 +201,10 @@ impl Peers {
         ]
         .iter()
         .find(|(_, ours, theirs)| ours != theirs)
-        .map(|(key, ours, theirs)| format!("{key} is `{ours}`, Linux had `{theirs}`"))
+        .map(|(key, ours, theirs)| {
+            let theirs = if theirs.is_empty() { "none".to_owned() } else { format!("`{theirs}`") };
+            format!("{key} is `{ours}`, Linux had {theirs}")
+        })
     }
 }
 
@@ -260,7 +263,7 @@ mod tests {
         options.append = "thp=never".to_owned();
         assert_eq!(
             peers.other_machine(&options).unwrap(),
-            "the list of boot choices is `thp=never`, Linux had ``"
+            "the list of boot choices is `thp=never`, Linux had none"
         );
         options.append.clear();
         options.args.extend(["-icount", "shift=1"].map(str::to_owned));

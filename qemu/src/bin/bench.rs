@@ -230,8 +230,12 @@ impl Bench {
             print!("{moved}");
             listed += moved.count();
         };
-        if let Some(last) = moved::read(&self.path(chosen, "json"))? {
-            say(Moved::new("the last run", &last, figures.iter().copied(), Extent::Whole));
+        match moved::read(&self.path(chosen, "json"))? {
+            Some(last) => say(Moved::new("the last run", &last, figures.iter().copied(), Extent::Whole)),
+            None => println!("nothing to hold it against: this is the first run of it"),
+        }
+        if !figures::takes(chosen) {
+            println!("tests/figures has all of {}, and is not held against a part", chosen.name());
         }
         if let (true, Some(baseline)) = (of_the_tree, figures::baseline(chosen.name())?) {
             let ours = figures::of_baseline(chosen.name(), figures.into_iter());
