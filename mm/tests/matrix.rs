@@ -143,9 +143,11 @@ impl Variant {
     }
     /// Whether the first write maps a block.
     fn is_huge_at_once(self) -> bool {
-        let config = self.config;
-        matches!(config.thp, ThpMode::Always | ThpMode::Madvise | ThpMode::Defer)
-            || config.thp == ThpMode::Reserve && config.promotion_threshold.pages() == 1
+        match self.config.thp {
+            ThpMode::Never => false,
+            ThpMode::Always | ThpMode::Madvise | ThpMode::Defer => true,
+            ThpMode::Reserve => self.config.promotion_threshold.pages() == 1,
+        }
     }
     /// How many pages are written first: as many as it takes to promote, or a few.
     fn pages(self) -> u64 {

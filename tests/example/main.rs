@@ -58,7 +58,11 @@ fn the_page_holds() {
     let cargo = ["qemu/toolchain.sh", "host", "cargo", "test", "-q"];
     let said = run(&tree, &[&cargo[..], &["-p", "mm", "--lib", "thp::policy"]].concat(), "", "");
     assert!(said.contains("test result: ok. 3 passed"), "{said}");
-    for tests in [&["--lib", "thp::settings"][..], &["--test", "space_memory", "random_calls"]] {
+    for tests in [
+        &["--lib", "thp::settings"][..],
+        &["--test", "matrix", "bbm_level_0"],
+        &["--test", "space_memory", "random_calls"],
+    ] {
         let said = run(&tree, &[&cargo[..], &["-p", "mm"], tests].concat(), "", "");
         assert!(said.contains("test result: ok."), "{said}");
     }
