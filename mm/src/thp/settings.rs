@@ -212,11 +212,9 @@ mod tests {
             assert_eq!(thp.mode(), mode);
         }
         let last = thp.mode();
-        let words = ThpMode::ALL.iter().map(|mode| mode.word()).collect::<Vec<_>>().join(" ");
-        assert!(words.starts_with("never always madvise"), "{words}");
         for wrong in ["sometimes", "", "Always", "always never", "1"] {
             let error = thp.set_mode_word(wrong).unwrap_err();
-            assert_eq!(error.to_string(), format!("must be one of {words}"));
+            assert_eq!(error.to_string(), "must be one of never always madvise reserve defer");
             assert_eq!(thp.mode(), last);
         }
     }

@@ -232,7 +232,7 @@ impl Bench {
         };
         match moved::read(&self.path(chosen, "json"))? {
             Some(last) => say(Moved::new("the last run", &last, figures.iter().copied(), Extent::Whole)),
-            None => println!("nothing to hold it against: this is the first run of it"),
+            None => println!("no run before this one to hold it against"),
         }
         if !figures::takes(chosen) {
             println!("tests/figures has all of {}, and is not held against a part", chosen.name());
