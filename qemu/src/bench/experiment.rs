@@ -240,7 +240,7 @@ impl Chosen {
 pub fn choose(words: &str, all: &[Experiment]) -> Result<Vec<Chosen>, String> {
     let whole = |one: &Experiment| Chosen { experiment: one.clone(), argument: one.name.clone() };
     let words: Vec<_> = words.split_whitespace().collect();
-    if let Some((_, word)) = words.iter().enumerate().find(|(n, word)| words[..*n].contains(word)) {
+    if let Some(word) = repeated(&words) {
         return Err(format!("`{word}` stands there twice"));
     }
     let chosen: Result<Vec<_>, _> = words.into_iter().map(|word| choose_one(word, all)).collect();
@@ -258,13 +258,18 @@ pub fn find<'a>(name: &str, all: &'a [Experiment]) -> Result<&'a Experiment, Str
     })
 }
 
+/// The first word that has stood there before.
+fn repeated<'a>(words: &[&'a str]) -> Option<&'a str> {
+    words.iter().enumerate().find(|(n, word)| words[..*n].contains(word)).map(|(_, word)| *word)
+}
+
 fn choose_one(argument: &str, all: &[Experiment]) -> Result<Chosen, String> {
     let mut words = argument.split(':');
     let name = words.next().unwrap_or(argument);
     let experiment = find(name, all)?;
     words.clone().try_for_each(|word| experiment.permits(word))?;
     let keys: Vec<_> = words.filter_map(|word| word.split_once('=')).map(|(key, _)| key).collect();
-    if let Some((_, key)) = keys.iter().enumerate().find(|(n, key)| keys[..*n].contains(key)) {
+    if let Some(key) = repeated(&keys) {
         return Err(format!("`{key}=` stands there twice"));
     }
     Ok(Chosen { experiment: experiment.clone(), argument: argument.to_owned() })
